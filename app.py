@@ -1,0 +1,68 @@
+"""The application: `flask run` finds `create_app`, a production server loads `serve`."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+import users
+from users import cli, database, logs, parsing, settings
+from users.passwords import Hasher
+
+
+def create_app(config: Mapping[str, Any] | None = None) -> Flask:
+    """Return the application, set up from the environment and, over it, `config`.
+
+    `config` may hold Enrol's settings, as text like the environment's, and Flask's own configuration. A setting
+    that cannot be read ends the process with one sentence and exit code 1.
+    """
+    app = Flask(__name__)
+    app.config.update(config or {})
+    try:
+        given = settings.load({**os.environ, **(config or {})}, Path(app.instance_path))
+    except settings.BadSetting as error:
+        sys.exit(f"Enrol cannot start: {error}")
+    app.config.update(
+        MAX_CONTENT_LENGTH=parsing.MAX_BYTES,
+        PROVIDE_AUTOMATIC_OPTIONS=False,
+        SECRET_KEY=given.secret_key,
+        SECRET_KEY_FALLBACKS=list(given.secret_key_fallbacks),
+        TRUSTED_HOSTS=list(given.trusted_hosts) or None,
+    )
+    app.json.compact = True  # type: ignore[attr-defined]
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # the contract orders the members of a user
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    # Each path answers with and without its slash, directly: a redirect would lose a POST's body, and its address
+    # would be http:// behind a proxy.
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    # The host stays the Host header that the proxy passes on: one header fewer to believe.
+    app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+        app.wsgi_app, x_for=given.trusted_proxies, x_proto=given.trusted_proxies, x_host=0, x_port=0, x_prefix=0
+    )
+    app.extensions["enrol.settings"] = given
+    app.extensions["enrol.hasher"] = Hasher(given.password_hash)
+    logs.configure(given.log_format)
+    database.init_app(app, given.database_url)
+    users.init_app(app)
+    if cli.is_flask_run():
+        _prepare(app, given)
+    return app
+
+
+def serve() -> Flask:
+    """Return the application for a production server to serve, its SQLite database brought up to date."""
+    app = create_app()
+    _prepare(app, app.extensions["enrol.settings"])
+    return app
+
+
+def _prepare(app: Flask, given: settings.Settings) -> None:
+    if given.password_hash.below_floor():
+        logs.event("weak_password_hash", level=30)
+    database.prepare(app)
+    cli.tell_first_steps(app)

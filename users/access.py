@@ -1,0 +1,117 @@
+"""Who is calling: an API key becomes an Actor before any view runs, and a view names what it asks for."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ParamSpec, TypeVar
+
+from flask import g, request
+from sqlalchemy import or_, select, update
+
+from users import clock, database, keys, logs
+from users.errors import ApiKeyDeactivated, ApiKeyExpired, AuthenticationRequired, Denied, Unavailable
+from users.models import ApiKey, User
+from users.roles import ALL_PERMISSIONS, Permission, permissions_of
+
+LAST_USED_EVERY = timedelta(minutes=1)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who acts, what they may do now and where the act comes from; what an audit row says of them."""
+
+    kind: str  # "key" or "terminal"
+    permissions: frozenset[Permission]
+    user_id: str | None = None  # the key's owner
+    key_id: str | None = None
+    address: str | None = None
+    request_id: str | None = None
+
+    def require(self, *permissions: Permission) -> None:
+        """Raise Denied unless the actor holds all of `permissions`."""
+        missing = set(permissions) - self.permissions
+        if missing:
+            raise Denied(missing)
+
+
+def terminal(request_id: str) -> Actor:
+    """Return the operator at the command line, who may do everything: whoever can run it can read the database."""
+    return Actor(kind="terminal", permissions=ALL_PERMISSIONS, request_id=request_id)
+
+
+def requires(*permissions: Permission) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Guard a view of the API: a valid key first, then `permissions`; none of them means any valid key."""
+
+    def guard(view: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(view)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            g.actor = authenticate()
+            g.actor.require(*permissions)
+            return view(*args, **kwargs)
+
+        guarded.guard = permissions  # type: ignore[attr-defined]  # a test walks the URL map and reads it
+        return guarded
+
+    return guard
+
+
+def authenticate() -> Actor:
+    """Return the holder of the request's API key.
+
+    Raises AuthenticationRequired for no key, an unknown one or a malformed one; ApiKeyDeactivated and ApiKeyExpired
+    only to a caller who holds the real key.
+    """
+    presented = _presented_key()
+    if not keys.is_well_formed(presented):
+        raise AuthenticationRequired
+    now = clock.now()
+    found = select(ApiKey, User).outerjoin(User, ApiKey.owner_id == User.id)
+    with database.reading() as session:
+        row = session.execute(found.where(ApiKey.key_hash == keys.digest(presented))).one_or_none()
+    if row is None:
+        raise AuthenticationRequired
+    key, owner = row
+    if key.deactivated_at or (key.owner_id and (owner is None or not owner.is_active or owner.deleted_at)):
+        raise ApiKeyDeactivated
+    if key.expires_at and key.expires_at <= now:
+        raise ApiKeyExpired
+    _note_use(key)
+    scopes = {Permission(scope) for scope in key.scopes if scope in ALL_PERMISSIONS}
+    return Actor(
+        kind="key",
+        permissions=frozenset(scopes & permissions_of(owner.global_role_id) if owner else scopes),
+        user_id=key.owner_id,
+        key_id=key.id,
+        address=request.remote_addr,
+        request_id=g.trace_id,
+    )
+
+
+def _presented_key() -> str:
+    """Return what X-API-Key holds, or the Bearer token where that header is absent (RFC 6750, section 2.1).
+
+    A header sent twice arrives joined by a comma, which is no key.
+    """
+    header = request.headers.get("X-API-Key")
+    if header is not None:
+        return header.strip()
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _note_use(key: ApiKey) -> None:
+    """Write `last_used_at`, at most once a minute for a key; a database that cannot write fails no request."""
+    now = clock.now()
+    stale = now - LAST_USED_EVERY
+    if key.last_used_at and key.last_used_at > stale:
+        return
+    unused = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at <= stale)
+    try:
+        with database.transaction(patient=False) as session:
+            session.execute(update(ApiKey).where(ApiKey.id == key.id, unused).values(last_used_at=now))
+    except Unavailable:
+        logs.event("last_used_skipped", key_id=key.id)

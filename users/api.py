@@ -1,0 +1,49 @@
+"""Every URL under /v1: parse, validate, act, respond."""
+
+from flask import Response, g, jsonify, request
+
+from users import bp, ids, parsing, service, settings, validation
+from users.access import requires
+from users.errors import UserNotFound
+from users.models import User
+from users.roles import Permission
+
+
+@bp.post("/v1/user/")
+@requires(Permission.USERS_CREATE)
+def create_user() -> tuple[Response, int, dict[str, str]]:
+    """Answer 201 with the new user's nine members and the path of its profile in Location."""
+    new = validation.new_user(parsing.json_object(request), settings.current().rules)
+    user = service.create_user(new, actor=g.actor)
+    return jsonify(user.as_user()), 201, {"Location": f"/v1/user/{user.id}"}
+
+
+@bp.get("/v1/user/<user_id>")
+@requires(Permission.USERS_READ)
+def get_user(user_id: str) -> Response:
+    """Answer 200 with the profile of the user, or 404."""
+    # By form first: Postgres takes no NUL, which a path can hold, in a text.
+    if not ids.is_user_id(user_id):
+        raise UserNotFound
+    return jsonify(service.get_user(user_id).as_profile())
+
+
+@bp.get("/v1/user/me", endpoint="me")
+@bp.get("/v1/user/profile", endpoint="profile")
+@requires()
+def get_own_profile() -> Response:
+    """Answer 200 with the profile of the key's owner, or 404 for a key without one (the page's Get Profile)."""
+    return jsonify(_owner().as_profile())
+
+
+@bp.get("/v1/user/current")
+@requires()
+def get_current_user() -> Response:
+    """Answer 200 with the key's owner as a user, or 404 for a key without one."""
+    return jsonify(_owner().as_user())
+
+
+def _owner() -> User:
+    if g.actor.user_id is None:
+        raise UserNotFound
+    return service.get_user(g.actor.user_id)

@@ -1,0 +1,306 @@
+"""The two databases made to behave alike: durable, bounded in time, and honest when they cannot be used.
+
+Everything the service reads or writes goes through `reading()` or `transaction()`.
+"""
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import alembic.command
+import click
+import psycopg
+from alembic.util import CommandError
+from flask import Flask, current_app, g, has_request_context
+from flask_migrate import Migrate
+from psycopg.abc import PQGen
+from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from users.errors import Unavailable
+from users.models import db
+
+HEAD = "0001"  # the migration that this code needs; a test compares it with users/migrations
+
+POOL_SIZE = 16  # connections of one process; none is held while a password is hashed
+POOL_WAIT_SECONDS = 2
+SQLITE_BUSY_SECONDS = 3
+BUDGET_SECONDS = 4.0  # of database time in one request: waiting for a connection, connecting and every statement
+
+AWAY = "The database cannot be used. Check DATABASE_URL, that its server runs and that its disk is not full."
+BEHIND = "The database is not set up for this version of Enrol. Run: flask db upgrade"
+
+_SCHEMA_SQLSTATES = {"42P01", "42703"}  # undefined table, undefined column
+_READ_ONLY_SQLSTATE = "25006"
+_UPGRADE_LOCK = 0x656E726F6C  # "enrol", the number of the advisory lock on Postgres
+
+_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+
+@dataclass
+class _Schema:
+    """Whether the database was seen at HEAD: asked until it is so, then no more."""
+
+    at_head: bool = False
+
+
+class DeadlineConnection(psycopg.Connection[Any]):
+    """A psycopg connection that gives up, and closes itself, when the request's budget is spent.
+
+    Time-outs set on the server do not fire in a server that is frozen, and the pool's ping would hang with it.
+    """
+
+    def wait(self, gen: PQGen[Any], interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Drive one exchange with the server for as long as the budget allows."""
+        deadline = _deadline.get()
+        if deadline is None:
+            return super().wait(gen, interval, timeout)
+        try:
+            return super().wait(gen, interval, max(0.0, deadline - time.monotonic()))
+        except psycopg.OperationalError:
+            if time.monotonic() >= deadline:
+                self.close()
+            raise
+
+
+def init_app(app: Flask, url: str) -> None:
+    """Connect `app` to the database at `url`. Nothing is opened yet."""
+    app.config["SQLALCHEMY_DATABASE_URI"] = url
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {
+        "hide_parameters": True,  # an error's text must not hold what a statement wrote
+        "pool_size": POOL_SIZE,
+        "max_overflow": 0,
+        "pool_timeout": POOL_WAIT_SECONDS,
+        "pool_pre_ping": not url.startswith("sqlite"),
+    }
+    app.extensions["enrol.schema"] = _Schema()
+    db.init_app(app)
+    Migrate(app, db, directory=str(Path(__file__).with_name("migrations")))
+    with app.app_context():
+        engine = db.engine
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "do_connect", _make_private)
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    else:
+        event.listen(engine, "do_connect", _connect_postgres)
+
+
+def _make_private(_dialect: object, _record: object, arguments: list[Any], _options: dict[str, Any]) -> None:
+    """Make the file before SQLite does, which would let other users read it; its -wal and -shm take on the mode."""
+    with contextlib.suppress(OSError):  # SQLite says it better
+        open(arguments[0], "a", opener=_private).close()
+
+
+def _set_up_sqlite(connection: DBAPIConnection, _record: object) -> None:
+    connection.isolation_level = None  # BEGIN is ours, see _begin_sqlite
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_SECONDS * 1000}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")  # a 201 means that the row is on disk
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and writes later fails at once, whatever the busy timeout, when another process
+    # wrote in between (SQLITE_BUSY_SNAPSHOT): writers take the lock at their start.
+    options = connection.get_execution_options()
+    if not options.get("sqlite_patient", True):
+        connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+    try:
+        connection.exec_driver_sql(f"BEGIN {options.get('sqlite_begin', 'DEFERRED')}")
+    finally:
+        if not options.get("sqlite_patient", True):
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {SQLITE_BUSY_SECONDS * 1000}")
+
+
+def _connect_postgres(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
+    deadline = _deadline.get()
+    left = BUDGET_SECONDS if deadline is None else deadline - time.monotonic()
+    options.setdefault("connect_timeout", max(2, int(left)))  # psycopg takes whole seconds, 2 or more
+    return DeadlineConnection.connect(*arguments, **options)
+
+
+@contextlib.contextmanager
+def reading() -> Iterator[Session]:
+    """Yield a session to read with; its connection is back in the pool at the end.
+
+    Raises Unavailable when the database cannot be used.
+    """
+    with _budget(), _honest():
+        _require_head()
+        with _session() as session:
+            yield session
+
+
+@contextlib.contextmanager
+def transaction(*, patient: bool = True) -> Iterator[Session]:
+    """Yield a session to write with and commit at the end; an exception rolls everything back.
+
+    On SQLite the write lock is held from the start; a caller who is not `patient` does not wait for it. Raises
+    IntegrityError when a constraint refuses, and Unavailable when the database cannot be used, with the outcome
+    unknown when the connection is lost during COMMIT.
+    """
+    with _budget(), _session() as session:
+        with _honest():
+            _require_head()
+            session.connection(execution_options={"sqlite_begin": "IMMEDIATE", "sqlite_patient": patient})
+            yield session
+            session.flush()
+        with _honest(committing=True):
+            session.commit()
+
+
+@contextlib.contextmanager
+def _session() -> Iterator[Session]:
+    session = db.session()
+    try:
+        yield session
+    finally:
+        with _honest():  # a rollback on a lost connection must not hide why it was lost
+            session.close()
+
+
+def _require_head() -> None:
+    schema: _Schema = current_app.extensions["enrol.schema"]
+    if schema.at_head:
+        return
+    with _session() as session:
+        found = session.scalar(text("SELECT version_num FROM alembic_version"))
+    if found != HEAD:
+        raise Unavailable(BEHIND, reason="schema")
+    schema.at_head = True
+
+
+@contextlib.contextmanager
+def _budget() -> Iterator[None]:
+    """Bound the database's waits by what is left of the request's budget; outside a request by all of it."""
+    start = time.monotonic()
+    left: float = g.get("database_seconds", BUDGET_SECONDS) if has_request_context() else BUDGET_SECONDS
+    token = _deadline.set(start + left)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+        if has_request_context():
+            g.database_seconds = left - (time.monotonic() - start)
+
+
+@contextlib.contextmanager
+def _honest(*, committing: bool = False) -> Iterator[None]:
+    """Turn the drivers' errors of a database that cannot be used into Unavailable.
+
+    Their texts may quote whole rows, the hash included, and end here.
+    """
+    try:
+        yield
+    except (DBAPIError, PoolTimeout) as error:
+        if not (_is_schema(error) or _is_away(error)):
+            raise
+        if _is_schema(error):
+            current_app.extensions["enrol.schema"].at_head = False
+            raise Unavailable(BEHIND, reason="schema") from None
+        lost = isinstance(error, DBAPIError) and error.connection_invalidated
+        raise Unavailable(AWAY, outcome_unknown=committing and lost) from None
+
+
+def _is_schema(error: Exception) -> bool:
+    """Tell whether a table or column is missing: on SQLite the general code 1 (its other uses are faults of ours)."""
+    cause = getattr(error, "orig", None)
+    sqlite_code = getattr(cause, "sqlite_errorcode", None)
+    return sqlite_code == sqlite3.SQLITE_ERROR or getattr(cause, "sqlstate", None) in _SCHEMA_SQLSTATES
+
+
+def _is_away(error: Exception) -> bool:
+    cause = getattr(error, "orig", None)
+    return (
+        isinstance(error, OperationalError | InterfaceError | PoolTimeout)
+        or getattr(cause, "sqlstate", None) == _READ_ONLY_SQLSTATE
+        or type(cause) is sqlite3.DatabaseError  # not a database, or a damaged one
+    )
+
+
+def prepare(app: Flask) -> None:
+    """Make the database ready to serve: a SQLite file is made or brought up to date, Postgres only looked at.
+
+    A database that is away or behind stops nothing: one sentence says so on stderr, and requests get 503 until it
+    is there.
+    """
+    with app.app_context():
+        try:
+            if db.engine.dialect.name == "sqlite":
+                alembic.command.upgrade(app.extensions["migrate"].migrate.get_config(), "head")
+            with reading():
+                pass
+        except Unavailable as error:
+            click.echo(error.hint, err=True)
+        except CommandError as error:
+            click.echo(str(error), err=True)
+
+
+@contextlib.contextmanager
+def upgrading(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection in the transaction to migrate in, while every other process that wants to migrate waits.
+
+    A SQLite file is made with mode 0600, or copied beside itself first if it holds rows and is behind. Raises
+    CommandError, which Alembic's commands print as one line, when the database cannot be used.
+    """
+    try:
+        with _honest(), _alone(engine), engine.begin() as connection:
+            if engine.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _UPGRADE_LOCK})
+            yield connection
+    except Unavailable as error:
+        raise CommandError(error.hint) from None
+
+
+@contextlib.contextmanager
+def _alone(engine: Engine) -> Iterator[None]:
+    """Hold the lock file of a SQLite database; on Postgres an advisory lock does it."""
+    if engine.dialect.name != "sqlite":
+        yield
+        return
+    path = Path(engine.url.database or "")
+    try:
+        with open(path.with_name(path.name + ".lock"), "a", opener=_private) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _copy_if_behind(path)
+            yield
+    except OSError:
+        raise Unavailable(AWAY) from None
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _copy_if_behind(path: Path) -> None:
+    """Copy a SQLite database that holds rows and is not at HEAD to `<name>.before-<HEAD>`."""
+    if not path.exists():
+        return
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        at_head = (
+            "alembic_version" in tables
+            and connection.execute("SELECT 1 FROM alembic_version WHERE version_num = ?", [HEAD]).fetchone()
+        )
+        rows = any(
+            connection.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone()  # noqa: S608  (the file's own tables)
+            for name in tables - {"alembic_version"}
+        )
+        if rows and not at_head:
+            copy = path.with_name(f"{path.name}.before-{HEAD}")
+            copy.unlink(missing_ok=True)
+            open(copy, "x", opener=_private).close()
+            connection.execute("VACUUM INTO ?", [str(copy)])

@@ -1,0 +1,113 @@
+"""What `flask doctor` looks at: everything an installation needs, each with what to do if it is not so."""
+
+import sqlite3
+import stat
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from flask import Flask
+from sqlalchemy import make_url
+from werkzeug.sansio.utils import host_is_trusted
+
+from users import database, passwords, service, settings
+from users.errors import Unavailable
+from users.settings import Settings
+
+_PYTHON = (3, 11)
+_SQLITE = (3, 27)  # VACUUM INTO
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: `words` say what was found, or what to do where it is not `ok`."""
+
+    subject: str
+    ok: bool
+    words: str
+
+
+def examine(app: Flask) -> list[Finding]:
+    """Return what was found, in the order of the contract (SPEC, section 4)."""
+    given = settings.current()
+    return [
+        _versions(),
+        _database(),
+        _instance(Path(app.instance_path), given),
+        _secret_key(Path(app.instance_path) / "secret_key", given),
+        _administrator(),
+        _hashing(given),
+        _addresses(given),
+    ]
+
+
+def _versions() -> Finding:
+    ok = sys.version_info >= _PYTHON and sqlite3.sqlite_version_info >= _SQLITE
+    found = f"Python {sys.version.split()[0]}, SQLite {sqlite3.sqlite_version}"
+    return Finding("versions", ok, found if ok else f"{found}. Use Python 3.11 and SQLite 3.27, or newer.")
+
+
+def _database() -> Finding:
+    try:
+        with database.reading() as session:
+            return Finding("database", True, f"{session.get_bind().dialect.name}, at {database.HEAD}")
+    except Unavailable as error:
+        return Finding("database", False, error.hint)
+
+
+def _instance(folder: Path, given: Settings) -> Finding:
+    # That the folder can be written, if it is used at all, was checked at the start.
+    url = make_url(given.database_url)
+    files = [folder / "secret_key"]
+    if url.drivername == "sqlite" and url.database:
+        files += [Path(url.database), *(Path(url.database + suffix) for suffix in ("-wal", "-shm"))]
+    open_to_others = [file for file in files if file.exists() and stat.S_IMODE(file.stat().st_mode) & 0o077]
+    if open_to_others:
+        return Finding(
+            "instance", False, f"Other users can read {open_to_others[0]}. Run: chmod 600 {open_to_others[0]}"
+        )
+    return Finding("instance", True, f"{folder} is private")
+
+
+def _secret_key(path: Path, given: Settings) -> Finding:
+    kept = path.exists() and path.read_text(encoding="ascii").strip() == given.secret_key
+    return Finding("secret key", True, f"in {path}" if kept else "in SECRET_KEY")
+
+
+def _administrator() -> Finding:
+    try:
+        count = service.count_active_administrators()
+    except Unavailable:
+        return Finding("administrators", False, "They are in the database: mend that first.")
+    if not count:
+        todo = "There is none. Run: flask users create you@example.com --role role_admin"
+        return Finding("administrators", False, todo)
+    return Finding("administrators", True, f"{count} active")
+
+
+def _hashing(given: Settings) -> Finding:
+    hasher = passwords.Hasher(given.password_hash)
+    start = time.perf_counter()
+    hasher.hash("the time that this takes is the time of a sign-up")
+    milliseconds = (time.perf_counter() - start) * 1000
+    found = f"argon2id {given.password_hash}, {milliseconds:.0f} ms a hash"
+    if given.password_hash.below_floor():
+        return Finding("password hash", False, f"{found}. Too weak for real passwords: unset ENROL_PASSWORD_HASH.")
+    return Finding("password hash", True, found)
+
+
+def _addresses(given: Settings) -> Finding:
+    """Look whether what is said of proxies, hosts and the public address fits together."""
+    subject = "addresses"
+    if given.trusted_proxies and not given.public_url:
+        todo = "A proxy is trusted but the public address is not known. Set ENROL_PUBLIC_URL."
+        return Finding(subject, False, todo)
+    if given.public_url and given.public_url.startswith("https:") and not given.trusted_proxies:
+        todo = "The public address is https, which a proxy must serve. Set ENROL_TRUSTED_PROXIES to 1."
+        return Finding(subject, False, todo)
+    host = urlsplit(given.public_url or "").netloc
+    if host and given.trusted_hosts and not host_is_trusted(host, given.trusted_hosts):
+        return Finding(subject, False, "Add the host of ENROL_PUBLIC_URL to ENROL_TRUSTED_HOSTS.")
+    return Finding(subject, True, f"{given.public_url or 'no public address'}, {given.trusted_proxies} proxies trusted")

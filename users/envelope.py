@@ -1,0 +1,109 @@
+"""The outside of every answer: its request id and headers, and any error as the JSON envelope or an HTML page."""
+
+import re
+import secrets
+import time
+from typing import Any
+
+from flask import Flask, Response, g, jsonify, render_template, request
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, SecurityError
+from werkzeug.exceptions import MethodNotAllowed as WrongMethod
+from werkzeug.exceptions import NotFound as NoRoute
+
+from users import clock, logs, settings
+from users.errors import (
+    EnrolError,
+    InternalServerError,
+    InvalidParameter,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    UntrustedHost,
+)
+
+_TRACE_ID = re.compile(r"req_[A-Za-z0-9]{8,60}", re.ASCII)
+_CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
+_HSTS = "max-age=31536000"
+
+
+def init_app(app: Flask) -> None:
+    """Give every answer of `app` its request id, its headers and, when it is an error, its body."""
+    app.before_request(_begin)
+    app.after_request(_finish)
+    # On the app and for every exception: a blueprint's handlers never see an unknown path.
+    app.register_error_handler(Exception, _render)
+
+
+def new_trace_id() -> str:
+    """Return a new id for one request or one command: `req_` and 24 random characters."""
+    return f"req_{secrets.token_hex(12)}"
+
+
+def body(error: EnrolError, trace_id: str) -> dict[str, Any]:
+    """Return `error` as the envelope of the contract (SPEC, Errors)."""
+    return {
+        "success": False,
+        "error": {
+            "code": error.code,
+            "message": error.message,
+            "system_message": error.system_message,
+            "type": error.type,
+            "status": error.status,
+            "trace_id": trace_id,
+            "timestamp": clock.rfc3339(clock.now()),
+            "details": error.details,
+        },
+    }
+
+
+def _begin() -> None:
+    g.started = time.monotonic()
+    given = request.headers.get("X-Request-Id", "")
+    g.trace_id = given if _TRACE_ID.fullmatch(given) else new_trace_id()
+    g.client_request_id = given if given != g.trace_id and _CLIENT_REQUEST_ID.fullmatch(given) else None
+
+
+def _finish(response: Response) -> Response:
+    response.headers["X-Request-Id"] = g.trace_id
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    if request.is_secure or (settings.current().public_url or "").startswith("https:"):
+        response.headers["Strict-Transport-Security"] = _HSTS
+    logs.event(
+        "request",
+        method=request.method if request.method.isalpha() else None,
+        route=str(request.url_rule) if request.url_rule else None,  # the pattern: a path can hold an address or a key
+        status=response.status_code,
+        code=g.get("error_code"),
+        milliseconds=round((time.monotonic() - g.started) * 1000),
+        key_id=getattr(g.get("actor"), "key_id", None),
+        client_request_id=g.client_request_id,
+    )
+    return response
+
+
+def _render(error: Exception) -> Response:
+    """Answer with `error`, in JSON under /v1 and as a page elsewhere: the path alone decides."""
+    expected = _expected(error)
+    g.error_code = expected.code
+    if request.path == "/v1" or request.path.startswith("/v1/"):
+        response = jsonify(body(expected, g.trace_id))
+    else:
+        response = Response(render_template("error.html", error=expected, trace_id=g.trace_id))
+    response.status_code = expected.status
+    response.headers.update(expected.headers)
+    return response
+
+
+def _expected(error: Exception) -> EnrolError:
+    if isinstance(error, EnrolError):
+        return error
+    if isinstance(error, WrongMethod):
+        return MethodNotAllowed(headers={"Allow": ", ".join(sorted(error.valid_methods or ()))})
+    for raised, ours in ((NoRoute, NotFound), (RequestEntityTooLarge, PayloadTooLarge), (SecurityError, UntrustedHost)):
+        if isinstance(error, raised):
+            return ours()
+    if isinstance(error, HTTPException) and error.code is not None and error.code < 500:
+        return InvalidParameter()
+    logs.unexpected(error)
+    return InternalServerError()

@@ -1,0 +1,254 @@
+"""What can go wrong, each as a small class: raised anywhere, rendered in one place (`envelope`, `cli`).
+
+The codes, types, statuses and words are the contract's error tables and live only here.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar
+
+
+class FieldCode(StrEnum):
+    """What can be wrong with one field of a request."""
+
+    EMAIL_DOMAIN_RESERVED = "EMAIL_DOMAIN_RESERVED"
+    EMAIL_DOMAIN_UNDELIVERABLE = "EMAIL_DOMAIN_UNDELIVERABLE"
+    EMAIL_TOO_LONG = "EMAIL_TOO_LONG"
+    INVALID_CHARACTERS = "INVALID_CHARACTERS"
+    INVALID_EMAIL_FORMAT = "INVALID_EMAIL_FORMAT"
+    INVALID_ROLE = "INVALID_ROLE"
+    INVALID_TYPE = "INVALID_TYPE"
+    NAME_TOO_LONG = "NAME_TOO_LONG"
+    PASSWORD_TOO_COMMON = "PASSWORD_TOO_COMMON"  # noqa: S105  (a code, not a password)
+    PASSWORD_TOO_LONG = "PASSWORD_TOO_LONG"  # noqa: S105
+    PASSWORD_TOO_SHORT = "PASSWORD_TOO_SHORT"  # noqa: S105
+    REQUIRED_FIELD = "REQUIRED_FIELD"
+    UNKNOWN_FIELD = "UNKNOWN_FIELD"
+    USER_ALREADY_EXISTS = "USER_ALREADY_EXISTS"
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One thing wrong with one field. `message` is for people and never holds the value that was sent."""
+
+    field: str
+    code: FieldCode
+    message: str
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the members `field`, `code` and `message`, as `details.errors` shows them."""
+        return {"field": self.field, "code": str(self.code), "message": self.message}
+
+
+class EnrolError(Exception):
+    """An expected error. The class says what happened, the instance adds `details` and response `headers`."""
+
+    code: str = "INTERNAL_SERVER_ERROR"
+    status: int = 500
+    type: str = "server_error"
+    message: str = "Something went wrong on our side. Try again, and give the trace id if it happens again."
+    system_message: str = "Unexpected error"
+    default_headers: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, *, details: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(self.code)
+        self.details: dict[str, Any] = dict(details or {})
+        self.headers: dict[str, str] = {**self.default_headers, **(headers or {})}
+
+
+class InternalServerError(EnrolError):
+    """A fault of ours: the log has the cause under the trace id, the answer has not."""
+
+
+class InvalidJson(EnrolError):
+    """The body cannot be read as one JSON object. `details` is `{"line", "column"}` where known."""
+
+    code = "INVALID_JSON"
+    status = 400
+    type = "invalid_request_error"
+    system_message = "The request body could not be read as one JSON object"
+
+    def __init__(self, message: str, *, details: Mapping[str, Any] | None = None) -> None:
+        super().__init__(details=details)
+        self.message = message
+
+
+class InvalidParameter(EnrolError):
+    """A query parameter or a header is malformed. `details` is `{"parameter"}` where it is known which."""
+
+    code = "INVALID_PARAMETER"
+    status = 400
+    type = "invalid_request_error"
+    message = "A parameter or header of this request could not be read."
+    system_message = "Malformed query parameter or header"
+
+
+class UntrustedHost(EnrolError):
+    """The Host header is not one of `ENROL_TRUSTED_HOSTS`."""
+
+    code = "UNTRUSTED_HOST"
+    status = 400
+    type = "invalid_request_error"
+    message = "This address is not one that the service answers to."
+    system_message = "The Host header is not in ENROL_TRUSTED_HOSTS"
+
+
+class AuthenticationRequired(EnrolError):
+    """No key, an unknown one or a malformed one: the reference page's words exactly."""
+
+    code = "AUTHENTICATION_REQUIRED"
+    status = 401
+    type = "authentication_error"
+    message = "Authentication required. Please provide a valid API key."
+    system_message = "Missing or invalid authorization header"
+    default_headers: ClassVar = {"WWW-Authenticate": 'Bearer realm="enrol"'}
+
+
+class ApiKeyExpired(AuthenticationRequired):
+    """The real key, but its time is over."""
+
+    code = "API_KEY_EXPIRED"
+    message = "This API key has expired. Create a new one."
+    system_message = "The API key is past its expires_at"
+    default_headers: ClassVar = {"WWW-Authenticate": 'Bearer realm="enrol", error="invalid_token"'}
+
+
+class ApiKeyDeactivated(AuthenticationRequired):
+    """The real key, but it was revoked, or its owner is inactive or deleted."""
+
+    code = "API_KEY_DEACTIVATED"
+    message = "This API key has been deactivated. Create a new one."
+    system_message = "The API key is revoked or its owner is not active"
+    default_headers: ClassVar = {"WWW-Authenticate": 'Bearer realm="enrol", error="invalid_token"'}
+
+
+class Denied(EnrolError):
+    """The caller does not hold `missing`: the page's body exactly, what was missing only in WWW-Authenticate."""
+
+    code = "INSUFFICIENT_PERMISSIONS"
+    status = 403
+    type = "authorization_error"
+    message = "You do not have permission to access this resource."
+    system_message = "Insufficient permissions for this operation"
+
+    def __init__(self, missing: Iterable[str]) -> None:
+        self.missing = " ".join(sorted(missing))
+        challenge = f'Bearer error="insufficient_scope", scope="{self.missing}"'
+        super().__init__(headers={"WWW-Authenticate": challenge})
+
+
+class NotFound(EnrolError):
+    """No such path."""
+
+    code = "NOT_FOUND"
+    status = 404
+    type = "not_found_error"
+    message = "There is nothing at this address."
+    system_message = "No route matches this path"
+
+
+class UserNotFound(NotFound):
+    """No such user, or the key that asks for its owner has none."""
+
+    code = "USER_NOT_FOUND"
+    message = "There is no such user."
+    system_message = "No user matches, or the API key has no owner"
+
+
+class KeyNotFound(NotFound):
+    """No such API key (command line only)."""
+
+    message = "There is no such API key. List them with: flask keys list"
+    system_message = "No API key matches"
+
+
+class MethodNotAllowed(EnrolError):
+    """The path exists, the method does not; `Allow` names those that do."""
+
+    code = "METHOD_NOT_ALLOWED"
+    status = 405
+    type = "invalid_request_error"
+    message = "This address does not answer to that method."
+    system_message = "Method not allowed; see the Allow header"
+
+
+class Conflict(EnrolError):
+    """The email belongs to another user, who is `user_id` (None when that user has gone meanwhile)."""
+
+    code = "USER_ALREADY_EXISTS"
+    status = 409
+    type = "conflict_error"
+    message = "A user with this email address already exists"
+    system_message = "The email is taken by a user who is not deleted"
+
+    def __init__(self, *, user_id: str | None, show_user_id: bool) -> None:
+        self.user_id = user_id
+        error = FieldError("email", FieldCode.USER_ALREADY_EXISTS, self.message)
+        details: dict[str, Any] = {"field": "email", "errors": [error.as_dict()]}
+        if user_id and show_user_id:
+            details["user_id"] = user_id
+        super().__init__(details=details)
+
+
+class LastAdministrator(EnrolError):
+    """The act would leave the service without an active administrator."""
+
+    code = "LAST_ADMINISTRATOR"
+    status = 409
+    type = "conflict_error"
+    message = "This is the last active administrator. Give another user the role first."
+    system_message = "At least one active user must hold role_admin"
+
+
+class PayloadTooLarge(EnrolError):
+    """The body is larger than 64 KiB."""
+
+    code = "PAYLOAD_TOO_LARGE"
+    status = 413
+    type = "invalid_request_error"
+    message = "The request body must be 64 KiB or smaller."
+    system_message = "Request body over 65,536 bytes"
+
+
+class UnsupportedMediaType(EnrolError):
+    """The body is not declared as plain application/json in UTF-8."""
+
+    code = "UNSUPPORTED_MEDIA_TYPE"
+    status = 415
+    type = "invalid_request_error"
+    message = "Send the body as JSON, with the header Content-Type: application/json."
+    system_message = "Content-Type must be application/json in UTF-8, without a Content-Encoding"
+
+
+class Invalid(EnrolError):
+    """One field or more is wrong; `errors` has all of them, the form's first field first."""
+
+    code = "VALIDATION_ERROR"
+    status = 422
+    type = "validation_error"
+    system_message = "One or more fields did not pass validation; see details.errors"
+
+    def __init__(self, errors: Iterable[FieldError]) -> None:
+        self.errors = tuple(errors)
+        first = self.errors[0]
+        super().__init__(details={"field": first.field, "errors": [error.as_dict() for error in self.errors]})
+        if len(self.errors) == 1:
+            self.code = str(first.code)
+        self.message = ". ".join(error.message for error in self.errors)
+
+
+class Unavailable(EnrolError):
+    """The database cannot be used now. `hint` is the sentence for the operator: never a driver's text."""
+
+    code = "SERVICE_UNAVAILABLE"
+    status = 503
+    type = "server_error"
+    message = "The service is temporarily unavailable. Try again in a few seconds."
+    system_message = "The database cannot be used at the moment"
+    default_headers: ClassVar = {"Retry-After": "5"}
+
+    def __init__(self, hint: str, *, reason: str = "database", outcome_unknown: bool = False) -> None:
+        super().__init__(details={"outcome": "unknown"} if outcome_unknown else None)
+        self.hint = hint
+        self.reason = reason

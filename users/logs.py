@@ -1,0 +1,114 @@
+"""What happened, one line an event on stderr: text for a person, JSON for a collector. Never a secret.
+
+An event's fields come from an allow-list, so that nothing a client sent reaches a log by accident, and every value
+is escaped, so that none can forge a line.
+"""
+
+import json
+import logging
+import re
+import traceback
+from types import TracebackType
+from typing import Any
+
+from flask import g, has_request_context
+from sqlalchemy.exc import DBAPIError
+
+from users import clock
+
+FIELDS = (
+    "client_request_id",
+    "code",
+    "error",
+    "key_id",
+    "method",
+    "milliseconds",
+    "place",
+    "route",
+    "status",
+    "user_id",
+)
+
+_logger = logging.getLogger("enrol")
+_PLAIN = re.compile(r"[!-~]+")
+
+
+class _Lines(logging.Formatter):
+    """Formats an event as `time level event name=value …`, or as one JSON object."""
+
+    def __init__(self, style: str) -> None:
+        super().__init__()
+        self.as_json = style == "json"
+
+    def format(self, record: logging.LogRecord) -> str:
+        known = {"time": clock.now().isoformat(timespec="milliseconds"), "level": record.levelname.lower()}
+        fields: dict[str, Any] = {**known, "event": record.getMessage(), **getattr(record, "fields", {})}
+        if self.as_json:
+            return json.dumps(fields)
+        time, level, event, *rest = fields.items()
+        words = [f"{name}={_escaped(value)}" for name, value in rest if value is not None]
+        return " ".join([str(time[1]), str(level[1]), str(event[1]), *words])
+
+
+def _escaped(value: object) -> str:
+    text = str(value)
+    return text if _PLAIN.fullmatch(text) and '"' not in text else json.dumps(text)
+
+
+class _WithoutRequests(logging.Filter):
+    """Drops the development server's own line for each request: it prints the query string, ours does not."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return " - - [" not in str(record.msg)
+
+
+def configure(style: str) -> None:
+    """Send events to stderr in `style`, "text" or "json"."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Lines(style))
+    _logger.handlers = [handler]
+    _logger.setLevel(logging.INFO)
+    _logger.propagate = False
+    werkzeug = logging.getLogger("werkzeug")
+    if not any(isinstance(one, _WithoutRequests) for one in werkzeug.filters):
+        werkzeug.addFilter(_WithoutRequests())
+
+
+def event(name: str, *, level: int = logging.INFO, **fields: object) -> None:
+    """Log the event `name` with `fields`, which must be among FIELDS, under the request's trace id."""
+    unknown = set(fields) - set(FIELDS)
+    if unknown:
+        raise ValueError(f"not in the list of fields that may be logged: {sorted(unknown)}")
+    trace_id = {"trace_id": g.trace_id} if has_request_context() and "trace_id" in g else {}
+    _logger.log(level, "%s", name, extra={"fields": {**trace_id, **fields}})
+
+
+def unexpected(error: BaseException) -> None:
+    """Log a fault by its class and place, never by its text: a text may quote a row, a password or a key."""
+    event("unexpected_error", level=logging.ERROR, error=_classes(error), place=_places(error.__traceback__))
+
+
+def _classes(error: BaseException | None) -> str:
+    names: list[str] = []
+    while error is not None and len(names) < 5:
+        name = type(error).__name__
+        if isinstance(error, DBAPIError):
+            name += _database_facts(error.orig)
+        names.append(name)
+        error = error.__cause__ or error.__context__
+    return " from ".join(names)
+
+
+def _database_facts(cause: BaseException | None) -> str:
+    """Return the SQLSTATE or SQLite's error name, and the constraint: all that a driver's error may tell."""
+    diagnostics = getattr(cause, "diag", None)
+    facts = [
+        getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None),
+        getattr(diagnostics, "constraint_name", None),
+    ]
+    return f"({', '.join(fact for fact in facts if fact)})"
+
+
+def _places(trace: TracebackType | None) -> str:
+    frames = traceback.extract_tb(trace)[-8:]
+    return " < ".join(f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in reversed(frames))

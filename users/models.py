@@ -1,0 +1,163 @@
+"""The tables, in SQLAlchemy's terms. `users/migrations` makes them; a test holds the two together."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, LargeBinary, Text, TypeDecorator, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from users.clock import rfc3339
+
+
+class Base(DeclarativeBase):
+    """What all models share."""
+
+
+# What an act returns is complete and needs no second query: nothing expires at commit.
+db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
+
+if TYPE_CHECKING:
+    Model = Base
+else:
+    Model = db.Model
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime with microseconds on both databases; SQLite stores it without the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return what the database stores."""
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return `value` as an aware UTC datetime."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# Ids are compared byte by byte on both databases, whatever language Postgres was set up for: paging relies on it.
+Id = Text().with_variant(Text(collation="C"), "postgresql")
+
+
+class User(Model):
+    """A user. Constructed in one place only: `service.create_user`."""
+
+    __tablename__ = "users"
+    __table_args__ = (
+        # The one rule that makes emails unique, among users who are not deleted; `service` reads its name.
+        Index(
+            "uq_users_email_key",
+            "email_key",
+            unique=True,
+            sqlite_where=text("deleted_at IS NULL"),
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    email: Mapped[str] = mapped_column(Text)
+    email_key: Mapped[str] = mapped_column(Text)
+    first_name: Mapped[str | None] = mapped_column(Text)
+    last_name: Mapped[str | None] = mapped_column(Text)
+    password_hash: Mapped[str] = mapped_column(Text)
+    is_active: Mapped[bool]
+    last_verified: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    global_role_id: Mapped[str | None] = mapped_column(Text)
+    last_login: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    def __repr__(self) -> str:
+        return f"<User {self.id}>"
+
+    def as_user(self) -> dict[str, Any]:
+        """Return the nine members of a user, in the contract's order (SPEC, section 1)."""
+        return {
+            "email": self.email,
+            "first_name": self.first_name,
+            "last_name": self.last_name,
+            "id": self.id,
+            "is_active": self.is_active,
+            "last_verified": self.last_verified and rfc3339(self.last_verified),
+            "global_role_id": self.global_role_id,
+            "created_at": rfc3339(self.created_at),
+            "updated_at": rfc3339(self.updated_at),
+        }
+
+    def as_profile(self) -> dict[str, Any]:
+        """Return the user's nine members, `full_name` and `last_login`."""
+        full_name = " ".join(name for name in (self.first_name, self.last_name) if name) or None
+        return {
+            **self.as_user(),
+            "full_name": full_name,
+            "last_login": self.last_login and rfc3339(self.last_login),
+        }
+
+
+class ApiKey(Model):
+    """An API key. The key itself is shown once and not stored: `key_hash` is its SHA-256."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (
+        Index("uq_api_keys_key_hash", "key_hash", unique=True),
+        Index("ix_api_keys_owner_id", "owner_id"),
+    )
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    prefix: Mapped[str] = mapped_column(Text)
+    key_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    name: Mapped[str] = mapped_column(Text)
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    owner_id: Mapped[str | None] = mapped_column(Id, ForeignKey("users.id"))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    deactivated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    def __repr__(self) -> str:
+        return f"<ApiKey {self.id}>"
+
+    def as_key(self) -> dict[str, Any]:
+        """Return the members of a key that can be shown again, in the contract's order (SPEC, section 4)."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "prefix": self.prefix,
+            "scopes": self.scopes,
+            "owner_id": self.owner_id,
+            "created_at": rfc3339(self.created_at),
+            "expires_at": self.expires_at and rfc3339(self.expires_at),
+        }
+
+
+class AuditEvent(Model):
+    """Who did what to whom: one row for each act, written in the act's own transaction.
+
+    It holds ids and the names of changed fields, never values, so that erasing a user erases nothing here. No
+    foreign keys: a row outlives what it speaks of.
+    """
+
+    __tablename__ = "audit_events"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    action: Mapped[str] = mapped_column(Text)
+    outcome: Mapped[str] = mapped_column(Text)
+    actor_kind: Mapped[str] = mapped_column(Text)
+    actor_user_id: Mapped[str | None] = mapped_column(Id)
+    actor_key_id: Mapped[str | None] = mapped_column(Id)
+    target_id: Mapped[str | None] = mapped_column(Id)
+    fields: Mapped[list[str]] = mapped_column(JSON)
+    address: Mapped[str | None] = mapped_column(Text)
+    request_id: Mapped[str | None] = mapped_column(Text)
+
+    def __repr__(self) -> str:
+        return f"<AuditEvent {self.id}>"

@@ -1,0 +1,117 @@
+"""The body of a request as one strict JSON object (RFC 8259, read as RFC 7493 asks)."""
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from flask import Request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from users.errors import InvalidJson, PayloadTooLarge, UnsupportedMediaType
+
+MAX_BYTES = 64 * 1024
+MAX_DEPTH = 32
+_MAX_DIGITS = 4300  # Python's own bound on reading an integer, past which it raises a bare ValueError
+
+
+def json_object(request: Request) -> dict[str, object]:
+    """Return the body of `request`, one JSON object in strict UTF-8.
+
+    Raises UnsupportedMediaType, PayloadTooLarge or InvalidJson, whose `details` has the line and column where known.
+    """
+    _require_json(request)
+    try:
+        # utf-8 and not utf-8-sig: a byte order mark is refused (RFC 8259, 8.1), and UTF-16 and UTF-32 hold NULs.
+        text = _body(request).decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidJson("The request body must be encoded in UTF-8.") from None
+    found = _parse(text)
+    if not isinstance(found, dict):
+        raise InvalidJson('The request body must be one JSON object, like {"email": "name@example.com"}.')
+    _check_contents(found)
+    return found
+
+
+def _require_json(request: Request) -> None:
+    charset = request.mimetype_params.get("charset", "utf-8").lower()
+    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    if request.mimetype != "application/json" or charset not in ("utf-8", "utf8") or encoding != "identity":
+        raise UnsupportedMediaType
+
+
+def _body(request: Request) -> bytes:
+    """Return the body's bytes, counted while they arrive: a chunked body announces no length."""
+    request.max_content_length = MAX_BYTES
+    try:
+        return request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        raise PayloadTooLarge from None
+    except Exception:  # a malformed chunk or a caller who hung up; each server raises an error of its own for it
+        raise InvalidJson("The request body did not arrive whole.") from None
+
+
+def _parse(text: str) -> object:
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=_unique_members,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_bounded,
+        )
+    except json.JSONDecodeError as error:
+        details = {"line": error.lineno, "column": error.colno}
+        words = f"The request body is not JSON: look at line {error.lineno}, column {error.colno}."
+        raise InvalidJson(words, details=details) from None
+    except RecursionError:
+        raise _too_deep() from None
+
+
+def _too_deep() -> InvalidJson:
+    return InvalidJson(f"The request body must be nested {MAX_DEPTH} levels deep or less.")
+
+
+def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise InvalidJson("The request body names a member twice.")
+    return members
+
+
+def _refuse_constant(_name: str) -> NoReturn:
+    raise InvalidJson("The request body must not hold NaN or Infinity, which JSON does not have.")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise InvalidJson("The request body holds a number that is too large.")
+    return number
+
+
+def _bounded(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise InvalidJson("The request body holds a number that is too large.")
+    return int(digits)
+
+
+def _check_contents(found: dict[str, Any]) -> None:
+    """Refuse what parses but cannot be stored or passed on: deep nesting, NUL and lone surrogates."""
+    for text in _strings(found, depth=1):
+        if "\0" in text:
+            raise InvalidJson("The request body must not hold the character NUL.")
+        if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+            raise InvalidJson("The request body holds half of a surrogate pair.")
+
+
+def _strings(value: object, depth: int) -> Iterator[str]:
+    """Yield every text in `value`, member names too, no deeper than MAX_DEPTH."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        if depth > MAX_DEPTH:
+            raise _too_deep()
+        inside = value if isinstance(value, list) else [*value, *value.values()]
+        for item in inside:
+            yield from _strings(item, depth + 1)

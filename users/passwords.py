@@ -1,0 +1,72 @@
+"""Passwords: the bounds, the hash, the generator and the list of common ones. Rules are applied in `validation`."""
+
+import math
+import secrets
+import string
+import unicodedata
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from argon2 import PasswordHasher
+
+MIN_LENGTH = 8  # code points, before and after NFKC; ENROL_PASSWORD_MIN_LENGTH can raise it
+MAX_BYTES = 1024  # of UTF-8, before and after NFKC, which can grow a text elevenfold
+
+GENERATED_LENGTH = 16
+LOOK_ALIKES = "0O1Il" + "o"
+GENERATED_ALPHABET = "".join(c for c in string.ascii_letters + string.digits if c not in LOOK_ALIKES)
+GENERATED_BITS = GENERATED_LENGTH * math.log2(len(GENERATED_ALPHABET))  # 92.9
+
+_COMMON = Path(__file__).with_name("common_passwords.txt")
+
+
+@dataclass(frozen=True)
+class HashParameters:
+    """The cost of argon2id: `memory` in KiB, `time` in passes, `lanes` computed side by side."""
+
+    memory: int = 65536
+    time: int = 3
+    lanes: int = 4
+
+    def __str__(self) -> str:
+        return f"m={self.memory},t={self.time},p={self.lanes}"
+
+    def below_floor(self) -> bool:
+        """Tell whether this is weaker than every configuration of OWASP's Password Storage Cheat Sheet."""
+        floor = ((47104, 1), (19456, 2), (12288, 3), (9216, 4), (7168, 5))
+        return not any(self.memory >= memory and self.time >= time for memory, time in floor)
+
+
+class Hasher:
+    """Turns passwords into argon2id hashes (RFC 9106) with one set of parameters."""
+
+    def __init__(self, parameters: HashParameters) -> None:
+        self._argon2 = PasswordHasher(
+            time_cost=parameters.time, memory_cost=parameters.memory, parallelism=parameters.lanes
+        )
+
+    def hash(self, password: str) -> str:
+        """Return the encoded hash of `password`, which is brought to NFKC first (RFC 8265, section 4.2)."""
+        return self._argon2.hash(normalise(password))
+
+
+def normalise(password: str) -> str:
+    """Return `password` in NFKC, so that it is the same whichever keyboard or system typed it."""
+    return unicodedata.normalize("NFKC", password)
+
+
+def generate() -> str:
+    """Return a new password: 16 random characters without look-alikes, 92 bits."""
+    return "".join(secrets.choice(GENERATED_ALPHABET) for _ in range(GENERATED_LENGTH))
+
+
+def is_common(password: str) -> bool:
+    """Tell whether `password`, after NFKC and casefold, is on the list of common passwords."""
+    return normalise(password).casefold() in _common()
+
+
+@cache
+def _common() -> frozenset[str]:
+    _licence, _, words = _COMMON.read_text(encoding="utf-8").partition("\n---\n")
+    return frozenset(words.split("\n")) - {""}

@@ -1,0 +1,45 @@
+"""Who may do what: the permissions and the roles that bundle them. In code, not a table."""
+
+from enum import StrEnum
+
+
+class Permission(StrEnum):
+    """One thing a caller may do, as `object:act`."""
+
+    AUDIT_READ = "audit:read"
+    KEYS_MANAGE = "keys:manage"
+    ROLES_ASSIGN = "roles:assign"
+    USERS_CREATE = "users:create"
+    USERS_DELETE = "users:delete"
+    USERS_READ = "users:read"
+    USERS_UPDATE = "users:update"
+    USERS_VERIFY = "users:verify"
+
+
+class Role(StrEnum):
+    """A named set of permissions that a user can hold; a user without a role holds none."""
+
+    ADMIN = "role_admin"
+    OPERATOR = "role_operator"
+    AUDITOR = "role_auditor"
+    MEMBER = "role_member"
+
+    @property
+    def permissions(self) -> frozenset[Permission]:
+        """Return what a holder of this role may do."""
+        return _GRANTS[self]
+
+
+ALL_PERMISSIONS = frozenset(Permission)
+
+_GRANTS = {
+    Role.ADMIN: ALL_PERMISSIONS,
+    Role.OPERATOR: frozenset({Permission.USERS_CREATE, Permission.USERS_READ, Permission.USERS_UPDATE}),
+    Role.AUDITOR: frozenset({Permission.AUDIT_READ, Permission.USERS_READ}),
+    Role.MEMBER: frozenset[Permission](),
+}
+
+
+def permissions_of(role_id: str | None) -> frozenset[Permission]:
+    """Return what a user with this `global_role_id` may do: nothing for none and for one that is not known."""
+    return Role(role_id).permissions if role_id in set(Role) else frozenset()

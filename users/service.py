@@ -1,0 +1,244 @@
+"""The acts: each one function, in one transaction with its audit row. Every door ends here.
+
+They need an application context and no request. `actor` says who acts; what the actor may not do raises Denied.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from flask import current_app
+from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from users import clock, database, ids, keys
+from users.access import Actor
+from users.emails import Email
+from users.errors import Conflict, KeyNotFound, LastAdministrator, UserNotFound
+from users.models import ApiKey, AuditEvent, User
+from users.passwords import Hasher
+from users.roles import Permission, Role, permissions_of
+from users.validation import NewKey, NewUser
+
+
+class Action(StrEnum):
+    """What an audit row can say was done, as `object.act`."""
+
+    KEY_CREATE = "key.create"
+    KEY_REVOKE = "key.revoke"
+    USER_CREATE = "user.create"
+    USER_DEACTIVATE = "user.deactivate"
+    USER_SET_PASSWORD = "user.set_password"  # noqa: S105  (an act, not a password)
+
+
+@dataclass(frozen=True)
+class IssuedKey:
+    """An API key just made. `secret` is the key itself: this is the only time that it can be seen."""
+
+    key: ApiKey
+    secret: str = field(repr=False)
+
+
+def create_user(new: NewUser, *, actor: Actor) -> User:
+    """Create a user and return it once it is on disk.
+
+    Raises Denied, Conflict when another user has the email (the database's unique index decides), Unavailable.
+    """
+    actor.require(Permission.USERS_CREATE)
+    if new.role:
+        actor.require(Permission.ROLES_ASSIGN, *new.role.permissions)  # nobody grants what they do not hold
+    password_hash = _hasher().hash(new.password)  # slow, so before the transaction and its lock
+    try:
+        with database.transaction() as session:
+            now = clock.now()
+            user = User(
+                id=ids.new_id("usr"),
+                email=new.email.address,
+                email_key=new.email.key,
+                first_name=new.first_name,
+                last_name=new.last_name,
+                password_hash=password_hash,
+                is_active=True,
+                global_role_id=new.role,
+                created_at=now,
+                updated_at=now,
+            )
+            session.add(user)
+            fields = [name for name in ("email", "first_name", "last_name", "global_role_id") if getattr(user, name)]
+            _audit(session, Action.USER_CREATE, user.id, actor, now, [*fields, "password"])
+    except IntegrityError as error:
+        if not _is_taken_email(error):
+            raise
+        raise _conflict(new.email, actor) from None
+    return user
+
+
+def _is_taken_email(error: IntegrityError) -> bool:
+    """Tell whether the index `uq_users_email_key` refused: Postgres names it, SQLite names the column."""
+    diagnostics = getattr(error.orig, "diag", None)
+    if diagnostics is not None:
+        return bool(diagnostics.constraint_name == "uq_users_email_key")
+    return str(error.orig) == "UNIQUE constraint failed: users.email_key"
+
+
+def _conflict(email: Email, actor: Actor) -> Conflict:
+    with database.reading() as session:
+        user_id = session.scalar(select(User.id).where(User.email_key == email.key, User.deleted_at.is_(None)))
+    return Conflict(user_id=user_id, show_user_id=Permission.USERS_READ in actor.permissions)
+
+
+def get_user(user_id: str) -> User:
+    """Return the user with this id, who is not deleted, or raise UserNotFound."""
+    with database.reading() as session:
+        return _found(session, User.id == user_id)
+
+
+def get_user_by_email(email_key: str) -> User:
+    """Return the user with this key of an email (`emails.lookup_key`), who is not deleted, or raise UserNotFound."""
+    with database.reading() as session:
+        return _found(session, User.email_key == email_key)
+
+
+def list_users(*, after: str = "", limit: int = 100, active_only: bool = False) -> Sequence[User]:
+    """Return at most `limit` users who are not deleted, oldest first, those made after the id `after`."""
+    query = select(User).where(User.deleted_at.is_(None), User.id > after).order_by(User.id).limit(limit)
+    if active_only:
+        query = query.where(User.is_active)
+    with database.reading() as session:
+        return session.scalars(query).all()
+
+
+def set_password(user_id: str, password: str, *, actor: Actor) -> User:
+    """Give the user a new password, which `validation.new_password` has checked. Raises Denied, UserNotFound."""
+    actor.require(Permission.USERS_UPDATE)
+    password_hash = _hasher().hash(password)
+    with database.transaction() as session:
+        user = _for_change(session, user_id, actor)
+        user.password_hash = password_hash
+        user.updated_at = clock.now()
+        _audit(session, Action.USER_SET_PASSWORD, user.id, actor, user.updated_at, ["password"])
+    return user
+
+
+def deactivate_user(user_id: str, *, actor: Actor) -> User:
+    """Stop the user and, through access, all the user's keys at once; nothing happens if that is so already.
+
+    Raises Denied, UserNotFound, LastAdministrator.
+    """
+    actor.require(Permission.USERS_UPDATE)
+    with database.transaction() as session:
+        user = _for_change(session, user_id, actor)
+        if not user.is_active:
+            return user
+        _keep_an_administrator(session, user)
+        user.is_active = False
+        user.updated_at = clock.now()
+        _audit(session, Action.USER_DEACTIVATE, user.id, actor, user.updated_at, ["is_active"])
+    return user
+
+
+def create_key(new: NewKey, *, owner: User | None, lifetime: timedelta | None, actor: Actor) -> IssuedKey:
+    """Make an API key for `owner`, or a service key for none, ending after `lifetime` if one is given.
+
+    Raises Denied for scopes that the actor does not hold.
+    """
+    actor.require(Permission.KEYS_MANAGE, *new.scopes)  # nobody makes a key wider than themselves
+    secret = keys.new_key()
+    with database.transaction() as session:
+        now = clock.now()
+        key = ApiKey(
+            id=ids.new_id("akid"),
+            prefix=secret[: keys.PREFIX_LENGTH],
+            key_hash=keys.digest(secret),
+            name=new.name,
+            scopes=sorted(new.scopes),
+            owner_id=owner.id if owner else None,
+            created_at=now,
+            expires_at=now + lifetime if lifetime else None,
+        )
+        session.add(key)
+        _audit(session, Action.KEY_CREATE, key.id, actor, now, ["name", "scopes", "owner_id", "expires_at"])
+    return IssuedKey(key, secret)
+
+
+def list_keys() -> Sequence[ApiKey]:
+    """Return all API keys, oldest first."""
+    with database.reading() as session:
+        return session.scalars(select(ApiKey).order_by(ApiKey.id)).all()
+
+
+def revoke_key(key_id: str, *, actor: Actor) -> ApiKey:
+    """Stop the API key in every process at once; nothing happens if it is stopped already. Raises KeyNotFound."""
+    actor.require(Permission.KEYS_MANAGE)
+    with database.transaction() as session:
+        key = session.scalar(select(ApiKey).where(ApiKey.id == key_id).with_for_update())
+        if key is None:
+            raise KeyNotFound
+        if key.deactivated_at is None:
+            key.deactivated_at = clock.now()
+            _audit(session, Action.KEY_REVOKE, key.id, actor, key.deactivated_at, ["deactivated_at"])
+    return key
+
+
+def count_active_administrators() -> int:
+    """Return how many active users hold role_admin."""
+    with database.reading() as session:
+        return len(session.scalars(_active_administrators()).all())
+
+
+def _hasher() -> Hasher:
+    hasher: Hasher = current_app.extensions["enrol.hasher"]
+    return hasher
+
+
+def _found(session: Session, condition: ColumnElement[bool]) -> User:
+    user = session.scalar(select(User).where(condition, User.deleted_at.is_(None)))
+    if user is None:
+        raise UserNotFound
+    return user
+
+
+def _for_change(session: Session, user_id: str, actor: Actor) -> User:
+    """Return the user, locked until the end of the transaction, whom `actor` may change.
+
+    Nobody changes a user who holds what they do not: an operator could otherwise take over an administrator.
+    """
+    user = session.scalar(select(User).where(User.id == user_id, User.deleted_at.is_(None)).with_for_update())
+    if user is None:
+        raise UserNotFound
+    actor.require(*permissions_of(user.global_role_id))
+    return user
+
+
+def _active_administrators() -> Select[str]:
+    return select(User.id).where(User.global_role_id == Role.ADMIN, User.is_active, User.deleted_at.is_(None))
+
+
+def _keep_an_administrator(session: Session, leaving: User) -> None:
+    """Raise LastAdministrator if `leaving` is the last one.
+
+    All of them are locked, in one order: two administrators who leave at once must not each count the other.
+    """
+    remaining = session.scalars(_active_administrators().order_by(User.id).with_for_update()).all()
+    if list(remaining) == [leaving.id]:
+        raise LastAdministrator
+
+
+def _audit(session: Session, action: Action, target_id: str, actor: Actor, at: datetime, fields: list[str]) -> None:
+    """Add the row that says what `actor` did; `fields` are the names of what was set, never the values."""
+    event = AuditEvent(
+        id=ids.new_id("evt"),
+        at=at,
+        action=action,
+        outcome="ok",
+        actor_kind=actor.kind,
+        actor_user_id=actor.user_id,
+        actor_key_id=actor.key_id,
+        target_id=target_id,
+        fields=fields,
+        address=actor.address,
+        request_id=actor.request_id,
+    )
+    session.add(event)

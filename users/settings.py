@@ -1,0 +1,252 @@
+"""The environment, read once and checked: what cannot be read stops the start with the variable's name."""
+
+import os
+import re
+import secrets
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from flask import current_app
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from users.passwords import MIN_LENGTH, HashParameters
+from users.validation import Rules
+
+# Every variable and what it takes, in the order of the contract's table; README's table is compared with this one.
+TAKES = {
+    "DATABASE_URL": "an address like postgresql://user@host/database or sqlite:////path/to/file.db",
+    "SECRET_KEY": "at least 32 characters that nobody can guess; make one with: "
+    "python3 -c 'import secrets; print(secrets.token_hex(32))'",
+    "SECRET_KEY_FALLBACKS": "older secret keys of at least 32 characters, separated by commas",
+    "ENROL_PUBLIC_URL": "the address people use, like https://users.example.com, without a path",
+    "ENROL_PASSWORD_MIN_LENGTH": f"a whole number from {MIN_LENGTH} to 256",
+    "ENROL_PASSWORD_BLOCKLIST": "on or off",
+    "ENROL_PASSWORD_HASH": "argon2id parameters like m=65536,t=3,p=4, no weaker than m=19456,t=2,p=1 "
+    "unless ENROL_PASSWORD_HASH_UNSAFE is 1",
+    "ENROL_PASSWORD_HASH_UNSAFE": "1 or off",
+    "ENROL_TRUSTED_PROXIES": "the number of proxies in front, from 0 to 10",
+    "ENROL_TRUSTED_HOSTS": "host names separated by commas; a leading dot takes in the names below",
+    "ENROL_ALLOW_DOMAINS": "domain names separated by commas, like local,corp.test",
+    "ENROL_CHECK_DELIVERABILITY": "on or off",
+    "ENROL_LOG_FORMAT": "text or json",
+}
+
+SECRET_KEY_LENGTH = 32
+# Keys that stand in tutorials and templates: whoever can read those could sign with them.
+_WELL_KNOWN = re.compile(
+    r"change.?me|django-insecure|do.?not.?use|dummy|example|insecure|placeholder|replace|super.?secret|your.?secret"
+    r"|192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",
+    re.IGNORECASE,
+)
+_HOST = re.compile(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
+_HASH = re.compile(r"m=(\d{1,8}),t=(\d{1,4}),p=(\d{1,3})")
+
+
+class BadSetting(Exception):
+    """A setting, or the instance folder, is not usable. The text is one sentence that says what to do."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The checked settings. Addresses and keys stay out of the repr."""
+
+    database_url: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    secret_key_fallbacks: tuple[str, ...] = field(repr=False)
+    public_url: str | None
+    rules: Rules
+    password_hash: HashParameters
+    trusted_proxies: int
+    trusted_hosts: tuple[str, ...]
+    log_format: str
+
+
+def current() -> Settings:
+    """Return the settings of the application at work."""
+    settings: Settings = current_app.extensions["enrol.settings"]
+    return settings
+
+
+def load(values: Mapping[str, str], instance: Path) -> Settings:
+    """Return the settings in `values` (the environment, or what stands for it).
+
+    The default database and the secret key live in the folder `instance`; the key is made there the first time.
+    Raises BadSetting, with one sentence, for an unknown ENROL_ variable, a value that cannot be read or a folder
+    that cannot be written.
+    """
+    for name in values:
+        if name.startswith("ENROL_") and name not in TAKES:
+            raise BadSetting(f"{name} is not a setting. The settings are: {', '.join(sorted(TAKES))}.")
+    return Settings(
+        database_url=_database_url(values, instance),
+        secret_key=_secret_key(values, instance),
+        secret_key_fallbacks=tuple(
+            _strong("SECRET_KEY_FALLBACKS", key) for key in _list(values, "SECRET_KEY_FALLBACKS")
+        ),
+        public_url=_public_url(values),
+        rules=Rules(
+            password_min_length=_whole(values, "ENROL_PASSWORD_MIN_LENGTH", MIN_LENGTH, 256, default=MIN_LENGTH),
+            password_blocklist=_choice(values, "ENROL_PASSWORD_BLOCKLIST", ("off", "on")) == "on",
+            allow_domains=_domains(values),
+            check_deliverability=_choice(values, "ENROL_CHECK_DELIVERABILITY", ("off", "on")) == "on",
+        ),
+        password_hash=_password_hash(values),
+        trusted_proxies=_whole(values, "ENROL_TRUSTED_PROXIES", 0, 10, default=0),
+        trusted_hosts=_hosts(values),
+        log_format=_choice(
+            values, "ENROL_LOG_FORMAT", ("text", "json") if under_flask_command(values) else ("json", "text")
+        ),
+    )
+
+
+def under_flask_command(values: Mapping[str, str]) -> bool:
+    """Tell whether the `flask` command runs this process: a person at a terminal, not a production server."""
+    return values.get("FLASK_RUN_FROM_CLI") == "true"
+
+
+def _bad(name: str) -> BadSetting:
+    """Return the error for `name`. The value is never repeated: it may be a secret."""
+    return BadSetting(f"{name} cannot be read. It takes {TAKES[name]}.")
+
+
+def _list(values: Mapping[str, str], name: str) -> list[str]:
+    return [part.strip() for part in values.get(name, "").split(",") if part.strip()]
+
+
+def _choice(values: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    """Return one of `choices`, the first when the variable is not set or empty."""
+    value = values.get(name) or choices[0]
+    if value not in choices:
+        raise _bad(name)
+    return value
+
+
+def _whole(values: Mapping[str, str], name: str, lowest: int, highest: int, *, default: int) -> int:
+    value = values.get(name) or str(default)
+    if not re.fullmatch(r"[0-9]{1,6}", value) or not lowest <= int(value) <= highest:
+        raise _bad(name)
+    return int(value)
+
+
+def _database_url(values: Mapping[str, str], instance: Path) -> str:
+    given = values.get("DATABASE_URL")
+    if not given:
+        _require_writable(instance)
+        return f"sqlite:///{instance / 'enrol.db'}"
+    # SQLAlchemy knows neither postgres:// nor, before 2.1, that postgresql:// means psycopg 3.
+    given = re.sub(r"^postgres(ql)?(\+psycopg)?://", "postgresql+psycopg://", given)
+    try:
+        url = make_url(given)
+    except (ArgumentError, ValueError):
+        raise _bad("DATABASE_URL") from None
+    usable = url.drivername == "postgresql+psycopg" or (
+        url.drivername == "sqlite" and url.database not in (None, "", ":memory:")
+    )
+    if not usable:
+        raise _bad("DATABASE_URL")
+    return given
+
+
+def _require_writable(folder: Path) -> None:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+
+
+def _unwritable(folder: Path, error: OSError) -> BadSetting:
+    return BadSetting(
+        f"The folder {folder} must be there and writable by this user ({error.strerror}). "
+        "Make it so, or set both DATABASE_URL and SECRET_KEY."
+    )
+
+
+def _secret_key(values: Mapping[str, str], instance: Path) -> str:
+    given = values.get("SECRET_KEY")
+    return _strong("SECRET_KEY", given) if given else _kept_secret_key(instance)
+
+
+def _strong(name: str, key: str) -> str:
+    if len(key) < SECRET_KEY_LENGTH or len(set(key)) < 10 or _WELL_KNOWN.search(key):
+        raise BadSetting(f"{name} is too short or well known. It takes {TAKES[name]}.")
+    return key
+
+
+def _kept_secret_key(instance: Path) -> str:
+    """Return the key in `instance/secret_key`, made with mode 0600 if it is not there.
+
+    It is written aside and linked into place, which fails for all but one of several processes that start at once;
+    the others read the winner's.
+    """
+    path = instance / "secret_key"
+    try:
+        if not path.exists():
+            descriptor, aside = tempfile.mkstemp(dir=instance)  # mode 0600
+            with open(descriptor, "w", encoding="ascii") as file:
+                file.write(secrets.token_hex(32))
+                file.flush()
+                os.fsync(descriptor)
+            try:
+                os.link(aside, path)
+            except FileExistsError:
+                pass
+            finally:
+                os.unlink(aside)
+        return _strong("SECRET_KEY", path.read_text(encoding="ascii").strip())
+    except BadSetting:
+        raise BadSetting(f"{path} holds no usable key. Remove it, and the next start makes a new one.") from None
+    except UnicodeDecodeError:
+        raise BadSetting(f"{path} holds no usable key. Remove it, and the next start makes a new one.") from None
+    except OSError as error:
+        raise _unwritable(instance, error) from None
+
+
+def _public_url(values: Mapping[str, str]) -> str | None:
+    given = values.get("ENROL_PUBLIC_URL")
+    if not given:
+        return None
+    try:
+        url = urlsplit(given)
+        usable = url.scheme in ("http", "https") and re.fullmatch(r"[a-z0-9_.:-]+", url.hostname or "")
+        extra = url.path.strip("/") or url.query or url.fragment or url.username
+        _ = url.port
+    except ValueError:
+        raise _bad("ENROL_PUBLIC_URL") from None
+    if not usable or extra:
+        raise _bad("ENROL_PUBLIC_URL")
+    return f"{url.scheme}://{url.netloc.lower()}"
+
+
+def _password_hash(values: Mapping[str, str]) -> HashParameters:
+    unsafe = _choice(values, "ENROL_PASSWORD_HASH_UNSAFE", ("off", "1")) == "1"
+    given = values.get("ENROL_PASSWORD_HASH") or str(HashParameters())
+    match = _HASH.fullmatch(given)
+    if not match:
+        raise _bad("ENROL_PASSWORD_HASH")
+    parameters = HashParameters(*(int(number) for number in match.groups()))
+    # argon2 itself asks for 8 KiB a lane (RFC 9106, 3.1); 4 GiB a hash is a slip of the finger.
+    possible = (
+        parameters.time >= 1 and 1 <= parameters.lanes <= 255 and 8 * parameters.lanes <= parameters.memory <= 2**22
+    )
+    if not possible or (parameters.below_floor() and not unsafe):
+        raise _bad("ENROL_PASSWORD_HASH")
+    return parameters
+
+
+def _hosts(values: Mapping[str, str]) -> tuple[str, ...]:
+    hosts = tuple(_list(values, "ENROL_TRUSTED_HOSTS"))
+    if not all(_HOST.fullmatch(host) for host in hosts):
+        raise _bad("ENROL_TRUSTED_HOSTS")
+    return hosts
+
+
+def _domains(values: Mapping[str, str]) -> frozenset[str]:
+    domains = _list(values, "ENROL_ALLOW_DOMAINS")
+    if not all(re.fullmatch(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", domain) for domain in domains):
+        raise _bad("ENROL_ALLOW_DOMAINS")
+    return frozenset(domain.lower() for domain in domains)

@@ -1,0 +1,217 @@
+"""What may become a user: every door's input is judged here, once, in the same words. No Flask.
+
+Each rule is a line of the contract (SPEC, Create). That an email is unique is the database's own rule, on
+`users.email_key`, and is not looked at here.
+"""
+
+import difflib
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeVar
+
+from users import passwords
+from users.emails import MAX_BYTES as EMAIL_MAX_BYTES
+from users.emails import BadEmail, Email, parse_email
+from users.errors import FieldCode, FieldError, Invalid
+from users.roles import Permission, Role
+
+NAME_MAX_LENGTH = 255  # code points
+PAGE_FIELDS = ("email", "first_name", "last_name", "password")  # what POST /v1/user/ takes, in the page's order
+ADMIN_FIELDS = (*PAGE_FIELDS, "global_role_id")  # the form and the command line may also give a role
+LABELS = {
+    "email": "Email address",
+    "first_name": "First name",
+    "last_name": "Last name",
+    "name": "Name",
+    "password": "Password",
+}
+
+# Formatting characters that reorder the text around them: a name must not rewrite the page that shows it.
+_BIDI_OVERRIDES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_CONTROL_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control, lone surrogate, line and paragraph separator
+_UNKNOWN_SHOWN = 20  # a body of 64 KiB can hold thousands of unknown members
+_UNKNOWN_NAME_SHOWN = 64  # characters of an unknown member's name
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What an installation can set; the defaults are those of the settings of the same names."""
+
+    password_min_length: int = passwords.MIN_LENGTH
+    password_blocklist: bool = False
+    allow_domains: frozenset[str] = frozenset()
+    check_deliverability: bool = False
+
+
+@dataclass(frozen=True)
+class NewUser:
+    """A user that may be created: checked and normalised, the password not yet hashed."""
+
+    email: Email
+    password: str = field(repr=False)
+    first_name: str | None = None
+    last_name: str | None = None
+    role: Role | None = None
+
+
+@dataclass(frozen=True)
+class NewKey:
+    """An API key that may be made."""
+
+    name: str
+    scopes: frozenset[Permission]
+
+
+class _Refused(Exception):
+    """One value does not pass."""
+
+    def __init__(self, code: FieldCode, message: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.message = message
+
+
+class _Findings:
+    """Collects the errors of all fields, so that one answer tells them all."""
+
+    def __init__(self) -> None:
+        self.errors: list[FieldError] = []
+
+    def check(self, name: str, rule: Callable[..., T], *args: object) -> T | None:
+        """Return what `rule` makes of `args`, or None with the refusal noted for the field `name`."""
+        try:
+            return rule(*args)
+        except _Refused as refused:
+            self.errors.append(FieldError(name, refused.code, refused.message))
+            return None
+
+
+def new_user(given: Mapping[str, object], rules: Rules, *, fields: tuple[str, ...] = PAGE_FIELDS) -> NewUser:
+    """Return the user that `given` describes; its members may be those named in `fields`.
+
+    Raises Invalid with every error of every field at once, in the order of `fields`, unknown members last.
+    """
+    found = _Findings()
+    email = found.check("email", _email, given.get("email"), rules)
+    first_name = found.check("first_name", _name, "first_name", given.get("first_name"))
+    last_name = found.check("last_name", _name, "last_name", given.get("last_name"))
+    password = found.check("password", _password, given.get("password"), rules)
+    role = found.check("global_role_id", _role, given.get("global_role_id")) if "global_role_id" in fields else None
+    found.errors += _unknown(given, fields)
+    if email is None or password is None or found.errors:
+        raise Invalid(found.errors)
+    return NewUser(email, password, first_name, last_name, role)
+
+
+def new_password(given: object, rules: Rules) -> str:
+    """Return a password that may replace a user's own, or raise Invalid."""
+    found = _Findings()
+    password = found.check("password", _password, given, rules)
+    if password is None:
+        raise Invalid(found.errors)
+    return password
+
+
+def new_key(name: object, scopes: frozenset[Permission]) -> NewKey:
+    """Return the key with this `name` (1 to 255 characters, as a person's name) and `scopes`, or raise Invalid."""
+    found = _Findings()
+    checked = found.check("name", _required_name, name)
+    if checked is None:
+        raise Invalid(found.errors)
+    return NewKey(checked, scopes)
+
+
+def _text(name: str, value: object) -> str:
+    """Return `value` if it is text, "" if it is absent."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise _Refused(FieldCode.INVALID_TYPE, f"{LABELS[name]} must be text (a JSON string)")
+    return value
+
+
+def _required(name: str, text: str) -> None:
+    if not text:
+        label = LABELS[name].lower()
+        article = "an" if label[0] in "aeiou" else "a"
+        raise _Refused(FieldCode.REQUIRED_FIELD, f"Enter {article} {label}")
+
+
+def _email(value: object, rules: Rules) -> Email:
+    text = _text("email", value)
+    _required("email", text.strip())
+    try:
+        return parse_email(text, allow_domains=rules.allow_domains, check_deliverability=rules.check_deliverability)
+    except BadEmail as bad:
+        raise _Refused(bad.code, _EMAIL_WORDS[bad.code].format(domain=bad.domain)) from None
+
+
+_EMAIL_WORDS = {
+    FieldCode.EMAIL_TOO_LONG: f"Email address must be {EMAIL_MAX_BYTES} bytes or fewer",
+    FieldCode.INVALID_EMAIL_FORMAT: "Enter an email address in the correct format, like name@example.com",
+    FieldCode.EMAIL_DOMAIN_RESERVED: '"{domain}" is reserved and cannot receive email. Use a real domain',
+    FieldCode.EMAIL_DOMAIN_UNDELIVERABLE: '"{domain}" does not receive email. Check the spelling',
+}
+
+
+def _password(value: object, rules: Rules) -> str:
+    """Return `value` untouched: never trimmed or cut. Its NFKC form, which is what gets hashed, must pass too."""
+    text = _text("password", value)
+    _required("password", text)
+    # By bytes first: NFKC is then only computed on a short text.
+    if _bytes(text) > passwords.MAX_BYTES or _bytes(passwords.normalise(text)) > passwords.MAX_BYTES:
+        raise _Refused(FieldCode.PASSWORD_TOO_LONG, f"Password must be {passwords.MAX_BYTES:,} bytes or fewer")
+    if any(c == "\0" or unicodedata.category(c) == "Cs" for c in text):
+        raise _Refused(FieldCode.INVALID_CHARACTERS, "Password must not contain NUL or lone surrogates")
+    if min(len(text), len(passwords.normalise(text))) < rules.password_min_length:
+        words = f"Password must be at least {rules.password_min_length} characters"
+        raise _Refused(FieldCode.PASSWORD_TOO_SHORT, words)
+    if rules.password_blocklist and passwords.is_common(text):
+        words = "This password is on a list of common passwords. Choose a different one"
+        raise _Refused(FieldCode.PASSWORD_TOO_COMMON, words)
+    return text
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def _name(name: str, value: object) -> str | None:
+    """Return `value` without outer white space and otherwise as sent; None if nothing is left."""
+    text = _text(name, value).strip()
+    if len(text) > NAME_MAX_LENGTH:
+        raise _Refused(FieldCode.NAME_TOO_LONG, f"{LABELS[name]} must be {NAME_MAX_LENGTH} characters or fewer")
+    if any(c in _BIDI_OVERRIDES or unicodedata.category(c) in _CONTROL_CATEGORIES for c in text):
+        words = f"{LABELS[name]} must not contain line breaks or control characters"
+        raise _Refused(FieldCode.INVALID_CHARACTERS, words)
+    return text or None
+
+
+def _required_name(value: object) -> str:
+    text = _name("name", value)
+    _required("name", text or "")
+    return text or ""
+
+
+def _role(value: object) -> Role | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or value not in set(Role):
+        raise _Refused(FieldCode.INVALID_ROLE, f"Choose one of the roles: {', '.join(Role)}")
+    return Role(value)
+
+
+def _unknown(given: Mapping[str, object], fields: tuple[str, ...]) -> list[FieldError]:
+    unknown = (name for name in given if name not in fields)
+    return [_unknown_error(name, fields) for name in islice(unknown, _UNKNOWN_SHOWN)]
+
+
+def _unknown_error(name: str, fields: tuple[str, ...]) -> FieldError:
+    shown = name if len(name) <= _UNKNOWN_NAME_SHOWN else name[:_UNKNOWN_NAME_SHOWN] + "…"
+    near = difflib.get_close_matches(shown.lower(), fields, n=1)
+    advice = f'Did you mean "{near[0]}"?' if near else f"The fields are: {', '.join(fields)}"
+    return FieldError(shown, FieldCode.UNKNOWN_FIELD, f'Unknown field "{shown}". {advice}')
