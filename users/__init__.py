@@ -1,10 +1,16 @@
 """Enrol creates users. Each module is a station on the walk of one request, listed in walking order:
 
-    settings     the environment, checked                     envelope     request ids, headers, errors rendered
+    settings     the environment, checked                     envelope     request ids, errors rendered
+    headers      security, caching, https                     pages        guards, CSRF and what all pages share
     api          every URL under /v1                          access       an API key becomes an Actor; guards
-    cli          flask users, flask keys, flask doctor        parsing      a body becomes one strict JSON object
-    validation   a mapping becomes a NewUser, or Invalid      emails       an address and its uniqueness key
-    passwords    bounds, hash, generator, common ones         service      the acts, each with its audit row
+    admin        sign-in, sign-out, your account              admin_users  the list, the sign-up form, one user
+    admin_keys   API keys                                     admin_setup  the first run
+    forms        labels, widgets, the CSRF token; no rules    parsing      a body becomes one strict JSON object
+    cli          flask users, flask keys, flask doctor        validation   a mapping becomes a NewUser, or Invalid
+    emails       an address and its uniqueness key            passwords    bounds, hash, generator, common ones
+    setup        the first administrator, by a link           signin       in, out, your password, your sessions
+    service      the acts, each with its audit row            audit        the rows that say who did what
+    sessions     who is signed in, as rows                    directory    what the pages read
     database     SQLite and Postgres made to behave alike     models       the tables; migrations/ makes them
 
 Beside the walk: roles (who may do what), keys (an API key as text), errors (what can go wrong), logs, clock, ids.
@@ -17,8 +23,9 @@ bp = Blueprint("users", __name__)
 
 def init_app(app: Flask) -> None:
     """Put Enrol's routes, error answers and commands on `app`, whose settings and database are set up."""
-    from users import api, cli, envelope  # noqa: F401  (api hangs its routes on bp)
+    from users import admin, admin_keys, admin_setup, admin_users, api, cli, envelope, pages  # noqa: F401  (routes)
 
     envelope.init_app(app)
+    pages.init_app(app)
     cli.init_app(app)
     app.register_blueprint(bp)

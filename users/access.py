@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import ParamSpec, TypeVar
 
@@ -24,9 +24,9 @@ R = TypeVar("R")
 class Actor:
     """Who acts, what they may do now and where the act comes from; what an audit row says of them."""
 
-    kind: str  # "key" or "terminal"
+    kind: str  # "key", "terminal", "session", "setup" (the link of the first run) or "visitor" (nobody yet)
     permissions: frozenset[Permission]
-    user_id: str | None = None  # the key's owner
+    user_id: str | None = None  # the key's owner, or who is signed in
     key_id: str | None = None
     address: str | None = None
     request_id: str | None = None
@@ -36,6 +36,15 @@ class Actor:
         missing = set(permissions) - self.permissions
         if missing:
             raise Denied(missing)
+
+    def become(self, user: User) -> "Actor":
+        """Return `user`, signed in, who acts from the same place in the same request."""
+        return replace(self, kind="session", permissions=permissions_of(user.global_role_id), user_id=user.id)
+
+
+def visitor() -> Actor:
+    """Return whoever sent this request to a page, before it is known who that is."""
+    return Actor(kind="visitor", permissions=frozenset(), address=request.remote_addr, request_id=g.trace_id)
 
 
 def terminal(request_id: str) -> Actor:

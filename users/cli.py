@@ -12,7 +12,7 @@ from flask.cli import AppGroup, run_command, with_appcontext
 from flask.helpers import get_debug_flag
 from werkzeug.serving import is_running_from_reloader
 
-from users import clock, doctor, emails, envelope, ids, logs, passwords, service, settings, validation
+from users import clock, doctor, emails, envelope, ids, logs, passwords, service, settings, setup, validation
 from users.access import Actor, terminal
 from users.errors import Conflict, EnrolError, Invalid, LastAdministrator, NotFound, Unavailable, UserNotFound
 from users.models import ApiKey, User
@@ -97,12 +97,43 @@ def tell_first_steps(app: Flask) -> None:
     """Say on stderr what a new installation still needs; nothing when it needs nothing or has no database."""
     with app.app_context():
         try:
-            if not service.count_active_administrators():
-                click.echo("No administrator yet. Run: flask users create you@example.com --role role_admin", err=True)
-            if not service.list_keys():
-                click.echo("No API key yet. Run: flask keys create my-app --scope users:create", err=True)
+            if setup.is_over():
+                if not service.list_keys():
+                    click.echo("No API key yet. Run: flask keys create my-app --scope users:create", err=True)
+            else:
+                click.echo(_how_to_set_up(), err=True)
         except Unavailable:
             pass  # `database.prepare` has said so
+
+
+def _how_to_set_up() -> str:
+    """Return what creates the first administrator: under `flask run` a link, which is for this terminal alone.
+
+    A production server's output goes to a log, and the link must not.
+    """
+    command = "flask users create you@example.com --role role_admin"
+    address = _served_address()
+    token = setup.issue() if address else None
+    if not token:
+        return f"No administrator yet. Run: {command}"
+    return (
+        "No administrator yet. Open this link within 30 minutes to create one:\n\n"
+        f"    {address}/setup?token={token}\n\n"
+        f"or run: {command}\n"
+    )
+
+
+def _served_address() -> str | None:
+    """Return the address that `flask run` is about to serve at, None under any other command or on a Unix socket."""
+    if not is_flask_run():
+        return None
+    options = click.get_current_context().params
+    host: str = options["host"]
+    if settings.current().public_url or host.startswith("unix:"):
+        return settings.current().public_url
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  (compared, not bound)
+    scheme = "https" if options.get("cert") else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{options['port']}"
 
 
 @users_group.command("create")

@@ -1,6 +1,8 @@
 """The time, in one place, so that a test can move it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+A_MOMENT = timedelta(minutes=10)  # how long what was just made counts as just made
 
 
 def now() -> datetime:
@@ -11,3 +13,8 @@ def now() -> datetime:
 def rfc3339(moment: datetime) -> str:
     """Return `moment` as RFC 3339 in UTC and whole seconds: `2025-11-15T10:30:00Z`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def words(moment: datetime) -> str:
+    """Return `moment` as people read it: `23 Nov 2026, 19:23 UTC`."""
+    return f"{moment.astimezone(UTC):%-d %b %Y, %H:%M} UTC"

@@ -30,7 +30,7 @@ from sqlalchemy.orm import Session
 from users.errors import Unavailable
 from users.models import db
 
-HEAD = "0001"  # the migration that this code needs; a test compares it with users/migrations
+HEAD = "0002"  # the migration that this code needs; a test compares it with users/migrations
 
 POOL_SIZE = 16  # connections of one process; none is held while a password is hashed
 POOL_WAIT_SECONDS = 2
@@ -160,6 +160,15 @@ def transaction(*, patient: bool = True) -> Iterator[Session]:
             session.flush()
         with _honest(committing=True):
             session.commit()
+
+
+def one_at_a_time(session: Session, number: int) -> None:
+    """Hold back every other transaction that asks for the same `number`, until this one ends.
+
+    On SQLite there is nothing to do: `transaction` holds the one write lock already.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Email addresses: the syntax, the form that is stored and the key that makes them unique."""
 
+import difflib
 import re
 import unicodedata
 from collections.abc import Collection
@@ -97,3 +98,20 @@ def _ask_dns(address: str, domain: str) -> None:
         validate_email(address, strict=True, globally_deliverable=False, timeout=DNS_SECONDS)
     except EmailUndeliverableError:
         raise BadEmail(FieldCode.EMAIL_DOMAIN_UNDELIVERABLE, domain) from None
+
+
+# fmt: off
+_COMMON_DOMAINS = [
+    "aol.com", "email.com", "gmail.com", "gmx.at", "gmx.ch", "gmx.com", "gmx.de", "gmx.net", "googlemail.com",
+    "hotmail.com", "icloud.com", "live.com", "mail.com", "me.com", "msn.com", "outlook.com", "proton.me",
+    "protonmail.com", "web.de", "yahoo.com", "ymail.com",
+]
+# fmt: on
+_LIKENESS = 0.87  # gmial.com is 0.89 like gmail.com
+
+
+def likely_meant(address: str) -> str | None:
+    """Return the address that was likely meant where the domain is one slip away from a common one: gmial.com."""
+    local, _, domain = address.rpartition("@")
+    near = difflib.get_close_matches(domain.lower(), _COMMON_DOMAINS, n=1, cutoff=_LIKENESS)
+    return f"{local}@{near[0]}" if near and domain.lower() not in _COMMON_DOMAINS else None

@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, SecurityEr
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 from werkzeug.exceptions import NotFound as NoRoute
 
-from users import clock, logs, settings
+from users import clock, headers, logs
 from users.errors import (
     EnrolError,
     InternalServerError,
@@ -23,7 +23,6 @@ from users.errors import (
 
 _TRACE_ID = re.compile(r"req_[A-Za-z0-9]{8,60}", re.ASCII)
 _CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
-_HSTS = "max-age=31536000"
 
 
 def init_app(app: Flask) -> None:
@@ -65,10 +64,7 @@ def _begin() -> None:
 
 def _finish(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.trace_id
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    if request.is_secure or (settings.current().public_url or "").startswith("https:"):
-        response.headers["Strict-Transport-Security"] = _HSTS
+    headers.add(response)
     logs.event(
         "request",
         method=request.method if request.method.isalpha() else None,
@@ -92,6 +88,8 @@ def _render(error: Exception) -> Response:
         response = Response(render_template("error.html", error=expected, trace_id=g.trace_id))
     response.status_code = expected.status
     response.headers.update(expected.headers)
+    if response.mimetype == "text/html":
+        response.headers.pop("WWW-Authenticate", None)  # a page's visitor has no key to send
     return response
 
 

@@ -201,6 +201,49 @@ class LastAdministrator(EnrolError):
     system_message = "At least one active user must hold role_admin"
 
 
+class SetupOver(EnrolError):
+    """Somebody else created the first administrator a moment earlier (pages only)."""
+
+    code = "SETUP_OVER"
+    status = 409
+    type = "conflict_error"
+    message = "Somebody else has just set up Enrol. Ask them for an account, or sign in if it was you."
+    system_message = "An administrator exists"
+
+
+class SetupLinkEnded(EnrolError):
+    """The set-up link is older than 30 minutes, or a newer one was made (pages only)."""
+
+    code = "SETUP_LINK_ENDED"
+    status = 403
+    type = "authorization_error"
+    message = "This set-up link has ended. Start Enrol again to get a new one."
+    system_message = "No live set-up link has this token"
+
+
+class CrossSite(EnrolError):
+    """A form was sent from a page of another site (pages only)."""
+
+    code = "CROSS_SITE_REQUEST"
+    status = 403
+    type = "authorization_error"
+    message = "This form was sent from another site. Open the page here and send it again."
+    system_message = "Origin or Sec-Fetch-Site names another site"
+
+
+class Refused(EnrolError):
+    """What a page alone can refuse, said beside `field`."""
+
+    code = "VALIDATION_ERROR"
+    status = 422
+    type = "validation_error"
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__()
+        self.field = field
+        self.message = message
+
+
 class PayloadTooLarge(EnrolError):
     """The body is larger than 64 KiB."""
 

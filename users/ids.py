@@ -8,6 +8,7 @@ import secrets
 import time
 
 _USER_ID = re.compile(r"usr_[0-9a-f]{32}", re.ASCII)
+_KEY_ID = re.compile(r"akid_[0-9a-f]{32}", re.ASCII)
 
 
 def new_id(prefix: str) -> str:
@@ -25,3 +26,8 @@ def new_id(prefix: str) -> str:
 def is_user_id(text: str) -> bool:
     """Tell whether `text` has the form of a user's id; only such a text is looked up."""
     return bool(_USER_ID.fullmatch(text))
+
+
+def is_key_id(text: str) -> bool:
+    """Tell whether `text` has the form of an API key's id; only such a text is looked up."""
+    return bool(_KEY_ID.fullmatch(text))

@@ -146,6 +146,7 @@ class AuditEvent(Model):
     """
 
     __tablename__ = "audit_events"
+    __table_args__ = (Index("ix_audit_events_target_id", "target_id", "id"),)
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -161,3 +162,30 @@ class AuditEvent(Model):
 
     def __repr__(self) -> str:
         return f"<AuditEvent {self.id}>"
+
+
+class AdminSession(Model):
+    """Somebody signed in to the pages. The cookie holds the random id, `id_hash` is its SHA-256."""
+
+    __tablename__ = "admin_sessions"
+    __table_args__ = (Index("ix_admin_sessions_user_id", "user_id"),)
+
+    id_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    user_id: Mapped[str] = mapped_column(Id, ForeignKey("users.id"))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    def __repr__(self) -> str:
+        return f"<AdminSession of {self.user_id}>"
+
+
+class SetupLink(Model):
+    """The one link that can create the first administrator. It holds the token, `token_hash` is its SHA-256."""
+
+    __tablename__ = "setup_links"
+
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    def __repr__(self) -> str:
+        return "<SetupLink>"

@@ -1,5 +1,6 @@
 """Passwords: the bounds, the hash, the generator and the list of common ones. Rules are applied in `validation`."""
 
+import base64
 import math
 import secrets
 import string
@@ -9,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
 MIN_LENGTH = 8  # code points, before and after NFKC; ENROL_PASSWORD_MIN_LENGTH can raise it
 MAX_BYTES = 1024  # of UTF-8, before and after NFKC, which can grow a text elevenfold
@@ -38,6 +40,10 @@ class HashParameters:
         return not any(self.memory >= memory and self.time >= time for memory, time in floor)
 
 
+class WrongPassword(Exception):
+    """The password is not the one that the hash was made of, or there is no such user."""
+
+
 class Hasher:
     """Turns passwords into argon2id hashes (RFC 9106) with one set of parameters."""
 
@@ -45,10 +51,29 @@ class Hasher:
         self._argon2 = PasswordHasher(
             time_cost=parameters.time, memory_cost=parameters.memory, parallelism=parameters.lanes
         )
+        # Of no password: random bytes in a hash's place cost as much to check, and nothing to make.
+        salt, digest = (base64.b64encode(secrets.token_bytes(size)).rstrip(b"=").decode() for size in (16, 32))
+        self._nobody = f"$argon2id$v=19${parameters}${salt}${digest}"
 
     def hash(self, password: str) -> str:
         """Return the encoded hash of `password`, which is brought to NFKC first (RFC 8265, section 4.2)."""
         return self._argon2.hash(normalise(password))
+
+    def verify(self, password_hash: str | None, password: str) -> None:
+        """Return if `password` is the one that `password_hash` was made of, else raise WrongPassword.
+
+        None stands for a user who is not there: it takes the time of one hash as well, and always raises.
+        """
+        try:
+            self._argon2.verify(password_hash or self._nobody, normalise(password).encode("utf-8", "surrogatepass"))
+        except (VerifyMismatchError, InvalidHashError):
+            raise WrongPassword from None
+        if password_hash is None:  # one chance in 2**256
+            raise WrongPassword
+
+    def is_outdated(self, password_hash: str) -> bool:
+        """Tell whether the hash was made with other parameters than today's."""
+        return self._argon2.check_needs_rehash(password_hash)
 
 
 def normalise(password: str) -> str:
@@ -56,9 +81,9 @@ def normalise(password: str) -> str:
     return unicodedata.normalize("NFKC", password)
 
 
-def generate() -> str:
-    """Return a new password: 16 random characters without look-alikes, 92 bits."""
-    return "".join(secrets.choice(GENERATED_ALPHABET) for _ in range(GENERATED_LENGTH))
+def generate(min_length: int = MIN_LENGTH) -> str:
+    """Return a new password: 16 random characters (more where `min_length` asks) without look-alikes, 92 bits."""
+    return "".join(secrets.choice(GENERATED_ALPHABET) for _ in range(max(GENERATED_LENGTH, min_length)))
 
 
 def is_common(password: str) -> bool:

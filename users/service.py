@@ -3,34 +3,24 @@
 They need an application context and no request. `actor` says who acts; what the actor may not do raises Denied.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from enum import StrEnum
+from datetime import timedelta
 
 from flask import current_app
 from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from users import clock, database, ids, keys
+from users import audit, clock, database, ids, keys, sessions
 from users.access import Actor
+from users.audit import Action
 from users.emails import Email
 from users.errors import Conflict, KeyNotFound, LastAdministrator, UserNotFound
-from users.models import ApiKey, AuditEvent, User
+from users.models import ApiKey, User
 from users.passwords import Hasher
 from users.roles import Permission, Role, permissions_of
 from users.validation import NewKey, NewUser
-
-
-class Action(StrEnum):
-    """What an audit row can say was done, as `object.act`."""
-
-    KEY_CREATE = "key.create"
-    KEY_REVOKE = "key.revoke"
-    USER_CREATE = "user.create"
-    USER_DEACTIVATE = "user.deactivate"
-    USER_SET_PASSWORD = "user.set_password"  # noqa: S105  (an act, not a password)
 
 
 @dataclass(frozen=True)
@@ -41,17 +31,20 @@ class IssuedKey:
     secret: str = field(repr=False)
 
 
-def create_user(new: NewUser, *, actor: Actor) -> User:
+def create_user(new: NewUser, *, actor: Actor, condition: Callable[[Session], None] | None = None) -> User:
     """Create a user and return it once it is on disk.
 
-    Raises Denied, Conflict when another user has the email (the database's unique index decides), Unavailable.
+    `condition` is judged inside the transaction, before the insert; what it raises stops the act. Raises Denied,
+    Conflict when another user has the email (the database's unique index decides), Unavailable.
     """
     actor.require(Permission.USERS_CREATE)
     if new.role:
         actor.require(Permission.ROLES_ASSIGN, *new.role.permissions)  # nobody grants what they do not hold
-    password_hash = _hasher().hash(new.password)  # slow, so before the transaction and its lock
+    password_hash = hasher().hash(new.password)  # slow, so before the transaction and its lock
     try:
         with database.transaction() as session:
+            if condition:
+                condition(session)
             now = clock.now()
             user = User(
                 id=ids.new_id("usr"),
@@ -67,7 +60,7 @@ def create_user(new: NewUser, *, actor: Actor) -> User:
             )
             session.add(user)
             fields = [name for name in ("email", "first_name", "last_name", "global_role_id") if getattr(user, name)]
-            _audit(session, Action.USER_CREATE, user.id, actor, now, [*fields, "password"])
+            audit.record(session, Action.USER_CREATE, user.id, actor, now, [*fields, "password"])
     except IntegrityError as error:
         if not _is_taken_email(error):
             raise
@@ -111,19 +104,23 @@ def list_users(*, after: str = "", limit: int = 100, active_only: bool = False) 
 
 
 def set_password(user_id: str, password: str, *, actor: Actor) -> User:
-    """Give the user a new password, which `validation.new_password` has checked. Raises Denied, UserNotFound."""
+    """Give the user a new password, which `validation.new_password` has checked, and end the user's sessions.
+
+    Raises Denied, UserNotFound.
+    """
     actor.require(Permission.USERS_UPDATE)
-    password_hash = _hasher().hash(password)
+    password_hash = hasher().hash(password)
     with database.transaction() as session:
         user = _for_change(session, user_id, actor)
         user.password_hash = password_hash
         user.updated_at = clock.now()
-        _audit(session, Action.USER_SET_PASSWORD, user.id, actor, user.updated_at, ["password"])
+        sessions.end_all(session, user.id)
+        audit.record(session, Action.USER_SET_PASSWORD, user.id, actor, user.updated_at, ["password"])
     return user
 
 
 def deactivate_user(user_id: str, *, actor: Actor) -> User:
-    """Stop the user and, through access, all the user's keys at once; nothing happens if that is so already.
+    """Stop the user, with all sessions and, through access, all keys, at once; nothing happens if that is so already.
 
     Raises Denied, UserNotFound, LastAdministrator.
     """
@@ -135,7 +132,8 @@ def deactivate_user(user_id: str, *, actor: Actor) -> User:
         _keep_an_administrator(session, user)
         user.is_active = False
         user.updated_at = clock.now()
-        _audit(session, Action.USER_DEACTIVATE, user.id, actor, user.updated_at, ["is_active"])
+        sessions.end_all(session, user.id)
+        audit.record(session, Action.USER_DEACTIVATE, user.id, actor, user.updated_at, ["is_active"])
     return user
 
 
@@ -159,7 +157,7 @@ def create_key(new: NewKey, *, owner: User | None, lifetime: timedelta | None, a
             expires_at=now + lifetime if lifetime else None,
         )
         session.add(key)
-        _audit(session, Action.KEY_CREATE, key.id, actor, now, ["name", "scopes", "owner_id", "expires_at"])
+        audit.record(session, Action.KEY_CREATE, key.id, actor, now, ["name", "scopes", "owner_id", "expires_at"])
     return IssuedKey(key, secret)
 
 
@@ -178,7 +176,7 @@ def revoke_key(key_id: str, *, actor: Actor) -> ApiKey:
             raise KeyNotFound
         if key.deactivated_at is None:
             key.deactivated_at = clock.now()
-            _audit(session, Action.KEY_REVOKE, key.id, actor, key.deactivated_at, ["deactivated_at"])
+            audit.record(session, Action.KEY_REVOKE, key.id, actor, key.deactivated_at, ["deactivated_at"])
     return key
 
 
@@ -188,9 +186,15 @@ def count_active_administrators() -> int:
         return len(session.scalars(_active_administrators()).all())
 
 
-def _hasher() -> Hasher:
-    hasher: Hasher = current_app.extensions["enrol.hasher"]
-    return hasher
+def has_administrator(session: Session) -> bool:
+    """Tell, inside a transaction, whether an active user holds role_admin."""
+    return session.scalar(_active_administrators().limit(1)) is not None
+
+
+def hasher() -> Hasher:
+    """Return the application's one hasher."""
+    found: Hasher = current_app.extensions["enrol.hasher"]
+    return found
 
 
 def _found(session: Session, condition: ColumnElement[bool]) -> User:
@@ -224,21 +228,3 @@ def _keep_an_administrator(session: Session, leaving: User) -> None:
     remaining = session.scalars(_active_administrators().order_by(User.id).with_for_update()).all()
     if list(remaining) == [leaving.id]:
         raise LastAdministrator
-
-
-def _audit(session: Session, action: Action, target_id: str, actor: Actor, at: datetime, fields: list[str]) -> None:
-    """Add the row that says what `actor` did; `fields` are the names of what was set, never the values."""
-    event = AuditEvent(
-        id=ids.new_id("evt"),
-        at=at,
-        action=action,
-        outcome="ok",
-        actor_kind=actor.kind,
-        actor_user_id=actor.user_id,
-        actor_key_id=actor.key_id,
-        target_id=target_id,
-        fields=fields,
-        address=actor.address,
-        request_id=actor.request_id,
-    )
-    session.add(event)

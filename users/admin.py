@@ -1,0 +1,83 @@
+"""The pages for everybody who signs in: the way in, the way out, and your account. `pages` guards them."""
+
+from flask import g, redirect, render_template, request
+
+from users import bp, forms, pages, sessions, settings, setup, signin, validation
+from users.errors import Refused
+from users.pages import Answer, page, public
+from users.passwords import WrongPassword
+
+
+@bp.get("/")
+@public()
+def show_home() -> Answer:
+    """Lead to the users, or to set-up while there is no administrator."""
+    return redirect(pages.HOME if setup.is_over() else "/setup", 303)
+
+
+@bp.get("/admin/login")
+@public()
+def show_login() -> Answer:
+    """Ask for email and password; somebody signed in goes on."""
+    there = pages.local_path(request.values.get("next", pages.HOME))
+    if "user" in g and not pages.changes():
+        return redirect(there, 303)
+    return pages.login_page(there, pages.kept_fields())
+
+
+@bp.post("/admin/login")
+@public(again=show_login)
+def sign_in() -> Answer:
+    """Sign in and lead to `next`, to the form there as it was filled if the sign-in interrupted one."""
+    given, kept = forms.LoginForm().data, pages.kept_fields()
+    try:
+        user, session_id = signin.sign_in(
+            given["email"] or "", given["password"] or "", replacing=g.get("session_id", ""), actor=g.actor
+        )
+    except WrongPassword:
+        raise Refused("email", "The email address or password is wrong") from None
+    there = pages.local_path(request.form.get("next", pages.HOME))
+    pages.enter(user, session_id)
+    return pages.resume(there, kept)
+
+
+@bp.get("/admin/account")
+@page()
+def show_account() -> Answer:
+    """Show who is signed in, the form for a new password, and how many other sessions there are."""
+    others = sessions.count_others(g.user.id, g.session_id)
+    rules = settings.current().rules
+    return render_template("account.html", form=forms.OwnPasswordForm(), others=others, rules=rules)
+
+
+@bp.post("/admin/account")
+@page(again=show_account)
+def change_own_password() -> Answer:
+    """Change the password with the current one; the user's other sessions end."""
+    given = forms.OwnPasswordForm().data
+    if not given["current_password"]:
+        raise Refused("current_password", "Enter your current password")
+    new = validation.new_password(given["password"], settings.current().rules)
+    try:
+        session_id = signin.change_password(g.user, given["current_password"], new, actor=g.actor)
+    except WrongPassword:
+        raise Refused("current_password", "The current password is wrong") from None
+    pages.enter(g.user, session_id)
+    return redirect("/admin/account?done=password", 303)
+
+
+@bp.post("/admin/account/sessions")
+@page(again=show_account)
+def end_other_sessions() -> Answer:
+    """End the user's sessions but this one."""
+    signin.end_other_sessions(g.session_id, actor=g.actor)
+    return redirect("/admin/account?done=sessions", 303)
+
+
+@bp.post("/admin/logout")
+@page(again=show_account)
+def sign_out() -> Answer:
+    """End this session everywhere."""
+    signin.sign_out(g.session_id, actor=g.actor)
+    pages.leave()
+    return redirect(f"{pages.LOGIN}?done=out", 303)

@@ -1,0 +1,89 @@
+"""The pages about API keys: the list, a new key, and its revocation."""
+
+from datetime import timedelta
+
+from flask import g, redirect, render_template, request
+from sqlalchemy import select
+
+from users import bp, clock, database, directory, emails, forms, ids, pages, service, validation
+from users.errors import KeyNotFound, Refused, UserNotFound
+from users.models import ApiKey, User
+from users.pages import Answer, page
+from users.roles import ALL_PERMISSIONS, Permission
+
+_KEYS = "/admin/keys"
+
+
+@bp.get("/admin/keys")
+@page(Permission.KEYS_MANAGE)
+def show_keys() -> Answer:
+    """List the API keys, newest first."""
+    keys = list(reversed(service.list_keys()))
+    owners = directory.emails_of(key.owner_id for key in keys)
+    revoked = request.args.get("done") == "revoked" and any(key.deactivated_at for key in keys)
+    return render_template("keys.html", keys=keys, owners=owners, now=clock.now(), revoked=revoked)
+
+
+@bp.get("/admin/keys/new")
+@page(Permission.KEYS_MANAGE)
+def show_new_key() -> Answer:
+    """Show the form for a new key."""
+    return render_template("key_new.html", form=forms.KeyForm(g.actor.permissions, owner=g.user.email))
+
+
+@bp.post("/admin/keys/new")
+@page(Permission.KEYS_MANAGE, again=show_new_key)
+def add_key() -> Answer:
+    """Make the key and show it, this once, with the first call to make."""
+    form = forms.KeyForm(g.actor.permissions)
+    scopes = frozenset(Permission(scope) for scope in form.scopes.data or () if scope in ALL_PERMISSIONS)
+    new = validation.new_key(form.name.data, scopes)
+    if not scopes:
+        raise Refused("scopes", "Choose what the key may do")
+    owner = _owner(form.owner.data or "")
+    issued = service.create_key(new, owner=owner, lifetime=_lifetime(form.expires.data), actor=g.actor)
+    return render_template("key_shown.html", issued=issued, owner=owner, address=pages.address())
+
+
+@bp.get("/admin/keys/<key_id>/revoke")
+@page(Permission.KEYS_MANAGE)
+def show_revoke_key(key_id: str) -> Answer:
+    """Ask whether the key is to be revoked."""
+    return render_template("key_revoke.html", key=_key(key_id))
+
+
+@bp.post("/admin/keys/<key_id>/revoke")
+@page(Permission.KEYS_MANAGE, again=show_revoke_key)
+def revoke_key(key_id: str) -> Answer:
+    """Revoke the key."""
+    service.revoke_key(_key(key_id).id, actor=g.actor)
+    return redirect(f"{_KEYS}?done=revoked", 303)
+
+
+def _key(key_id: str) -> ApiKey:
+    if not ids.is_key_id(key_id):
+        raise KeyNotFound
+    with database.reading() as session:
+        key = session.scalar(select(ApiKey).where(ApiKey.id == key_id))
+    if key is None:
+        raise KeyNotFound
+    return key
+
+
+def _owner(text: str) -> User:
+    """Return the active user with this address: a key from these pages always has an owner."""
+    if not text.strip():
+        raise Refused("owner", "Enter the email address of the key’s owner")
+    try:
+        owner = service.get_user_by_email(emails.lookup_key(text))
+    except (emails.BadEmail, UserNotFound):
+        raise Refused("owner", "No user has this email address") from None
+    if not owner.is_active:
+        raise Refused("owner", "This user is deactivated, so the key could do nothing")
+    return owner
+
+
+def _lifetime(expires: str | None) -> timedelta | None:
+    if expires not in forms.EXPIRY_DAYS:
+        raise Refused("expires", "Choose when the key expires")
+    return timedelta(days=int(expires)) if expires.isdigit() else None

@@ -1,0 +1,58 @@
+"""The first run: the page behind the set-up link, then three steps that tick themselves off."""
+
+from dataclasses import replace
+
+from flask import current_app, g, redirect, render_template, request
+
+from users import bp, directory, forms, pages, service, settings, setup, signin, validation
+from users.errors import NotFound
+from users.pages import Answer, page, public
+from users.roles import ALL_PERMISSIONS, Permission, Role
+
+
+@bp.get("/setup")
+@public()
+def show_setup() -> Answer:
+    """Show the form for the first administrator to whoever has the link; to others, the command to run."""
+    if setup.is_over():
+        raise NotFound
+    token = request.args.get("token")
+    if token is not None:  # out of the address bar, the history and every log at once
+        pages.set_cookie(pages.setup_cookie(), token, max_age=int(setup.LIFETIME.total_seconds()))
+        return redirect("/setup", 303)
+    given = request.cookies.get(pages.setup_cookie(), "")
+    if not setup.is_valid(given):
+        return render_template("setup_closed.html", ended=bool(given))
+    return render_template("setup.html", form=forms.SetupForm(), rules=settings.current().rules)
+
+
+@bp.post("/setup")
+@public(again=show_setup)
+def set_up() -> Answer:
+    """Create the first administrator, signed in, and lead to the first steps."""
+    if setup.is_over():
+        raise NotFound
+    form = forms.SetupForm()
+    new = validation.new_user(form.given(*validation.PAGE_FIELDS), settings.current().rules)
+    token = request.cookies.get(pages.setup_cookie(), "")
+    actor = replace(g.actor, kind="setup", permissions=ALL_PERMISSIONS)
+    setup.create_administrator(replace(new, role=Role.ADMIN), token, actor=actor)
+    user, session_id = signin.sign_in(new.email.address, new.password, actor=g.actor)
+    pages.set_cookie(pages.setup_cookie(), "", max_age=0)
+    pages.enter(user, session_id)
+    return redirect("/admin/start", 303)
+
+
+@bp.get("/admin/start")
+@page(Permission.USERS_CREATE, Permission.KEYS_MANAGE)
+def show_start() -> Answer:
+    """Show the three first steps, ticked off as the data says."""
+    keys = service.list_keys()
+    return render_template(
+        "start.html",
+        has_key=bool(keys),
+        has_user=directory.count() > 1,
+        has_called=any(key.last_used_at for key in keys),
+        has_docs=any(rule.rule == "/docs" for rule in current_app.url_map.iter_rules()),
+        address=pages.address(),
+    )

@@ -1,0 +1,168 @@
+"""The pages about users: the list, the sign-up form, one user and what can be done with it."""
+
+from typing import Any
+
+from flask import g, redirect, render_template, request
+
+from users import audit, bp, clock, directory, emails, forms, ids, pages, passwords, service, settings, validation
+from users.errors import UserNotFound
+from users.models import User
+from users.pages import Answer, page
+from users.roles import Permission, Role, permissions_of
+
+_ACTS = {
+    audit.Action.SESSION_CREATE: "signed in",
+    audit.Action.SESSION_END: "signed out",
+    audit.Action.SESSION_END_OTHERS: "ended their other sessions",
+    audit.Action.USER_CREATE: "created this user",
+    audit.Action.USER_DEACTIVATE: "deactivated this user",
+    audit.Action.USER_SET_PASSWORD: "set a new password",
+}
+_KINDS = {"setup": "The set-up link", "terminal": "The command line", "visitor": "Somebody"}
+
+
+@bp.get("/admin/users")
+@page(Permission.USERS_READ)
+def show_users() -> Answer:
+    """List the users, newest first."""
+    found = directory.newest(before=_id_in("before"), after=_id_in("after"))
+    return render_template("users.html", page=found, total=directory.count())
+
+
+@bp.get("/admin/users/new")
+@page(Permission.USERS_CREATE)
+def show_new_user() -> Answer:
+    """Show the sign-up form, `?email=` filled in."""
+    form = forms.UserForm(_roles_to_offer(), email=request.args.get("email"))
+    return render_template("user_new.html", form=form, rules=settings.current().rules)
+
+
+@bp.post("/admin/users/new")
+@page(Permission.USERS_CREATE, again=show_new_user)
+def add_user() -> Answer:
+    """Create the user and lead to its page; with a generated password, show that now, this once."""
+    form = forms.UserForm(_roles_to_offer())
+    rules = settings.current().rules
+    password = passwords.generate(rules.password_min_length) if form.generates else form.password.data
+    given = {**form.given(*validation.ADMIN_FIELDS), "password": password}
+    user = service.create_user(validation.new_user(given, rules, fields=validation.ADMIN_FIELDS), actor=g.actor)
+    if form.generates:
+        return render_template("user_password_shown.html", password=password, created=True, **_about(user))
+    return redirect(f"{pages.HOME}/{user.id}?done=created", 303)
+
+
+@bp.get("/admin/users/<user_id>")
+@page(Permission.USERS_READ)
+def show_user(user_id: str) -> Answer:
+    """Show one user, what happened to it lately, and what can be done with it."""
+    user = _user(user_id)
+    return render_template("user.html", events=_events(user), done=_done(user), **_about(user))
+
+
+@bp.get("/admin/users/<user_id>/password")
+@page(Permission.USERS_UPDATE)
+def show_set_password(user_id: str) -> Answer:
+    """Show the form for a user's new password."""
+    user = _user_for_change(user_id)
+    return render_template("user_password.html", form=forms.PasswordForm(), user=user, rules=settings.current().rules)
+
+
+@bp.post("/admin/users/<user_id>/password")
+@page(Permission.USERS_UPDATE, again=show_set_password)
+def set_user_password(user_id: str) -> Answer:
+    """Give the user a new password and lead to its page; a generated one is shown now, this once."""
+    form = forms.PasswordForm()
+    rules = settings.current().rules
+    password = passwords.generate(rules.password_min_length) if form.generates else form.password.data
+    user = service.set_password(_user(user_id).id, validation.new_password(password, rules), actor=g.actor)
+    if form.generates:
+        return render_template("user_password_shown.html", password=password, created=False, **_about(user))
+    return redirect(f"{pages.HOME}/{user.id}?done=password", 303)
+
+
+@bp.get("/admin/users/<user_id>/deactivate")
+@page(Permission.USERS_UPDATE)
+def show_deactivate(user_id: str) -> Answer:
+    """Ask whether the user is to be deactivated."""
+    return render_template("user_deactivate.html", user=_user_for_change(user_id))
+
+
+@bp.post("/admin/users/<user_id>/deactivate")
+@page(Permission.USERS_UPDATE, again=show_deactivate)
+def deactivate_user(user_id: str) -> Answer:
+    """Deactivate the user."""
+    user = service.deactivate_user(_user(user_id).id, actor=g.actor)
+    return redirect(f"{pages.HOME}/{user.id}?done=deactivated", 303)
+
+
+def _roles_to_offer() -> list[Role]:
+    """Return the roles that the administrator may give: nobody grants what they do not hold."""
+    held: frozenset[Permission] = g.actor.permissions
+    return [role for role in Role if Permission.ROLES_ASSIGN in held and role.permissions <= held]
+
+
+def _user(user_id: str) -> User:
+    # By form first: Postgres takes no NUL, which a path can hold, in a text.
+    if not ids.is_user_id(user_id):
+        raise UserNotFound
+    return service.get_user(user_id)
+
+
+def _user_for_change(user_id: str) -> User:
+    """Return the user if the administrator may change it, as `service` will judge when the form is sent."""
+    user = _user(user_id)
+    g.actor.require(*permissions_of(user.global_role_id))
+    return user
+
+
+def _id_in(parameter: str) -> str | None:
+    given = request.args.get(parameter, "")
+    return given if ids.is_user_id(given) else None
+
+
+def _about(user: User) -> dict[str, Any]:
+    """Return what every page about one user shows."""
+    held: frozenset[Permission] = g.actor.permissions
+    return {
+        "user": user,
+        "full_name": user.as_profile()["full_name"],
+        "may_change": Permission.USERS_UPDATE in held and permissions_of(user.global_role_id) <= held,
+        "is_new": clock.now() - user.created_at < clock.A_MOMENT,
+        "likely": emails.likely_meant(user.email),
+        "address": pages.address(),
+    }
+
+
+def _done(user: User) -> str | None:
+    """Return what `?done=` says has just happened, if the user's row says so too: a link proves nothing."""
+    now = clock.now()
+    true = {
+        "created": now - user.created_at < clock.A_MOMENT,
+        "deactivated": not user.is_active,
+        "password": now - user.updated_at < clock.A_MOMENT,
+    }
+    done = request.args.get("done", "")
+    return done if true.get(done) else None
+
+
+def _events(user: User) -> list[dict[str, Any]]:
+    """Return what happened to the user lately, as sentences, to those who may read it."""
+    if Permission.AUDIT_READ not in g.actor.permissions:
+        return []
+    events = audit.recent(user.id)
+    addresses = directory.emails_of(event.actor_user_id for event in events)
+    key_names = directory.key_names_of(event.actor_key_id for event in events)
+    told = []
+    for event in events:
+        who = key_names.get(event.actor_key_id or "") or addresses.get(event.actor_user_id or "")
+        act = _ACTS.get(audit.Action(event.action), event.action)
+        told.append(
+            {
+                "who": who or _KINDS.get(event.actor_kind, event.actor_kind),
+                "by_key": bool(event.actor_key_id),
+                "act": act if event.outcome == "ok" else "was refused a sign-in",
+                "at": event.at,
+                "request_id": event.request_id,
+            }
+        )
+    return told

@@ -1,0 +1,59 @@
+"""The audit trail: one row for each act, written in the act's own transaction, so that none is without its trace."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from users import database, ids
+from users.access import Actor
+from users.models import AuditEvent
+
+
+class Action(StrEnum):
+    """What an audit row can say was done, as `object.act`."""
+
+    KEY_CREATE = "key.create"
+    KEY_REVOKE = "key.revoke"
+    SESSION_CREATE = "session.create"
+    SESSION_END = "session.end"
+    SESSION_END_OTHERS = "session.end_others"
+    USER_CREATE = "user.create"
+    USER_DEACTIVATE = "user.deactivate"
+    USER_SET_PASSWORD = "user.set_password"  # noqa: S105  (an act, not a password)
+
+
+def record(
+    session: Session,
+    action: Action,
+    target_id: str | None,
+    actor: Actor,
+    at: datetime,
+    fields: list[str],
+    *,
+    outcome: str = "ok",
+) -> None:
+    """Add the row that says what `actor` did; `fields` are the names of what was set, never the values."""
+    event = AuditEvent(
+        id=ids.new_id("evt"),
+        at=at,
+        action=action,
+        outcome=outcome,
+        actor_kind=actor.kind,
+        actor_user_id=actor.user_id,
+        actor_key_id=actor.key_id,
+        target_id=target_id,
+        fields=fields,
+        address=actor.address,
+        request_id=actor.request_id,
+    )
+    session.add(event)
+
+
+def recent(target_id: str, *, limit: int = 10) -> Sequence[AuditEvent]:
+    """Return the newest events about the user or key, newest first."""
+    events = select(AuditEvent).where(AuditEvent.target_id == target_id)
+    with database.reading() as session:
+        return session.scalars(events.order_by(AuditEvent.id.desc()).limit(limit)).all()

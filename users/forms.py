@@ -1,0 +1,139 @@
+"""The pages' forms: labels, widgets and the CSRF token. No rule is here: `validation` judges what they carry."""
+
+from collections.abc import Iterable
+
+from flask import request
+from flask_wtf import FlaskForm
+from flask_wtf.csrf import generate_csrf, validate_csrf
+from wtforms import (
+    EmailField,
+    PasswordField,
+    RadioField,
+    SelectField,
+    SelectMultipleField,
+    StringField,
+    ValidationError,
+)
+
+from users.roles import Permission, Role
+
+CSRF_FIELD = "csrf_token"
+# What a page never shows again, and a sign-in never carries to the form that it interrupted.
+SECRET_FIELDS = frozenset({CSRF_FIELD, "current_password", "password"})
+
+GENERATE, TYPE = "generate", "type"
+ROLE_WORDS = {
+    Role.ADMIN: ("Administrator", "everything, also roles and API keys"),
+    Role.OPERATOR: ("Operator", "create, see and change users"),
+    Role.AUDITOR: ("Auditor", "see users and who did what"),
+    Role.MEMBER: ("Member", "nothing in Enrol itself"),
+}
+SCOPE_WORDS = {
+    Permission.USERS_CREATE: "Create users",
+    Permission.USERS_READ: "See users",
+    Permission.USERS_UPDATE: "Change users",
+    Permission.USERS_DELETE: "Delete users",
+    Permission.USERS_VERIFY: "Check users’ passwords",
+    Permission.ROLES_ASSIGN: "Assign roles",
+    Permission.KEYS_MANAGE: "Manage API keys",
+    Permission.AUDIT_READ: "Read the audit trail",
+}
+EXPIRY_DAYS = {"30": "30 days", "90": "90 days", "365": "1 year", "never": "Never"}
+
+
+def token() -> str:
+    """Return the CSRF token of this browser session, for a form to carry."""
+    made: str = generate_csrf()
+    return made
+
+
+def token_is_valid() -> bool:
+    """Tell whether the form sent with this request carries the token of this browser session."""
+    try:
+        validate_csrf(request.form.get(CSRF_FIELD))
+    except ValidationError:
+        return False
+    return True
+
+
+class Form(FlaskForm):
+    """A form that holds what was posted, or `defaults` when nothing was. The guard has checked its token."""
+
+    class Meta(FlaskForm.Meta):
+        """The guard checks the token for every page alike, those without fields too."""
+
+        csrf = False
+
+    def __init__(self, **defaults: object) -> None:
+        # Said outright: left alone, Flask-WTF would take a JSON body or an upload for a form.
+        super().__init__(formdata=request.form if request.method == "POST" else None, data=defaults)
+
+    def given(self, *names: str) -> dict[str, object]:
+        """Return what the fields called `names` hold, for `validation` to judge."""
+        return {name: self.data[name] for name in names if name in self.data}
+
+
+class LoginForm(Form):
+    """Who signs in."""
+
+    email = EmailField("Email address", render_kw={"autocomplete": "username"})
+    password = PasswordField("Password", render_kw={"autocomplete": "current-password"})
+
+
+class SetupForm(Form):
+    """The first administrator, who sits at this keyboard: their own browser may help them."""
+
+    email = EmailField("Email address", render_kw={"autocomplete": "username"})
+    first_name = StringField("First name (optional)", render_kw={"autocomplete": "given-name"})
+    last_name = StringField("Last name (optional)", render_kw={"autocomplete": "family-name"})
+    password = PasswordField("Password", render_kw={"autocomplete": "new-password"})
+
+
+class PasswordForm(Form):
+    """A new password for somebody else, typed or generated."""
+
+    choice = RadioField(
+        "Password", choices=[(GENERATE, "Generate a strong password"), (TYPE, "I will type one")], default=GENERATE
+    )
+    password = PasswordField("Password", render_kw={"autocomplete": "new-password"})
+
+    @property
+    def generates(self) -> bool:
+        """Tell whether a password is to be generated. A form sent without the choice has one typed."""
+        return request.form.get("choice") == GENERATE
+
+
+class UserForm(PasswordForm):
+    """A new user: somebody else, whom this browser's own addresses and names do not fit."""
+
+    email = EmailField("Email address", render_kw={"autocomplete": "off"})
+    first_name = StringField("First name (optional)", render_kw={"autocomplete": "off"})
+    last_name = StringField("Last name (optional)", render_kw={"autocomplete": "off"})
+    global_role_id = SelectField("Role (optional)")
+
+    def __init__(self, roles: Iterable[Role], **defaults: object) -> None:
+        super().__init__(**defaults)
+        choices = [(role.value, f"{ROLE_WORDS[role][0]} – {ROLE_WORDS[role][1]}") for role in roles]
+        self.global_role_id.choices = [("", "No role"), *choices]
+        if not choices and not self.global_role_id.data:
+            del self.global_role_id
+
+
+class OwnPasswordForm(Form):
+    """A new password for whoever is signed in."""
+
+    current_password = PasswordField("Current password", render_kw={"autocomplete": "current-password"})
+    password = PasswordField("New password", render_kw={"autocomplete": "new-password"})
+
+
+class KeyForm(Form):
+    """A new API key."""
+
+    name = StringField("Name", render_kw={"autocomplete": "off"})
+    scopes = SelectMultipleField("What it may do", default=[Permission.USERS_CREATE.value])
+    owner = EmailField("Owner", render_kw={"autocomplete": "off"})
+    expires = RadioField("Expires after", choices=list(EXPIRY_DAYS.items()), default="90")
+
+    def __init__(self, scopes: Iterable[Permission], **defaults: object) -> None:
+        super().__init__(**defaults)
+        self.scopes.choices = [(scope.value, SCOPE_WORDS[scope]) for scope in SCOPE_WORDS if scope in set(scopes)]

@@ -1,0 +1,56 @@
+"""What every answer tells the browser: whom to trust, what to keep, whether to insist on https."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from flask import Response, current_app, request
+
+from users import settings
+
+_SECURITY = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Referrer-Policy": "same-origin",  # no-referrer would send "Origin: null" with every form
+    "X-Content-Type-Options": "nosniff",
+}
+_HSTS = "max-age=31536000"
+_FOREVER = "public, max-age=31536000, immutable"
+
+
+def is_https() -> bool:
+    """Tell whether people reach the service over https: cookies and HSTS follow it."""
+    return request.is_secure or (settings.current().public_url or "").startswith("https:")
+
+
+def add(response: Response) -> None:
+    """Put the headers on `response`."""
+    response.headers.update(_SECURITY)
+    response.headers["Cache-Control"] = _FOREVER if _is_hashed_file(response) else "no-store"
+    if is_https():
+        response.headers["Strict-Transport-Security"] = _HSTS
+
+
+def asset(name: str) -> str:
+    """Return the path of a file under static/, with its content's hash: it changes when the file does."""
+    # Fixed, since url_for raises on the error page for a host that is not trusted.
+    return f"/static/{name}?v={_hash_of(name)}"
+
+
+def _is_hashed_file(response: Response) -> bool:
+    if request.endpoint != "static" or response.status_code >= 400 or not request.view_args:
+        return False
+    return request.args.get("v") == _hash_of(request.view_args["filename"])
+
+
+def _hash_of(name: str) -> str:
+    path = Path(current_app.static_folder or "") / name
+    return _hash(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _hash(path: Path, _changed: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
