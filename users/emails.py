@@ -75,11 +75,22 @@ def _read(text: str) -> tuple[ValidatedEmail, str]:
         text.encode("utf-8")
         found = validate_email(text, strict=True, globally_deliverable=False, check_deliverability=False)
     except (EmailNotValidError, UnicodeEncodeError):
-        raise BadEmail(FieldCode.INVALID_EMAIL_FORMAT) from None
-    domain = found.ascii_domain.lower()
-    if max(len(f"{found.local_part}@{form}".encode()) for form in (domain, found.domain)) > MAX_BYTES:
-        raise BadEmail(FieldCode.EMAIL_TOO_LONG)
-    return found, domain
+        too_long = _is_too_long_when_encoded(text)
+        raise BadEmail(FieldCode.EMAIL_TOO_LONG if too_long else FieldCode.INVALID_EMAIL_FORMAT) from None
+    return found, found.ascii_domain.lower()
+
+
+def _is_too_long_when_encoded(text: str) -> bool:
+    """Tell whether only the length of its IDNA form keeps `text` from being an address.
+
+    The library checks that length but has no code for it: its domain is read again behind a short local part.
+    """
+    local_part, _, domain = text.rpartition("@")
+    try:
+        found = validate_email(f"a@{domain}", strict=True, globally_deliverable=False, check_deliverability=False)
+    except (EmailNotValidError, UnicodeEncodeError):
+        return False
+    return len(f"{local_part}@{found.ascii_domain}".encode("utf-8", "replace")) > MAX_BYTES
 
 
 def _key(local_part: str, ascii_domain: str) -> str:
