@@ -263,6 +263,7 @@ def test_reads_whatever_json_can_say(value: dict[str, object], escaped: bool) ->
     ],
     ids=["chunked", "malformed", "nested", "surrogate", "nul", "text"],
 )
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # no database has a say in this
 def test_the_api_answers_a_bad_body_with_its_code(api: Api, sent: Any, status: int, code: str) -> None:
     answer = api.call("POST", "/v1/user/", **{"content_type": "application/json", **sent()})
     assert (answer.status_code, answer.json["error"]["code"]) == (status, code)
