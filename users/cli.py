@@ -279,10 +279,14 @@ def _password(from_stdin: bool, generate: bool, as_json: bool) -> str:
         # Bytes that are not UTF-8 become lone surrogates, which validation refuses.
         text = sys.stdin.buffer.read(_STDIN_BYTES).decode("utf-8", "surrogateescape")
         return re.sub(r"\r?\n\Z", "", text)  # the one line break that echo or an editor adds
-    if not sys.stdin.isatty():
+    if not _at_a_terminal():
         raise click.UsageError("Give --password-stdin or --generate-password: there is no terminal to ask at.")
     answer: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     return answer
+
+
+def _at_a_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _lifetime(value: str | None) -> timedelta | None:
