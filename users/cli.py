@@ -97,11 +97,10 @@ def tell_first_steps(app: Flask) -> None:
     """Say on stderr what a new installation still needs; nothing when it needs nothing or has no database."""
     with app.app_context():
         try:
-            if setup.is_over():
-                if not service.list_keys():
-                    click.echo("No API key yet. Run: flask keys create my-app --scope users:create", err=True)
-            else:
+            if not setup.is_over():
                 click.echo(_how_to_set_up(), err=True)
+            if not service.list_keys():
+                click.echo("No API key yet. Run: flask keys create my-app --scope users:create", err=True)
         except Unavailable:
             pass  # `database.prepare` has said so
 
@@ -310,10 +309,14 @@ def _password(from_stdin: bool, generate: bool, as_json: bool) -> str:
         # Bytes that are not UTF-8 become lone surrogates, which validation refuses.
         text = sys.stdin.buffer.read(_STDIN_BYTES).decode("utf-8", "surrogateescape")
         return re.sub(r"\r?\n\Z", "", text)  # the one line break that echo or an editor adds
-    if not sys.stdin.isatty():
+    if not _at_a_terminal():
         raise click.UsageError("Give --password-stdin or --generate-password: there is no terminal to ask at.")
     answer: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     return answer
+
+
+def _at_a_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _lifetime(value: str | None) -> timedelta | None:

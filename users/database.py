@@ -27,6 +27,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from users import logs
 from users.errors import Unavailable
 from users.models import db
 
@@ -34,11 +35,16 @@ HEAD = "0002"  # the migration that this code needs; a test compares it with use
 
 POOL_SIZE = 16  # connections of one process; none is held while a password is hashed
 POOL_WAIT_SECONDS = 2
+CONNECT_SECONDS = 2  # for each address that the host's name stands for; psycopg takes no less
 SQLITE_BUSY_SECONDS = 3
 BUDGET_SECONDS = 4.0  # of database time in one request: waiting for a connection, connecting and every statement
 
 AWAY = "The database cannot be used. Check DATABASE_URL, that its server runs and that its disk is not full."
 BEHIND = "The database is not set up for this version of Enrol. Run: flask db upgrade"
+STUCK = (
+    "The database could not be upgraded and is as it was. Does it hold tables that are not Enrol's? "
+    "Set DATABASE_URL to a database of its own."
+)
 
 _SCHEMA_SQLSTATES = {"42P01", "42703"}  # undefined table, undefined column
 _READ_ONLY_SQLSTATE = "25006"
@@ -127,8 +133,9 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _connect_postgres(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
     deadline = _deadline.get()
-    left = BUDGET_SECONDS if deadline is None else deadline - time.monotonic()
-    options.setdefault("connect_timeout", max(2, int(left)))  # psycopg takes whole seconds, 2 or more
+    if deadline is not None and time.monotonic() >= deadline:  # the pool tries anew when its ping fails
+        raise psycopg.OperationalError
+    options.setdefault("connect_timeout", CONNECT_SECONDS)
     return DeadlineConnection.connect(*arguments, **options)
 
 
@@ -269,9 +276,22 @@ def upgrading(engine: Engine) -> Iterator[Connection]:
         with _honest(), _alone(engine), engine.begin() as connection:
             if engine.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _UPGRADE_LOCK})
-            yield connection
+            with _migrating():
+                yield connection
     except Unavailable as error:
         raise CommandError(error.hint) from None
+
+
+@contextlib.contextmanager
+def _migrating() -> Iterator[None]:
+    """Tell a migration that the database refuses from a database that cannot be used."""
+    try:
+        yield
+    except DBAPIError as error:
+        if _is_away(error) and not _is_schema(error):
+            raise
+        logs.unexpected(error)
+        raise CommandError(STUCK) from None
 
 
 @contextlib.contextmanager
@@ -286,7 +306,7 @@ def _alone(engine: Engine) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX)
             _copy_if_behind(path)
             yield
-    except OSError:
+    except (OSError, sqlite3.Error):
         raise Unavailable(AWAY) from None
 
 

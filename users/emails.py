@@ -7,6 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import email_validator
+import idna
+from dns.exception import DNSException
 from email_validator import EmailNotValidError, EmailUndeliverableError, ValidatedEmail, validate_email
 
 from users.errors import FieldCode
@@ -20,6 +22,15 @@ RESERVED_DOMAINS = frozenset(email_validator.SPECIAL_USE_DOMAIN_NAMES)
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 _PUBLIC_DOMAIN = re.compile(r".+\.[^.]*[a-z]", re.ASCII)  # a dot, and a top level that ends with a letter
+
+# fmt: off
+_COMMON_DOMAINS = [
+    "aol.com", "email.com", "gmail.com", "gmx.at", "gmx.ch", "gmx.com", "gmx.de", "gmx.net", "googlemail.com",
+    "hotmail.com", "icloud.com", "live.com", "mail.com", "me.com", "msn.com", "outlook.com", "proton.me",
+    "protonmail.com", "web.de", "yahoo.com", "ymail.com",
+]
+# fmt: on
+_LIKENESS = 0.87  # gmial.com is 0.89 like gmail.com
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,13 @@ def lookup_key(text: str) -> str:
     return _key(found.local_part, domain)
 
 
+def likely_meant(address: str) -> str | None:
+    """Return the address that was likely meant where the domain is one slip away from a common one: gmial.com."""
+    local, _, domain = address.rpartition("@")
+    near = difflib.get_close_matches(domain.lower(), _COMMON_DOMAINS, n=1, cutoff=_LIKENESS)
+    return f"{local}@{near[0]}" if near and domain.lower() not in _COMMON_DOMAINS else None
+
+
 def _read(text: str) -> tuple[ValidatedEmail, str]:
     """Return the address in `text` and its domain in lower-case ASCII, or raise BadEmail."""
     text = text.strip()
@@ -76,11 +94,20 @@ def _read(text: str) -> tuple[ValidatedEmail, str]:
         text.encode("utf-8")
         found = validate_email(text, strict=True, globally_deliverable=False, check_deliverability=False)
     except (EmailNotValidError, UnicodeEncodeError):
-        raise BadEmail(FieldCode.INVALID_EMAIL_FORMAT) from None
-    domain = found.ascii_domain.lower()
-    if max(len(f"{found.local_part}@{form}".encode()) for form in (domain, found.domain)) > MAX_BYTES:
-        raise BadEmail(FieldCode.EMAIL_TOO_LONG)
-    return found, domain
+        too_long = _is_too_long_when_encoded(text)
+        raise BadEmail(FieldCode.EMAIL_TOO_LONG if too_long else FieldCode.INVALID_EMAIL_FORMAT) from None
+    return found, found.ascii_domain.lower()
+
+
+def _is_too_long_when_encoded(text: str) -> bool:
+    """Tell whether `text`, its domain in IDNA, is too long: the library refuses that, but has no code for it."""
+    local_part, _, domain = text.rpartition("@")
+    try:
+        labels = idna.uts46_remap(domain, std3_rules=False, transitional=False).split(".")
+        encoded = b".".join(idna.alabel(label) for label in labels)
+    except UnicodeError:  # idna.IDNAError is one
+        return False
+    return len(local_part.encode("utf-8", "replace")) + 1 + len(encoded) > MAX_BYTES
 
 
 def _key(local_part: str, ascii_domain: str) -> str:
@@ -98,20 +125,5 @@ def _ask_dns(address: str, domain: str) -> None:
         validate_email(address, strict=True, globally_deliverable=False, timeout=DNS_SECONDS)
     except EmailUndeliverableError:
         raise BadEmail(FieldCode.EMAIL_DOMAIN_UNDELIVERABLE, domain) from None
-
-
-# fmt: off
-_COMMON_DOMAINS = [
-    "aol.com", "email.com", "gmail.com", "gmx.at", "gmx.ch", "gmx.com", "gmx.de", "gmx.net", "googlemail.com",
-    "hotmail.com", "icloud.com", "live.com", "mail.com", "me.com", "msn.com", "outlook.com", "proton.me",
-    "protonmail.com", "web.de", "yahoo.com", "ymail.com",
-]
-# fmt: on
-_LIKENESS = 0.87  # gmial.com is 0.89 like gmail.com
-
-
-def likely_meant(address: str) -> str | None:
-    """Return the address that was likely meant where the domain is one slip away from a common one: gmial.com."""
-    local, _, domain = address.rpartition("@")
-    near = difflib.get_close_matches(domain.lower(), _COMMON_DOMAINS, n=1, cutoff=_LIKENESS)
-    return f"{local}@{near[0]}" if near and domain.lower() not in _COMMON_DOMAINS else None
+    except DNSException:  # the library lets through that the machine has no resolver set up
+        return

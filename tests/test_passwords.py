@@ -1,0 +1,109 @@
+"""Passwords: how costly a hash is, what goes into it, what is generated and what everybody uses."""
+
+import unicodedata
+
+import argon2
+import pytest
+
+from users import passwords, validation
+from users.passwords import Hasher, HashParameters
+
+hasher = Hasher(HashParameters(memory=8, time=1, lanes=1))
+
+
+def test_the_default_cost_is_argon2_cffis_own() -> None:
+    assert str(HashParameters()) == "m=65536,t=3,p=4"
+    assert not HashParameters().below_floor()
+
+
+@pytest.mark.parametrize(("memory", "time"), [(47104, 1), (19456, 2), (12288, 3), (9216, 4), (7168, 5)])
+def test_the_floor_is_owasps_and_each_of_its_equals(memory: int, time: int) -> None:
+    assert not HashParameters(memory, time, 1).below_floor()
+    assert not HashParameters(memory, time, 4).below_floor()
+    assert not HashParameters(memory + 1, time + 1, 1).below_floor()
+    assert HashParameters(memory - 1, time, 1).below_floor()
+    assert HashParameters(memory, time - 1, 1).below_floor()
+
+
+@pytest.mark.parametrize(("memory", "time"), [(8, 1), (7167, 100), (2**22, 0)])
+def test_no_other_cost_makes_up_for_too_little_memory_or_no_pass(memory: int, time: int) -> None:
+    assert HashParameters(memory, time, 1).below_floor()
+
+
+def test_a_hash_is_argon2id_with_the_given_parameters_and_a_salt_of_its_own() -> None:
+    first, second = (Hasher(HashParameters(memory=16, time=2, lanes=2)).hash("correct horse") for _ in range(2))
+    assert first.startswith("$argon2id$v=19$m=16,t=2,p=2$")
+    assert first != second
+    assert "correct horse" not in first
+
+
+@pytest.mark.parametrize(
+    ("typed", "typed_elsewhere"),
+    [
+        ("correct horse battery", "correct horse battery"),
+        ("Zoë's password", "Zoe\u0308's password"),
+        ("ｆｕｌｌｗｉｄｔｈ", "fullwidth"),
+        ("ﬁfty ﬁshes", "fifty fishes"),
+        (" spaces are kept ", " spaces are kept "),
+    ],
+)
+def test_a_password_has_one_hash_whichever_keyboard_typed_it(typed: str, typed_elsewhere: str) -> None:
+    stored = hasher.hash(typed)
+    assert argon2.PasswordHasher().verify(stored, unicodedata.normalize("NFKC", typed_elsewhere))
+    assert argon2.PasswordHasher().verify(hasher.hash(typed_elsewhere), unicodedata.normalize("NFKC", typed))
+
+
+@pytest.mark.parametrize("other", ["correct horse", " correct horse battery", "Correct horse battery", ""])
+def test_nothing_is_trimmed_cut_or_folded_before_hashing(other: str) -> None:
+    with pytest.raises(argon2.exceptions.VerifyMismatchError):
+        argon2.PasswordHasher().verify(hasher.hash("correct horse battery"), other)
+
+
+def test_every_byte_of_the_longest_password_counts() -> None:
+    longest = "x" * passwords.MAX_BYTES
+    with pytest.raises(argon2.exceptions.VerifyMismatchError):
+        argon2.PasswordHasher().verify(hasher.hash(longest), longest[:-1] + "y")
+
+
+def test_argon2_cannot_hash_a_lone_surrogate_which_is_why_validation_refuses_it() -> None:
+    with pytest.raises(UnicodeEncodeError):
+        hasher.hash("pass\ud800word")
+
+
+def test_a_hasher_shows_neither_password_nor_hash() -> None:
+    hasher.hash("correct horse battery")
+    assert "correct horse" not in repr(vars(hasher))
+
+
+def test_a_generated_password_is_16_characters_without_look_alikes_and_90_bits_or_more() -> None:
+    made = [passwords.generate() for _ in range(200)]
+    assert len(set(made)) == 200
+    assert all(len(one) == 16 and one.isascii() and one.isalnum() for one in made)
+    assert not set("".join(made)) & set("0O1Il")
+    assert len(set("".join(made))) == len(passwords.GENERATED_ALPHABET)  # each is missing in 1 of 10**22 runs
+    assert passwords.GENERATED_BITS >= 90
+
+
+def test_a_generated_password_passes_the_strictest_usual_rules() -> None:
+    strict = validation.Rules(password_min_length=16, password_blocklist=True)
+    made = passwords.generate()
+    assert validation.new_password(made, strict) == made
+
+
+@pytest.mark.parametrize(
+    "common", ["password1", "PASSWORD1", "Password1", "ｐａｓｓｗｏｒｄ１", "12345678", "qwertyuiop"]
+)
+def test_a_common_password_is_known_in_any_case_and_width(common: str) -> None:
+    assert passwords.is_common(common)
+
+
+@pytest.mark.parametrize("uncommon", ["correct horse battery", "password1 ", "", "---", "MIT", "SOFTWARE."])
+def test_what_is_not_on_the_list_is_not_common(uncommon: str) -> None:
+    assert not passwords.is_common(uncommon)
+
+
+def test_the_list_has_10000_passwords_of_8_and_more_as_they_are_compared() -> None:
+    listed = passwords._common()
+    assert len(listed) >= 10_000
+    assert [word for word in listed if len(word) < passwords.MIN_LENGTH] == []
+    assert [word for word in listed if unicodedata.normalize("NFKC", word).casefold() != word] == []

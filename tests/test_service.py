@@ -1,0 +1,219 @@
+"""The acts: what they change, what they refuse, and the audit row that each leaves in its own transaction."""
+
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from argon2 import PasswordHasher
+from flask import Flask
+from sqlalchemy.exc import IntegrityError
+
+from conftest import PASSWORD, Cast, execute, make_key, make_user, rows
+from users import service, validation
+from users.access import Actor
+from users.emails import parse_email
+from users.errors import Conflict, Denied, KeyNotFound, LastAdministrator, UserNotFound
+from users.models import User
+from users.roles import ALL_PERMISSIONS, Permission, Role
+from users.validation import NewKey, NewUser
+
+NOBODY = "usr_01900000000070008000000000000000"
+
+
+def as_actor(user: User) -> Actor:
+    """Return `user` as the holder of a key that takes in all their permissions."""
+    permissions = Role(user.global_role_id).permissions if user.global_role_id else frozenset[Permission]()
+    return Actor("key", permissions, user_id=user.id, key_id="akid_1", address="192.0.2.7", request_id="req_12345678")
+
+
+def new(email: str, role: Role | None = None, password: str = PASSWORD) -> NewUser:
+    """Return a user to be created."""
+    return NewUser(parse_email(email), password, role=role)
+
+
+def test_a_create_leaves_one_audit_row_that_says_who_what_and_from_where(app: Flask, cast: Cast) -> None:
+    with app.app_context():
+        user = service.create_user(new("jo@example.com"), actor=as_actor(cast.ada))
+    found = rows(app, "SELECT * FROM audit_events WHERE target_id = :id", id=user.id)
+    assert len(found) == 1
+    row = found[0]._asdict()
+    assert {name: row[name] for name in ("action", "outcome", "actor_kind", "actor_user_id", "actor_key_id")} == {
+        "action": "user.create",
+        "outcome": "ok",
+        "actor_kind": "key",
+        "actor_user_id": cast.ada.id,
+        "actor_key_id": "akid_1",
+    }
+    assert (row["address"], row["request_id"]) == ("192.0.2.7", "req_12345678")
+    fields = row["fields"] if isinstance(row["fields"], list) else json.loads(row["fields"])
+    assert fields == ["email", "password"]
+
+
+def test_an_act_whose_audit_row_fails_did_not_happen(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service.ids, "new_id", lambda prefix: f"{prefix}_same")  # type: ignore[attr-defined]
+    actor = as_actor(cast.ada)
+    with app.app_context():
+        service.create_user(new("first@example.com"), actor=actor)
+        execute(app, "UPDATE users SET id = 'usr_other' WHERE id = 'usr_same'")
+        with pytest.raises(IntegrityError):  # the audit row's id is taken; the user's is not
+            service.create_user(new("second@example.com"), actor=actor)
+    assert rows(app, "SELECT email FROM users WHERE email = 'second@example.com'") == []
+
+
+def test_the_email_of_a_deleted_user_is_free(app: Flask) -> None:
+    first = make_user(app, "jo@example.com")
+    with pytest.raises(Conflict) as conflict:
+        make_user(app, "JO@example.com")
+    assert conflict.value.user_id == first.id
+    execute(app, "UPDATE users SET deleted_at = updated_at WHERE id = :id", id=first.id)
+    assert make_user(app, "JO@example.com").id != first.id
+    with app.app_context(), pytest.raises(UserNotFound):
+        service.get_user(first.id)
+
+
+def test_ids_sort_by_the_time_of_creation(app: Flask) -> None:
+    made = [make_user(app, f"user{number}@example.com").id for number in range(30)]
+    assert made == sorted(made)
+    with app.app_context():
+        listed = [user.id for user in service.list_users()]
+        assert listed == made
+        assert [user.id for user in service.list_users(after=made[9], limit=5)] == made[10:15]
+        execute(app, "UPDATE users SET is_active = false WHERE id = :id", id=made[0])
+        execute(app, "UPDATE users SET deleted_at = updated_at WHERE id = :id", id=made[1])
+        assert [user.id for user in service.list_users()] == [made[0], *made[2:]]
+        assert [user.id for user in service.list_users(active_only=True)] == made[2:]
+
+
+@pytest.mark.parametrize("person", ["ada", "omar", "vera", "sam"])
+@pytest.mark.parametrize("role", [None, *Role])
+def test_nobody_grants_what_they_do_not_hold(app: Flask, cast: Cast, person: str, role: Role | None) -> None:
+    actor = as_actor(getattr(cast, person))
+    may = Permission.USERS_CREATE in actor.permissions and (
+        role is None or {Permission.ROLES_ASSIGN, *role.permissions} <= actor.permissions
+    )
+    with app.app_context():
+        if may:
+            assert service.create_user(new("jo@example.com", role), actor=actor).global_role_id == role
+            return
+        with pytest.raises(Denied):
+            service.create_user(new("jo@example.com", role), actor=actor)
+    assert rows(app, "SELECT id FROM users WHERE email = 'jo@example.com'") == []
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda user_id, actor: service.set_password(user_id, "another password", actor=actor),
+        lambda user_id, actor: service.deactivate_user(user_id, actor=actor),
+    ],
+    ids=["set_password", "deactivate"],
+)
+def test_nobody_changes_who_holds_what_they_do_not(app: Flask, cast: Cast, act: Callable[[str, Actor], Any]) -> None:
+    make_user(app, "grace@example.com", Role.ADMIN)
+    omar, vera = as_actor(cast.omar), as_actor(cast.vera)
+    with app.app_context():
+        for actor, target in ((omar, cast.ada), (omar, cast.vera), (vera, cast.sam)):
+            with pytest.raises(Denied):
+                act(target.id, actor)
+        with pytest.raises(UserNotFound):
+            act(NOBODY, omar)
+        act(cast.sam.id, omar)
+        act(cast.ada.id, as_actor(cast.ada))
+
+
+def test_a_new_password_replaces_the_hash_and_is_brought_to_nfkc(app: Flask, cast: Cast) -> None:
+    with app.app_context():
+        service.set_password(cast.sam.id, "ﬁve ﬁne ﬁsh", actor=as_actor(cast.ada))
+    ((stored,),) = rows(app, "SELECT password_hash FROM users WHERE id = :id", id=cast.sam.id)
+    assert stored.startswith("$argon2id$v=19$m=8,t=1,p=1$")
+    assert PasswordHasher().verify(stored, "five fine fish")
+
+
+def test_the_last_administrator_stays(app: Flask, cast: Cast) -> None:
+    actor = as_actor(cast.ada)
+    with app.app_context():
+        with pytest.raises(LastAdministrator):
+            service.deactivate_user(cast.ada.id, actor=actor)
+        grace = make_user(app, "grace@example.com", Role.ADMIN)
+        assert not service.deactivate_user(cast.ada.id, actor=actor).is_active
+        with pytest.raises(LastAdministrator):
+            service.deactivate_user(grace.id, actor=actor)
+        assert not service.deactivate_user(cast.sam.id, actor=actor).is_active
+
+
+def test_two_administrators_who_deactivate_each_other_leave_one(app: Flask, cast: Cast) -> None:
+    grace = make_user(app, "grace@example.com", Role.ADMIN)
+    for _ in range(5):
+        execute(app, "UPDATE users SET is_active = true")
+        start = threading.Barrier(2)
+        outcomes: list[str] = []
+
+        def leave(user: User, start: threading.Barrier = start, outcomes: list[str] = outcomes) -> None:
+            start.wait()
+            try:
+                with app.app_context():
+                    service.deactivate_user(user.id, actor=Actor("terminal", ALL_PERMISSIONS))
+                outcomes.append("left")
+            except LastAdministrator:
+                outcomes.append("stayed")
+
+        threads = [threading.Thread(target=leave, args=[user]) for user in (cast.ada, grace)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(outcomes) == ["left", "stayed"]
+
+
+def test_deactivating_twice_leaves_one_audit_row(app: Flask, cast: Cast) -> None:
+    with app.app_context():
+        for _ in range(2):
+            service.deactivate_user(cast.sam.id, actor=as_actor(cast.ada))
+    assert len(rows(app, "SELECT id FROM audit_events WHERE action = 'user.deactivate'")) == 1
+
+
+@pytest.mark.parametrize("person", ["ada", "omar", "vera", "sam"])
+def test_nobody_makes_a_key_wider_than_themselves(app: Flask, cast: Cast, person: str) -> None:
+    actor = as_actor(getattr(cast, person))
+    with app.app_context():
+        for scope in Permission:
+            act = NewKey("key", frozenset({scope}))
+            if {Permission.KEYS_MANAGE, scope} <= actor.permissions:
+                assert service.create_key(act, owner=None, lifetime=None, actor=actor).key.scopes == [scope]
+            else:
+                with pytest.raises(Denied):
+                    service.create_key(act, owner=None, lifetime=None, actor=actor)
+
+
+def test_a_key_is_revoked_once_and_for_all(app: Flask, cast: Cast) -> None:
+    make_key(app, Permission.USERS_READ)
+    with app.app_context():
+        (key,) = service.list_keys()
+        first, second = (service.revoke_key(key.id, actor=as_actor(cast.ada)) for _ in range(2))
+        assert first.deactivated_at == second.deactivated_at is not None
+        with pytest.raises(KeyNotFound):
+            service.revoke_key("akid_1", actor=as_actor(cast.ada))
+        with pytest.raises(Denied):
+            service.revoke_key(key.id, actor=as_actor(cast.omar))
+    assert len(rows(app, "SELECT id FROM audit_events WHERE action = 'key.revoke'")) == 1
+
+
+def test_another_constraint_is_not_taken_for_a_taken_email(
+    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.ids, "new_id", lambda prefix: cast.ada.id)  # type: ignore[attr-defined]
+    with app.app_context(), pytest.raises(IntegrityError):
+        service.create_user(new("jo@example.com"), actor=as_actor(cast.ada))
+
+
+def test_what_holds_a_secret_does_not_show_it() -> None:
+    """A repr ends up in logs and tracebacks."""
+    given = {"email": "jo@example.com", "password": "canary password"}
+    shown = [
+        validation.new_user(given, validation.Rules()),
+        service.IssuedKey(key=None, secret="canary key"),  # type: ignore[arg-type]
+        User(id="usr_1", email="jo@example.com", password_hash="canary hash"),
+    ]
+    assert "canary" not in repr(shown)

@@ -1,0 +1,372 @@
+"""The environment, read once: what cannot be read stops the start with the variable's name and what it takes."""
+
+import os
+import re
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import pytest
+
+import app
+from app import create_app, serve
+from conftest import CHEAP, SECRET_KEY, dispose
+from users import settings
+from users.passwords import HashParameters
+from users.settings import TAKES, BadSetting, Settings, load
+from users.validation import Rules
+
+OTHER_KEY = SECRET_KEY[::-1]
+SET = {"SECRET_KEY": SECRET_KEY, "DATABASE_URL": "sqlite:////tmp/enrol.db"}  # with these, the folder is not needed
+NOWHERE = Path("/nowhere/at/all")
+
+
+def read(**values: str) -> Settings:
+    """Return the settings with these variables over a key and a database."""
+    return load({**SET, **values}, NOWHERE)
+
+
+def refusal(values: dict[str, str], instance: Path = NOWHERE) -> str:
+    """Return the sentence with which `values` are refused."""
+    with pytest.raises(BadSetting) as caught:
+        load({**SET, **values}, instance)
+    assert caught.value.__cause__ is None
+    return str(caught.value)
+
+
+def test_the_variables_are_the_contracts() -> None:
+    assert list(TAKES) == [
+        "DATABASE_URL",
+        "SECRET_KEY",
+        "SECRET_KEY_FALLBACKS",
+        "ENROL_PUBLIC_URL",
+        "ENROL_PASSWORD_MIN_LENGTH",
+        "ENROL_PASSWORD_BLOCKLIST",
+        "ENROL_PASSWORD_HASH",
+        "ENROL_PASSWORD_HASH_UNSAFE",
+        "ENROL_TRUSTED_PROXIES",
+        "ENROL_TRUSTED_HOSTS",
+        "ENROL_ALLOW_DOMAINS",
+        "ENROL_CHECK_DELIVERABILITY",
+        "ENROL_LOG_FORMAT",
+    ]
+
+
+def test_the_defaults_are_the_contracts(tmp_path: Path) -> None:
+    given = load({}, tmp_path)
+    assert given == Settings(
+        database_url=f"sqlite:///{tmp_path}/enrol.db",
+        secret_key=(tmp_path / "secret_key").read_text(),
+        secret_key_fallbacks=(),
+        public_url=None,
+        rules=Rules(
+            password_min_length=8, password_blocklist=False, allow_domains=frozenset(), check_deliverability=False
+        ),
+        password_hash=HashParameters(memory=65536, time=3, lanes=4),
+        trusted_proxies=0,
+        trusted_hosts=(),
+        log_format="json",
+    )
+    assert load(dict.fromkeys(TAKES, ""), tmp_path) == given, "an empty variable is one that is not set"
+
+
+GOOD: list[tuple[str, str, str, Any]] = [
+    ("DATABASE_URL", "postgres://u:p@h:5432/d", "database_url", "postgresql+psycopg://u:p@h:5432/d"),
+    (
+        "DATABASE_URL",
+        "postgresql://u@h/d?sslmode=require",
+        "database_url",
+        "postgresql+psycopg://u@h/d?sslmode=require",
+    ),
+    ("DATABASE_URL", "postgresql+psycopg://h/d", "database_url", "postgresql+psycopg://h/d"),
+    ("DATABASE_URL", "sqlite:////var/enrol.db", "database_url", "sqlite:////var/enrol.db"),
+    ("SECRET_KEY", OTHER_KEY, "secret_key", OTHER_KEY),
+    ("SECRET_KEY_FALLBACKS", f"{OTHER_KEY} , {SECRET_KEY},", "secret_key_fallbacks", (OTHER_KEY, SECRET_KEY)),
+    ("ENROL_PUBLIC_URL", "https://Users.Example.com/", "public_url", "https://users.example.com"),
+    ("ENROL_PUBLIC_URL", "http://localhost:5000", "public_url", "http://localhost:5000"),
+    ("ENROL_PUBLIC_URL", "http://[::1]:5000", "public_url", "http://[::1]:5000"),
+    ("ENROL_PASSWORD_MIN_LENGTH", "8", "rules.password_min_length", 8),
+    ("ENROL_PASSWORD_MIN_LENGTH", "256", "rules.password_min_length", 256),
+    ("ENROL_PASSWORD_BLOCKLIST", "on", "rules.password_blocklist", True),
+    ("ENROL_PASSWORD_BLOCKLIST", "off", "rules.password_blocklist", False),
+    ("ENROL_PASSWORD_HASH", "m=19456,t=2,p=1", "password_hash", HashParameters(19456, 2, 1)),
+    ("ENROL_PASSWORD_HASH", "m=7168,t=5,p=1", "password_hash", HashParameters(7168, 5, 1)),
+    ("ENROL_PASSWORD_HASH", "m=4194304,t=9999,p=255", "password_hash", HashParameters(4194304, 9999, 255)),
+    ("ENROL_PASSWORD_HASH_UNSAFE", "1", "password_hash", HashParameters()),
+    ("ENROL_PASSWORD_HASH_UNSAFE", "off", "password_hash", HashParameters()),
+    ("ENROL_TRUSTED_PROXIES", "0", "trusted_proxies", 0),
+    ("ENROL_TRUSTED_PROXIES", "10", "trusted_proxies", 10),
+    ("ENROL_TRUSTED_HOSTS", "a.example.com, .b.org,,[::1]", "trusted_hosts", ("a.example.com", ".b.org", "[::1]")),
+    ("ENROL_ALLOW_DOMAINS", "LOCAL, corp.test", "rules.allow_domains", frozenset({"local", "corp.test"})),
+    ("ENROL_CHECK_DELIVERABILITY", "on", "rules.check_deliverability", True),
+    ("ENROL_CHECK_DELIVERABILITY", "off", "rules.check_deliverability", False),
+    ("ENROL_LOG_FORMAT", "text", "log_format", "text"),
+    ("ENROL_LOG_FORMAT", "json", "log_format", "json"),
+]
+
+
+# The ids are the same in every process, as pytest-xdist asks: keys are made anew in each.
+@pytest.mark.parametrize(("name", "value", "member", "expected"), GOOD, ids=[f"{one[0]}-{one[2]}" for one in GOOD])
+def test_reads_each_variable(name: str, value: str, member: str, expected: object) -> None:
+    found: Any = read(**{name: value})
+    for part in member.split("."):
+        found = getattr(found, part)
+    assert found == expected
+
+
+NO_SWITCH = ["yes", "true", "ON", "0", " on", "on\n", "on,off"]
+BAD: dict[str, list[str]] = {
+    "DATABASE_URL": [
+        "enrol.db",
+        "mysql://root:hunter2@h/d",
+        "postgres://u:hunter2@h:port/d",
+        "postgresql+psycopg2://h/d",
+        "POSTGRES://h/d",
+        "http://h/d",
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "sqlite+pysqlite:////tmp/x.db",
+        ":// ",
+    ],
+    "ENROL_PUBLIC_URL": [
+        "users.example.com",
+        "//users.example.com",
+        "ftp://users.example.com",
+        "javascript:alert(1)",
+        "https://",
+        "https://users.example.com/admin",
+        "https://users.example.com/?a=b",
+        "https://users.example.com/#a",
+        "https://me:hunter2@users.example.com",
+        "https://:hunter2@users.example.com",
+        "https://@users.example.com",
+        "https://users.example.com:port",
+        "https://users.example.com:99999",
+        "https://[::1",
+        "https://users example.com",
+        "https://users.example.com\\@evil.example",
+        "https://bücher.com",
+        "https://a.example.com, https://b.example.com",
+    ],
+    "ENROL_PASSWORD_MIN_LENGTH": ["7", "0", "-8", "257", "8.0", "eight", "1e1", "٨", "²", "9" * 5000, " 8", "8\n"],
+    "ENROL_PASSWORD_BLOCKLIST": NO_SWITCH,
+    "ENROL_PASSWORD_HASH": [
+        "argon2id",
+        "m=65536",
+        "t=3,m=65536,p=4",
+        "m=65536, t=3, p=4",
+        "m=65536,t=3,p=4,x=1",
+        "m=65536,t=3,p=4\n",
+        "m=٦٥٥٣٦,t=3,p=4",
+        "m=-65536,t=3,p=4",
+        "m=65536,t=0,p=4",
+        "m=65536,t=3,p=0",
+        "m=65536,t=3,p=256",
+        "m=4194305,t=3,p=4",
+        "m=99999999999,t=3,p=4",
+        "m=19455,t=2,p=1",
+        "m=19456,t=1,p=1",
+        "m=7167,t=100,p=1",
+        "m=8,t=1,p=1",
+    ],
+    "ENROL_PASSWORD_HASH_UNSAFE": ["on", "0", "yes", "11"],
+    "ENROL_TRUSTED_PROXIES": ["-1", "11", "one", "1.0", "*", "127.0.0.1"],
+    "ENROL_TRUSTED_HOSTS": ["*", "https://a.example.com", "a.example.com/", "a b", "a..b", ".", "bücher.com", "[::1"],
+    "ENROL_ALLOW_DOMAINS": ["*", ".local", "a..b", "a b", "@local", "jo@corp.test", "bücher.test"],
+    "ENROL_CHECK_DELIVERABILITY": NO_SWITCH,
+    "ENROL_LOG_FORMAT": ["JSON", "xml", "text,json"],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in BAD.items() for value in values])
+def test_refuses_what_it_cannot_read_and_says_what_it_takes_but_not_what_was_there(name: str, value: str) -> None:
+    assert refusal({name: value}) == f"{name} cannot be read. It takes {TAKES[name]}."
+
+
+def test_every_variable_has_good_values_and_bad_ones_here() -> None:
+    assert {name for name, *_ in GOOD} == set(TAKES)
+    assert {*BAD, "SECRET_KEY", "SECRET_KEY_FALLBACKS"} == set(TAKES)  # the keys' are below
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "dev",
+        SECRET_KEY[:31],
+        " " * 40,
+        "0" * 64,
+        "secret" * 10,
+        "changeme-changeme-changeme-changeme",
+        "please-CHANGE_ME-0123456789-abcdefghij",
+        "django-insecure-0123456789abcdefghijklmnop",
+        "your-secret-key-goes-here-0123456789",
+        "this is a super secret key 0123456789",
+        "replace-with-a-long-random-string-12345",
+        "192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",  # the one in Flask's documentation
+    ],
+    ids=range(12),
+)
+@pytest.mark.parametrize("name", ["SECRET_KEY", "SECRET_KEY_FALLBACKS"])
+def test_refuses_a_short_or_well_known_key_without_repeating_it(name: str, key: str) -> None:
+    if name == "SECRET_KEY_FALLBACKS":
+        key = f"{OTHER_KEY},{key if key.strip() else '0'}"
+    assert refusal({name: key}) == f"{name} is too short or well known. It takes {TAKES[name]}."
+
+
+@pytest.mark.parametrize("name", ["ENROL_", "ENROL_PASSWORD_MINLENGTH", "ENROL_SECRET_KEY", "ENROL_log_format"])
+def test_an_unknown_variable_stops_the_start_with_its_name_and_those_there_are(name: str) -> None:
+    message = refusal({name: "hunter2"})
+    assert message.startswith(f"{name} is not a setting. The settings are: ")
+    assert all(known in message for known in TAKES)
+    assert "hunter2" not in message
+
+
+def test_other_programs_variables_are_none_of_ours() -> None:
+    assert read(PATH="/bin", FLASK_DEBUG="1", XENROL_A="b", MY_ENROL_X="y") == read()
+
+
+@pytest.mark.parametrize("parameters", ["m=8,t=1,p=1", "m=19455,t=2,p=1", "m=2040,t=1,p=255"])
+def test_only_unsafe_lets_a_hash_below_the_floor_pass(parameters: str) -> None:
+    given = read(ENROL_PASSWORD_HASH=parameters, ENROL_PASSWORD_HASH_UNSAFE="1")
+    assert (str(given.password_hash), given.password_hash.below_floor()) == (parameters, True)
+    message = refusal({"ENROL_PASSWORD_HASH": parameters, "ENROL_PASSWORD_HASH_UNSAFE": "off"})
+    assert "ENROL_PASSWORD_HASH" in message
+    assert parameters not in message
+
+
+@pytest.mark.parametrize("parameters", ["m=7,t=1,p=1", "m=8,t=0,p=1", "m=15,t=1,p=2", "m=8,t=1,p=0"])
+def test_not_even_unsafe_lets_parameters_pass_that_argon2_cannot_run(parameters: str) -> None:
+    assert "ENROL_PASSWORD_HASH" in refusal({"ENROL_PASSWORD_HASH": parameters, "ENROL_PASSWORD_HASH_UNSAFE": "1"})
+
+
+def test_logs_are_text_for_a_person_at_the_flask_command() -> None:
+    assert read(FLASK_RUN_FROM_CLI="true").log_format == "text"
+    assert read(FLASK_RUN_FROM_CLI="true", ENROL_LOG_FORMAT="json").log_format == "json"
+
+
+def test_keys_and_addresses_stay_out_of_the_repr() -> None:
+    given = read(DATABASE_URL="postgres://u:hunter2@h/d", SECRET_KEY_FALLBACKS=OTHER_KEY)
+    assert not re.search(f"hunter2|{SECRET_KEY}|{OTHER_KEY}", f"{given!r} {given}")
+
+
+def test_the_secret_key_is_made_once_and_is_private(tmp_path: Path) -> None:
+    umask = os.umask(0)
+    try:
+        made = load({}, tmp_path).secret_key
+    finally:
+        os.umask(umask)
+    kept = tmp_path / "secret_key"
+    assert re.fullmatch("[0-9a-f]{64}", made)
+    assert kept.read_text() == made
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert load({}, tmp_path).secret_key == made
+    assert os.listdir(tmp_path) == ["secret_key"]
+
+
+def test_a_key_in_the_environment_is_not_written_down(tmp_path: Path) -> None:
+    assert load({"SECRET_KEY": SECRET_KEY}, tmp_path).secret_key == SECRET_KEY
+    assert os.listdir(tmp_path) == []
+
+
+def test_all_who_start_at_once_get_the_same_key(tmp_path: Path) -> None:
+    barrier = Barrier(8)
+
+    def start(folder: Path) -> str:
+        barrier.wait()
+        return load({}, folder).secret_key
+
+    for attempt in range(10):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        with ThreadPoolExecutor(8) as pool:
+            found = set(pool.map(start, [folder] * 8))
+        assert found == {(folder / "secret_key").read_text()}
+        assert os.listdir(folder) == ["secret_key"]
+
+
+def test_who_comes_second_takes_the_winners_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = os.link
+
+    def late(source: str, target: Path) -> None:
+        target.write_text(OTHER_KEY)  # another process was faster
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", late)
+    assert load({}, tmp_path).secret_key == OTHER_KEY
+    assert os.listdir(tmp_path) == ["secret_key"]
+
+
+def test_a_line_break_after_the_kept_key_is_not_part_of_it(tmp_path: Path) -> None:
+    (tmp_path / "secret_key").write_text(SECRET_KEY + "\n")
+    assert load({}, tmp_path).secret_key == SECRET_KEY
+
+
+@pytest.mark.parametrize("content", [b"", b"hunter2", b"0" * 64, b"\xff" * 64])
+def test_a_kept_key_that_is_not_usable_is_neither_used_nor_shown(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "secret_key").write_bytes(content)
+    message = refusal({"SECRET_KEY": ""}, tmp_path)
+    assert message == f"{tmp_path}/secret_key holds no usable key. Remove it, and the next start makes a new one."
+
+
+@pytest.mark.parametrize("missing", ["DATABASE_URL", "SECRET_KEY"])
+def test_a_folder_that_is_needed_and_cannot_be_written_stops_the_start(tmp_path: Path, missing: str) -> None:
+    (tmp_path / "file").touch()
+    for folder, why in ((tmp_path / "missing", "No such file"), (tmp_path / "file", "Not a directory")):
+        message = refusal({missing: ""}, folder)
+        assert message.startswith(f"The folder {folder} must be there and writable by this user ({why}")
+        assert message.endswith("or set both DATABASE_URL and SECRET_KEY.")
+
+
+def test_a_bad_setting_ends_the_start_with_one_sentence_and_exit_code_1() -> None:
+    with pytest.raises(SystemExit) as caught:
+        create_app({**CHEAP, **SET, "ENROL_PASSWORD_MIN_LENGTH": "6"})
+    words = TAKES["ENROL_PASSWORD_MIN_LENGTH"]
+    assert caught.value.code == f"Enrol cannot start: ENROL_PASSWORD_MIN_LENGTH cannot be read. It takes {words}."
+
+
+def test_the_flask_command_says_the_sentence_on_stderr_without_a_traceback() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "flask", "users", "list"],
+        cwd=Path(app.__file__).parent,
+        env={**os.environ, **SET, "ENROL_LOGFORMAT": "hunter2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.startswith("Enrol cannot start: ENROL_LOGFORMAT is not a setting.")
+    assert "Traceback" not in ran.stderr
+    assert "hunter2" not in ran.stderr
+
+
+def test_the_application_is_set_up_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**CHEAP, **SET, "ENROL_PASSWORD_MIN_LENGTH": "10", "SECRET_KEY_FALLBACKS": OTHER_KEY}.items():
+        monkeypatch.setenv(name, value)
+    made = create_app({"ENROL_PASSWORD_MIN_LENGTH": "12", "ENROL_TRUSTED_HOSTS": "a.example.com"})
+    with made.app_context():
+        assert settings.current().rules.password_min_length == 12  # what is given goes over the environment
+    assert made.config["SECRET_KEY"] == SECRET_KEY
+    assert made.config["SECRET_KEY_FALLBACKS"] == [OTHER_KEY]
+    assert made.config["TRUSTED_HOSTS"] == ["a.example.com"]
+    assert made.config["SQLALCHEMY_DATABASE_URI"] == SET["DATABASE_URL"]
+
+
+@pytest.mark.parametrize(("parameters", "warned"), [("m=8,t=1,p=1", True), ("m=19456,t=2,p=1", False)])
+def test_a_hash_below_the_floor_is_warned_of_at_every_start(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    parameters: str,
+    warned: bool,
+) -> None:
+    given = {"DATABASE_URL": f"sqlite:///{tmp_path}/enrol.db", "ENROL_PASSWORD_HASH": parameters}
+    for name, value in {**CHEAP, **given}.items():
+        monkeypatch.setenv(name, value)
+    for _ in range(2):
+        dispose(serve())
+        assert ("weak_password_hash" in capsys.readouterr().err) is warned
