@@ -160,9 +160,10 @@ class Tree:
         return server
 
     def end(self) -> None:
-        """End every server."""
-        for server in self._servers:
-            server.end()
+        """End every server, whatever happens to one of them."""
+        with contextlib.ExitStack() as stack:
+            for server in self._servers:
+                stack.callback(server.end)
 
     def flask(self, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         """Run `flask …` to its end."""

@@ -226,7 +226,7 @@ def test_a_request_id_is_kept_if_it_has_the_form(
 
 
 def test_the_page_has_its_two_errors_word_for_word(app: Flask, api: Api) -> None:
-    page = (Path(__file__).parent / "reference_errors.json").read_text(encoding="utf-8")
+    page = (Path(__file__).parent / "reference/errors.json").read_text(encoding="utf-8")
     for key, status, published in zip((None, make_key(app)), (401, 403), json.loads(page), strict=True):
         answer = api.call("POST", "/v1/user/", key=key, json={})
         assert answer.status_code == status

@@ -145,12 +145,9 @@ def test_a_postgres_that_is_away_at_the_start_is_served_once_it_comes(
     assert "unexpected_error" not in server.log()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_postgres_that_is_behind_at_the_start_is_served_once_it_is_upgraded(
-    here: Tree, empty_postgres: str, kind: str
-) -> None:
+def test_a_postgres_that_is_behind_at_the_start_is_served_once_it_is_upgraded(here: Tree, empty_postgres: str) -> None:
     here.environment["DATABASE_URL"] = empty_postgres
-    (server,) = here.start(kind)
+    (server,) = here.start("granian")
     assert server.log().count(database.BEHIND) == 1
     assert_unavailable(create(server, keys.new_key()))
     ended = here.flask("users", "list")
@@ -166,10 +163,9 @@ def test_a_sqlite_file_in_a_missing_folder_is_served_once_it_is_there(here: Tree
     (server,) = here.start("granian")
     assert server.log().count(database.AWAY) == 1
     assert_unavailable(create(server, keys.new_key()))
-    for command in (["users", "list"], ["db", "upgrade"]):
-        ended = here.flask(*command)
-        assert (ended.returncode, _last_line(ended.stderr)) == (1, database.AWAY), ended.stderr
-        assert "Traceback" not in ended.stderr
+    ended = here.flask("db", "upgrade")
+    assert (ended.returncode, _last_line(ended.stderr)) == (1, database.AWAY), ended.stderr
+    assert "Traceback" not in ended.stderr
     folder.mkdir()
     ended = here.flask("db", "upgrade")
     assert ended.returncode == 0, ended.stderr

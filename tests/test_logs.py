@@ -1,0 +1,223 @@
+"""What is logged: one line an event, from a list of fields, nothing that a client could forge or a driver betray."""
+
+import json
+import logging
+import re
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask, g
+from werkzeug.serving import WSGIRequestHandler
+
+from users import logs
+
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00"
+
+
+@pytest.fixture(autouse=True)
+def logger() -> Iterator[logging.Logger]:
+    """The service's logger, left as it was found."""
+    logger = logging.getLogger("enrol")
+    before = logger.handlers, logger.level, logger.propagate
+    yield logger
+    logger.handlers, logger.level, logger.propagate = before
+
+
+class Log:
+    """What is logged in one style from now on."""
+
+    def __init__(self, style: str, capsys: pytest.CaptureFixture[str]) -> None:
+        self.capsys = capsys
+        self.text = ""
+        logs.configure(style)
+
+    @property
+    def lines(self) -> list[str]:
+        """What was logged so far."""
+        self.text += self.capsys.readouterr().err
+        return self.text.splitlines()
+
+    @property
+    def last(self) -> dict[str, Any]:
+        """The last line, which is JSON."""
+        line: dict[str, Any] = json.loads(self.lines[-1])
+        return line
+
+
+@pytest.fixture
+def style() -> str:
+    """The style of the lines; a test that says nothing gets JSON."""
+    return "json"
+
+
+@pytest.fixture
+def log(style: str, capsys: pytest.CaptureFixture[str]) -> Log:
+    """The log, empty."""
+    return Log(style, capsys)
+
+
+@pytest.mark.parametrize("style", ["text"])
+def test_text_is_a_line_of_time_level_event_and_fields(log: Log) -> None:
+    logs.event("request", method="POST", status=201, code=None, milliseconds=7)
+    (line,) = log.lines
+    assert re.fullmatch(f"{TIME} info request method=POST status=201 milliseconds=7", line)
+
+
+def test_json_is_an_object_on_a_line(log: Log) -> None:
+    logs.event("request", level=logging.WARNING, method="POST", status=201, code=None)
+    (line,) = log.lines
+    found = json.loads(line)
+    assert re.fullmatch(TIME, found.pop("time"))
+    assert found == {"level": "warning", "event": "request", "method": "POST", "status": 201, "code": None}
+
+
+FORGERIES = [
+    "a\n2026-01-01T00:00:00.000+00:00 info request status=200",
+    "a\r\nb",
+    "a b=c",
+    'a" status="200',
+    "\x1b[31mred",
+    "a\u2028b",
+    "a\x85b",
+    "é",
+    "\ud800",
+    "\0",
+    "",
+]
+
+
+@pytest.mark.parametrize("value", FORGERIES, ids=ascii)
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_no_value_forges_a_line_or_a_field(log: Log, style: str, value: str) -> None:
+    logs.event("request", route=value, status=404)
+    (line,) = log.lines
+    assert line.isascii()
+    assert line.isprintable()
+    if style == "json":
+        assert log.last["route"] == value
+    else:
+        match = re.fullmatch(f'{TIME} info request route=("(?:[^"\\\\]|\\\\.)*") status=404', line)
+        assert match
+        assert json.loads(match[1]) == value
+
+
+@pytest.mark.parametrize("name", ["password", "email", "key", "url", "path", "query", "headers", "body", "first_name"])
+def test_a_field_that_is_not_on_the_list_is_a_fault(log: Log, name: str) -> None:
+    with pytest.raises(ValueError, match="not in the list of fields"):
+        logs.event("request", **{name: "hunter2"})  # type: ignore[arg-type]
+    assert log.lines == []
+
+
+def test_the_list_has_no_field_for_what_a_client_wrote() -> None:
+    assert list(logs.FIELDS) == sorted(logs.FIELDS)
+    secret = {"password", "email", "key", "url", "path", "query", "headers", "body", "first_name", "last_name"}
+    assert not secret & set(logs.FIELDS)
+
+
+def test_an_event_in_a_request_stands_under_its_trace_id(log: Log) -> None:
+    with Flask(__name__).test_request_context("/"):
+        logs.event("early")
+        assert "trace_id" not in log.last
+        g.trace_id = "req_12345678"
+        logs.event("later")
+        assert log.last["trace_id"] == "req_12345678"
+    logs.event("outside")
+    assert "trace_id" not in log.last
+
+
+def fail(secret: str) -> None:
+    """Raise a chain of errors whose texts quote `secret`."""
+    try:
+        raise KeyError(secret)
+    except KeyError as error:
+        raise ValueError(f"bad value {secret!r}") from error
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_a_fault_is_told_by_class_and_place_and_never_by_its_text(log: Log, style: str) -> None:
+    with pytest.raises(ValueError, match="hunter2") as caught:
+        fail("hunter2")
+    logs.unexpected(caught.value)
+    (line,) = log.lines
+    assert "hunter2" not in line
+    assert "ValueError from KeyError" in line
+    assert re.search(r"test_logs\.py:\d+ fail", line)
+    assert re.search(
+        "error unexpected_error" if style == "text" else '"level": "error", "event": "unexpected_error"', line
+    )
+
+
+def test_a_long_chain_of_errors_is_cut(log: Log) -> None:
+    error: BaseException = ValueError("hunter2")
+    error.__cause__ = error  # even one without an end
+    logs.unexpected(error)
+    assert log.last["error"] == " from ".join(["ValueError"] * 5)
+
+
+def test_a_drivers_error_is_told_by_its_name_only(log: Log) -> None:
+    engine = sa.create_engine("sqlite://")
+    insert = sa.text("INSERT INTO t VALUES (:hash)")
+    with engine.connect() as connection:
+        connection.execute(sa.text("CREATE TABLE t (hash TEXT UNIQUE)"))
+        connection.execute(insert, {"hash": "hunter2"})
+        with pytest.raises(sa.exc.IntegrityError, match="hunter2") as caught:
+            connection.execute(insert, {"hash": "hunter2"})
+    engine.dispose()
+    logs.unexpected(caught.value)
+    (line,) = log.lines
+    assert log.last["error"] == "IntegrityError(SQLITE_CONSTRAINT_UNIQUE) from IntegrityError"
+    assert "hunter2" not in line
+    assert "INSERT" not in line
+
+
+class Diagnostics:
+    """What psycopg knows of an error; `message_detail` prints the whole row."""
+
+    constraint_name = "uq_users_email_key"
+    message_detail = "Failing row contains (hunter2)."
+
+
+class PostgresError(Exception):
+    """An error as psycopg raises it."""
+
+    sqlstate = "23505"
+    diag = Diagnostics()
+
+
+@pytest.mark.parametrize(
+    ("cause", "told"),
+    [
+        (PostgresError("Failing row contains (hunter2)."), "DBAPIError(23505, uq_users_email_key)"),
+        (sqlite3.OperationalError("near hunter2"), "DBAPIError()"),
+    ],
+)
+def test_of_a_drivers_error_only_sqlstate_and_constraint_are_told(log: Log, cause: Exception, told: str) -> None:
+    logs.unexpected(sa.exc.DBAPIError("INSERT hunter2", {"hash": "hunter2"}, cause))
+    assert log.last["error"] == told
+    assert "hunter2" not in log.lines[0]
+
+
+def test_configuring_twice_logs_once(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("text")
+    logs.configure("json")
+    logs.event("once")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert json.loads(line)["event"] == "once"
+    assert len([one for one in logging.getLogger("werkzeug").filters if "WithoutRequests" in type(one).__name__]) == 1
+
+
+def test_the_development_servers_line_with_the_query_string_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    logs.configure("text")
+    handler = WSGIRequestHandler.__new__(WSGIRequestHandler)
+    handler.client_address, handler.command, handler.path = ("127.0.0.1", 1), "GET", "/setup?token=hunter2"
+    handler.requestline, handler.request_version = "GET /setup?token=hunter2 HTTP/1.1", "HTTP/1.1"
+    with caplog.at_level(logging.INFO, logger="werkzeug"):
+        handler.log_request(200)
+        handler.log("info", "%s", "a line of another kind")
+        logging.getLogger("werkzeug").info(" * Running on http://127.0.0.1:5000")
+    assert [record.getMessage() for record in caplog.records] == [" * Running on http://127.0.0.1:5000"]
