@@ -44,7 +44,7 @@ class Scene:
 
     def fail_to_hash(self) -> Answer:
         """Let the hash fail with a text that holds the password."""
-        self.patch.setattr(service, "_hasher", lambda: SimpleNamespace(hash=crash))
+        self.patch.setattr(service, "hasher", lambda: SimpleNamespace(hash=crash))
         return self.create()
 
     def break_a_constraint(self) -> Answer:
@@ -140,7 +140,7 @@ def test_the_command_line_does_not_show_the_password_it_was_given(
 def test_the_command_line_does_not_show_what_a_failure_quotes(
     runner: FlaskCliRunner, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(service, "_hasher", lambda: SimpleNamespace(hash=crash))
+    monkeypatch.setattr(service, "hasher", lambda: SimpleNamespace(hash=crash))
     result = runner.invoke(args=["users", "create", "jo@example.com", "--password-stdin"], input=CANARY)
     assert result.exit_code == 1
     assert CANARY not in result.output + "".join(capfd.readouterr())

@@ -15,18 +15,20 @@ import app as app_module
 from app import create_app
 from conftest import CHEAP
 from users import database
+from users.audit import Action
 from users.roles import Permission
-from users.service import Action
 
 ROOT = Path(app_module.__file__).parent
 MODULES = {path.stem: path for path in (ROOT / "users").glob("*.py") if path.stem != "__init__"}
 FLASK = {"flask", "flask_migrate", "flask_sqlalchemy", "flask_wtf", "werkzeug", "wtforms"}
 # The walk of a request (`users/__init__`): what stands in a row knows only rows below it, and what is beside the walk.
 CORRIDOR = [
-    {"api", "cli"},
-    {"envelope", "doctor"},
-    {"parsing"},
+    {"admin", "admin_keys", "admin_setup", "admin_users", "api", "cli"},
+    {"envelope", "doctor", "pages"},
+    {"forms", "headers", "parsing"},
+    {"setup", "signin"},
     {"service"},
+    {"audit", "directory", "sessions"},
     {"access"},  # whose Actor every act asks for
     {"settings"},
     {"validation"},
@@ -93,7 +95,8 @@ def test_what_is_beside_the_walk_knows_only_its_like() -> None:
 
 def test_only_the_doors_know_a_request() -> None:
     with_request = {module for module, path in MODULES.items() if "flask.request" in imports(path)}
-    assert with_request <= {"access", "api", "envelope"}
+    doors = {"admin", "admin_keys", "admin_setup", "admin_users", "api"}
+    assert with_request <= doors | {"access", "envelope", "forms", "headers", "pages"}
 
 
 def calls(path: Path, name: str) -> list[int]:
@@ -119,13 +122,26 @@ def bare(tmp_path: Path) -> Flask:
     return create_app({**CHEAP, "DATABASE_URL": f"sqlite:///{tmp_path}/enrol.db"})
 
 
-def test_every_view_of_the_api_names_its_guard(bare: Flask) -> None:
-    rules = [rule for rule in bare.url_map.iter_rules() if rule.rule.startswith("/v1")]
-    assert rules
-    for rule in rules:
+def test_every_view_names_its_guard_or_says_that_it_is_public(bare: Flask) -> None:
+    public = set()
+    for rule in bare.url_map.iter_rules():
+        if rule.endpoint == "static":
+            continue
         guard = getattr(bare.view_functions[rule.endpoint], "guard", None)
         assert guard is not None, f"{rule.rule} names no guard"
-        assert set(guard) <= set(Permission)
+        if guard == "public":
+            public.add(rule.rule)
+        else:
+            assert set(guard) <= set(Permission)
+    assert public == {"/", "/setup", "/admin/login"}
+
+
+def test_every_page_that_changes_something_names_the_page_to_show_again(bare: Flask) -> None:
+    for rule in bare.url_map.iter_rules():
+        if not rule.rule.startswith("/v1") and rule.methods and "POST" in rule.methods:
+            view = bare.view_functions[rule.endpoint]
+            shown = bare.view_functions[f"users.{view.again.__name__}"]  # type: ignore[attr-defined]
+            assert shown.guard == view.guard  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("enum", [Permission, Action])

@@ -5,7 +5,7 @@ from dataclasses import replace
 from flask import current_app, g, redirect, render_template, request
 
 from users import bp, directory, forms, pages, service, settings, setup, signin, validation
-from users.errors import NotFound
+from users.errors import SetupOver
 from users.pages import Answer, page, public
 from users.roles import ALL_PERMISSIONS, Permission, Role
 
@@ -15,7 +15,9 @@ from users.roles import ALL_PERMISSIONS, Permission, Role
 def show_setup() -> Answer:
     """Show the form for the first administrator to whoever has the link; to others, the command to run."""
     if setup.is_over():
-        raise NotFound
+        if pages.changes():  # somebody else was quicker, or this is a second click
+            return render_template("setup_over.html")
+        raise SetupOver
     token = request.args.get("token")
     if token is not None:  # out of the address bar, the history and every log at once
         pages.set_cookie(pages.setup_cookie(), token, max_age=int(setup.LIFETIME.total_seconds()))
@@ -30,8 +32,6 @@ def show_setup() -> Answer:
 @public(again=show_setup)
 def set_up() -> Answer:
     """Create the first administrator, signed in, and lead to the first steps."""
-    if setup.is_over():
-        raise NotFound
     form = forms.SetupForm()
     new = validation.new_user(form.given(*validation.PAGE_FIELDS), settings.current().rules)
     token = request.cookies.get(pages.setup_cookie(), "")

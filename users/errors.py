@@ -138,6 +138,24 @@ class Denied(EnrolError):
         super().__init__(headers={"WWW-Authenticate": challenge})
 
 
+class CrossSite(Denied):
+    """A form was sent from a page of another site (pages only)."""
+
+    message = "This form was sent from another site. Open the page here and send it again."
+
+    def __init__(self) -> None:
+        super().__init__(missing=())
+
+
+class SetupLinkEnded(Denied):
+    """The set-up link is older than 30 minutes, or a newer one was made (pages only)."""
+
+    message = "This set-up link has ended."
+
+    def __init__(self) -> None:
+        super().__init__(missing=())
+
+
 class NotFound(EnrolError):
     """No such path."""
 
@@ -154,6 +172,12 @@ class UserNotFound(NotFound):
     code = "USER_NOT_FOUND"
     message = "There is no such user."
     system_message = "No user matches, or the API key has no owner"
+
+
+class SetupOver(NotFound):
+    """There is no set-up any more: an administrator exists, maybe since a moment ago (pages only)."""
+
+    message = "Enrol is set up already."
 
 
 class KeyNotFound(NotFound):
@@ -199,36 +223,6 @@ class LastAdministrator(EnrolError):
     type = "conflict_error"
     message = "This is the last active administrator. Give another user the role first."
     system_message = "At least one active user must hold role_admin"
-
-
-class SetupOver(EnrolError):
-    """Somebody else created the first administrator a moment earlier (pages only)."""
-
-    code = "SETUP_OVER"
-    status = 409
-    type = "conflict_error"
-    message = "Somebody else has just set up Enrol. Ask them for an account, or sign in if it was you."
-    system_message = "An administrator exists"
-
-
-class SetupLinkEnded(EnrolError):
-    """The set-up link is older than 30 minutes, or a newer one was made (pages only)."""
-
-    code = "SETUP_LINK_ENDED"
-    status = 403
-    type = "authorization_error"
-    message = "This set-up link has ended. Start Enrol again to get a new one."
-    system_message = "No live set-up link has this token"
-
-
-class CrossSite(EnrolError):
-    """A form was sent from a page of another site (pages only)."""
-
-    code = "CROSS_SITE_REQUEST"
-    status = 403
-    type = "authorization_error"
-    message = "This form was sent from another site. Open the page here and send it again."
-    system_message = "Origin or Sec-Fetch-Site names another site"
 
 
 class Refused(EnrolError):

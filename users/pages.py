@@ -28,7 +28,7 @@ from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Response
 
 from users import access, audit, clock, directory, forms, headers, sessions, settings
-from users.errors import Conflict, CrossSite, Invalid, LastAdministrator, Refused, SetupLinkEnded
+from users.errors import Conflict, CrossSite, EnrolError, Invalid, LastAdministrator, Refused, SetupLinkEnded, SetupOver
 from users.models import User
 from users.roles import Permission
 
@@ -207,8 +207,8 @@ def _answer(view: View, again: View | None, values: Mapping[str, Any]) -> Answer
         return _show_again(again, values, [Problem(STALE)], 400)
     try:
         return view(**values)
-    except (Invalid, Conflict, LastAdministrator, Refused, SetupLinkEnded) as error:
-        return _show_again(again, values, _problems(error), 409 if isinstance(error, LastAdministrator) else 422)
+    except (Conflict, Invalid, LastAdministrator, Refused, SetupLinkEnded, SetupOver) as error:
+        return _show_again(again, values, _problems(error), 422 if isinstance(error, Conflict) else error.status)
 
 
 def _show_again(again: View, values: Mapping[str, Any], problems: list[Problem], status: int) -> Response:
@@ -218,7 +218,7 @@ def _show_again(again: View, values: Mapping[str, Any], problems: list[Problem],
     return response
 
 
-def _problems(error: Invalid | Conflict | LastAdministrator | Refused | SetupLinkEnded) -> list[Problem]:
+def _problems(error: EnrolError) -> list[Problem]:
     if isinstance(error, Invalid):
         return [Problem(one.message, one.field) for one in error.errors]
     if isinstance(error, Conflict):
