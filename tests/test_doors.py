@@ -1,5 +1,6 @@
 """Every door gives the same verdict, field and words for the same input: one table, put through all of them."""
 
+import re
 import unicodedata
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,9 +10,11 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 
 from conftest import PASSWORD, Api, make_user
+from users import service
+from visitors import Visitor, problems_in
 
 API, CLI = "api", "cli"
-BOTH = (API, CLI)
+BOTH = (API, CLI)  # what a command line can carry, a form can too
 ONLY_API = (API,)  # a command line carries text only, no NUL and no broken Unicode, and always an email argument
 
 NO_EMAIL = ("email", "REQUIRED_FIELD", "Enter an email address")
@@ -249,6 +252,22 @@ def test_the_command_line_prints_the_user_that_the_api_would(runner: FlaskCliRun
     assert result.exit_code == 0
     user = runner.app.json.loads(result.stdout)
     assert {**user, **CASES[name].stored} == user
+
+
+@pytest.mark.usefixtures("taken")
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if CLI in case.doors])
+def test_the_form_says_what_the_table_says(app: Flask, ada: Visitor, name: str) -> None:
+    case = CASES[name]
+    answer = ada.create(**case.members)
+    if not case.errors:
+        assert answer.status_code == 303
+        (user_id,) = re.findall(r"usr_[0-9a-f]{32}", answer.location)
+        with app.app_context():
+            user = service.get_user(user_id).as_user()
+        assert {**user, **case.stored} == user
+        return
+    assert answer.status_code == 422
+    assert problems_in(answer) == [(field, words) for field, _, words in case.errors]
 
 
 def run_create(runner: FlaskCliRunner, members: dict[str, Any], *options: str) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.script import ScriptDirectory
@@ -137,11 +138,11 @@ def test_every_view_names_its_guard_or_says_that_it_is_public(bare: Flask) -> No
 
 
 def test_every_page_that_changes_something_names_the_page_to_show_again(bare: Flask) -> None:
+    views: dict[str, Any] = bare.view_functions
     for rule in bare.url_map.iter_rules():
-        if not rule.rule.startswith("/v1") and rule.methods and "POST" in rule.methods:
-            view = bare.view_functions[rule.endpoint]
-            shown = bare.view_functions[f"users.{view.again.__name__}"]  # type: ignore[attr-defined]
-            assert shown.guard == view.guard  # type: ignore[attr-defined]
+        if not rule.rule.startswith("/v1") and "POST" in (rule.methods or ()):
+            view = views[rule.endpoint]
+            assert views[f"users.{view.again.__name__}"].guard == view.guard
 
 
 @pytest.mark.parametrize("enum", [Permission, Action])

@@ -93,7 +93,7 @@ class PasswordForm(Form):
     """A new password for somebody else, typed or generated."""
 
     choice = RadioField(
-        "Password", choices=[(GENERATE, "Generate a strong password"), (TYPE, "I will type one")], default=GENERATE
+        "Password", choices={GENERATE: "Generate a strong password", TYPE: "I will type one"}, default=GENERATE
     )
     password = PasswordField("Password", render_kw={"autocomplete": "new-password"})
 
@@ -113,8 +113,8 @@ class UserForm(PasswordForm):
 
     def __init__(self, roles: Iterable[Role], **defaults: object) -> None:
         super().__init__(**defaults)
-        choices = [(role.value, f"{ROLE_WORDS[role][0]} – {ROLE_WORDS[role][1]}") for role in roles]
-        self.global_role_id.choices = [("", "No role"), *choices]
+        choices = {role.value: " – ".join(ROLE_WORDS[role]) for role in roles}
+        self.global_role_id.choices = {"": "No role", **choices}
         if not choices and not self.global_role_id.data:
             del self.global_role_id
 
@@ -132,8 +132,9 @@ class KeyForm(Form):
     name = StringField("Name", render_kw={"autocomplete": "off"})
     scopes = SelectMultipleField("What it may do", default=[Permission.USERS_CREATE.value])
     owner = EmailField("Owner", render_kw={"autocomplete": "off"})
-    expires = RadioField("Expires after", choices=list(EXPIRY_DAYS.items()), default="90")
+    expires = RadioField("Expires after", choices=EXPIRY_DAYS, default="90")
 
     def __init__(self, scopes: Iterable[Permission], **defaults: object) -> None:
         super().__init__(**defaults)
-        self.scopes.choices = [(scope.value, SCOPE_WORDS[scope]) for scope in SCOPE_WORDS if scope in set(scopes)]
+        held = set(scopes)
+        self.scopes.choices = {scope.value: words for scope, words in SCOPE_WORDS.items() if scope in held}

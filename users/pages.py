@@ -24,7 +24,6 @@ from flask import (
 from flask.sessions import SecureCookieSessionInterface
 from werkzeug.datastructures import ImmutableMultiDict
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Response
 
 from users import access, audit, clock, directory, forms, headers, sessions, settings
@@ -272,18 +271,18 @@ def resume(path: str, kept: list[tuple[str, str]]) -> Answer:
     """Go to `path` after a sign-in; with `kept` fields, show the form there filled with them once more."""
     if not kept:
         return redirect(path, 303)
+    adapter = current_app.create_url_adapter(request)
     try:
-        endpoint, values = current_app.create_url_adapter(request).match(path, method="GET")  # type: ignore[union-attr]
-    except (HTTPException, RequestRedirect):
+        endpoint, values = adapter.match(path, method="POST")  # type: ignore[union-attr]  # within a request there is one
+    except HTTPException:
         return redirect(HOME, 303)
     view: Any = current_app.view_functions[endpoint]
-    guard = getattr(view, "guard", PUBLIC)
-    if guard == PUBLIC or not path.startswith("/admin/"):
+    if getattr(view, "guard", PUBLIC) == PUBLIC or not path.startswith("/admin/"):
         return redirect(HOME, 303)
-    g.actor.require(*guard)
+    g.actor.require(*view.guard)
     g.notice = SIGNED_IN_AGAIN
     request.form = ImmutableMultiDict(kept)
-    shown: Answer = view.__wrapped__(**values)  # past the guard, which would look for a token in `kept`
+    shown: Answer = view.again.__wrapped__(**values)  # past the guard, which would look for a token in `kept`
     return shown
 
 

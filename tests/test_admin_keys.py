@@ -1,0 +1,125 @@
+"""The pages about API keys: made for an owner, shown once with a call to make, revoked for good."""
+
+import re
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from conftest import Cast, execute, make_key, rows
+from users.roles import Permission, Role
+from visitors import Visitor, problems_in, signed_in
+
+FORM: dict[str, Any] = {
+    "name": "CI",
+    "scopes": ["users:create", "users:read"],
+    "owner": "ada@example.com",
+    "expires": "90",
+}
+NEW = "/admin/keys/new"
+
+
+def key_on(page: str) -> str:
+    """Return the key that a page shows."""
+    (key,) = re.findall(r'<code id="key-shown"[^>]*>(ak_[0-9A-Za-z]{40})</code>', page)
+    return str(key)
+
+
+def test_a_key_is_shown_once_with_a_call_that_works(app: Flask, ada: Visitor, cast: Cast) -> None:
+    answer = ada.post(NEW, **FORM)
+    assert answer.status_code == 200
+    key = key_on(answer.text)
+    assert "Waiting for the first call" in answer.text
+    assert "curl -X POST &#34;http://localhost/v1/user/&#34;" in answer.text
+    assert f"X-API-Key: {key}" in answer.text
+    body = {"email": "new.user@example.com", "password": "PASSWORD"}
+    made = app.test_client().post("/v1/user/", json=body, headers={"X-API-Key": key})
+    assert made.status_code == 201
+    page = ada.get("/admin/keys").text
+    assert key not in page
+    assert f"<code>{key[:8]}…</code>" in page
+    assert "ada@example.com" in page
+    assert "Waiting for the first call" not in page
+    ((owner, expires),) = rows(app, "SELECT owner_id, expires_at FROM api_keys")
+    assert owner == cast.ada.id
+    assert expires is not None
+
+
+def test_a_key_that_creates_nobody_is_shown_with_another_call(ada: Visitor) -> None:
+    page = ada.post(NEW, **{**FORM, "scopes": ["users:read"]}).text
+    assert "/v1/user/me" in page
+    assert "-X POST" not in page
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"name": ""}, ("name", "Enter a name")),
+        ({"name": "a\nb"}, ("name", "Name must not contain line breaks or control characters")),
+        ({"scopes": []}, ("scopes", "Choose what the key may do")),
+        ({"scopes": ["users:rule"]}, ("scopes", "Choose what the key may do")),
+        ({"owner": ""}, ("owner", "Enter the email address of the key’s owner")),
+        ({"owner": "nobody@example.com"}, ("owner", "No user has this email address")),
+        ({"owner": "nobody"}, ("owner", "No user has this email address")),
+        ({"owner": "sam@example.com"}, ("owner", "This user is deactivated, so the key could do nothing")),
+        ({"expires": "1"}, ("expires", "Choose when the key expires")),
+        ({"expires": ""}, ("expires", "Choose when the key expires")),
+    ],
+)
+def test_what_is_wrong_is_said_beside_its_field(
+    app: Flask, ada: Visitor, cast: Cast, changed: dict[str, Any], problem: tuple[str, str]
+) -> None:
+    execute(app, "UPDATE users SET is_active = false WHERE id = :id", id=cast.sam.id)
+    answer = ada.post(NEW, **{**FORM, **changed})
+    assert answer.status_code == 422
+    assert problems_in(answer) == [problem]
+    assert rows(app, "SELECT 1 FROM api_keys") == []
+    assert f'id="{problem[0]}"' in answer.text
+
+
+def test_a_key_may_never_expire(app: Flask, ada: Visitor) -> None:
+    assert ada.post(NEW, **{**FORM, "expires": "never"}).status_code == 200
+    assert rows(app, "SELECT expires_at FROM api_keys")[0][0] is None
+
+
+def test_the_list_is_newest_first_and_says_each_state(app: Flask, ada: Visitor, cast: Cast) -> None:
+    assert "No API keys yet" in ada.get("/admin/keys").text
+    for name in ("oldest", "expired", "newest"):
+        make_key(app, Permission.USERS_READ, owner=cast.ada, name=name)
+    make_key(app, Permission.USERS_READ, name="service")
+    execute(app, "UPDATE api_keys SET expires_at = created_at WHERE name = 'expired'")
+    page = ada.get("/admin/keys").text
+    assert re.findall(r'<th scope="row"><bdi dir="auto">(\w+)<', page) == ["service", "newest", "expired", "oldest"]
+    assert re.findall(r'<span class="tag[^"]*">(\w+)<', page) == ["Active", "Active", "Expired", "Active"]
+    assert "Service key" in page
+
+
+def test_revoking_asks_first_and_holds_at_once(app: Flask, ada: Visitor) -> None:
+    key = key_on(ada.post(NEW, **FORM).text)
+    ((key_id,),) = rows(app, "SELECT id FROM api_keys")
+    assert "is refused at once" in ada.get(f"/admin/keys/{key_id}/revoke").text
+    assert app.test_client().get("/v1/user/me", headers={"X-API-Key": key}).status_code == 200
+    answer = ada.post(f"/admin/keys/{key_id}/revoke")
+    assert "API key revoked" in ada.get(answer.location).text
+    assert app.test_client().get("/v1/user/me", headers={"X-API-Key": key}).status_code == 401
+
+
+@pytest.mark.parametrize("role", [Role.OPERATOR, Role.AUDITOR])
+def test_keys_are_for_those_who_manage_them(app: Flask, cast: Cast, role: Role) -> None:
+    browser = signed_in(app, cast.omar if role == Role.OPERATOR else cast.vera)
+    assert browser.get("/admin/keys").status_code == 403
+    assert browser.post(NEW, **FORM).status_code == 403
+    assert "/admin/keys" not in browser.get("/admin/users").text
+
+
+def test_a_call_is_made_to_the_address_that_is_known(app: Flask, ada: Visitor, cast: Cast) -> None:
+    page = ada.client.post(
+        NEW, data={**FORM, "csrf_token": ada.token("/admin/account")}, base_url="http://localhost"
+    ).text
+    assert "http://localhost/v1/user/" in page
+    client = app.test_client()
+    client.set_cookie("enrol", ada.session_id or "", domain="evil.example")
+    page = client.get("/admin/start", base_url="http://evil.example").text
+    assert "evil.example" not in page
+    assert "https://your-enrol/v1/user/" in page
+    assert "ENROL_PUBLIC_URL" in page

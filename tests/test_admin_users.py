@@ -1,0 +1,281 @@
+"""The pages about users: the sign-up form in all its states, the list, one user and what can be done with it."""
+
+import html
+import re
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskCliRunner
+
+from conftest import PASSWORD, Cast, execute, make_user, rows
+from users import clock
+from users.passwords import GENERATED_ALPHABET
+from users.roles import Role
+from visitors import LOGIN, NEW_USER, Visitor, problems_in, signed_in, summary_in
+
+
+def new_id(answer_location: str) -> str:
+    """Return the id of the user that a redirect leads to."""
+    return str(re.findall(r"usr_[0-9a-f]{32}", answer_location)[0])
+
+
+def password_on(page: str) -> str:
+    """Return the generated password that a page shows."""
+    (password,) = re.findall(r'<code id="password-shown"[^>]*>([^<]+)</code>', page)
+    return str(password)
+
+
+def test_the_form_is_plain_html_that_leaves_judging_to_the_server(ada: Visitor) -> None:
+    page = ada.get(NEW_USER).text
+    assert "<title>Create a user – Users – Enrol</title>" in page
+    assert page.count("<h1>") == 1
+    assert "novalidate" in page
+    assert not re.search(r"\s(maxlength|minlength|required|placeholder|disabled)\b", page)
+    email = re.findall(r'<input[^>]+id="email"[^>]*>', page)[0]
+    for attribute in (
+        'type="email"',
+        'inputmode="email"',
+        'spellcheck="false"',
+        'autocapitalize="none"',
+        'autocomplete="off"',
+    ):
+        assert attribute in email
+    assert 'autocomplete="new-password"' in page
+    order = [
+        page.index(f'id="{name}"')
+        for name in ("email", "first_name", "last_name", "choice", "password", "global_role_id")
+    ]
+    assert order == sorted(order)
+    assert "At least 8 characters. Spaces are fine. Three or four random words work well." in page
+    assert re.search(r'value="generate" id="choice-0" checked', page)
+
+
+@pytest.mark.parametrize("settings", [{"ENROL_PASSWORD_MIN_LENGTH": "20"}])
+def test_the_hint_and_the_generator_follow_the_setting(app: Flask, cast: Cast) -> None:
+    ada = signed_in(app, cast.ada)
+    assert "At least 20 characters." in ada.get(NEW_USER).text
+    page = ada.post(NEW_USER, email="jo@example.com", choice="generate")
+    assert page.status_code == 200
+    assert len(password_on(page.text)) == 20
+
+
+def test_a_typed_password_leads_to_the_user(app: Flask, ada: Visitor, cast: Cast) -> None:
+    answer = ada.create(email=" Jo@EXAMPLE.com ", first_name="Jo", last_name="", global_role_id="role_auditor")
+    assert answer.status_code == 303
+    user_id = new_id(answer.location)
+    page = ada.get(answer.location).text
+    assert "User created" in page
+    assert f"<code>{user_id}</code>" in page
+    assert "Create another user" in page
+    assert "Do this with the API" in page
+    assert "flask users create" in page
+    assert "http://localhost/v1/user/" in page
+    assert PASSWORD not in page
+    ((kind, actor),) = rows(app, "SELECT actor_kind, actor_user_id FROM audit_events WHERE target_id = :id", id=user_id)
+    assert (kind, actor) == ("session", cast.ada.id)
+    assert signed_in_as(app, "Jo@example.com", PASSWORD)
+
+
+def signed_in_as(app: Flask, email: str, password: str) -> bool:
+    """Tell whether this email and password open the pages."""
+    return bool(Visitor(app.test_client()).sign_in(email, password).status_code == 303)
+
+
+def test_a_generated_password_is_shown_once(app: Flask, ada: Visitor) -> None:
+    answer = ada.post(
+        NEW_USER, email="jo@example.com", choice="generate", password="left over", global_role_id="role_auditor"
+    )
+    assert answer.status_code == 200
+    assert answer.headers["Cache-Control"] == "no-store"
+    password = password_on(answer.text)
+    assert len(password) == 16
+    assert set(password) <= set(GENERATED_ALPHABET)
+    assert signed_in_as(app, "jo@example.com", password)
+    user_id = new_id(answer.text)
+    for path in (f"/admin/users/{user_id}?done=created", "/admin/users"):
+        assert password not in ada.get(path).text
+
+
+def test_a_second_click_says_who_was_made_a_moment_ago(ada: Visitor) -> None:
+    assert ada.post(NEW_USER, email="jo@example.com", choice="generate").status_code == 200
+    again = ada.post(NEW_USER, email="jo@example.com", choice="generate")
+    assert again.status_code == 422
+    assert problems_in(again) == [("email", "A user with this email address already exists")]
+    words = " ".join(summary_in(again).split())
+    assert words.endswith("already exists: View jo@example.com, created by you a moment ago")
+    (path,) = set(re.findall(r'href="(/admin/users/usr_[0-9a-f]+)"', again.text))
+    page = ada.get(path).text
+    assert "If you missed the generated password, set a new one" in page
+    assert page.index("Set a new password") < page.index("Deactivate<")
+
+
+def test_a_taken_email_says_who_has_it(app: Flask, ada: Visitor, cast: Cast) -> None:
+    execute(app, "UPDATE audit_events SET at = :at", at=(clock.now() - timedelta(days=1)).replace(tzinfo=None))
+    again = ada.create(email="OMAR@example.com")
+    assert f'<a href="/admin/users/{cast.omar.id}"><bdi>View omar@example.com</bdi></a>' in again.text
+    assert "a moment ago" not in again.text
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("jo@gmial.com", "jo@gmail.com"), ("jo@gmail.com", None), ("jo@mail.com", None)]
+)
+def test_a_likely_typo_is_pointed_out_but_is_no_error(ada: Visitor, typed: str, meant: str | None) -> None:
+    answer = ada.create(email=typed)
+    assert answer.status_code == 303
+    page = ada.get(answer.location).text
+    assert ("Is the address right?" in page) == bool(meant)
+    if meant:
+        assert "/admin/users/new?email=jo%40gmail.com" in page or "/admin/users/new?email=jo@gmail.com" in page
+
+
+def test_only_roles_that_the_administrator_holds_are_offered(ada: Visitor, omar: Visitor) -> None:
+    assert re.findall(r'<option[^>]* value="(\w*)"', ada.get(NEW_USER).text) == ["", *Role]
+    assert "<option" not in omar.get(NEW_USER).text
+    assert omar.create().status_code == 303
+    assert omar.create(email="eve@example.com", global_role_id="role_admin").status_code == 403
+
+
+def test_a_role_that_does_not_exist_is_refused_in_the_words_of_every_door(ada: Visitor) -> None:
+    answer = ada.create(global_role_id="role_king")
+    assert problems_in(answer) == [
+        ("global_role_id", "Choose one of the roles: role_admin, role_operator, role_auditor, role_member")
+    ]
+
+
+def test_the_form_is_prefilled_from_its_address(ada: Visitor) -> None:
+    assert 'value="jo@example.com"' in ada.get(f"{NEW_USER}?email=jo@example.com").text
+
+
+def test_json_is_not_a_form(app: Flask, ada: Visitor) -> None:
+    answer = ada.client.post(NEW_USER, json={"email": 5, "csrf_token": ada.token("/admin/account")})
+    assert answer.status_code == 400
+    assert rows(app, "SELECT 1 FROM users WHERE email LIKE 'jo%'") == []
+
+
+def test_reload_and_back_after_success_end_at_the_user(ada: Visitor) -> None:
+    answer = ada.create()
+    for _ in range(2):
+        assert ada.get(answer.location).status_code == 200
+    assert 'value="jo@example.com"' not in ada.get(NEW_USER).text
+
+
+def test_the_list_is_newest_first_and_paged_both_ways(app: Flask, ada: Visitor, cast: Cast) -> None:
+    for number in range(60):
+        make_user(app, f"user{number:02}@example.com")
+    pages, path = [], "/admin/users"
+    while path:
+        page = ada.get(path).text
+        pages.append(re.findall(r'<th scope="row"><a href="[^"]+"><bdi dir="auto">([^<]+)<', page))
+        path = next(iter(re.findall(r'rel="next" href="([^"]+)"', page)), "")
+    assert [len(one) for one in pages] == [25, 25, 14]
+    newest = [f"user{number:02}@example.com" for number in reversed(range(60))]
+    assert [email for one in pages for email in one][:60] == newest
+    assert "64 users, newest first" in page
+    back = re.findall(r'rel="prev" href="([^"]+)"', page)[0]
+    assert "user34@example.com" in ada.get(back).text
+    first = ada.get(re.findall(r'rel="prev" href="([^"]+)"', ada.get(back).text)[0]).text
+    assert 'rel="prev"' not in first
+    assert "user59@example.com" in first
+
+
+@pytest.mark.parametrize("query", ["before=x", "after=%00", "before=usr_" + "0" * 32, "after=usr_" + "f" * 32])
+def test_a_place_in_the_list_that_is_none_still_shows_a_page(ada: Visitor, query: str) -> None:
+    assert ada.get(f"/admin/users?{query}").status_code == 200
+
+
+def test_the_list_says_who_is_deactivated_and_shows_nobody_deleted(app: Flask, ada: Visitor, cast: Cast) -> None:
+    execute(app, "UPDATE users SET is_active = false WHERE id = :id", id=cast.omar.id)
+    execute(app, "UPDATE users SET deleted_at = created_at WHERE id = :id", id=cast.sam.id)
+    page = ada.get("/admin/users").text
+    assert "Deactivated" in page
+    assert "3 users" in page
+    assert "sam@example.com" not in page
+    assert ada.get(f"/admin/users/{cast.sam.id}").status_code == 404
+
+
+def test_an_instance_of_one_says_what_to_do_next(app: Flask) -> None:
+    ada = make_user(app, "ada@example.com", Role.ADMIN)
+    page = signed_in(app, ada).get("/admin/users").text
+    assert "Create the first one here, or with the API." in page
+    assert "/admin/start" in page
+
+
+def test_people_s_texts_are_shown_as_texts(ada: Visitor) -> None:
+    answer = ada.create(first_name="<script>alert(1)</script>", last_name='"><b>')
+    page = ada.get(answer.location).text
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_one_user_s_page_tells_what_happened(ada: Visitor, cast: Cast, runner: FlaskCliRunner) -> None:
+    ada.post(f"/admin/users/{cast.omar.id}/password", choice="generate")
+    page = ada.get(f"/admin/users/{cast.omar.id}").text
+    told = [re.sub(r"<[^>]+>", "", line).strip() for line in re.findall(r"<li><span>(.*?)</span>", page)]
+    assert told == ["ada@example.com set a new password", "The command line created this user"]
+    assert "Omar" in page
+    assert "Operator" in page
+
+
+def test_what_happened_is_for_those_who_may_read_it(app: Flask, cast: Cast, omar: Visitor) -> None:
+    assert "What happened lately" not in omar.get(f"/admin/users/{cast.sam.id}").text
+    assert "What happened lately" in signed_in(app, cast.vera).get(f"/admin/users/{cast.sam.id}").text
+
+
+def test_nobody_changes_who_holds_what_they_do_not(app: Flask, omar: Visitor, cast: Cast) -> None:
+    page = omar.get(f"/admin/users/{cast.ada.id}").text
+    assert "This user’s role can do more than yours" in page
+    assert "/deactivate" not in page
+    assert omar.post(f"/admin/users/{cast.ada.id}/deactivate").status_code == 403
+    assert omar.post(f"/admin/users/{cast.ada.id}/password", choice="generate").status_code == 403
+    assert signed_in_as(app, "ada@example.com", PASSWORD)
+
+
+def test_an_auditor_sees_no_actions(app: Flask, cast: Cast) -> None:
+    vera = signed_in(app, cast.vera)
+    assert ">Actions<" not in vera.get(f"/admin/users/{cast.sam.id}").text
+    assert "Create a user" not in vera.get("/admin/users").text
+    assert vera.get(NEW_USER).status_code == 403
+
+
+def test_deactivating_asks_first_and_says_the_effect(app: Flask, ada: Visitor, cast: Cast) -> None:
+    page = ada.get(f"/admin/users/{cast.omar.id}/deactivate").text
+    assert "can no longer sign in, and their sessions and API keys stop at once" in page
+    answer = ada.post(f"/admin/users/{cast.omar.id}/deactivate")
+    page = ada.get(answer.location).text
+    assert "User deactivated" in page
+    assert "/deactivate" not in page
+    assert not signed_in_as(app, "omar@example.com", PASSWORD)
+
+
+def test_the_last_administrator_stays(app: Flask, ada: Visitor, cast: Cast) -> None:
+    answer = ada.post(f"/admin/users/{cast.ada.id}/deactivate")
+    assert answer.status_code == 409
+    assert "This is the last active administrator" in summary_in(answer)
+    assert ada.is_in
+
+
+def test_a_link_proves_nothing_about_what_was_done(app: Flask, ada: Visitor, cast: Cast) -> None:
+    execute(
+        app,
+        "UPDATE users SET created_at = :at, updated_at = :at",
+        at=(clock.now() - timedelta(days=1)).replace(tzinfo=None),
+    )
+    for done in ("created", "deactivated", "password", "x"):
+        page = ada.get(f"/admin/users/{cast.omar.id}?done={done}").text
+        assert 'class="notice' not in page
+
+
+@pytest.mark.parametrize("password", ["short", ""])
+def test_a_new_password_is_judged_as_everywhere(ada: Visitor, cast: Cast, password: str) -> None:
+    answer = ada.post(f"/admin/users/{cast.omar.id}/password", choice="type", password=password)
+    assert answer.status_code == 422
+    words = "Enter a password" if not password else "Password must be at least 8 characters"
+    assert problems_in(answer) == [("password", words)]
+
+
+def test_a_new_generated_password_works_once_it_is_shown(app: Flask, ada: Visitor, cast: Cast) -> None:
+    answer = ada.post(f"/admin/users/{cast.omar.id}/password", choice="generate")
+    assert answer.status_code == 200
+    assert signed_in_as(app, "omar@example.com", html.unescape(password_on(answer.text)))
+    assert ada.get(LOGIN).status_code == 303

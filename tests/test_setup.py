@@ -1,0 +1,159 @@
+"""The first run: a link for whoever started the service makes one administrator, whoever races for it."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+
+from conftest import PASSWORD, Cast, rows
+from users import clock, setup
+from visitors import Visitor, problems_in
+
+FORM = {"email": "ada@example.com", "first_name": "Ada", "password": PASSWORD}
+
+
+def link(app: Flask) -> str:
+    """Return the path of a new set-up link."""
+    with app.app_context():
+        return f"/setup?token={setup.issue()}"
+
+
+def opened(app: Flask, path: str) -> Visitor:
+    """Return a browser in which the link was opened."""
+    visitor = Visitor(app.test_client())
+    assert visitor.get(path).location == "/setup"
+    return visitor
+
+
+def test_everybody_is_led_to_set_up_while_there_is_no_administrator(visitor: Visitor) -> None:
+    assert visitor.get("/").location == "/setup"
+    page = visitor.get("/setup")
+    assert page.status_code == 200
+    assert "flask users create you@example.com --role role_admin" in page.text
+
+
+def test_the_link_makes_an_administrator_who_is_signed_in(app: Flask) -> None:
+    ada = opened(app, link(app))
+    answer = ada.post("/setup", token=ada.token("/setup"), **FORM)
+    assert (answer.status_code, answer.location) == (303, "/admin/start")
+    assert "Get started" in ada.get("/admin/start").text
+    ((role, first_name),) = rows(app, "SELECT global_role_id, first_name FROM users")
+    assert (role, first_name) == ("role_admin", "Ada")
+    ((kind,),) = rows(app, "SELECT actor_kind FROM audit_events WHERE action = 'user.create'")
+    assert kind == "setup"
+    assert ada.client.get_cookie("enrol-setup") is None
+    assert rows(app, "SELECT 1 FROM setup_links") == []
+
+
+def test_the_token_leaves_the_url_for_a_short_cookie_at_once(app: Flask, visitor: Visitor) -> None:
+    path = link(app)
+    answer = visitor.get(path)
+    assert (answer.status_code, answer.location) == (303, "/setup")
+    (cookie,) = answer.headers.getlist("Set-Cookie")
+    assert {"HttpOnly", "SameSite=Lax", "Max-Age=1800"} <= set(cookie.split("; "))
+    token = path.partition("=")[2]
+    assert token not in visitor.get("/setup").text
+
+
+def test_opening_the_link_uses_nothing_up(app: Flask) -> None:
+    path = link(app)
+    for _ in range(3):
+        assert "Create the first administrator" in opened(app, path).get("/setup").text
+
+
+def test_the_table_holds_no_token(app: Flask) -> None:
+    token = link(app).partition("=")[2]
+    ((token_hash,),) = rows(app, "SELECT token_hash FROM setup_links")
+    assert len(bytes(token_hash)) == 32
+    assert token.encode() not in bytes(token_hash)
+
+
+def test_it_ends_after_half_an_hour(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    ada = opened(app, link(app))
+    token = ada.token("/setup")
+    later = clock.now() + timedelta(minutes=30)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    assert "This set-up link has ended" in ada.get("/setup").text
+    answer = ada.post("/setup", token=token, **FORM)
+    assert answer.status_code == 403
+    assert "This set-up link has ended" in answer.text
+    assert rows(app, "SELECT 1 FROM users") == []
+
+
+def test_it_ends_when_a_newer_one_is_made(app: Flask) -> None:
+    first = opened(app, link(app))
+    second = opened(app, link(app))
+    assert "This set-up link has ended" in first.get("/setup").text
+    assert "Create the first administrator" in second.get("/setup").text
+
+
+def test_it_ends_when_an_administrator_exists(app: Flask, visitor: Visitor) -> None:
+    path = link(app)
+    ada = opened(app, path)
+    assert ada.post("/setup", token=ada.token("/setup"), **FORM).status_code == 303
+    assert visitor.get(path).status_code == 404
+    assert visitor.get("/setup").status_code == 404
+    assert visitor.get("/").location == "/admin/users"
+    with app.app_context():
+        assert setup.issue() is None
+
+
+@pytest.mark.parametrize("cookie", ["", "guess", "ä"])
+def test_without_the_token_nothing_is_made(app: Flask, visitor: Visitor, cookie: str) -> None:
+    link(app)
+    if cookie:
+        visitor.client.set_cookie("enrol-setup", cookie)
+    assert visitor.post("/setup", **FORM).status_code == 403
+    assert rows(app, "SELECT 1 FROM users") == []
+
+
+def test_errors_are_those_of_every_door(app: Flask) -> None:
+    ada = opened(app, link(app))
+    answer = ada.post("/setup", token=ada.token("/setup"), email="ada", first_name="Ada", password="short")
+    assert answer.status_code == 422
+    assert [name for name, _ in problems_in(answer)] == ["email", "password"]
+    assert 'value="Ada"' in answer.text
+    assert 'value="short"' not in answer.text
+
+
+def test_people_who_race_make_one_administrator(app: Flask) -> None:
+    path = link(app)
+    racers = [opened(app, path) for _ in range(5)]
+    tokens = [racer.token("/setup") for racer in racers]
+
+    def go(number: int) -> int:
+        fields = {**FORM, "email": f"racer{number}@example.com"}
+        return int(racers[number].post("/setup", token=tokens[number], **fields).status_code)
+
+    with ThreadPoolExecutor(len(racers)) as pool:
+        statuses = sorted(pool.map(go, range(len(racers))))
+    assert statuses == [303, 404, 404, 404, 404]
+    assert len(rows(app, "SELECT 1 FROM users")) == 1
+
+
+def test_the_loser_is_told_what_happened(app: Flask) -> None:
+    path = link(app)
+    first, second = opened(app, path), opened(app, path)
+    token = second.token("/setup")
+    assert first.post("/setup", token=first.token("/setup"), **FORM).status_code == 303
+    answer = second.post("/setup", token=token, **{**FORM, "email": "eve@example.com"})
+    assert answer.status_code == 404
+    assert "Enrol is set up already" in answer.text
+
+
+def test_the_three_steps_tick_themselves_off(ada: Visitor, app: Flask) -> None:
+    def done() -> int:
+        return int(ada.get("/admin/start").text.count('<li class="done">'))
+
+    assert done() == 1  # the cast has been created
+    key = ada.post("/admin/keys/new", name="CI", scopes="users:create", owner="ada@example.com", expires="90")
+    assert done() == 2
+    secret = re.findall(r"ak_[0-9A-Za-z]{40}", key.text)[0]
+    assert app.test_client().get("/v1/user/me", headers={"X-API-Key": secret}).status_code == 200
+    assert done() == 3
+
+
+def test_the_first_steps_are_for_those_who_can_take_them(omar: Visitor, cast: Cast) -> None:
+    assert omar.get("/admin/start").status_code == 403
