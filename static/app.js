@@ -1,0 +1,63 @@
+// What a page cannot do without a script: copy, show a password, tell the local time. Everything else works without.
+
+const said = document.getElementById("said");
+
+function say(words) {
+  said.textContent = "";
+  setTimeout(() => { said.textContent = words; }, 50);
+}
+
+function select(element) {
+  const range = document.createRange();
+  range.selectNodeContents(element);
+  getSelection().removeAllRanges();
+  getSelection().addRange(range);
+}
+
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    const source = document.getElementById(button.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      button.textContent = "Copied";
+      say("Copied");
+      setTimeout(() => { button.textContent = "Copy"; }, 2000);
+    } catch {
+      // No clipboard without https: the text is marked, to be copied by hand.
+      select(source);
+      say("The text is marked. Copy it with Control C or Command C");
+    }
+  });
+}
+
+for (const button of document.querySelectorAll("[data-show]")) {
+  const input = document.getElementById(button.dataset.show);
+  const name = button.getAttribute("aria-label").replace("Show ", "");
+  const show = (visible) => {
+    input.type = visible ? "text" : "password";
+    button.textContent = visible ? "Hide" : "Show";
+    button.setAttribute("aria-label", `${visible ? "Hide" : "Show"} ${name}`);
+  };
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const visible = input.type === "password";
+    show(visible);
+    say(visible ? `The ${name} is shown` : `The ${name} is hidden`);
+  });
+  // A browser remembers what a text field held, but not a password field.
+  input.form.addEventListener("submit", () => show(false));
+  addEventListener("pagehide", () => show(false));
+}
+
+const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
+
+for (const time of document.querySelectorAll("time")) {
+  const moment = new Date(time.dateTime);
+  if (moment.getTimezoneOffset() === 0) continue;
+  time.title = `${format.format(moment)}, your time`;
+  if (!time.closest("dl")) continue;
+  const sameDay = moment.getDate() === moment.getUTCDate();
+  time.append(` (${(sameDay ? clock : format).format(moment)} your time)`);
+}

@@ -77,6 +77,11 @@ def test_what_is_wrong_is_said_beside_its_field(
     assert f'id="{problem[0]}"' in answer.text
 
 
+def test_everything_wrong_is_said_at_once(ada: Visitor) -> None:
+    answer = ada.post(NEW, name="", owner="nobody@example.com", expires="1")
+    assert [name for name, _ in problems_in(answer)] == ["name", "scopes", "owner", "expires"]
+
+
 def test_a_key_may_never_expire(app: Flask, ada: Visitor) -> None:
     assert ada.post(NEW, **{**FORM, "expires": "never"}).status_code == 200
     assert rows(app, "SELECT expires_at FROM api_keys")[0][0] is None

@@ -35,7 +35,7 @@ def sign_in() -> Answer:
             given["email"] or "", given["password"] or "", replacing=g.get("session_id", ""), actor=g.actor
         )
     except WrongPassword:
-        raise Refused("email", "The email address or password is wrong") from None
+        raise Refused({"email": "The email address or password is wrong"}) from None
     there = pages.local_path(request.form.get("next", pages.HOME))
     pages.enter(user, session_id)
     return pages.resume(there, kept)
@@ -54,14 +54,16 @@ def show_account() -> Answer:
 @page(again=show_account)
 def change_own_password() -> Answer:
     """Change the password with the current one; the user's other sessions end."""
-    given = forms.OwnPasswordForm().data
+    given, found = forms.OwnPasswordForm().data, pages.Findings()
     if not given["current_password"]:
-        raise Refused("current_password", "Enter your current password")
-    new = validation.new_password(given["password"], settings.current().rules)
+        found.problems["current_password"] = "Enter your current password"
+    with found.noted():
+        new = validation.new_password(given["password"], settings.current().rules)
+    found.refuse()
     try:
         session_id = signin.change_password(g.user, given["current_password"], new, actor=g.actor)
     except WrongPassword:
-        raise Refused("current_password", "The current password is wrong") from None
+        raise Refused({"current_password": "The current password is wrong"}) from None
     pages.enter(g.user, session_id)
     return redirect("/admin/account?done=password", 303)
 

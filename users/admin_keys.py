@@ -35,13 +35,18 @@ def show_new_key() -> Answer:
 @page(Permission.KEYS_MANAGE, again=show_new_key)
 def add_key() -> Answer:
     """Make the key and show it, this once, with the first call to make."""
-    form = forms.KeyForm(g.actor.permissions)
+    form, found = forms.KeyForm(g.actor.permissions), pages.Findings()
     scopes = frozenset(Permission(scope) for scope in form.scopes.data or () if scope in ALL_PERMISSIONS)
-    new = validation.new_key(form.name.data, scopes)
+    with found.noted():
+        new = validation.new_key(form.name.data, scopes)
     if not scopes:
-        raise Refused("scopes", "Choose what the key may do")
-    owner = _owner(form.owner.data or "")
-    issued = service.create_key(new, owner=owner, lifetime=_lifetime(form.expires.data), actor=g.actor)
+        found.problems["scopes"] = "Choose what the key may do"
+    with found.noted():
+        owner = _owner(form.owner.data or "")
+    with found.noted():
+        lifetime = _lifetime(form.expires.data)
+    found.refuse()
+    issued = service.create_key(new, owner=owner, lifetime=lifetime, actor=g.actor)
     return render_template("key_shown.html", issued=issued, owner=owner, address=pages.address())
 
 
@@ -73,17 +78,17 @@ def _key(key_id: str) -> ApiKey:
 def _owner(text: str) -> User:
     """Return the active user with this address: a key from these pages always has an owner."""
     if not text.strip():
-        raise Refused("owner", "Enter the email address of the key’s owner")
+        raise Refused({"owner": "Enter the email address of the key’s owner"})
     try:
         owner = service.get_user_by_email(emails.lookup_key(text))
     except (emails.BadEmail, UserNotFound):
-        raise Refused("owner", "No user has this email address") from None
+        raise Refused({"owner": "No user has this email address"}) from None
     if not owner.is_active:
-        raise Refused("owner", "This user is deactivated, so the key could do nothing")
+        raise Refused({"owner": "This user is deactivated, so the key could do nothing"})
     return owner
 
 
 def _lifetime(expires: str | None) -> timedelta | None:
     if expires not in forms.EXPIRY_DAYS:
-        raise Refused("expires", "Choose when the key expires")
+        raise Refused({"expires": "Choose when the key expires"})
     return timedelta(days=int(expires)) if expires.isdigit() else None

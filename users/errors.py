@@ -226,16 +226,15 @@ class LastAdministrator(EnrolError):
 
 
 class Refused(EnrolError):
-    """What a page alone can refuse, said beside `field`."""
+    """What a page alone can refuse: `problems` are the words to say beside each field."""
 
     code = "VALIDATION_ERROR"
     status = 422
     type = "validation_error"
 
-    def __init__(self, field: str, message: str) -> None:
+    def __init__(self, problems: Mapping[str, str]) -> None:
         super().__init__()
-        self.field = field
-        self.message = message
+        self.problems = dict(problems)
 
 
 class PayloadTooLarge(EnrolError):

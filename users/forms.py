@@ -93,7 +93,9 @@ class PasswordForm(Form):
     """A new password for somebody else, typed or generated."""
 
     choice = RadioField(
-        "Password", choices={GENERATE: "Generate a strong password", TYPE: "I will type one"}, default=GENERATE
+        "How to set the password",
+        choices={GENERATE: "Generate a strong password", TYPE: "I will type one"},
+        default=GENERATE,
     )
     password = PasswordField("Password", render_kw={"autocomplete": "new-password"})
 

@@ -2,7 +2,8 @@
 
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from ipaddress import ip_address
@@ -51,6 +52,28 @@ class Problem:
     field: str | None = None
     link: tuple[str, str] | None = None
     note: str = ""
+
+
+class Findings:
+    """Collects what several judges refuse of one form, so that one answer tells it all."""
+
+    def __init__(self) -> None:
+        self.problems: dict[str, str] = {}
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note what is refused inside, and go on."""
+        try:
+            yield
+        except Invalid as error:
+            self.problems.update((one.field, one.message) for one in error.errors)
+        except Refused as error:
+            self.problems.update(error.problems)
+
+    def refuse(self) -> None:
+        """Raise Refused if there is something to refuse."""
+        if self.problems:
+            raise Refused(self.problems)
 
 
 class _Cookies(SecureCookieSessionInterface):
@@ -222,7 +245,9 @@ def _problems(error: EnrolError) -> list[Problem]:
         return [Problem(one.message, one.field) for one in error.errors]
     if isinstance(error, Conflict):
         return [_taken(error)]
-    return [Problem(error.message, getattr(error, "field", None))]
+    if isinstance(error, Refused):
+        return [Problem(words, name) for name, words in error.problems.items()]
+    return [Problem(error.message)]
 
 
 def _taken(error: Conflict) -> Problem:
