@@ -56,7 +56,7 @@ def change_own_password() -> Answer:
     """Change the password with the current one; the user's other sessions end."""
     given, found = forms.OwnPasswordForm().data, pages.Findings()
     if not given["current_password"]:
-        found.problems["current_password"] = "Enter your current password"
+        found.problems["current_password"] = "Enter your current password"  # noqa: S105  (words, not a password)
     with found.noted():
         new = validation.new_password(given["password"], settings.current().rules)
     found.refuse()
