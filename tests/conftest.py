@@ -239,4 +239,6 @@ def execute(app: Flask, statement: str, **values: Any) -> None:
 
 
 # At the end: the module asks for what stands above.
+from chromium import chromium, opened, site  # noqa: E402, F401
+
 from visitors import ada, omar, visitor  # noqa: E402, F401

@@ -1,0 +1,177 @@
+"""Every page in a real browser: usable by everybody, in light and dark, on a phone, and silent on its console."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from chromium import Site, sign_in
+
+from conftest import PASSWORD
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+OPTIONS = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+
+class Inspector:
+    """Looks at a page in every way that is asked for."""
+
+    def __init__(self, page: "Page") -> None:
+        from axe_playwright_python.sync_playwright import Axe
+
+        self.page, self.axe = page, Axe()
+        self.found: list[str] = []
+        self.seen: list[str] = []
+
+    def look(self, name: str) -> None:
+        """Note what is wrong with the page as it stands."""
+        self.seen.append(name)
+        for scheme in ("light", "dark"):
+            self.page.emulate_media(color_scheme=scheme)
+            for violation in self.axe.run(self.page, options=OPTIONS).response["violations"]:
+                if violation["impact"] in ("serious", "critical"):
+                    nodes = [node["html"][:120] for node in violation["nodes"][:3]]
+                    self.found.append(f"{name}, {scheme}: {violation['id']} {nodes}")
+        size = self.page.viewport_size
+        for width in (320, 768, 1024):
+            self.page.set_viewport_size({"width": width, "height": 800})
+            if self.page.evaluate("document.documentElement.scrollWidth") > width:
+                self.found.append(f"{name} scrolls sideways at {width}")
+            self._measure_targets(name, 44 if width == 320 else 24)
+        self.page.set_viewport_size(size)  # type: ignore[arg-type]
+        if self.page.locator("h1").count() != 1:
+            self.found.append(f"{name} has not one h1")
+
+    def _measure_targets(self, name: str, least: int) -> None:
+        """Note buttons, fields and links of their own that are lower than `least` pixels (WCAG 2.2, 2.5.8)."""
+        selector = "button, .button, main input:not([type=hidden], .unseen), select, nav a, .acts a, .back a"
+        measure: Any = """(elements, least) => elements
+            .filter(element => element.checkVisibility())
+            .map(element => element.closest('.pick') ?? element)
+            .filter(element => Math.round(element.getBoundingClientRect().height) < least)
+            .map(element => element.outerHTML.slice(0, 100))"""
+        small = self.page.locator(selector).evaluate_all(measure, least)
+        self.found += [f"{name}: lower than {least}: {one}" for one in small]
+
+
+@pytest.fixture
+def inspector(opened: "Callable[..., Page]") -> Iterator[Inspector]:
+    """Somebody who looks at pages; at the end nothing may have been found."""
+    inspector = Inspector(opened(viewport={"width": 1280, "height": 800}, reduced_motion="reduce"))
+    yield inspector
+    assert inspector.found == []
+
+
+def test_the_first_run(site: Site, inspector: Inspector) -> None:
+    page = inspector.page
+    page.goto(f"{site.address}/setup")
+    inspector.look("set-up without the link")
+    page.goto(site.setup_link())
+    inspector.look("set-up")
+    page.click("main button.wide")
+    inspector.look("set-up with errors")
+    page.fill("#email", "ada@example.com")
+    page.fill("#password", PASSWORD)
+    page.click("main button.wide")
+    inspector.look("first steps")
+    page.goto(f"{site.address}/admin/users")
+    inspector.look("no users yet")
+    page.goto(f"{site.address}/admin/keys")
+    inspector.look("no keys yet")
+
+
+def test_signing_in_and_your_account(site: Site, inspector: Inspector) -> None:
+    page = inspector.page
+    site.fill()
+    page.goto(f"{site.address}/admin/login")
+    inspector.look("sign-in")
+    page.click("main button.wide")
+    inspector.look("sign-in with an error")
+    sign_in(page, site, "vera@example.com")
+    page.goto(f"{site.address}/admin/keys")
+    inspector.look("no access")
+    page.goto(f"{site.address}/nothing")
+    inspector.look("not found")
+    sign_in_again(inspector, site)
+    page.goto(f"{site.address}/admin/account")
+    inspector.look("account")
+    page.click("text=Change password")
+    inspector.look("account with errors")
+    page.click("text=Sign out")
+    inspector.look("signed out")
+
+
+def sign_in_again(inspector: Inspector, site: Site) -> None:
+    """Let Ada sign in after her session ended while she filled in the form."""
+    page = inspector.page
+    page.click("text=Go to the")
+    page.click("text=Sign out")
+    sign_in(page, site)
+    page.goto(f"{site.address}/admin/users/new")
+    page.fill("#email", "kept@example.com")
+    page.context.clear_cookies()
+    page.click("text=Create user")
+    inspector.look("session ended")
+    page.fill("#email", "ada@example.com")
+    page.fill("#password", PASSWORD)
+    page.click("main button.wide")
+    assert page.input_value("#email") == "kept@example.com"
+    inspector.look("back at the form")
+
+
+def test_the_users(site: Site, inspector: Inspector) -> None:
+    page = inspector.page
+    site.fill()
+    sign_in(page, site)
+    inspector.look("users")
+    page.click("text=Next")
+    inspector.look("last page of users")
+    page.goto(f"{site.address}/admin/users/new")
+    inspector.look("new user")
+    page.check("#choice-1")
+    inspector.look("new user, typing a password")
+    page.click("text=Create user")
+    inspector.look("new user with errors")
+    page.fill("#email", "ada@example.com")
+    page.fill("#password", PASSWORD)
+    page.click("text=Create user")
+    inspector.look("taken")
+    page.fill("#email", "jo@gmial.com")
+    page.check("#choice-0")
+    page.click("text=Create user")
+    inspector.look("generated password")
+    page.click("text=See the user")
+    inspector.look("user")
+    page.click("text=Set a new password")
+    inspector.look("new password")
+    page.check("#choice-1")
+    page.click("button:has-text('Set password')")
+    inspector.look("new password with an error")
+    page.fill("#password", PASSWORD)
+    page.click("button:has-text('Set password')")
+    inspector.look("new password set")
+    page.click("text=Deactivate")
+    inspector.look("deactivate")
+    page.click("text=Deactivate user")
+    inspector.look("deactivated")
+
+
+def test_the_keys(site: Site, inspector: Inspector) -> None:
+    page = inspector.page
+    site.fill()
+    sign_in(page, site)
+    page.goto(f"{site.address}/admin/keys")
+    inspector.look("keys")
+    page.click("text=Create an API key")
+    inspector.look("new key")
+    page.click("text=Create key")
+    inspector.look("new key with errors")
+    page.fill("#name", "CI")
+    page.click("text=Create key")
+    inspector.look("key shown")
+    page.goto(f"{site.address}/admin/keys")
+    page.get_by_role("link", name="Revoke").first.click()
+    inspector.look("revoke")
+    page.click("text=Revoke key")
+    inspector.look("revoked")

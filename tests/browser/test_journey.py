@@ -1,0 +1,162 @@
+"""From the first start to the last sign-out in a real browser: without JavaScript, and again with a keyboard alone."""
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from chromium import Hand, Keyboard, Mouse, Site
+
+from conftest import PASSWORD
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+GENERATED = r"[0-9A-Za-z]{16}"
+
+
+@pytest.fixture(params=["without JavaScript", "by keyboard"])
+def hand(request: pytest.FixtureRequest, opened: "Callable[..., Page]") -> Hand:
+    """Somebody's way to work the pages."""
+    if request.param == "by keyboard":
+        return Keyboard(opened())
+    return Mouse(opened(java_script_enabled=False))
+
+
+def assert_problems(hand: Hand, *words: str) -> None:
+    """Hold the page to these problems: in the title, in the summary, which has the focus, and beside the fields."""
+    page = hand.page
+    assert page.title().startswith("Error: ")
+    assert page.locator(".summary li").all_inner_texts() == list(words)
+    assert page.locator(".summary:focus").count() == 1
+    beside = [text.removeprefix("Error: ") for text in page.locator(".wrong").all_text_contents()]
+    assert beside == list(words)
+
+
+def test_set_up_make_a_key_create_users_and_leave(hand: Hand, site: Site) -> None:
+    page = hand.page
+    page.goto(site.setup_link())
+    assert page.url == f"{site.address}/setup"
+    set_up(hand)
+    make_key(hand, site)
+    create_with_typed_password(hand)
+    password = create_with_generated_password(hand)
+    hand.press("Sign out")
+    assert page.locator(".notice").inner_text() == "You are signed out"
+    page.goto(f"{site.address}/admin/users")
+    assert "/admin/login" in page.url
+    sign_in(hand, "ada@example.com", "wrong horse battery")
+    assert_problems(hand, "The email address or password is wrong")
+    sign_in(hand, "vera@example.com", password)
+    assert page.url == f"{site.address}/admin/users"
+    assert page.locator("tbody tr").count() == 4
+    hand.press("Sign out")
+    # Everything that was secret stayed out of what the terminal shows.
+    log = site.server.log()
+    token = site.setup_link().partition("token=")[2]
+    assert log.count(token) == 1
+    assert PASSWORD not in log
+    assert password not in log
+
+
+def set_up(hand: Hand) -> None:
+    """Create the first administrator, with every error on the way."""
+    hand.press("Create administrator")
+    assert_problems(hand, "Enter an email address", "Enter a password")
+    hand.fill("Email address", "ada")
+    hand.fill("First name (optional)", "Ada")
+    hand.fill("Password", "short")
+    hand.press("Create administrator")
+    words = "Enter an email address in the correct format, like name@example.com"
+    assert_problems(hand, words, "Password must be at least 8 characters")
+    assert hand.page.get_by_label("First name (optional)").input_value() == "Ada"
+    assert hand.page.get_by_label("Password", exact=True).input_value() == ""
+    hand.fill("Email address", "ada@example.com")
+    hand.fill("Password", PASSWORD)
+    hand.press("Create administrator")
+    assert hand.page.locator("h1").inner_text() == "Get started"
+
+
+def make_key(hand: Hand, site: Site) -> None:
+    """Make an API key, with its errors, and make the first call with it."""
+    hand.press("Create an API key")
+    hand.press("Create key")
+    assert_problems(hand, "Enter a name")
+    hand.fill("Name", "CI")
+    hand.tick("See users")
+    hand.press("Create key")
+    key = hand.page.locator("#key-shown").inner_text()
+    made = site.server.call("POST", "/v1/user/", key=key, body={"email": "api@example.com", "password": PASSWORD})
+    assert made.status == 201
+    hand.press("list of API keys")
+    assert "Waiting for the first call" not in hand.page.locator("tbody").inner_text()
+
+
+def create_with_typed_password(hand: Hand) -> None:
+    """Create a user with a typed password, with every error on the way."""
+    hand.press("Users")
+    hand.press("Create a user")
+    hand.tick("I will type one")
+    hand.fill("Email address", "jo@")
+    hand.fill("First name (optional)", "Jo")
+    hand.fill("Last name (optional)", "x" * 256)
+    hand.fill("Password", "short")
+    hand.press("Create user")
+    assert_problems(
+        hand,
+        "Enter an email address in the correct format, like name@example.com",
+        "Last name must be 255 characters or fewer",
+        "Password must be at least 8 characters",
+    )
+    hand.fill("Email address", "jo@gmial.com")
+    hand.fill("Last name (optional)", "O’Neil")
+    hand.fill("Password", PASSWORD)
+    hand.press("Create user")
+    page = hand.page
+    assert "User created" in page.locator(".notice:focus").inner_text()
+    assert "It looks like jo@gmail.com" in page.locator(".notice.plain").inner_text()
+    assert "Jo O’Neil" in page.locator(".facts").inner_text()
+    assert "Do this with the API" in page.locator("main").inner_text()
+
+
+def create_with_generated_password(hand: Hand) -> str:
+    """Create a user with a generated password, after one whose email is taken, and return the password."""
+    hand.press("Create another user")
+    hand.fill("Email address", "JO@gmial.com")
+    hand.press("Create user")
+    assert_problems(
+        hand, "A user with this email address already exists: View jo@gmial.com, created by you a moment ago"
+    )
+    hand.fill("Email address", "vera@example.com")
+    hand.choose("Role (optional)", "Auditor – see users and who did what")
+    hand.press("Create user")
+    assert "User created" in hand.page.locator(".notice:focus").inner_text()
+    password = hand.page.locator("#password-shown").inner_text()
+    assert re.fullmatch(GENERATED, password)
+    return password
+
+
+def sign_in(hand: Hand, email: str, password: str) -> None:
+    """Fill in the sign-in form and send it."""
+    hand.fill("Email address", email)
+    hand.fill("Password", password)
+    hand.press("Sign in")
+
+
+def test_a_problem_s_link_leads_to_its_field_by_keyboard(site: Site, opened: "Callable[..., Page]") -> None:
+    page = opened()
+    page.goto(site.setup_link())
+    page.click("main button.wide")
+    for _ in range(2):
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.activeElement.id === 'password'")
+
+
+def test_the_first_tab_skips_to_the_content(site: Site, opened: "Callable[..., Page]") -> None:
+    page = opened()
+    page.goto(f"{site.address}/setup")
+    page.keyboard.press("Tab")
+    assert page.locator(".skip").bounding_box()["y"] >= 0  # type: ignore[index]
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.activeElement.id === 'main'")

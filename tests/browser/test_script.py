@@ -1,0 +1,96 @@
+"""What the one script adds, and what a browser's own buttons do: double click, reload, Back."""
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from chromium import Site, sign_in
+
+from conftest import PASSWORD
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+
+@pytest.fixture
+def page(site: Site, opened: "Callable[..., Page]") -> "Page":
+    """A page on which Ada has signed in."""
+    site.fill()
+    page = opened(permissions=["clipboard-read", "clipboard-write"])
+    sign_in(page, site)
+    page.goto(f"{site.address}/admin/users/new")
+    return page
+
+
+def create(page: "Page", email: str, password: str = "") -> None:
+    """Send the form, with a generated password unless one is given."""
+    page.fill("#email", email)
+    if password:
+        page.check("#choice-1")
+        page.fill("#password", password)
+    page.click("text=Create user")
+
+
+def test_a_typed_password_is_shown_and_hidden(page: "Page") -> None:
+    assert not page.is_visible("#password")
+    page.check("#choice-1")
+    page.fill("#password", PASSWORD)
+    for action, kind, words in (("Show", "text", "shown"), ("Hide", "password", "hidden")):
+        page.get_by_role("button", name=f"{action} password").click()
+        assert page.get_attribute("#password", "type") == kind
+        page.wait_for_function("words => document.getElementById('said').textContent.endsWith(words)", arg=words)
+    page.get_by_role("button", name="Show password").click()
+    page.evaluate("document.querySelector('main form').addEventListener('submit', event => event.preventDefault())")
+    page.click("text=Create user")
+    assert page.get_attribute("#password", "type") == "password"
+
+
+def test_what_is_shown_once_can_be_copied(page: "Page") -> None:
+    create(page, "jo@example.com")
+    page.get_by_role("button", name="Copy password").click()
+    page.wait_for_function("document.getElementById('said').textContent === 'Copied'")
+    assert page.evaluate("navigator.clipboard.readText()") == page.inner_text("#password-shown")
+
+
+def test_times_are_told_in_local_time_too(page: "Page") -> None:
+    create(page, "jo@example.com")
+    (words,) = set(page.locator(".facts time").all_inner_texts())
+    assert re.fullmatch(r"\d+ \w+ \d{4}, \d\d:\d\d UTC \(.*\d\d:\d\d your time\)", words)
+
+
+def test_a_double_click_ends_at_the_user_just_made(page: "Page", site: Site) -> None:
+    page.fill("#email", "jo@example.com")
+    page.dblclick("text=Create user")
+    page.wait_for_selector(".summary, .notice")
+    if page.locator(".summary").count():  # the second click was faster than the first answer
+        assert "created by you a moment ago" in page.inner_text(".summary")
+        page.click(".summary >> text=View jo@example.com")
+        assert "If you missed the generated password, set a new one" in page.inner_text("main")
+    else:
+        assert "User created" in page.inner_text("main")
+
+
+def test_reload_after_a_generated_password_leads_to_the_user(page: "Page") -> None:
+    create(page, "jo@example.com")
+    assert page.is_visible("#password-shown")
+    page.reload()
+    assert "already exists: View jo@example.com, created by you a moment ago" in page.inner_text(".summary")
+
+
+def test_reload_and_back_after_success_are_harmless(page: "Page") -> None:
+    create(page, "jo@example.com", PASSWORD)
+    page.reload()
+    assert "User created" in page.inner_text(".notice")
+    page.go_back()
+    assert page.inner_text("h1") == "Create a user"
+    assert page.input_value("#password") == ""
+    page.go_forward()
+    assert "jo@example.com" in page.inner_text("h1")
+
+
+def test_back_after_sign_out_shows_nothing(page: "Page", site: Site) -> None:
+    page.goto(f"{site.address}/admin/users")
+    page.click("text=Sign out")
+    page.go_back()
+    assert page.inner_text("h1") == "Sign in"
