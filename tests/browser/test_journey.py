@@ -150,7 +150,7 @@ def test_a_problem_s_link_leads_to_its_field_by_keyboard(site: Site, opened: "Ca
     for _ in range(2):
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.activeElement.id === 'password'")
+    page.wait_for_function("() => document.activeElement.id === 'password'")
 
 
 def test_the_first_tab_skips_to_the_content(site: Site, opened: "Callable[..., Page]") -> None:
@@ -159,4 +159,4 @@ def test_the_first_tab_skips_to_the_content(site: Site, opened: "Callable[..., P
     page.keyboard.press("Tab")
     assert page.locator(".skip").bounding_box()["y"] >= 0  # type: ignore[index]
     page.keyboard.press("Enter")
-    page.wait_for_function("document.activeElement.id === 'main'")
+    page.wait_for_function("() => document.activeElement.id === 'main'")

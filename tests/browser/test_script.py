@@ -49,7 +49,7 @@ def test_a_typed_password_is_shown_and_hidden(page: "Page") -> None:
 def test_what_is_shown_once_can_be_copied(page: "Page") -> None:
     create(page, "jo@example.com")
     page.get_by_role("button", name="Copy password").click()
-    page.wait_for_function("document.getElementById('said').textContent === 'Copied'")
+    page.wait_for_function("() => document.getElementById('said').textContent === 'Copied'")
     assert page.evaluate("navigator.clipboard.readText()") == page.inner_text("#password-shown")
 
 
