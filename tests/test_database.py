@@ -5,9 +5,11 @@ import shutil
 import signal
 import sqlite3
 import stat
+import threading
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,11 @@ from alembic.script import ScriptDirectory
 from flask import Flask
 
 from app import create_app
-from conftest import CHEAP, Api, dispose, make_key, migrate, own_postgres, rows
+from conftest import CHEAP, Api, dispose, make_key, make_user, migrate, own_postgres, rows
 from servers import BIN, Tree, Wire, tree
-from users import database
-from users.models import db
+from users import database, service
+from users.access import terminal
+from users.models import User, db
 from users.roles import Permission
 
 
@@ -96,6 +99,19 @@ def test_a_connection_that_is_cut_before_the_commit_has_no_outcome_to_tell(wire:
     wire.close()
     answer = wired_api.create(email=_email())
     assert (answer.status_code, answer.json["error"]["details"]) == (503, {})
+
+
+def test_acts_that_read_before_they_write_wait_for_each_other(app: Flask) -> None:
+    users = [make_user(app, f"jo{number}@example.com") for number in range(8)]
+    together = threading.Barrier(len(users))
+
+    def deactivate(user: User) -> bool:
+        with app.app_context():
+            together.wait()
+            return service.deactivate_user(user.id, actor=terminal("req_test00000000")).is_active
+
+    with ThreadPoolExecutor(len(users)) as pool:
+        assert list(pool.map(deactivate, users)) == [False] * len(users)
 
 
 class Freezer:
