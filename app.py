@@ -64,5 +64,5 @@ def serve() -> Flask:
 def _prepare(app: Flask, given: settings.Settings) -> None:
     if given.password_hash.below_floor():
         logs.event("weak_password_hash", level=30)
-    database.prepare(app)
-    cli.tell_first_steps(app)
+    if database.prepare(app):
+        cli.tell_first_steps(app)

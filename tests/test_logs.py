@@ -169,6 +169,9 @@ def test_a_drivers_error_is_told_by_its_name_only(log: Log) -> None:
     logs.unexpected(caught.value)
     (line,) = log.lines
     assert log.last["error"] == "IntegrityError(SQLITE_CONSTRAINT_UNIQUE) from IntegrityError"
+    assert re.search(
+        r"^default\.py:\d+ do_execute < test_logs\.py:\d+ test_a_drivers", log.last["place"]
+    )  # no frames between
     assert "hunter2" not in line
     assert "INSERT" not in line
 

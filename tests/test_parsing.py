@@ -222,8 +222,9 @@ def test_a_body_that_breaks_while_it_is_read_is_the_callers_error(error: Excepti
     assert caught.value.message == "The request body did not arrive whole."
 
 
-def test_a_body_shorter_than_announced_did_not_arrive_whole() -> None:
-    environ = {"wsgi.input": io.BytesIO(b"{}"), "CONTENT_LENGTH": "50"}
+@pytest.mark.parametrize("terminated", [False, True], ids=["a server that limits", "a server that ends the stream"])
+def test_a_body_shorter_than_announced_did_not_arrive_whole(terminated: bool) -> None:
+    environ = {"wsgi.input": io.BytesIO(b"{}"), "wsgi.input_terminated": terminated, "CONTENT_LENGTH": "50"}
     with pytest.raises(InvalidJson) as caught:
         parse(data=None, environ_overrides=environ)
     assert caught.value.message == "The request body did not arrive whole."

@@ -39,7 +39,10 @@ CONNECT_SECONDS = 2  # for each address that the host's name stands for; psycopg
 SQLITE_BUSY_SECONDS = 3
 BUDGET_SECONDS = 4.0  # of database time in one request: waiting for a connection, connecting and every statement
 
-AWAY = "The database cannot be used. Check DATABASE_URL, that its server runs and that its disk is not full."
+AWAY = (
+    "The database cannot be used. Check DATABASE_URL, that its server runs, that its user may create and change "
+    "tables there and that its disk is not full."
+)
 BEHIND = "The database is not set up for this version of Enrol. Run: flask db upgrade"
 STUCK = (
     "The database could not be upgraded and is as it was. Does it hold tables that are not Enrol's? "
@@ -47,7 +50,7 @@ STUCK = (
 )
 
 _SCHEMA_SQLSTATES = {"42P01", "42703"}  # undefined table, undefined column
-_READ_ONLY_SQLSTATE = "25006"
+_REFUSED_SQLSTATES = {"25006", "42501"}  # read-only transaction, insufficient privilege
 _UPGRADE_LOCK = 0x656E726F6C  # "enrol", the number of the advisory lock on Postgres
 
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
@@ -242,27 +245,28 @@ def _is_away(error: Exception) -> bool:
     cause = getattr(error, "orig", None)
     return (
         isinstance(error, OperationalError | InterfaceError | PoolTimeout)
-        or getattr(cause, "sqlstate", None) == _READ_ONLY_SQLSTATE
+        or getattr(cause, "sqlstate", None) in _REFUSED_SQLSTATES
         or type(cause) is sqlite3.DatabaseError  # not a database, or a damaged one
     )
 
 
-def prepare(app: Flask) -> None:
+def prepare(app: Flask) -> bool:
     """Make the database ready to serve: a SQLite file is made or brought up to date, Postgres only looked at.
 
-    A database that is away or behind stops nothing: one sentence says so on stderr, and requests get 503 until it
-    is there.
+    Return whether it can be used. One that is away or behind stops nothing: one sentence says so on stderr, and
+    requests get 503 until it is there.
     """
     with app.app_context():
         try:
             if db.engine.dialect.name == "sqlite":
                 alembic.command.upgrade(app.extensions["migrate"].migrate.get_config(), "head")
             with reading():
-                pass
+                return True
         except Unavailable as error:
             click.echo(error.hint, err=True)
         except CommandError as error:
             click.echo(str(error), err=True)
+    return False
 
 
 @contextlib.contextmanager

@@ -9,11 +9,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from flask import Flask
-from sqlalchemy import make_url
 from werkzeug.sansio.utils import host_is_trusted
 
 from users import database, passwords, service, settings
 from users.errors import Unavailable
+from users.models import db
 from users.settings import Settings
 
 _PYTHON = (3, 11)
@@ -35,7 +35,7 @@ def examine(app: Flask) -> list[Finding]:
     return [
         _versions(),
         _database(),
-        _instance(Path(app.instance_path), given),
+        _instance(Path(app.instance_path)),
         _secret_key(Path(app.instance_path) / "secret_key", given),
         _administrator(),
         _hashing(given),
@@ -57,11 +57,11 @@ def _database() -> Finding:
         return Finding("database", False, error.hint)
 
 
-def _instance(folder: Path, given: Settings) -> Finding:
+def _instance(folder: Path) -> Finding:
     # That the folder can be written, if it is used at all, was checked at the start.
-    url = make_url(given.database_url)
+    url = db.engine.url
     files = [folder / "secret_key"]
-    if url.drivername == "sqlite" and url.database:
+    if db.engine.dialect.name == "sqlite" and url.database:
         files += [Path(url.database), *(Path(url.database + suffix) for suffix in ("-wal", "-shm"))]
     open_to_others = [file for file in files if file.exists() and stat.S_IMODE(file.stat().st_mode) & 0o077]
     if open_to_others:

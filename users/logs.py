@@ -123,5 +123,8 @@ def _database_facts(cause: BaseException | None) -> str:
 
 
 def _places(trace: TracebackType | None) -> str:
-    frames = traceback.extract_tb(trace)[-8:]
-    return " < ".join(f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in reversed(frames))
+    """Return where it happened, innermost first: the last line of all, then those that are not a library's."""
+    frames = traceback.extract_tb(trace)
+    ours = [frame for frame in frames[:-1] if "site-packages" not in frame.filename][-7:]
+    told = [*ours, *frames[-1:]]
+    return " < ".join(f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in reversed(told))

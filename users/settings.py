@@ -143,10 +143,9 @@ def _database_url(values: Mapping[str, str], instance: Path) -> str:
         url = make_url(given)
     except (ArgumentError, ValueError):
         raise _bad("DATABASE_URL") from None
-    usable = url.drivername == "postgresql+psycopg" or (
-        url.drivername == "sqlite" and url.database not in (None, "", ":memory:")
-    )
-    if not usable:
+    # A database in memory would be another one for each connection; "file:" addresses can name one too.
+    is_file = url.drivername == "sqlite" and not re.match(r"$|:memory:|file:", url.database or "")
+    if not is_file and url.drivername != "postgresql+psycopg":
         raise _bad("DATABASE_URL")
     return given
 
@@ -219,7 +218,7 @@ def _public_url(values: Mapping[str, str]) -> str | None:
         raise _bad("ENROL_PUBLIC_URL") from None
     if not usable or extra:
         raise _bad("ENROL_PUBLIC_URL")
-    return f"{url.scheme}://{url.netloc.lower()}"
+    return f"{url.scheme}://{url.netloc.lower().removesuffix(':')}"
 
 
 def _password_hash(values: Mapping[str, str]) -> HashParameters:

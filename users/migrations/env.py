@@ -13,7 +13,7 @@ from users.models import db
 
 def tell(ctx: MigrationContext, step: MigrationInfo, heads: Collection[Any], run_args: Mapping[str, Any]) -> None:
     """Say on stderr what was done to the database."""
-    click.echo(f"Database brought from {step.down_revision_ids or 'nothing'} to {step.up_revision_ids}.", err=True)
+    click.echo(f"Database brought to {', '.join(step.destination_revision_ids) or 'nothing'}.", err=True)
 
 
 if context.is_offline_mode():  # flask db upgrade --sql

@@ -1,0 +1,142 @@
+"""README tells the truth: what it shows was run, and what it lists is what there is."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from test_create import NINE
+
+import servers
+from app import create_app
+from conftest import CHEAP
+from servers import REPOSITORY, Server, Tree
+from users import settings
+from users.errors import EnrolError
+from users.passwords import MIN_LENGTH, HashParameters, _common
+
+UNUSED = {**CHEAP, "DATABASE_URL": "sqlite:////nowhere/enrol.db"}  # for an application that is only looked at
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def section(title: str) -> str:
+    """Return what stands under a heading."""
+    return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def blocks(language: str, text: str = README) -> list[str]:
+    """Return the fenced blocks in a language."""
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def first_cells(text: str) -> list[str]:
+    """Return what stands in the first column of a section's table."""
+    return [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")][1:]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Tree, Server]]:
+    """A fresh clone in which `flask run` was started."""
+    with servers.tree(tmp_path_factory.mktemp("readme") / "enrol") as tree:
+        (tree.folder / ".venv").symlink_to(sys.prefix)
+        (server,) = tree.start("flask")
+        yield tree, server
+
+
+def test_the_first_start_prints_what_readme_shows(site: tuple[Tree, Server]) -> None:
+    printed = site[1].log().replace(f":{site[1].port}", ":5000").splitlines()
+    shown = blocks("text")[0].splitlines()
+    assert [line for line in printed if line in shown] == shown
+
+
+def test_the_first_curl_answers_what_readme_shows(site: tuple[Tree, Server]) -> None:
+    commands = next(block for block in blocks("sh") if "curl" in block)
+    run = subprocess.run(
+        ["bash", "-euc", commands.replace(":5000", f":{site[1].port}")],
+        cwd=site[0].folder,
+        env=site[0].environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answer, shown = json.loads(run.stdout), json.loads(blocks("json")[0])
+    assert list(answer) == list(shown) == NINE
+    moving = dict.fromkeys(("id", "created_at", "updated_at"), "")
+    assert {**answer, **moving} == {**shown, **moving}
+
+
+def test_the_error_that_readme_shows_is_the_real_one(site: tuple[Tree, Server]) -> None:
+    key = site[0].flask("keys", "create", "readme", "--scope", "users:create").stdout.strip()
+    body = {"email": "jo@example.com", "password": "short"}
+    answer = site[1].call("POST", "/v1/user/", key=key, body=body).json
+    shown = json.loads(blocks("json")[1])
+    moving = dict.fromkeys(("trace_id", "timestamp"), "")
+    assert {**answer["error"], **moving} == {**shown["error"], **moving}
+    assert list(answer["error"]) == list(shown["error"])
+
+
+def test_the_table_of_settings_is_the_codes_own() -> None:
+    table = section("Settings")
+    assert [cell.strip("`") for cell in first_cells(table)] == list(settings.TAKES)
+    defaults = {
+        line.split("|")[1].strip(" `"): line.split("|")[2].strip(" `") for line in table.splitlines() if "|" in line
+    }
+    assert defaults["ENROL_PASSWORD_MIN_LENGTH"] == str(MIN_LENGTH)
+    assert defaults["ENROL_PASSWORD_HASH"] == str(HashParameters())
+    assert f"{len(_common()):,} passwords" in table
+
+
+def test_the_table_of_codes_is_the_codes_own() -> None:
+    def classes(one: type[EnrolError]) -> set[type[EnrolError]]:
+        return {one}.union(*map(classes, one.__subclasses__()))
+
+    shown = {code for cell in first_cells(section("The API")) for code in re.findall(r"`([A-Z_]+)`", cell)}
+    assert shown == {one.code for one in classes(EnrolError)}
+
+
+def test_the_table_of_commands_is_the_codes_own() -> None:
+    app = create_app(UNUSED)
+    groups = {name: app.cli.commands[name] for name in ("users", "keys")}
+    commands = {f"{group} {name}" for group, found in groups.items() for name in found.commands}  # type: ignore[attr-defined]
+    shown = {" ".join(re.findall(r"[a-z-]+", cell)[1:3]) for cell in first_cells(section("The command line"))}
+    assert shown == commands | {"db upgrade", "doctor"}
+
+
+def test_the_table_of_routes_is_the_codes_own() -> None:
+    app = create_app(UNUSED)
+    routes = {str(rule).rstrip("/") for rule in app.url_map.iter_rules() if str(rule).startswith("/v1")}
+    cells = " ".join(first_cells(section("The API")))
+    shown = {path.rstrip("/") for path in re.findall(r"/v1/[\w/{}-]*", cells)}
+    assert {re.sub(r"<.*?>", "{id}", route) for route in routes} == shown
+
+
+def test_the_map_names_every_file() -> None:
+    shown = set(re.findall(r"`(users/\w+\.py)`", section("Where things are")))
+    there = {f"users/{file.name}" for file in (REPOSITORY / "users").glob("*.py")} - {"users/__init__.py"}
+    assert shown == there
+
+
+def test_the_production_line_is_the_one_that_the_tests_run() -> None:
+    line = next(block for block in blocks("sh", section("Production")) if "granian" in block)
+    tested, _port = Tree.command(None, "granian")  # type: ignore[arg-type]
+    assert set(tested[1:-3]) <= set(line.split())
+    assert line.split()[-1] == tested[-1]
+
+
+def test_the_backup_of_readme_can_be_restored(site: tuple[Tree, Server], tmp_path: Path) -> None:
+    backup, restore = blocks("sh", section("Backup and restore"))
+    key = site[0].flask("keys", "create", "backup", "--scope", "users:create").stdout.strip()
+    with servers.tree(tmp_path / "elsewhere") as elsewhere:
+        for commands, folder in ((backup, site[0].folder), (restore, elsewhere.folder)):
+            if folder is elsewhere.folder:
+                for name in ("enrol-backup.db", "enrol-backup.key"):
+                    (folder / name).write_bytes((site[0].folder / name).read_bytes())
+            subprocess.run(["bash", "-euc", commands], cwd=folder, check=True)
+        (server,) = elsewhere.start("granian")
+        body = {"email": "restored@example.com", "password": "three random words"}
+        assert server.call("POST", "/v1/user/", key=key, body=body).status == 201
+        secret = (elsewhere.instance / "secret_key").read_text()
+        assert secret == (site[0].instance / "secret_key").read_text()
