@@ -26,6 +26,7 @@ FLASK = {"flask", "flask_migrate", "flask_sqlalchemy", "flask_wtf", "werkzeug", 
 CORRIDOR = [
     {"admin", "admin_keys", "admin_setup", "admin_users", "api", "cli"},
     {"envelope", "doctor", "pages"},
+    {"detour", "visits"},
     {"forms", "headers", "parsing"},
     {"setup", "signin"},
     {"service"},
@@ -97,7 +98,7 @@ def test_what_is_beside_the_walk_knows_only_its_like() -> None:
 def test_only_the_doors_know_a_request() -> None:
     with_request = {module for module, path in MODULES.items() if "flask.request" in imports(path)}
     doors = {"admin", "admin_keys", "admin_setup", "admin_users", "api"}
-    assert with_request <= doors | {"access", "envelope", "forms", "headers", "pages"}
+    assert with_request <= doors | {"access", "detour", "envelope", "forms", "headers", "pages", "visits"}
 
 
 def calls(path: Path, name: str) -> list[int]:

@@ -1,7 +1,8 @@
 """Enrol creates users. Each module is a station on the walk of one request, listed in walking order:
 
     settings     the environment, checked                     envelope     request ids, errors rendered
-    headers      security, caching, https                     pages        guards, CSRF and what all pages share
+    headers      security, caching, https                     pages        guards and what all pages share
+    visits       who is at this browser; its token            detour       by the sign-in page and back to the form
     api          every URL under /v1                          access       an API key becomes an Actor; guards
     admin        sign-in, sign-out, your account              admin_users  the list, the sign-up form, one user
     admin_keys   API keys                                     admin_setup  the first run

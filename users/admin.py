@@ -2,7 +2,7 @@
 
 from flask import g, redirect, render_template, request
 
-from users import bp, forms, pages, sessions, settings, setup, signin, validation
+from users import bp, detour, forms, pages, sessions, settings, setup, signin, validation, visits
 from users.errors import Refused
 from users.pages import Answer, page, public
 from users.passwords import WrongPassword
@@ -12,33 +12,33 @@ from users.passwords import WrongPassword
 @public()
 def show_home() -> Answer:
     """Lead to the users, or to set-up while there is no administrator."""
-    return redirect(pages.HOME if setup.is_over() else "/setup", 303)
+    return redirect(detour.HOME if setup.is_over() else "/setup", 303)
 
 
 @bp.get("/admin/login")
 @public()
 def show_login() -> Answer:
     """Ask for email and password; somebody signed in goes on."""
-    there = pages.local_path(request.values.get("next", pages.HOME))
+    there = detour.local_path(request.values.get("next", detour.HOME))
     if "user" in g and not pages.changes():
         return redirect(there, 303)
-    return pages.login_page(there, pages.kept_fields())
+    return detour.login_page(there, detour.kept_fields())
 
 
 @bp.post("/admin/login")
 @public(again=show_login)
 def sign_in() -> Answer:
     """Sign in and lead to `next`, to the form there as it was filled if the sign-in interrupted one."""
-    given, kept = forms.LoginForm().data, pages.kept_fields()
+    given, kept = forms.LoginForm().data, detour.kept_fields()
     try:
         user, session_id = signin.sign_in(
             given["email"] or "", given["password"] or "", replacing=g.get("session_id", ""), actor=g.actor
         )
     except WrongPassword:
         raise Refused({"email": "The email address or password is wrong"}) from None
-    there = pages.local_path(request.form.get("next", pages.HOME))
-    pages.enter(user, session_id)
-    return pages.resume(there, kept)
+    there = detour.local_path(request.form.get("next", detour.HOME))
+    visits.enter(user, session_id)
+    return detour.resume(there, kept)
 
 
 @bp.get("/admin/account")
@@ -64,7 +64,7 @@ def change_own_password() -> Answer:
         session_id = signin.change_password(g.user, given["current_password"], new, actor=g.actor)
     except WrongPassword:
         raise Refused({"current_password": "The current password is wrong"}) from None
-    pages.enter(g.user, session_id)
+    visits.enter(g.user, session_id)
     return redirect("/admin/account?done=password", 303)
 
 
@@ -81,5 +81,5 @@ def end_other_sessions() -> Answer:
 def sign_out() -> Answer:
     """End this session everywhere."""
     signin.sign_out(g.session_id, actor=g.actor)
-    pages.leave()
-    return redirect(f"{pages.LOGIN}?done=out", 303)
+    visits.leave()
+    return redirect("/admin/login?done=out", 303)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from flask import current_app, g, redirect, render_template, request
 
-from users import bp, directory, forms, pages, service, settings, setup, signin, validation
+from users import bp, directory, forms, pages, service, settings, setup, signin, validation, visits
 from users.errors import SetupOver
 from users.pages import Answer, page, public
 from users.roles import ALL_PERMISSIONS, Permission, Role
@@ -20,9 +20,9 @@ def show_setup() -> Answer:
         raise SetupOver
     token = request.args.get("token")
     if token is not None:  # out of the address bar, the history and every log at once
-        pages.set_cookie(pages.setup_cookie(), token, max_age=int(setup.LIFETIME.total_seconds()))
+        visits.set_cookie(visits.cookie_name("setup"), token, max_age=int(setup.LIFETIME.total_seconds()))
         return redirect("/setup", 303)
-    given = request.cookies.get(pages.setup_cookie(), "")
+    given = request.cookies.get(visits.cookie_name("setup"), "")
     if not setup.is_valid(given):
         return render_template("setup_closed.html", ended=bool(given))
     return render_template("setup.html", form=forms.SetupForm(), rules=settings.current().rules)
@@ -34,12 +34,12 @@ def set_up() -> Answer:
     """Create the first administrator, signed in, and lead to the first steps."""
     form = forms.SetupForm()
     new = validation.new_user(form.given(*validation.PAGE_FIELDS), settings.current().rules)
-    token = request.cookies.get(pages.setup_cookie(), "")
+    token = request.cookies.get(visits.cookie_name("setup"), "")
     actor = replace(g.actor, kind="setup", permissions=ALL_PERMISSIONS)
     setup.create_administrator(replace(new, role=Role.ADMIN), token, actor=actor)
     user, session_id = signin.sign_in(new.email.address, new.password, actor=g.actor)
-    pages.set_cookie(pages.setup_cookie(), "", max_age=0)
-    pages.enter(user, session_id)
+    visits.set_cookie(visits.cookie_name("setup"), "", max_age=0)
+    visits.enter(user, session_id)
     return redirect("/admin/start", 303)
 
 

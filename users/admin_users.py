@@ -4,7 +4,21 @@ from typing import Any
 
 from flask import g, redirect, render_template, request
 
-from users import audit, bp, clock, directory, emails, forms, ids, pages, passwords, service, settings, validation
+from users import (
+    audit,
+    bp,
+    clock,
+    detour,
+    directory,
+    emails,
+    forms,
+    ids,
+    pages,
+    passwords,
+    service,
+    settings,
+    validation,
+)
 from users.errors import UserNotFound
 from users.models import User
 from users.pages import Answer, page
@@ -48,7 +62,7 @@ def add_user() -> Answer:
     user = service.create_user(validation.new_user(given, rules, fields=validation.ADMIN_FIELDS), actor=g.actor)
     if form.generates:
         return render_template("user_password_shown.html", password=password, created=True, **_about(user))
-    return redirect(f"{pages.HOME}/{user.id}?done=created", 303)
+    return redirect(f"{detour.HOME}/{user.id}?done=created", 303)
 
 
 @bp.get("/admin/users/<user_id>")
@@ -77,7 +91,7 @@ def set_user_password(user_id: str) -> Answer:
     user = service.set_password(_user(user_id).id, validation.new_password(password, rules), actor=g.actor)
     if form.generates:
         return render_template("user_password_shown.html", password=password, created=False, **_about(user))
-    return redirect(f"{pages.HOME}/{user.id}?done=password", 303)
+    return redirect(f"{detour.HOME}/{user.id}?done=password", 303)
 
 
 @bp.get("/admin/users/<user_id>/deactivate")
@@ -92,7 +106,7 @@ def show_deactivate(user_id: str) -> Answer:
 def deactivate_user(user_id: str) -> Answer:
     """Deactivate the user."""
     user = service.deactivate_user(_user(user_id).id, actor=g.actor)
-    return redirect(f"{pages.HOME}/{user.id}?done=deactivated", 303)
+    return redirect(f"{detour.HOME}/{user.id}?done=deactivated", 303)
 
 
 def _roles_to_offer() -> list[Role]:

@@ -1,0 +1,76 @@
+"""Who is at this browser: the cookie that holds a session's id, and the CSRF token that is bound to it."""
+
+import hashlib
+import hmac
+
+from flask import Flask, after_this_request, current_app, g, request, session
+from flask.sessions import SecureCookieSessionInterface
+from werkzeug.wrappers import Response
+
+from users import access, forms, headers, sessions
+from users.models import User
+
+_COOKIE = "enrol"
+
+
+class Cookies(SecureCookieSessionInterface):
+    """Flask's own signed session, which holds nothing but the CSRF token, with the name and flags of ours."""
+
+    def get_cookie_name(self, app: Flask) -> str:
+        """Return the name, bound to the host over https."""
+        return cookie_name("form")
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        """Tell whether the cookie is for https only."""
+        return headers.is_https()
+
+
+def recognise() -> bool:
+    """Note who is signed in, if somebody is."""
+    session_id = request.cookies.get(cookie_name())
+    user = sessions.find(session_id) if session_id else None
+    if user is None or session_id is None:
+        g.actor = access.visitor()
+        return False
+    _be(user, session_id)
+    return True
+
+
+def _be(user: User, session_id: str) -> None:
+    g.user, g.session_id, g.actor = user, session_id, access.visitor().become(user)
+    # The token is made of the session's id: one from before the sign-in, or of another session, is none.
+    key = current_app.config["SECRET_KEY"].encode()
+    bound = hmac.new(key, b"csrf of " + session_id.encode(), hashlib.sha256).hexdigest()
+    if session.get(forms.CSRF_FIELD) != bound:
+        session[forms.CSRF_FIELD] = bound
+
+
+def enter(user: User, session_id: str) -> None:
+    """Let the browser that sent this request go on as `user`, with the session just started."""
+    session.clear()
+    g.pop(forms.CSRF_FIELD, None)
+    _be(user, session_id)
+    set_cookie(cookie_name(), session_id)
+
+
+def leave() -> None:
+    """Take from the browser what it held of the session."""
+    session.clear()
+    set_cookie(cookie_name(), "", max_age=0)
+
+
+def set_cookie(name: str, value: str, *, max_age: int | None = None) -> None:
+    """Set a cookie of ours on the answer to this request: for this host only, out of reach of scripts."""
+
+    @after_this_request
+    def add(response: Response) -> Response:
+        response.set_cookie(
+            name, value, max_age=max_age, path="/", secure=headers.is_https(), httponly=True, samesite="Lax"
+        )
+        return response
+
+
+def cookie_name(suffix: str = "") -> str:
+    """Return the name of the session's cookie, or of the one for `suffix`; over https it is bound to the host."""
+    name = f"{_COOKIE}-{suffix}" if suffix else _COOKIE
+    return f"__Host-{name}" if headers.is_https() else name
