@@ -121,13 +121,18 @@ def opened(chromium: "Browser") -> Iterator[Callable[..., "Page"]]:
     assert complaints == []
 
 
+def follow(page: "Page", selector: str) -> None:
+    """Click on what leads to another page, and wait for it."""
+    with page.expect_navigation():
+        page.click(selector)
+
+
 def sign_in(page: "Page", site: Site, email: str = "ada@example.com") -> None:
     """Sign in at the sign-in page."""
     page.goto(f"{site.address}/admin/login")
     page.fill("#email", email)
     page.fill("#password", PASSWORD)
-    page.click("main button.wide")
-    page.wait_for_url("**/admin/users")
+    follow(page, "main button.wide")
 
 
 class Hand(Protocol):
@@ -168,7 +173,8 @@ class Mouse:
 
     def press(self, name: str) -> None:
         """Press the button, or follow the link, of this name."""
-        pressable(self.page, name).click()
+        with self.page.expect_navigation():
+            pressable(self.page, name).click()
 
 
 class Keyboard:

@@ -279,3 +279,10 @@ def test_a_new_generated_password_works_once_it_is_shown(app: Flask, ada: Visito
     assert answer.status_code == 200
     assert signed_in_as(app, "omar@example.com", html.unescape(password_on(answer.text)))
     assert ada.get(LOGIN).status_code == 303
+
+
+@pytest.mark.parametrize("settings", [{"ENROL_PASSWORD_MIN_LENGTH": "20"}])
+def test_the_command_line_s_generator_follows_the_setting_too(runner: FlaskCliRunner) -> None:
+    result = runner.invoke(args=["users", "create", "jo@example.com", "--generate-password"])
+    assert result.exit_code == 0
+    assert len(result.stdout.strip()) == 20

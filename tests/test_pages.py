@@ -251,6 +251,7 @@ def test_a_page_that_is_not_there_says_so(ada: Visitor) -> None:
         answer = ada.get(path)
         assert answer.status_code == 404
         assert "<h1>Page not found</h1>" in answer.text
+        assert "Sign out" in answer.text
         assert answer.headers["X-Request-Id"] in answer.text
 
 

@@ -304,7 +304,7 @@ def _password(from_stdin: bool, generate: bool, as_json: bool) -> str:
     if generate and as_json:
         raise click.UsageError("--generate-password prints the password alone and cannot be combined with --json.")
     if generate:
-        return passwords.generate()
+        return passwords.generate(settings.current().rules.password_min_length)
     if from_stdin:
         # Bytes that are not UTF-8 become lone surrogates, which validation refuses.
         text = sys.stdin.buffer.read(_STDIN_BYTES).decode("utf-8", "surrogateescape")

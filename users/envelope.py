@@ -1,5 +1,6 @@
 """The outside of every answer: its request id and headers, and any error as the JSON envelope or an HTML page."""
 
+import contextlib
 import re
 import secrets
 import time
@@ -10,7 +11,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, SecurityEr
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 from werkzeug.exceptions import NotFound as NoRoute
 
-from users import clock, headers, logs
+from users import clock, headers, logs, visits
 from users.errors import (
     EnrolError,
     InternalServerError,
@@ -85,12 +86,20 @@ def _render(error: Exception) -> Response:
     if request.path == "/v1" or request.path.startswith("/v1/"):
         response = jsonify(body(expected, g.trace_id))
     else:
+        _recognise(expected)
         response = Response(render_template("error.html", error=expected, trace_id=g.trace_id))
     response.status_code = expected.status
     response.headers.update(expected.headers)
     if response.mimetype == "text/html":
         response.headers.pop("WWW-Authenticate", None)  # a page's visitor has no key to send
     return response
+
+
+def _recognise(error: EnrolError) -> None:
+    """Let the page of an unknown address greet who is signed in: no guard has looked. Not after a failure."""
+    if error.status in (404, 405) and "actor" not in g:
+        with contextlib.suppress(EnrolError):
+            visits.recognise()
 
 
 def _expected(error: Exception) -> EnrolError:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from chromium import Hand, Keyboard, Mouse, Site
+from chromium import Hand, Keyboard, Mouse, Site, follow
 
 from conftest import PASSWORD
 
@@ -146,7 +146,7 @@ def sign_in(hand: Hand, email: str, password: str) -> None:
 def test_a_problem_s_link_leads_to_its_field_by_keyboard(site: Site, opened: "Callable[..., Page]") -> None:
     page = opened()
     page.goto(site.setup_link())
-    page.click("main button.wide")
+    follow(page, "main button.wide")
     for _ in range(2):
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from chromium import Site, sign_in
+from chromium import Site, follow, sign_in
 
 from conftest import PASSWORD
 
@@ -29,7 +29,7 @@ def create(page: "Page", email: str, password: str = "") -> None:
     if password:
         page.check("#choice-1")
         page.fill("#password", password)
-    page.click("text=Create user")
+    follow(page, "text=Create user")
 
 
 def test_a_typed_password_is_shown_and_hidden(page: "Page") -> None:
@@ -65,7 +65,7 @@ def test_a_double_click_ends_at_the_user_just_made(page: "Page", site: Site) -> 
     page.wait_for_selector(".summary, .notice")
     if page.locator(".summary").count():  # the second click was faster than the first answer
         assert "created by you a moment ago" in page.inner_text(".summary")
-        page.click(".summary >> text=View jo@example.com")
+        follow(page, ".summary >> text=View jo@example.com")
         assert "If you missed the generated password, set a new one" in page.inner_text("main")
     else:
         assert "User created" in page.inner_text("main")
@@ -91,6 +91,6 @@ def test_reload_and_back_after_success_are_harmless(page: "Page") -> None:
 
 def test_back_after_sign_out_shows_nothing(page: "Page", site: Site) -> None:
     page.goto(f"{site.address}/admin/users")
-    page.click("text=Sign out")
+    follow(page, "text=Sign out")
     page.go_back()
     assert page.inner_text("h1") == "Sign in"
