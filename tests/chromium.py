@@ -118,7 +118,7 @@ def opened(chromium: "Browser") -> Iterator[Callable[..., "Page"]]:
     complaints = [complaint for one in watched for complaint in one.complaints]
     for context in contexts:
         context.close()
-    assert complaints == []
+    assert not complaints, complaints
 
 
 def follow(page: "Page", selector: str) -> None:

@@ -66,7 +66,8 @@ def test_a_typed_password_leads_to_the_user(app: Flask, ada: Visitor, cast: Cast
     user_id = new_id(answer.location)
     page = ada.get(answer.location).text
     assert "User created" in page
-    assert f"<code>{user_id}</code>" in page
+    assert f'<code id="new-user-id">{user_id}</code>' in page
+    assert 'data-copy="new-user-id"' in page
     assert "Create another user" in page
     assert "Do this with the API" in page
     assert "flask users create" in page
