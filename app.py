@@ -1,10 +1,11 @@
 """The application: `flask run` finds `create_app`, a production server loads `serve`."""
 
+import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -12,6 +13,19 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 import users
 from users import cli, database, logs, parsing, settings
 from users.passwords import Hasher
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+
+class _Proxied(ProxyFix):
+    """Believes the trusted proxies, and lowers the Host header: its case means nothing (RFC 9110, 4.2.3)."""
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """Serve one request."""
+        if "HTTP_HOST" in environ:
+            environ["HTTP_HOST"] = environ["HTTP_HOST"].lower()
+        return super().__call__(environ, start_response)
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
@@ -41,7 +55,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     # The host stays the Host header that the proxy passes on: one header fewer to believe.
-    app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+    app.wsgi_app = _Proxied(  # type: ignore[method-assign]
         app.wsgi_app, x_for=given.trusted_proxies, x_proto=given.trusted_proxies, x_host=0, x_port=0, x_prefix=0
     )
     app.extensions["enrol.settings"] = given
@@ -63,6 +77,6 @@ def serve() -> Flask:
 
 def _prepare(app: Flask, given: settings.Settings) -> None:
     if given.password_hash.below_floor():
-        logs.event("weak_password_hash", level=30)
+        logs.event("weak_password_hash", level=logging.WARNING)
     if database.prepare(app):
         cli.tell_first_steps(app)

@@ -1,6 +1,7 @@
 """An API key becomes an actor: what it may do, when it stops, and where it is not looked for."""
 
 import logging
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from flask import Flask
 from conftest import PASSWORD, Answer, Api, Cast, execute, make_key, make_user, rows
 from users import clock, database, keys
 from users.errors import Unavailable
-from users.models import User
+from users.models import User, db
 from users.roles import ALL_PERMISSIONS, Permission, Role, permissions_of
 
 CREATE, READ = Permission.USERS_CREATE, Permission.USERS_READ
@@ -164,6 +165,24 @@ def test_a_last_use_that_cannot_be_written_fails_no_request(
     monkeypatch.setattr(database, "transaction", refuse)
     assert api.get(f"/v1/user/{cast.ada.id}").status_code == 200
     assert "last_used_skipped" in [one.getMessage() for one in events]
+
+
+def test_a_last_use_waits_for_nobodys_lock(app: Flask, api: Api) -> None:
+    """A writer that holds the lock for a minute would else delay every read by the whole budget."""
+    with app.app_context():
+        engine = db.engine
+    lock = "BEGIN IMMEDIATE" if engine.dialect.name == "sqlite" else "SELECT id FROM api_keys FOR UPDATE"
+    connection = engine.raw_connection()
+    try:
+        cursor = connection.cursor()
+        cursor.execute(lock)
+        start = time.monotonic()
+        assert api.get("/v1/user/me").status_code == 404
+        assert time.monotonic() - start < 1
+    finally:
+        connection.rollback()
+        connection.close()
+    assert rows(app, "SELECT last_used_at FROM api_keys") == [(None,)]
 
 
 def test_roles_hold_what_the_contract_says() -> None:

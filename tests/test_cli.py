@@ -1,7 +1,9 @@
 """The command line: data on stdout, words on stderr, and an exit code that a script can read."""
 
 import json
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from conftest import PASSWORD, Api, Cast, execute, make_user, rows
+from conftest import CHEAP, PASSWORD, Api, Cast, execute, make_user, rows
+from servers import BIN, REPOSITORY
 from users import keys, passwords, service
 from users.roles import Role
 
@@ -180,6 +183,9 @@ def test_a_scope_that_the_owner_does_not_hold_is_pointed_out(runner: FlaskCliRun
     result = run(runner, "keys", "create", "ci", "--scope", "users:create", "--owner", "sam@example.com")
     assert result.exit_code == 0
     assert "sam@example.com does not hold users:create now, nor does the key." in result.stderr
+    run(runner, "users", "deactivate", "sam@example.com")
+    result = run(runner, "keys", "create", "ci", "--owner", "sam@example.com")
+    assert "sam@example.com is deactivated, and so is the key until that changes." in result.stderr
 
 
 def test_the_list_of_keys_tells_their_state(app: Flask, runner: FlaskCliRunner, api: Api) -> None:
@@ -216,6 +222,27 @@ def test_a_database_that_is_away_is_a_sentence_and_exit_1(app: Flask, runner: Fl
     assert result.exit_code == 1
     assert result.stderr == "The database is not set up for this version of Enrol. Run: flask db upgrade\n"
     assert json.loads(result.stdout)["error"]["code"] == "SERVICE_UNAVAILABLE"
+
+
+def in_a_shell(app: Flask, line: str) -> tuple[int, str, str]:
+    """Run `flask …` by a real shell; return its exit code, stdout and stderr."""
+    settings = {**os.environ, **CHEAP, "DATABASE_URL": app.config["SQLALCHEMY_DATABASE_URI"]}
+    command = ["bash", "-c", f"{BIN}/{line}"]
+    done = subprocess.run(command, cwd=REPOSITORY, env=settings, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_reader_who_has_seen_enough_is_no_fault(app: Flask) -> None:
+    for number in range(3):
+        make_user(app, f"user{number}@example.com", first_name="x" * 200)
+    assert in_a_shell(app, "flask users list --limit 1000 | head -c 1") == (0, "I", "")
+
+
+def test_nothing_is_made_that_could_not_be_shown(app: Flask) -> None:
+    words = "Error: Standard output is closed; there is nowhere to print to.\n"
+    assert in_a_shell(app, "flask users create jo@example.com --generate-password >&-") == (1, "", words)
+    assert in_a_shell(app, "flask users create jo@example.com --password-stdin <&-")[:2] == (2, "")
+    assert rows(app, "SELECT id FROM users") == []
 
 
 def test_an_unexpected_error_is_exit_1_without_a_traceback(
@@ -270,3 +297,5 @@ def test_doctor_finds_files_that_others_can_read(runner: FlaskCliRunner, tmp_pat
     for file in tmp_path.glob("enrol.db*"):  # those beside the database took on its mode
         file.chmod(0o600)
     assert "ok   instance" in run(runner, "doctor").stdout
+    (tmp_path / "enrol.db.before-0001").touch(0o644)
+    assert f"Run: chmod 600 {tmp_path / 'enrol.db.before-0001'}" in run(runner, "doctor").stdout

@@ -22,7 +22,7 @@ from alembic.script import ScriptDirectory
 from flask import Flask
 
 from app import create_app
-from conftest import CHEAP, Api, dispose, make_key, make_user, migrate, own_postgres, rows
+from conftest import CHEAP, Api, dispose, execute, make_key, make_user, migrate, own_postgres, rows
 from servers import BIN, Tree, Wire, tree
 from users import database, service
 from users.access import terminal
@@ -268,3 +268,21 @@ def test_a_sqlite_file_that_is_up_to_date_or_empty_is_not_copied(tmp_path: Path,
             dispose(app)
         migrate(f"sqlite:///{path}")
     assert not list(tmp_path.glob("*before*"))
+
+
+def test_a_database_made_by_a_newer_version_is_left_alone(app: Flask, here: Tree, database_url: str) -> None:
+    here.environment["DATABASE_URL"] = database_url
+    make_user(app, "jo@example.com")
+    execute(app, "UPDATE alembic_version SET version_num = '9999'")
+    try:
+        for command in ("users list", "db upgrade"):
+            ended = here.flask(*command.split())
+            assert (ended.returncode, ended.stderr.removeprefix("Error: ").strip()) == (1, database.NEWER)
+        (server,) = here.start("flask")
+        assert database.NEWER in server.log()
+    finally:
+        execute(app, "UPDATE alembic_version SET version_num = :head", head=database.HEAD)
+    with app.app_context():
+        file = database.sqlite_file()
+    assert file is None or not list(file.parent.glob("*.before-*"))
+    assert rows(app, "SELECT email FROM users") == [("jo@example.com",)]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -126,17 +127,17 @@ def test_the_production_line_is_the_one_that_the_tests_run() -> None:
     assert line.split()[-1] == tested[-1]
 
 
-def test_the_backup_of_readme_can_be_restored(site: tuple[Tree, Server], tmp_path: Path) -> None:
+def test_the_backup_of_readme_is_private_and_can_be_restored(site: tuple[Tree, Server], tmp_path: Path) -> None:
     backup, restore = blocks("sh", section("Backup and restore"))
-    key = site[0].flask("keys", "create", "backup", "--scope", "users:create").stdout.strip()
+    here = site[0]
+    key = here.flask("keys", "create", "backup", "--scope", "users:create").stdout.strip()
+    subprocess.run(["bash", "-euc", backup], cwd=here.folder, check=True)
+    (made,) = here.instance.glob("backup-*")
+    assert [oct(file.stat().st_mode)[-3:] for file in (made, *sorted(made.iterdir()))] == ["700", "600", "600"]
     with servers.tree(tmp_path / "elsewhere") as elsewhere:
-        for commands, folder in ((backup, site[0].folder), (restore, elsewhere.folder)):
-            if folder is elsewhere.folder:
-                for name in ("enrol-backup.db", "enrol-backup.key"):
-                    (folder / name).write_bytes((site[0].folder / name).read_bytes())
-            subprocess.run(["bash", "-euc", commands], cwd=folder, check=True)
+        shutil.copytree(made, elsewhere.instance / made.name)
+        subprocess.run(["bash", "-euc", restore], cwd=elsewhere.folder, check=True)
         (server,) = elsewhere.start("granian")
         body = {"email": "restored@example.com", "password": "three random words"}
         assert server.call("POST", "/v1/user/", key=key, body=body).status == 201
-        secret = (elsewhere.instance / "secret_key").read_text()
-        assert secret == (site[0].instance / "secret_key").read_text()
+        assert (elsewhere.instance / "secret_key").read_text() == (here.instance / "secret_key").read_text()

@@ -102,6 +102,25 @@ def test_nobody_grants_what_they_do_not_hold(app: Flask, cast: Cast, person: str
     assert rows(app, "SELECT id FROM users WHERE email = 'jo@example.com'") == []
 
 
+def test_who_may_assign_roles_still_grants_no_more_than_they_hold(app: Flask) -> None:
+    narrow = Actor("key", frozenset({Permission.USERS_CREATE, Permission.USERS_READ, Permission.ROLES_ASSIGN}))
+    with app.app_context():
+        for role in (Role.ADMIN, Role.OPERATOR, Role.AUDITOR):
+            with pytest.raises(Denied):
+                service.create_user(new("jo@example.com", role), actor=narrow)
+        assert service.create_user(new("jo@example.com", Role.MEMBER), actor=narrow).global_role_id == Role.MEMBER
+
+
+def test_who_may_manage_keys_still_makes_none_wider_than_themselves(app: Flask) -> None:
+    narrow = Actor("key", frozenset({Permission.KEYS_MANAGE, Permission.USERS_READ}))
+    with app.app_context():
+        wide = NewKey("key", frozenset({Permission.USERS_READ, Permission.USERS_CREATE}))
+        with pytest.raises(Denied):
+            service.create_key(wide, owner=None, lifetime=None, actor=narrow)
+        same = NewKey("key", frozenset({Permission.USERS_READ}))
+        assert service.create_key(same, owner=None, lifetime=None, actor=narrow).key.scopes == ["users:read"]
+
+
 @pytest.mark.parametrize(
     "act",
     [
@@ -209,7 +228,8 @@ def test_another_constraint_is_not_taken_for_a_taken_email(
 
 
 def test_what_holds_a_secret_does_not_show_it() -> None:
-    """A repr ends up in logs and tracebacks."""
+    """A repr ends up in logs and tracebacks. The internal email key is one of those that stay inside."""
+    assert "jo@example.com'" not in repr(new("Jo@example.com"))
     given = {"email": "jo@example.com", "password": "canary password"}
     shown = [
         validation.new_user(given, validation.Rules()),

@@ -61,6 +61,7 @@ def test_the_defaults_are_the_contracts(tmp_path: Path) -> None:
     assert given == Settings(
         database_url=f"sqlite:///{tmp_path}/enrol.db",
         secret_key=(tmp_path / "secret_key").read_text(),
+        secret_key_file=tmp_path / "secret_key",
         secret_key_fallbacks=(),
         public_url=None,
         rules=Rules(
@@ -131,6 +132,9 @@ BAD: dict[str, list[str]] = {
         "sqlite://",
         "sqlite:///",
         "sqlite:///:memory:",
+        "sqlite:////tmp/x.db?timeout=abc",
+        "postgresql://h/d?connect_timeout=abc",
+        "postgresql://h/d?colour=blue",
         "sqlite:///file:x?mode=memory&uri=true",
         "sqlite+pysqlite:////tmp/x.db",
         ":// ",

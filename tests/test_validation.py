@@ -134,7 +134,7 @@ def test_all_errors_of_all_fields_come_at_once_in_the_forms_order() -> None:
     ]
     assert (invalid.code, invalid.status, invalid.details["field"]) == ("VALIDATION_ERROR", 422, "email")
     assert invalid.details["errors"] == [one.as_dict() for one in invalid.errors]
-    assert invalid.message == ". ".join(one.message for one in invalid.errors)
+    assert invalid.message == " ".join(f"{one.message}." for one in invalid.errors)
 
 
 def test_a_single_error_gives_the_answer_its_own_code() -> None:

@@ -35,12 +35,16 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. No error shows a traceback: one of a driver or a library may quote what was written."""
+        if sys.stdout is None:  # closed: what is shown once would be shown to nobody
+            raise click.ClickException("Standard output is closed; there is nowhere to print to.")
         try:
             return super().invoke(ctx)
         except EnrolError as error:
             self._fail(ctx, error)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except BrokenPipeError:
+            raise  # the reader has seen enough (`| head`); click ends quietly
         except Exception as error:
             logs.unexpected(error)
             click.echo("Something went wrong; the line above says where.", err=True)
@@ -242,6 +246,8 @@ def create_key(
     issued = service.create_key(new, owner=holder, lifetime=expires_in, actor=_actor())
     click.echo(f"API key created: {issued.key.name} ({issued.key.id}). It is shown this once.", err=True)
     idle = new.scopes - permissions_of(holder.global_role_id) if holder else frozenset()
+    if holder and not holder.is_active:
+        click.echo(f"Note: {holder.email} is deactivated, and so is the key until that changes.", err=True)
     if holder and idle:
         click.echo(f"Note: {holder.email} does not hold {' '.join(sorted(idle))} now, nor does the key.", err=True)
     members = issued.key.as_key()
@@ -305,7 +311,7 @@ def _password(from_stdin: bool, generate: bool, as_json: bool) -> str:
         raise click.UsageError("--generate-password prints the password alone and cannot be combined with --json.")
     if generate:
         return passwords.generate(settings.current().rules.password_min_length)
-    if from_stdin:
+    if from_stdin and sys.stdin is not None:
         # Bytes that are not UTF-8 become lone surrogates, which validation refuses.
         text = sys.stdin.buffer.read(_STDIN_BYTES).decode("utf-8", "surrogateescape")
         return re.sub(r"\r?\n\Z", "", text)  # the one line break that echo or an editor adds
@@ -316,7 +322,7 @@ def _password(from_stdin: bool, generate: bool, as_json: bool) -> str:
 
 
 def _at_a_terminal() -> bool:
-    return sys.stdin.isatty()
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _lifetime(value: str | None) -> timedelta | None:

@@ -17,6 +17,7 @@ from typing import Any
 import alembic.command
 import click
 import psycopg
+from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from flask import Flask, current_app, g, has_request_context
 from flask_migrate import Migrate
@@ -31,7 +32,7 @@ from users import logs
 from users.errors import Unavailable
 from users.models import db
 
-HEAD = "0002"  # the migration that this code needs; a test compares it with users/migrations
+HEAD = "0002"  # the migration that this code needs, the newest in users/migrations; their names sort by age
 
 POOL_SIZE = 16  # connections of one process; none is held while a password is hashed
 POOL_WAIT_SECONDS = 2
@@ -48,6 +49,8 @@ STUCK = (
     "The database could not be upgraded and is as it was. Does it hold tables that are not Enrol's? "
     "Set DATABASE_URL to a database of its own."
 )
+
+NEWER = "The database was made by a newer version of Enrol. Install that version, or restore a backup."
 
 _SCHEMA_SQLSTATES = {"42P01", "42703"}  # undefined table, undefined column
 _REFUSED_SQLSTATES = {"25006", "42501"}  # read-only transaction, insufficient privilege
@@ -158,14 +161,16 @@ def reading() -> Iterator[Session]:
 def transaction(*, patient: bool = True) -> Iterator[Session]:
     """Yield a session to write with and commit at the end; an exception rolls everything back.
 
-    On SQLite the write lock is held from the start; a caller who is not `patient` does not wait for it. Raises
+    On SQLite the write lock is held from the start. A caller who is not `patient` waits for nobody's lock. Raises
     IntegrityError when a constraint refuses, and Unavailable when the database cannot be used, with the outcome
     unknown when the connection is lost during COMMIT.
     """
     with _budget(), _session() as session:
         with _honest():
             _require_head()
-            session.connection(execution_options={"sqlite_begin": "IMMEDIATE", "sqlite_patient": patient})
+            connection = session.connection(execution_options={"sqlite_begin": "IMMEDIATE", "sqlite_patient": patient})
+            if not patient and connection.dialect.name == "postgresql":
+                session.execute(text("SET LOCAL lock_timeout = '20ms'"))
             yield session
             session.flush()
         with _honest(committing=True):
@@ -191,6 +196,10 @@ def _session() -> Iterator[Session]:
             session.close()
 
 
+def _hint(revision: str | None) -> str:
+    return NEWER if revision is not None and revision > HEAD else BEHIND
+
+
 def _require_head() -> None:
     schema: _Schema = current_app.extensions["enrol.schema"]
     if schema.at_head:
@@ -198,7 +207,7 @@ def _require_head() -> None:
     with _session() as session:
         found = session.scalar(text("SELECT version_num FROM alembic_version"))
     if found != HEAD:
-        raise Unavailable(BEHIND, reason="schema")
+        raise Unavailable(_hint(found), reason="schema")
     schema.at_head = True
 
 
@@ -250,6 +259,12 @@ def _is_away(error: Exception) -> bool:
     )
 
 
+def sqlite_file() -> Path | None:
+    """Return where the SQLite database lies, None on Postgres."""
+    url = db.engine.url
+    return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+
+
 def prepare(app: Flask) -> bool:
     """Make the database ready to serve: a SQLite file is made or brought up to date, Postgres only looked at.
 
@@ -258,7 +273,7 @@ def prepare(app: Flask) -> bool:
     """
     with app.app_context():
         try:
-            if db.engine.dialect.name == "sqlite":
+            if sqlite_file():
                 alembic.command.upgrade(app.extensions["migrate"].migrate.get_config(), "head")
             with reading():
                 return True
@@ -280,6 +295,8 @@ def upgrading(engine: Engine) -> Iterator[Connection]:
         with _honest(), _alone(engine), engine.begin() as connection:
             if engine.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _UPGRADE_LOCK})
+            if _hint(MigrationContext.configure(connection).get_current_revision()) == NEWER:
+                raise CommandError(NEWER)
             with _migrating():
                 yield connection
     except Unavailable as error:
@@ -326,7 +343,7 @@ def _copy_if_behind(path: Path) -> None:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         at_head = (
             "alembic_version" in tables
-            and connection.execute("SELECT 1 FROM alembic_version WHERE version_num = ?", [HEAD]).fetchone()
+            and connection.execute("SELECT 1 FROM alembic_version WHERE version_num >= ?", [HEAD]).fetchone()
         )
         rows = any(
             connection.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone()  # noqa: S608  (the file's own tables)

@@ -1,5 +1,6 @@
 """What `flask doctor` looks at: everything an installation needs, each with what to do if it is not so."""
 
+import os
 import sqlite3
 import stat
 import sys
@@ -13,7 +14,6 @@ from werkzeug.sansio.utils import host_is_trusted
 
 from users import database, passwords, service, settings
 from users.errors import Unavailable
-from users.models import db
 from users.settings import Settings
 
 _PYTHON = (3, 11)
@@ -35,8 +35,8 @@ def examine(app: Flask) -> list[Finding]:
     return [
         _versions(),
         _database(),
-        _instance(Path(app.instance_path)),
-        _secret_key(Path(app.instance_path) / "secret_key", given),
+        _instance(Path(app.instance_path), given),
+        _secret_key(given),
         _administrator(),
         _hashing(given),
         _addresses(given),
@@ -57,23 +57,25 @@ def _database() -> Finding:
         return Finding("database", False, error.hint)
 
 
-def _instance(folder: Path) -> Finding:
-    # That the folder can be written, if it is used at all, was checked at the start.
-    url = db.engine.url
-    files = [folder / "secret_key"]
-    if db.engine.dialect.name == "sqlite" and url.database:
-        files += [Path(url.database), *(Path(url.database + suffix) for suffix in ("-wal", "-shm"))]
-    open_to_others = [file for file in files if file.exists() and stat.S_IMODE(file.stat().st_mode) & 0o077]
-    if open_to_others:
-        return Finding(
-            "instance", False, f"Other users can read {open_to_others[0]}. Run: chmod 600 {open_to_others[0]}"
-        )
-    return Finding("instance", True, f"{folder} is private")
+def _instance(folder: Path, given: Settings) -> Finding:
+    """Look whether other users of this machine can read the hashes or the key, or put theirs in the place."""
+    subject, path = "instance", database.sqlite_file()
+    files = [given.secret_key_file] if given.secret_key_file else []
+    if path:
+        files += path.parent.glob(f"{path.name}*")  # the database, its -wal and -shm, and copies made before upgrades
+    if not files:
+        return Finding(subject, True, "not used: DATABASE_URL and SECRET_KEY are set")
+    for place, mode, others in ((folder, 0o002, "change"), *((file, 0o077, "read") for file in files)):
+        if place.exists() and stat.S_IMODE(place.stat().st_mode) & mode:
+            todo = f"Other users can {others} {place}. Run: chmod {'o-w' if place == folder else '600'} {place}"
+            return Finding(subject, False, todo)
+    if not os.access(folder, os.W_OK):
+        return Finding(subject, False, f"This user cannot write to {folder}. Run flask as the service's user.")
+    return Finding(subject, True, f"{folder} is writable and private")
 
 
-def _secret_key(path: Path, given: Settings) -> Finding:
-    kept = path.exists() and path.read_text(encoding="ascii").strip() == given.secret_key
-    return Finding("secret key", True, f"in {path}" if kept else "in SECRET_KEY")
+def _secret_key(given: Settings) -> Finding:
+    return Finding("secret key", True, f"in {given.secret_key_file}" if given.secret_key_file else "in SECRET_KEY")
 
 
 def _administrator() -> Finding:

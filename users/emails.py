@@ -4,7 +4,7 @@ import difflib
 import re
 import unicodedata
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import email_validator
 import idna
@@ -38,7 +38,7 @@ class Email:
     """An address that passed: `address` as stored and shown, `key` as compared."""
 
     address: str
-    key: str
+    key: str = field(repr=False)  # internal: it is shown nowhere
 
 
 class BadEmail(Exception):

@@ -41,6 +41,10 @@ class FieldError:
         return {"field": self.field, "code": str(self.code), "message": self.message}
 
 
+def _sentence(error: FieldError) -> str:
+    return error.message if error.message.endswith("?") else f"{error.message}."
+
+
 class EnrolError(Exception):
     """An expected error. The class says what happened, the instance adds `details` and response `headers`."""
 
@@ -271,7 +275,7 @@ class Invalid(EnrolError):
         super().__init__(details={"field": first.field, "errors": [error.as_dict() for error in self.errors]})
         if len(self.errors) == 1:
             self.code = str(first.code)
-        self.message = ". ".join(error.message for error in self.errors)
+        self.message = self.errors[0].message if len(self.errors) == 1 else " ".join(map(_sentence, self.errors))
 
 
 class Unavailable(EnrolError):

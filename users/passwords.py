@@ -16,7 +16,7 @@ MIN_LENGTH = 8  # code points, before and after NFKC; ENROL_PASSWORD_MIN_LENGTH 
 MAX_BYTES = 1024  # of UTF-8, before and after NFKC, which can grow a text elevenfold
 
 GENERATED_LENGTH = 16
-LOOK_ALIKES = "0O1Il" + "o"
+LOOK_ALIKES = "0Oo1Il"
 GENERATED_ALPHABET = "".join(c for c in string.ascii_letters + string.digits if c not in LOOK_ALIKES)
 GENERATED_BITS = GENERATED_LENGTH * math.log2(len(GENERATED_ALPHABET))  # 92.9
 

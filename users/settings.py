@@ -10,7 +10,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from flask import current_app
-from sqlalchemy.engine import make_url
+from psycopg import ProgrammingError
+from psycopg.conninfo import make_conninfo
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from users.passwords import MIN_LENGTH, HashParameters
@@ -36,6 +38,7 @@ TAKES = {
 }
 
 SECRET_KEY_LENGTH = 32
+_SECRET_KEY_FILE = "secret_key"  # noqa: S105  (a file's name)
 # Keys that stand in tutorials and templates: whoever can read those could sign with them.
 _WELL_KNOWN = re.compile(
     r"change.?me|django-insecure|do.?not.?use|dummy|example|insecure|placeholder|replace|super.?secret|your.?secret"
@@ -56,6 +59,7 @@ class Settings:
 
     database_url: str = field(repr=False)
     secret_key: str = field(repr=False)
+    secret_key_file: Path | None  # where it is kept, unless it was given
     secret_key_fallbacks: tuple[str, ...] = field(repr=False)
     public_url: str | None
     rules: Rules
@@ -84,6 +88,7 @@ def load(values: Mapping[str, str], instance: Path) -> Settings:
     return Settings(
         database_url=_database_url(values, instance),
         secret_key=_secret_key(values, instance),
+        secret_key_file=None if values.get("SECRET_KEY") else instance / _SECRET_KEY_FILE,
         secret_key_fallbacks=tuple(
             _strong("SECRET_KEY_FALLBACKS", key) for key in _list(values, "SECRET_KEY_FALLBACKS")
         ),
@@ -147,7 +152,19 @@ def _database_url(values: Mapping[str, str], instance: Path) -> str:
     is_file = url.drivername == "sqlite" and not re.match(r"$|:memory:|file:", url.database or "")
     if not is_file and url.drivername != "postgresql+psycopg":
         raise _bad("DATABASE_URL")
+    _check_options(url)
     return given
+
+
+def _check_options(url: URL) -> None:
+    """Refuse what stands behind the `?` of an address where the driver would refuse it at every connection."""
+    try:
+        _arguments, options = url.get_dialect()().create_connect_args(url)
+        if url.drivername != "sqlite":
+            int(options.get("connect_timeout", 0))
+            make_conninfo(**options)
+    except (ArgumentError, ProgrammingError, TypeError, ValueError):
+        raise _bad("DATABASE_URL") from None
 
 
 def _require_writable(folder: Path) -> None:
@@ -182,7 +199,7 @@ def _kept_secret_key(instance: Path) -> str:
     It is written aside and linked into place, which fails for all but one of several processes that start at once;
     the others read the winner's.
     """
-    path = instance / "secret_key"
+    path = instance / _SECRET_KEY_FILE
     try:
         if not path.exists():
             descriptor, aside = tempfile.mkstemp(dir=instance)  # mode 0600
@@ -197,9 +214,7 @@ def _kept_secret_key(instance: Path) -> str:
             finally:
                 os.unlink(aside)
         return _strong("SECRET_KEY", path.read_text(encoding="ascii").strip())
-    except BadSetting:
-        raise BadSetting(f"{path} holds no usable key. Remove it, and the next start makes a new one.") from None
-    except UnicodeDecodeError:
+    except (BadSetting, UnicodeDecodeError):
         raise BadSetting(f"{path} holds no usable key. Remove it, and the next start makes a new one.") from None
     except OSError as error:
         raise _unwritable(instance, error) from None
@@ -238,7 +253,7 @@ def _password_hash(values: Mapping[str, str]) -> HashParameters:
 
 
 def _hosts(values: Mapping[str, str]) -> tuple[str, ...]:
-    hosts = tuple(_list(values, "ENROL_TRUSTED_HOSTS"))
+    hosts = tuple(host.lower() for host in _list(values, "ENROL_TRUSTED_HOSTS"))
     if not all(_HOST.fullmatch(host) for host in hosts):
         raise _bad("ENROL_TRUSTED_HOSTS")
     return hosts

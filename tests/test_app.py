@@ -1,0 +1,74 @@
+"""The application as it is put together: what it believes of a proxy, what it asks of a browser, how it keeps data."""
+
+import pytest
+from flask import Flask
+
+from conftest import PASSWORD, Api, rows
+from users.models import db
+
+FORWARDED = {
+    "X-Forwarded-For": "198.51.100.9, 203.0.113.5",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-Host": "evil.example",
+}
+
+
+def address_in_the_audit_trail(app: Flask, api: Api) -> str:
+    """Create a user through proxies and return where the audit row says that it came from."""
+    body = {"email": "jo@example.com", "password": PASSWORD}
+    assert api.call("POST", "/v1/user/", json=body, headers=FORWARDED).status_code == 201
+    return str(rows(app, "SELECT address FROM audit_events WHERE action = 'user.create'")[0][0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "address"),
+    [
+        ({}, "127.0.0.1"),
+        ({"ENROL_TRUSTED_PROXIES": "1"}, "203.0.113.5"),
+        ({"ENROL_TRUSTED_PROXIES": "2"}, "198.51.100.9"),
+    ],
+)
+def test_of_the_forwarded_addresses_only_the_trusted_ones_are_believed(app: Flask, api: Api, address: str) -> None:
+    assert address_in_the_audit_trail(app, api) == address
+
+
+@pytest.mark.parametrize(
+    ("settings", "sent"),
+    [
+        ({}, False),
+        ({"ENROL_PUBLIC_URL": "http://users.example.com"}, False),
+        ({"ENROL_PUBLIC_URL": "https://users.example.com"}, True),
+        ({"ENROL_TRUSTED_PROXIES": "1"}, True),
+    ],
+)
+def test_https_is_asked_for_only_where_it_is_used(api: Api, sent: bool) -> None:
+    for path in ("/v1/user/me", "/nothing"):
+        assert ("Strict-Transport-Security" in api.get(path, headers=FORWARDED).headers) is sent
+
+
+@pytest.mark.parametrize("settings", [{"ENROL_TRUSTED_PROXIES": "1", "ENROL_TRUSTED_HOSTS": "users.example.com"}])
+def test_the_forwarded_host_is_never_believed(api: Api) -> None:
+    headers = {"Host": "evil.example", "X-Forwarded-Host": "users.example.com"}
+    assert api.get("/v1/user/me", headers=headers).status_code == 400
+
+
+@pytest.mark.parametrize("settings", [{"ENROL_TRUSTED_HOSTS": "Users.Example.com"}])
+def test_a_hosts_name_has_no_case(api: Api) -> None:
+    for host in ("users.example.com", "USERS.example.COM:8000"):
+        assert api.get("/v1/user/me", headers={"Host": host}).status_code == 404
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_what_sqlite_has_taken_is_on_disk_and_refers_to_what_is_there(app: Flask) -> None:
+    found = {name: rows(app, f"PRAGMA {name}")[0][0] for name in ("journal_mode", "synchronous", "foreign_keys")}
+    assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}  # 2 is FULL
+
+
+def test_a_drivers_error_does_not_hold_what_a_statement_wrote(app: Flask) -> None:
+    with app.app_context():
+        assert db.engine.hide_parameters
+
+
+@pytest.mark.parametrize("settings", [{"SECRET_KEY_FALLBACKS": "0f" * 6 + "abcdefghijklmnopqrstu"}])
+def test_the_older_secret_keys_reach_flask(app: Flask) -> None:
+    assert app.config["SECRET_KEY_FALLBACKS"] == ["0f" * 6 + "abcdefghijklmnopqrstu"]
