@@ -1,7 +1,9 @@
 """The pages about users: the sign-up form in all its states, the list, one user and what can be done with it."""
 
 import html
+import json
 import re
+import shlex
 from datetime import timedelta
 
 import pytest
@@ -76,6 +78,21 @@ def test_a_typed_password_leads_to_the_user(app: Flask, ada: Visitor, cast: Cast
     ((kind, actor),) = rows(app, "SELECT actor_kind, actor_user_id FROM audit_events WHERE target_id = :id", id=user_id)
     assert (kind, actor) == ("session", cast.ada.id)
     assert signed_in_as(app, "Jo@example.com", PASSWORD)
+
+
+def test_the_same_act_is_told_so_that_it_can_be_pasted(app: Flask, ada: Visitor) -> None:
+    names = {"first_name": "Zoë “Zo”", "last_name": "O'Neil $(id)"}
+    page = ada.get(ada.create(email="-jo@example.com", global_role_id="role_auditor", **names).location).text
+    curl, command = (html.unescape(text) for text in re.findall(r"<pre[^>]*><code>(.*?)</code></pre>", page, re.DOTALL))
+    sent = shlex.split(curl.replace("\\\n", " "))
+    assert json.loads(sent[-1]) == {"email": "-jo@example.com", **names, "password": "PASSWORD"}
+    assert sent[3] == "http://localhost/v1/user/"
+    execute(app, "UPDATE users SET email_key = 'other@example.com' WHERE email = '-jo@example.com'")
+    result = app.test_cli_runner().invoke(args=shlex.split(command)[1:])
+    assert result.exit_code == 0, result.stderr
+    made = rows(app, "SELECT email, first_name, last_name, global_role_id FROM users WHERE email LIKE '-jo%'")
+    assert len(made) == 2
+    assert len({tuple(row) for row in made}) == 1
 
 
 def signed_in_as(app: Flask, email: str, password: str) -> bool:

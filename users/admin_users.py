@@ -1,5 +1,7 @@
 """The pages about users: the list, the sign-up form, one user and what can be done with it."""
 
+import json
+import shlex
 from typing import Any
 
 from flask import g, redirect, render_template, request
@@ -144,6 +146,23 @@ def _about(user: User) -> dict[str, Any]:
         "is_new": clock.now() - user.created_at < clock.A_MOMENT,
         "likely": emails.likely_meant(user.email),
         "address": pages.address(),
+        "same_act": _same_act(user),
+    }
+
+
+def _same_act(user: User) -> dict[str, str]:
+    """Return the creation of `user` as a call of the API and as a command, with placeholders for what is secret."""
+    names = {name: value for name in ("first_name", "last_name") if (value := getattr(user, name))}
+    body = json.dumps({"email": user.email, **names, "password": "PASSWORD"}, ensure_ascii=False)
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in names.items()]
+    options += [f"--role={user.global_role_id}"] if user.global_role_id else []
+    email = ["--", user.email] if user.email.startswith("-") else [user.email]
+    return {
+        "curl": f'curl -X POST "{pages.address() or pages.UNKNOWN}/v1/user/" \\\n'
+        '  -H "X-API-Key: $ENROL_API_KEY" \\\n'
+        '  -H "Content-Type: application/json" \\\n'
+        f"  -d {shlex.quote(body)}",
+        "command": shlex.join(["flask", "users", "create", *options, "--generate-password", *email]),
     }
 
 

@@ -19,6 +19,7 @@ Answer = Response | str
 View = Callable[..., Answer]
 
 PUBLIC = "public"
+UNKNOWN = "https://your-enrol"  # stands for an address that is not known
 STALE = "This page was open for too long, so nothing was saved. Check what you typed and send it again."
 
 
