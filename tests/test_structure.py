@@ -31,6 +31,7 @@ CORRIDOR = [
     {"settings"},
     {"validation"},
     {"emails", "passwords"},
+    {"upgrading"},
     {"database"},
     {"models"},
 ]

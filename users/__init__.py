@@ -5,9 +5,10 @@
     cli          flask users, flask keys, flask doctor        parsing      a body becomes one strict JSON object
     validation   a mapping becomes a NewUser, or Invalid      emails       an address and its uniqueness key
     passwords    bounds, hash, generator, common ones         service      the acts, each with its audit row
-    database     SQLite and Postgres made to behave alike     models       the tables; migrations/ makes them
+    database     SQLite and Postgres made to behave alike     models       the tables
 
-Beside the walk: roles (who may do what), keys (an API key as text), errors (what can go wrong), logs, clock, ids.
+Before the walk: upgrading (from one schema to the next, by migrations/).
+Beside it: roles (who may do what), keys (an API key as text), errors (what can go wrong), logs, clock, ids.
 """
 
 from flask import Blueprint, Flask
