@@ -11,7 +11,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import users
-from users import cli, database, logs, parsing, settings
+from users import cli, database, logs, parsing, settings, upgrading
 from users.passwords import Hasher
 
 if TYPE_CHECKING:
@@ -78,5 +78,5 @@ def serve() -> Flask:
 def _prepare(app: Flask, given: settings.Settings) -> None:
     if given.password_hash.below_floor():
         logs.event("weak_password_hash", level=logging.WARNING)
-    if database.prepare(app):
+    if upgrading.prepare(app):
         cli.tell_first_steps(app)

@@ -24,7 +24,7 @@ from flask import Flask
 from app import create_app
 from conftest import CHEAP, Api, dispose, execute, make_key, make_user, migrate, own_postgres, rows
 from servers import BIN, Tree, Wire, tree
-from users import database, service
+from users import database, service, upgrading
 from users.access import terminal
 from users.models import User, db
 from users.roles import Permission
@@ -231,7 +231,7 @@ def test_a_database_that_holds_tables_of_others_is_left_as_it_was(here: Tree, em
     here.environment["DATABASE_URL"] = empty_url
     ended = here.flask("db", "upgrade")
     assert ended.returncode == 1
-    assert ended.stderr.splitlines()[-1] == f"Error: {database.STUCK}"
+    assert ended.stderr.splitlines()[-1] == f"Error: {upgrading.STUCK}"
     assert "Traceback" not in ended.stderr
     assert rows_of_schema(app) - {"alembic_version"} == {"api_keys"}
     dispose(app)

@@ -98,6 +98,7 @@ def test_a_replayed_cookie_of_the_form_is_not_enough(app: Flask, cast: Cast, vis
         {"Origin": "https://evil.example"},
         {"Origin": "http://localhost.evil.example"},
         {"Origin": "http://localhost:8080"},
+        {"Origin": "http://["},
         {"Origin": "null"},
         {"Origin": ""},
         {"Sec-Fetch-Site": "cross-site"},

@@ -35,6 +35,7 @@ CORRIDOR = [
     {"settings"},
     {"validation"},
     {"emails", "passwords"},
+    {"upgrading"},
     {"database"},
     {"models"},
 ]

@@ -12,9 +12,10 @@
     setup        the first administrator, by a link           signin       in, out, your password, your sessions
     service      the acts, each with its audit row            audit        the rows that say who did what
     sessions     who is signed in, as rows                    directory    what the pages read
-    database     SQLite and Postgres made to behave alike     models       the tables; migrations/ makes them
+    database     SQLite and Postgres made to behave alike     models       the tables
 
-Beside the walk: roles (who may do what), keys (an API key as text), errors (what can go wrong), logs, clock, ids.
+Before the walk: upgrading (from one schema to the next, by migrations/).
+Beside it: roles (who may do what), keys (an API key as text), errors (what can go wrong), logs, clock, ids.
 """
 
 from flask import Blueprint, Flask

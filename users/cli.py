@@ -106,7 +106,7 @@ def tell_first_steps(app: Flask) -> None:
             if not service.list_keys():
                 click.echo("No API key yet. Run: flask keys create my-app --scope users:create", err=True)
         except Unavailable:
-            pass  # `database.prepare` has said so
+            pass  # `upgrading.prepare` has said so
 
 
 def _how_to_set_up() -> str:

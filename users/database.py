@@ -4,7 +4,6 @@ Everything the service reads or writes goes through `reading()` or `transaction(
 """
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 import time
@@ -14,21 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import alembic.command
-import click
 import psycopg
-from alembic.runtime.migration import MigrationContext
-from alembic.util import CommandError
 from flask import Flask, current_app, g, has_request_context
 from flask_migrate import Migrate
 from psycopg.abc import PQGen
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from users import logs
 from users.errors import Unavailable
 from users.models import db
 
@@ -45,16 +39,10 @@ AWAY = (
     "tables there and that its disk is not full."
 )
 BEHIND = "The database is not set up for this version of Enrol. Run: flask db upgrade"
-STUCK = (
-    "The database could not be upgraded and is as it was. Does it hold tables that are not Enrol's? "
-    "Set DATABASE_URL to a database of its own."
-)
-
 NEWER = "The database was made by a newer version of Enrol. Install that version, or restore a backup."
 
 _SCHEMA_SQLSTATES = {"42P01", "42703"}  # undefined table, undefined column
 _REFUSED_SQLSTATES = {"25006", "42501"}  # read-only transaction, insufficient privilege
-_UPGRADE_LOCK = 0x656E726F6C  # "enrol", the number of the advisory lock on Postgres
 
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
@@ -108,10 +96,15 @@ def init_app(app: Flask, url: str) -> None:
         event.listen(engine, "do_connect", _connect_postgres)
 
 
+def private(path: str, flags: int) -> int:
+    """Open a file that only this user may read: the `opener` of `open`."""
+    return os.open(path, flags, 0o600)
+
+
 def _make_private(_dialect: object, _record: object, arguments: list[Any], _options: dict[str, Any]) -> None:
     """Make the file before SQLite does, which would let other users read it; its -wal and -shm take on the mode."""
     with contextlib.suppress(OSError):  # SQLite says it better
-        open(arguments[0], "a", opener=_private).close()
+        open(arguments[0], "a", opener=private).close()
 
 
 def _set_up_sqlite(connection: DBAPIConnection, _record: object) -> None:
@@ -145,13 +138,19 @@ def _connect_postgres(_dialect: object, _record: object, arguments: list[Any], o
     return DeadlineConnection.connect(*arguments, **options)
 
 
+def sqlite_file() -> Path | None:
+    """Return where the SQLite database lies, None on Postgres."""
+    url = db.engine.url
+    return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+
+
 @contextlib.contextmanager
 def reading() -> Iterator[Session]:
     """Yield a session to read with; its connection is back in the pool at the end.
 
     Raises Unavailable when the database cannot be used.
     """
-    with _budget(), _honest():
+    with _budget(), honest():
         _require_head()
         with _session() as session:
             yield session
@@ -166,14 +165,14 @@ def transaction(*, patient: bool = True) -> Iterator[Session]:
     unknown when the connection is lost during COMMIT.
     """
     with _budget(), _session() as session:
-        with _honest():
+        with honest():
             _require_head()
             connection = session.connection(execution_options={"sqlite_begin": "IMMEDIATE", "sqlite_patient": patient})
             if not patient and connection.dialect.name == "postgresql":
                 session.execute(text("SET LOCAL lock_timeout = '20ms'"))
             yield session
             session.flush()
-        with _honest(committing=True):
+        with honest(committing=True):
             session.commit()
 
 
@@ -192,11 +191,12 @@ def _session() -> Iterator[Session]:
     try:
         yield session
     finally:
-        with _honest():  # a rollback on a lost connection must not hide why it was lost
+        with honest():  # a rollback on a lost connection must not hide why it was lost
             session.close()
 
 
-def _hint(revision: str | None) -> str:
+def hint(revision: str | None) -> str:
+    """Return what to do about a database that is not at HEAD but at `revision`."""
     return NEWER if revision is not None and revision > HEAD else BEHIND
 
 
@@ -207,7 +207,7 @@ def _require_head() -> None:
     with _session() as session:
         found = session.scalar(text("SELECT version_num FROM alembic_version"))
     if found != HEAD:
-        raise Unavailable(_hint(found), reason="schema")
+        raise Unavailable(hint(found), reason="schema")
     schema.at_head = True
 
 
@@ -226,7 +226,7 @@ def _budget() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _honest(*, committing: bool = False) -> Iterator[None]:
+def honest(*, committing: bool = False) -> Iterator[None]:
     """Turn the drivers' errors of a database that cannot be used into Unavailable.
 
     Their texts may quote whole rows, the hash included, and end here.
@@ -234,123 +234,26 @@ def _honest(*, committing: bool = False) -> Iterator[None]:
     try:
         yield
     except (DBAPIError, PoolTimeout) as error:
-        if not (_is_schema(error) or _is_away(error)):
+        if not (is_schema(error) or is_away(error)):
             raise
-        if _is_schema(error):
+        if is_schema(error):
             current_app.extensions["enrol.schema"].at_head = False
             raise Unavailable(BEHIND, reason="schema") from None
         lost = isinstance(error, DBAPIError) and error.connection_invalidated
         raise Unavailable(AWAY, outcome_unknown=committing and lost) from None
 
 
-def _is_schema(error: Exception) -> bool:
+def is_schema(error: Exception) -> bool:
     """Tell whether a table or column is missing: on SQLite the general code 1 (its other uses are faults of ours)."""
     cause = getattr(error, "orig", None)
     sqlite_code = getattr(cause, "sqlite_errorcode", None)
     return sqlite_code == sqlite3.SQLITE_ERROR or getattr(cause, "sqlstate", None) in _SCHEMA_SQLSTATES
 
 
-def _is_away(error: Exception) -> bool:
+def is_away(error: Exception) -> bool:
     cause = getattr(error, "orig", None)
     return (
         isinstance(error, OperationalError | InterfaceError | PoolTimeout)
         or getattr(cause, "sqlstate", None) in _REFUSED_SQLSTATES
         or type(cause) is sqlite3.DatabaseError  # not a database, or a damaged one
     )
-
-
-def sqlite_file() -> Path | None:
-    """Return where the SQLite database lies, None on Postgres."""
-    url = db.engine.url
-    return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
-
-
-def prepare(app: Flask) -> bool:
-    """Make the database ready to serve: a SQLite file is made or brought up to date, Postgres only looked at.
-
-    Return whether it can be used. One that is away or behind stops nothing: one sentence says so on stderr, and
-    requests get 503 until it is there.
-    """
-    with app.app_context():
-        try:
-            if sqlite_file():
-                alembic.command.upgrade(app.extensions["migrate"].migrate.get_config(), "head")
-            with reading():
-                return True
-        except Unavailable as error:
-            click.echo(error.hint, err=True)
-        except CommandError as error:
-            click.echo(str(error), err=True)
-    return False
-
-
-@contextlib.contextmanager
-def upgrading(engine: Engine) -> Iterator[Connection]:
-    """Yield a connection in the transaction to migrate in, while every other process that wants to migrate waits.
-
-    A SQLite file is made with mode 0600, or copied beside itself first if it holds rows and is behind. Raises
-    CommandError, which Alembic's commands print as one line, when the database cannot be used.
-    """
-    try:
-        with _honest(), _alone(engine), engine.begin() as connection:
-            if engine.dialect.name == "postgresql":
-                connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _UPGRADE_LOCK})
-            if _hint(MigrationContext.configure(connection).get_current_revision()) == NEWER:
-                raise CommandError(NEWER)
-            with _migrating():
-                yield connection
-    except Unavailable as error:
-        raise CommandError(error.hint) from None
-
-
-@contextlib.contextmanager
-def _migrating() -> Iterator[None]:
-    """Tell a migration that the database refuses from a database that cannot be used."""
-    try:
-        yield
-    except DBAPIError as error:
-        if _is_away(error) and not _is_schema(error):
-            raise
-        logs.unexpected(error)
-        raise CommandError(STUCK) from None
-
-
-@contextlib.contextmanager
-def _alone(engine: Engine) -> Iterator[None]:
-    """Hold the lock file of a SQLite database; on Postgres an advisory lock does it."""
-    if engine.dialect.name != "sqlite":
-        yield
-        return
-    path = Path(engine.url.database or "")
-    try:
-        with open(path.with_name(path.name + ".lock"), "a", opener=_private) as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            _copy_if_behind(path)
-            yield
-    except (OSError, sqlite3.Error):
-        raise Unavailable(AWAY) from None
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def _copy_if_behind(path: Path) -> None:
-    """Copy a SQLite database that holds rows and is not at HEAD to `<name>.before-<HEAD>`."""
-    if not path.exists():
-        return
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-        at_head = (
-            "alembic_version" in tables
-            and connection.execute("SELECT 1 FROM alembic_version WHERE version_num >= ?", [HEAD]).fetchone()
-        )
-        rows = any(
-            connection.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone()  # noqa: S608  (the file's own tables)
-            for name in tables - {"alembic_version"}
-        )
-        if rows and not at_head:
-            copy = path.with_name(f"{path.name}.before-{HEAD}")
-            copy.unlink(missing_ok=True)
-            open(copy, "x", opener=_private).close()
-            connection.execute("VACUUM INTO ?", [str(copy)])

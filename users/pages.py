@@ -127,7 +127,7 @@ def _refuse_cross_site() -> None:
         return
     origin = request.headers.get("Origin")
     own = {request.host, urlsplit(settings.current().public_url or "").netloc}
-    foreign = origin is not None and (urlsplit(origin).netloc or "null") not in own
+    foreign = origin is not None and (origin.partition("://")[2] or "null") not in own
     if foreign or request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
         raise CrossSite
 

@@ -7,7 +7,7 @@ import click
 from alembic import context
 from alembic.runtime.migration import MigrationContext, MigrationInfo
 
-from users import database
+from users import upgrading
 from users.models import db
 
 
@@ -21,7 +21,7 @@ if context.is_offline_mode():  # flask db upgrade --sql
     with context.begin_transaction():
         context.run_migrations()
 else:
-    with database.upgrading(db.engine) as connection:
+    with upgrading.alone(db.engine) as connection:
         context.configure(
             connection=connection,
             target_metadata=db.metadata,
