@@ -11,7 +11,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import users
-from users import cli, database, logs, parsing, settings, upgrading
+from users import database, first_run, logs, parsing, settings, upgrading
 from users.passwords import Hasher
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     logs.configure(given.log_format)
     database.init_app(app, given.database_url)
     users.init_app(app)
-    if cli.is_flask_run():
+    if first_run.is_flask_run():
         _prepare(app, given)
     return app
 
@@ -79,4 +79,4 @@ def _prepare(app: Flask, given: settings.Settings) -> None:
     if given.password_hash.below_floor():
         logs.event("weak_password_hash", level=logging.WARNING)
     if upgrading.prepare(app):
-        cli.tell_first_steps(app)
+        first_run.tell_first_steps(app)

@@ -24,8 +24,9 @@ MODULES = {path.stem: path for path in (ROOT / "users").glob("*.py") if path.ste
 FLASK = {"flask", "flask_migrate", "flask_sqlalchemy", "flask_wtf", "werkzeug", "wtforms"}
 # The walk of a request (`users/__init__`): what stands in a row knows only rows below it, and what is beside the walk.
 CORRIDOR = [
-    {"admin", "admin_keys", "admin_setup", "admin_users", "api", "cli"},
-    {"envelope", "doctor", "pages"},
+    {"admin", "admin_keys", "admin_setup", "admin_users", "api", "cli_keys", "cli_users", "doctor"},
+    {"cli", "first_run"},
+    {"envelope", "pages"},
     {"detour", "visits"},
     {"forms", "headers", "parsing"},
     {"setup", "signin"},

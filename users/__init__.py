@@ -6,15 +6,17 @@
     api          every URL under /v1                          access       an API key becomes an Actor; guards
     admin        sign-in, sign-out, your account              admin_users  the list, the sign-up form, one user
     admin_keys   API keys                                     admin_setup  the first run
+    cli_users    flask users …                                cli_keys     flask keys …
+    doctor       flask doctor                                 cli          what all commands share
     forms        labels, widgets, the CSRF token; no rules    parsing      a body becomes one strict JSON object
-    cli          flask users, flask keys, flask doctor        validation   a mapping becomes a NewUser, or Invalid
-    emails       an address and its uniqueness key            passwords    bounds, hash, generator, common ones
-    setup        the first administrator, by a link           signin       in, out, your password, your sessions
+    validation   a mapping becomes a NewUser, or Invalid      emails       an address and its uniqueness key
+    passwords    bounds, hash, generator, common ones         setup        the first administrator, by a link
+    signin       in, out, your password, your sessions
     service      the acts, each with its audit row            audit        the rows that say who did what
     sessions     who is signed in, as rows                    directory    what the pages read
     database     SQLite and Postgres made to behave alike     models       the tables
 
-Before the walk: upgrading (from one schema to the next, by migrations/).
+Before the walk: upgrading (from one schema to the next, by migrations/), first_run (what a start says).
 Beside it: roles (who may do what), keys (an API key as text), errors (what can go wrong), logs, clock, ids.
 """
 
@@ -25,9 +27,21 @@ bp = Blueprint("users", __name__)
 
 def init_app(app: Flask) -> None:
     """Put Enrol's routes, error answers and commands on `app`, whose settings and database are set up."""
-    from users import admin, admin_keys, admin_setup, admin_users, api, cli, envelope, pages  # noqa: F401  (routes)
+    from users import (  # noqa: F401  (api and admin… hang their routes on bp)
+        admin,
+        admin_keys,
+        admin_setup,
+        admin_users,
+        api,
+        cli_keys,
+        cli_users,
+        doctor,
+        envelope,
+        pages,
+    )
 
     envelope.init_app(app)
     pages.init_app(app)
-    cli.init_app(app)
+    for command in (cli_users.users_group, cli_keys.keys_group, doctor.doctor_command):
+        app.cli.add_command(command)
     app.register_blueprint(bp)

@@ -159,7 +159,7 @@ def _same_act(user: User) -> dict[str, str]:
     email = ["--", user.email] if user.email.startswith("-") else [user.email]
     return {
         "curl": f'curl -X POST "{pages.address() or pages.UNKNOWN}/v1/user/" \\\n'
-        '  -H "X-API-Key: $ENROL_API_KEY" \\\n'
+        '  -H "X-API-Key: $API_KEY" \\\n'
         '  -H "Content-Type: application/json" \\\n'
         f"  -d {shlex.quote(body)}",
         "command": shlex.join(["flask", "users", "create", *options, "--generate-password", *email]),

@@ -1,4 +1,4 @@
-"""What `flask doctor` looks at: everything an installation needs, each with what to do if it is not so."""
+"""`flask doctor`: everything an installation needs, each with what to do if it is not so."""
 
 import os
 import sqlite3
@@ -9,15 +9,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from flask import Flask
+import click
+from flask import Flask, current_app
+from flask.cli import with_appcontext
 from werkzeug.sansio.utils import host_is_trusted
 
 from users import database, passwords, service, settings
+from users.cli import EXIT_UNEXPECTED, Command
 from users.errors import Unavailable
 from users.settings import Settings
 
 _PYTHON = (3, 11)
 _SQLITE = (3, 27)  # VACUUM INTO
+
+
+@click.command("doctor", cls=Command)
+@with_appcontext
+def doctor_command() -> None:
+    """Check this installation: a line each, ok or what to do."""
+    findings = examine(current_app)
+    for finding in findings:
+        click.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.subject}: {finding.words}")
+    if not all(finding.ok for finding in findings):
+        click.get_current_context().exit(EXIT_UNEXPECTED)
 
 
 @dataclass(frozen=True)

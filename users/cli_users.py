@@ -1,0 +1,141 @@
+"""`flask users …`: create users and look after them."""
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+from flask.cli import AppGroup
+
+from users import passwords, service, settings, validation
+from users.cli import Command, actor, find_user, json_option, print_json, print_result, print_table
+
+_STDIN_BYTES = 64 * 1024  # far over the longest password, so that one too long is told so
+
+users_group = AppGroup("users", help="Create users and look after them.")
+users_group.command_class = Command
+
+
+def _password_options(command: Callable[..., None]) -> Callable[..., None]:
+    generate = click.option("--generate-password", is_flag=True, help="Make a strong password and print it, alone.")
+    stdin = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+    return stdin(generate(command))
+
+
+@users_group.command("create")
+@click.argument("email")
+@click.option("--first-name")
+@click.option("--last-name")
+@click.option("--role", help="One of role_admin, role_operator, role_auditor, role_member.")
+@_password_options
+@json_option
+def create_user(
+    email: str,
+    first_name: str | None,
+    last_name: str | None,
+    role: str | None,
+    password_stdin: bool,
+    generate_password: bool,
+    as_json: bool,
+) -> None:
+    """Create a user. Without a password option, ask for the password."""
+    password = _password(password_stdin, generate_password, as_json)
+    given = {
+        "email": email,
+        "first_name": first_name,
+        "last_name": last_name,
+        "password": password,
+        "global_role_id": role,
+    }
+    new = validation.new_user(given, settings.current().rules, fields=validation.ADMIN_FIELDS)
+    user = service.create_user(new, actor=actor())
+    click.echo(f"User created: {user.email} ({user.id})", err=True)
+    print_result(user.as_user() if as_json else None, password if generate_password else user.id)
+
+
+@users_group.command("list")
+@click.option("--after", default="", metavar="ID", help="Only users created after this one.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--active-only", is_flag=True, help="Leave out deactivated users.")
+@json_option
+def list_users(after: str, limit: int, active_only: bool, as_json: bool) -> None:
+    """List the users, oldest first."""
+    users = service.list_users(after=after, limit=limit, active_only=active_only)
+    if as_json:
+        print_json([user.as_user() for user in users])
+    else:
+        columns = ("ID", "EMAIL", "NAME", "STATUS", "ROLE", "CREATED")
+        print_table(columns, [_user_row(user.as_profile()) for user in users])
+    if len(users) == limit:
+        click.echo(f"There may be more: --after {users[-1].id}", err=True)
+
+
+@users_group.command("show")
+@click.argument("user", metavar="EMAIL_OR_ID")
+@json_option
+def show_user(user: str, as_json: bool) -> None:
+    """Show one user."""
+    profile = find_user(user).as_profile()
+    if as_json:
+        print_json(profile)
+    else:
+        for name, value in profile.items():
+            click.echo(f"{name}: {'' if value is None else value}")
+
+
+@users_group.command("deactivate")
+@click.argument("user", metavar="EMAIL_OR_ID")
+@json_option
+def deactivate_user(user: str, as_json: bool) -> None:
+    """Deactivate a user, whose API keys stop at once."""
+    changed = service.deactivate_user(find_user(user).id, actor=actor())
+    click.echo(f"User deactivated: {changed.email}", err=True)
+    print_result(changed.as_user() if as_json else None, changed.id)
+
+
+@users_group.command("set-password")
+@click.argument("user", metavar="EMAIL_OR_ID")
+@_password_options
+@json_option
+def set_password(user: str, password_stdin: bool, generate_password: bool, as_json: bool) -> None:
+    """Give a user a new password. Without a password option, ask for it."""
+    found = find_user(user)
+    password = validation.new_password(_password(password_stdin, generate_password, as_json), settings.current().rules)
+    changed = service.set_password(found.id, password, actor=actor())
+    click.echo(f"Password set: {changed.email}", err=True)
+    print_result(changed.as_user() if as_json else None, password if generate_password else changed.id)
+
+
+def _password(from_stdin: bool, generate: bool, as_json: bool) -> str:
+    """Return the password that the options ask for, not yet validated. It never stands in argv."""
+    if from_stdin and generate:
+        raise click.UsageError("Give --password-stdin or --generate-password, not both.")
+    if generate and as_json:
+        raise click.UsageError("--generate-password prints the password alone and cannot be combined with --json.")
+    if generate:
+        return passwords.generate(settings.current().rules.password_min_length)
+    if from_stdin and sys.stdin is not None:
+        # Bytes that are not UTF-8 become lone surrogates, which validation refuses.
+        text = sys.stdin.buffer.read(_STDIN_BYTES).decode("utf-8", "surrogateescape")
+        return re.sub(r"\r?\n\Z", "", text)  # the one line break that echo or an editor adds
+    if not _at_a_terminal():
+        raise click.UsageError("Give --password-stdin or --generate-password: there is no terminal to ask at.")
+    answer: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    return answer
+
+
+def _at_a_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _user_row(user: dict[str, Any]) -> Sequence[str]:
+    status = "active" if user["is_active"] else "deactivated"
+    return (
+        user["id"],
+        user["email"],
+        user["full_name"] or "",
+        status,
+        user["global_role_id"] or "",
+        user["created_at"],
+    )
