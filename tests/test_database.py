@@ -5,6 +5,8 @@ import shutil
 import signal
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -285,4 +287,21 @@ def test_a_database_made_by_a_newer_version_is_left_alone(app: Flask, here: Tree
     with app.app_context():
         file = database.sqlite_file()
     assert file is None or not list(file.parent.glob("*.before-*"))
+    assert rows(app, "SELECT email FROM users") == [("jo@example.com",)]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_another_process_that_closes_sqlite_takes_nothing_away(app: Flask, tmp_path: Path) -> None:
+    """The last one to close removes the write-ahead log: it must find our locks, however many connections we open."""
+    path = tmp_path / "enrol.db"
+    with app.app_context(), db.engine.connect() as first, db.engine.connect() as second:
+        for connection in (first, second):  # each is a connection of its own from the pool, open to the end
+            connection.exec_driver_sql("SELECT 1 FROM users")
+        first.commit()
+        make_user(app, "jo@example.com")
+        log = path.with_name("enrol.db-wal")
+        before = log.stat().st_ino
+        line = f"import sqlite3; c = sqlite3.connect({str(path)!r}); c.execute('SELECT * FROM users'); c.close()"
+        subprocess.run([sys.executable, "-c", line], check=True)
+        assert log.stat().st_ino == before
     assert rows(app, "SELECT email FROM users") == [("jo@example.com",)]

@@ -102,9 +102,14 @@ def private(path: str, flags: int) -> int:
 
 
 def _make_private(_dialect: object, _record: object, arguments: list[Any], _options: dict[str, Any]) -> None:
-    """Make the file before SQLite does, which would let other users read it; its -wal and -shm take on the mode."""
-    with contextlib.suppress(OSError):  # SQLite says it better
-        open(arguments[0], "a", opener=private).close()
+    """Make the file before SQLite does, which would let other users read it; its -wal and -shm take on the mode.
+
+    Only a file that is not there: closing one that is would drop all locks of this process on it (fcntl(2)). Another
+    process that ends would then take itself for the last, and remove the write-ahead log under our feet, with every
+    user in it (https://sqlite.org/howtocorrupt.html, 2.2).
+    """
+    with contextlib.suppress(OSError):  # it is there; or SQLite says it better
+        open(arguments[0], "x", opener=private).close()
 
 
 def _set_up_sqlite(connection: DBAPIConnection, _record: object) -> None:
