@@ -280,3 +280,11 @@ CONTRACT = [
     Expected(500, "INTERNAL_SERVER_ERROR", "server_error"),
     Expected(503, "SERVICE_UNAVAILABLE", "server_error"),
 ]
+
+
+def test_a_refusal_that_may_leave_the_body_unread_ends_the_connection(api: Api) -> None:
+    """Else the server hangs up unannounced, and a client on a kept connection loses its next request."""
+    assert api.call("POST", "/v1/user/", key=None, json={}).headers["Connection"] == "close"
+    assert api.create(email="jo").headers["Connection"] == "close"
+    assert "Connection" not in api.create().headers
+    assert "Connection" not in api.get("/v1/nothing").headers

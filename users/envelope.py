@@ -66,6 +66,10 @@ def _begin() -> None:
 def _finish(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.trace_id
     headers.add(response)
+    if response.status_code >= 400 and (request.content_length or "Transfer-Encoding" in request.headers):
+        # The body may not have been read. The server then hangs up; a client that does not know would send its next
+        # request into the closing connection and lose it.
+        response.headers["Connection"] = "close"
     logs.event(
         "request",
         method=request.method if request.method.isalpha() else None,

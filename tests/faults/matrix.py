@@ -1,0 +1,197 @@
+"""The faults, each broken and mended under load, and the verdict on what came of it."""
+
+import random
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
+
+import psycopg
+
+from faults.load import Load
+from faults.site import CHECKS, PostgresSite, Site, SqliteSite, open_site
+
+Fault = Callable[[Site], AbstractContextManager[None]]
+
+EXPECTED = {201, 409, 503}
+ANSWER_SECONDS = 6
+WELL_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one fault on one database came to."""
+
+    fault: str
+    database: str
+    created: int
+    refused: int
+    slowest: float
+    well_after: float
+    wrong: tuple[str, ...]
+
+
+def reckon(site: Site, load: Load) -> list[str]:
+    """Return everything that is wrong afterwards: a user lost or doubled, or half of an act."""
+    there = dict(site.rows("SELECT id, email FROM users"))
+    lost = [one for one in load.created() if there.get(one.user_id or "") != one.email]
+    wrong = [f"{len(lost)} of {len(load.created())} acknowledged users are lost"] if lost else []
+    for one in random.sample(load.created(), min(20, len(load.created()))):
+        if site.server.call("GET", f"/v1/user/{one.user_id}", key=site.key).status != 200:
+            wrong.append("an acknowledged user cannot be read")
+    wrong += [f"{len(found)} {name}" for name, query in CHECKS.items() if (found := site.rows(query))]
+    if damage := site.damage():
+        wrong.append(f"the database is damaged: {damage}")
+    return wrong
+
+
+def crash(database: str, victim: str, rounds: int) -> Verdict:
+    """Kill the server's processes, or Postgres, at a random moment of full load; start again; count."""
+    with open_site(database) as site:
+        wrong: list[str] = []
+        created, well = 0, 0.0
+        for _ in range(rounds):
+            with Load(site.server.port, site.key) as load:
+                time.sleep(random.uniform(0.3, 1.5))  # noqa: S311  (a moment, not a secret)
+                if victim == "server":
+                    site.kill_server()
+                elif isinstance(site, PostgresSite):
+                    site.stop_postgres(signal.SIGKILL)
+            begin = time.monotonic()
+            if victim == "server":
+                site.start()
+            elif isinstance(site, PostgresSite):
+                site.start_postgres()
+            with Load(site.server.port, site.key) as after:
+                well = max(well, after.seconds_until_well(begin))
+            created += len(load.created()) + len(after.created())
+            wrong += reckon(site, load) + reckon(site, after)
+        return Verdict(f"kill -9 of {victim}, {rounds} times", database, created, 0, 0.0, well, tuple(wrong))
+
+
+def under_load(name: str, database: str, fault: Fault, *, seconds: float, size: str = "") -> Verdict:
+    """Break and mend under load; every answer must be an expected one, in time, and all must be well soon after."""
+    with open_site(database, size=size) as site:
+        pid = site.server.process.pid
+        with Load(site.server.port, site.key) as load:
+            time.sleep(1)
+            with fault(site):
+                time.sleep(seconds)
+            well = load.seconds_until_well(time.monotonic())
+        wrong = reckon(site, load)
+        if unexpected := {f"{one.status} {one.error}" for one in load.answers if one.status not in EXPECTED}:
+            wrong.append(f"answers of {sorted(unexpected)}")
+        slowest = max(one.seconds for one in load.answers)
+        if slowest > ANSWER_SECONDS:
+            wrong.append(f"an answer after {slowest:.1f} s")
+        if well > WELL_SECONDS:
+            wrong.append(f"well only {well:.1f} s after")
+        if site.server.process.poll() is not None or site.server.process.pid != pid:
+            wrong.append("the server ended")
+        refused = sum(one.status == 503 for one in load.answers)
+        return Verdict(name, database, len(load.created()), refused, slowest, well, tuple(wrong))
+
+
+@contextmanager
+def stopped(site: Site) -> Iterator[None]:
+    """Postgres stopped, which cuts every connection, and started again."""
+    assert isinstance(site, PostgresSite)
+    site.stop_postgres()
+    yield
+    site.start_postgres()
+
+
+@contextmanager
+def frozen(site: Site) -> Iterator[None]:
+    """Postgres that neither answers nor hangs up."""
+    assert isinstance(site, PostgresSite)
+    site.send(signal.SIGSTOP)
+    yield
+    site.send(signal.SIGCONT)
+
+
+@contextmanager
+def locked(site: Site) -> Iterator[None]:
+    """Another writer that holds the lock: SQLite's one, or that of the users' table."""
+    if isinstance(site, SqliteSite):
+        with closing(sqlite3.connect(site.file, timeout=10, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+            connection.rollback()
+    else:
+        assert isinstance(site, PostgresSite)
+        with psycopg.connect(site.address) as other:
+            other.execute("LOCK TABLE users IN EXCLUSIVE MODE")
+            yield
+            other.rollback()
+
+
+@contextmanager
+def full(site: Site) -> Iterator[None]:
+    """A disk with no byte left."""
+    assert isinstance(site, SqliteSite)
+    ballast = site.file.with_name("ballast")
+    with open(ballast, "wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"\0" * 65536)
+        except OSError:
+            pass
+    yield
+    ballast.unlink()
+
+
+@contextmanager
+def crowded(site: Site) -> Iterator[None]:
+    """Postgres with no connection left for anybody: those that are there are cut, and strangers take all places."""
+    assert isinstance(site, PostgresSite)
+    others: list[psycopg.Connection[object]] = []
+    stop = threading.Event()
+
+    def take() -> None:
+        while not stop.is_set():
+            try:
+                others.append(psycopg.connect(site.address))
+            except psycopg.OperationalError:
+                time.sleep(0.01)
+
+    with psycopg.connect(site.address, autocommit=True) as master:
+        master.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+            "AND backend_type = 'client backend'"
+        )
+        thread = threading.Thread(target=take)
+        thread.start()
+        yield
+        stop.set()
+        thread.join()
+        for other in others:
+            other.close()
+
+
+@contextmanager
+def read_only(site: Site) -> Iterator[None]:
+    """A database that takes no writes: a standby that was promoted elsewhere, a file that lost its permission."""
+    assert isinstance(site, PostgresSite)
+    with psycopg.connect(site.address, autocommit=True) as master:
+        master.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        master.execute("SELECT pg_reload_conf()")
+    yield
+    with psycopg.connect(site.address, autocommit=True) as master:
+        master.execute("SET default_transaction_read_only = off")
+        master.execute("ALTER SYSTEM RESET default_transaction_read_only")
+        master.execute("SELECT pg_reload_conf()")
+
+
+CRASHES = (("sqlite", "server"), ("postgres", "server"), ("postgres", "Postgres"))
+FAULTS: dict[str, tuple[tuple[str, ...], Fault, str]] = {
+    "stopped and started": (("postgres",), stopped, ""),
+    "frozen": (("postgres",), frozen, ""),
+    "locked by a writer": (("sqlite", "postgres"), locked, ""),
+    "disk full": (("sqlite",), full, "24m"),
+    "no connection left": (("postgres",), crowded, ""),
+    "read-only": (("postgres",), read_only, ""),
+}
