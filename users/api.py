@@ -12,8 +12,15 @@ from users.roles import Permission
 @bp.post("/v1/user/")
 @requires(Permission.USERS_CREATE)
 def create_user() -> tuple[Response, int, dict[str, str]]:
-    """Answer 201 with the new user's nine members and the path of its profile in Location."""
+    """Answer 201 with the new user's nine members and the path of its profile in Location.
+
+    With `?validate_only=true` nothing is written, and 200 says that the same request would pass.
+    """
+    validate_only = parsing.boolean(request, "validate_only")
     new = validation.new_user(parsing.json_object(request), settings.current().rules)
+    if validate_only:
+        service.check_new_user(new, actor=g.actor)
+        return jsonify(valid=True), 200, {}
     user = service.create_user(new, actor=g.actor)
     return jsonify(user.as_user()), 201, {"Location": f"/v1/user/{user.id}"}
 

@@ -87,6 +87,11 @@ class InvalidParameter(EnrolError):
     message = "A parameter or header of this request could not be read."
     system_message = "Malformed query parameter or header"
 
+    def __init__(self, parameter: str | None = None, takes: str = "") -> None:
+        super().__init__(details={"parameter": parameter} if parameter else None)
+        if parameter:
+            self.message = f"{parameter} takes {takes}."
+
 
 class UntrustedHost(EnrolError):
     """The Host header is not one of `ENROL_TRUSTED_HOSTS`."""

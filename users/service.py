@@ -37,9 +37,7 @@ def create_user(new: NewUser, *, actor: Actor, condition: Callable[[Session], No
     `condition` is judged inside the transaction, before the insert; what it raises stops the act. Raises Denied,
     Conflict when another user has the email (the database's unique index decides), Unavailable.
     """
-    actor.require(Permission.USERS_CREATE)
-    if new.role:
-        actor.require(Permission.ROLES_ASSIGN, *new.role.permissions)  # nobody grants what they do not hold
+    _require_may_create(new, actor)
     password_hash = hasher().hash(new.password)  # slow, so before the transaction and its lock
     try:
         with database.transaction() as session:
@@ -66,6 +64,23 @@ def create_user(new: NewUser, *, actor: Actor, condition: Callable[[Session], No
             raise
         raise _conflict(new.email, actor) from None
     return user
+
+
+def check_new_user(new: NewUser, *, actor: Actor) -> None:
+    """Raise what `create_user` would raise now, Denied or Conflict, and write nothing.
+
+    It looks before a leap that others may take first: only `create_user` decides.
+    """
+    _require_may_create(new, actor)
+    conflict = _conflict(new.email, actor)
+    if conflict.user_id:
+        raise conflict
+
+
+def _require_may_create(new: NewUser, actor: Actor) -> None:
+    actor.require(Permission.USERS_CREATE)
+    if new.role:
+        actor.require(Permission.ROLES_ASSIGN, *new.role.permissions)  # nobody grants what they do not hold
 
 
 def _is_taken_email(error: IntegrityError) -> bool:
