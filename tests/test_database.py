@@ -37,23 +37,6 @@ def here(tmp_path: Path) -> Iterator[Tree]:
         yield made
 
 
-@pytest.fixture
-def wire(migrated_postgres: str) -> Iterator[Wire]:
-    """The way to Postgres, which can be cut."""
-    made = Wire(migrated_postgres)
-    made.open()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def wired_api(wire: Wire) -> Iterator[Api]:
-    """A caller of an application whose every word with Postgres goes over the wire."""
-    app = create_app({**CHEAP, "DATABASE_URL": wire.address, "TESTING": True})
-    yield Api(app.test_client(), make_key(app, Permission.USERS_CREATE))
-    dispose(app)
-
-
 def _email() -> str:
     return f"{uuid.uuid4().hex}@example.com"
 
