@@ -28,7 +28,7 @@ CORRIDOR = [
     {"envelope", "doctor", "pages"},
     {"detour", "visits"},
     {"forms", "headers", "parsing"},
-    {"setup", "signin"},
+    {"idempotency", "setup", "signin"},
     {"service"},
     {"audit", "directory", "sessions"},
     {"access"},  # whose Actor every act asks for

@@ -10,6 +10,7 @@
     cli          flask users, flask keys, flask doctor        validation   a mapping becomes a NewUser, or Invalid
     emails       an address and its uniqueness key            passwords    bounds, hash, generator, common ones
     setup        the first administrator, by a link           signin       in, out, your password, your sessions
+    idempotency  a create that may be sent again
     service      the acts, each with its audit row            audit        the rows that say who did what
     sessions     who is signed in, as rows                    directory    what the pages read
     database     SQLite and Postgres made to behave alike     models       the tables

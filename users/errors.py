@@ -246,6 +246,16 @@ class Refused(EnrolError):
         self.problems = dict(problems)
 
 
+class IdempotencyKeyReused(EnrolError):
+    """The caller sent another body under this Idempotency-Key before, less than a day ago."""
+
+    code = "IDEMPOTENCY_KEY_REUSED"
+    status = 422
+    type = "validation_error"
+    message = "This Idempotency-Key was used for another request. Use a new one."
+    system_message = "The Idempotency-Key belongs to a request with another body"
+
+
 class PayloadTooLarge(EnrolError):
     """The body is larger than 64 KiB."""
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -12,6 +13,7 @@ from users.errors import InvalidJson, InvalidParameter, PayloadTooLarge, Unsuppo
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
+_IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 _TOO_LARGE = "The request body holds a number that is too large."
 
 
@@ -21,6 +23,18 @@ def boolean(request: Request, name: str) -> bool:
     if given not in (["true"], ["false"]):
         raise InvalidParameter(name, "true or false, once")
     return given == ["true"]
+
+
+def idempotency_key(request: Request) -> str | None:
+    """Return the header Idempotency-Key, None where it is absent. Raises InvalidParameter.
+
+    A comma is a visible character like another: a header sent twice arrives joined by one and is one key, the same
+    for whoever sends it twice again.
+    """
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise InvalidParameter("Idempotency-Key", "1 to 255 visible ASCII characters")
+    return key
 
 
 def json_object(request: Request) -> dict[str, object]:
