@@ -150,6 +150,10 @@ def test_a_frozen_postgres_is_given_up_on_in_time_and_found_again(here: Tree, fr
         reply = create()
         assert (reply.status, reply.code) == (503, "SERVICE_UNAVAILABLE")
         assert reply.seconds < 6
+    health, readiness = (server.call("GET", path) for path in ("/healthz", "/readyz"))
+    assert (health.status, health.json) == (200, {"status": "ok"})
+    assert (readiness.status, readiness.json["reason"]) == (503, "database")
+    assert readiness.seconds < database.BUDGET_SECONDS + 0.5
     freezer.thaw()
     assert create().status == 201
     assert server.process.poll() is None

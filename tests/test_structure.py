@@ -24,7 +24,7 @@ MODULES = {path.stem: path for path in (ROOT / "users").glob("*.py") if path.ste
 FLASK = {"flask", "flask_migrate", "flask_sqlalchemy", "flask_wtf", "werkzeug", "wtforms"}
 # The walk of a request (`users/__init__`): what stands in a row knows only rows below it, and what is beside the walk.
 CORRIDOR = [
-    {"admin", "admin_keys", "admin_setup", "admin_users", "api", "cli"},
+    {"admin", "admin_keys", "admin_setup", "admin_users", "api", "cli", "health"},
     {"envelope", "doctor", "pages"},
     {"detour", "visits"},
     {"forms", "headers", "parsing"},
@@ -136,7 +136,7 @@ def test_every_view_names_its_guard_or_says_that_it_is_public(bare: Flask) -> No
             public.add(rule.rule)
         else:
             assert set(guard) <= set(Permission)
-    assert public == {"/", "/setup", "/admin/login"}
+    assert public == {"/", "/setup", "/admin/login", "/healthz", "/readyz"}
 
 
 def test_every_page_that_changes_something_names_the_page_to_show_again(bare: Flask) -> None:

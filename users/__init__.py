@@ -10,7 +10,7 @@
     cli          flask users, flask keys, flask doctor        validation   a mapping becomes a NewUser, or Invalid
     emails       an address and its uniqueness key            passwords    bounds, hash, generator, common ones
     setup        the first administrator, by a link           signin       in, out, your password, your sessions
-    idempotency  a create that may be sent again
+    health       what a supervisor asks: alive, ready?        idempotency  a create that may be sent again
     service      the acts, each with its audit row            audit        the rows that say who did what
     sessions     who is signed in, as rows                    directory    what the pages read
     database     SQLite and Postgres made to behave alike     models       the tables
@@ -26,7 +26,7 @@ bp = Blueprint("users", __name__)
 
 def init_app(app: Flask) -> None:
     """Put Enrol's routes, error answers and commands on `app`, whose settings and database are set up."""
-    from users import admin, admin_keys, admin_setup, admin_users, api, cli, envelope, pages  # noqa: F401  (routes)
+    from users import admin, admin_keys, admin_setup, admin_users, api, cli, envelope, health, pages  # noqa: F401  (routes)
 
     envelope.init_app(app)
     pages.init_app(app)

@@ -200,10 +200,23 @@ def hint(revision: str | None) -> str:
     return NEWER if revision is not None and revision > HEAD else BEHIND
 
 
+def check() -> None:
+    """Ask the database now whether it can be read and is at HEAD, or raise Unavailable with the reason.
+
+    What was seen before and still works is not stopped by it: a server may go on under a newer schema while it is
+    being replaced.
+    """
+    with _budget(), honest():
+        _find_head()
+
+
 def _require_head() -> None:
+    if not current_app.extensions["enrol.schema"].at_head:
+        _find_head()
+
+
+def _find_head() -> None:
     schema: _Schema = current_app.extensions["enrol.schema"]
-    if schema.at_head:
-        return
     with _session() as session:
         found = session.scalar(text("SELECT version_num FROM alembic_version"))
     if found != HEAD:

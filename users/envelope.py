@@ -66,6 +66,12 @@ def _begin() -> None:
 def _finish(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.trace_id
     headers.add(response)
+    if "is_probe" not in g or response.status_code >= 400:
+        _log(response)
+    return response
+
+
+def _log(response: Response) -> None:
     logs.event(
         "request",
         method=request.method if request.method.isalpha() else None,
@@ -76,7 +82,6 @@ def _finish(response: Response) -> Response:
         key_id=getattr(g.get("actor"), "key_id", None),
         client_request_id=g.client_request_id,
     )
-    return response
 
 
 def _render(error: Exception) -> Response:
