@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, insert, select, tuple_
+from sqlalchemy import ColumnElement, delete, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -72,7 +72,9 @@ def find_answer(attempt: Attempt) -> Answer | None:
     Raises IdempotencyKeyReused if the earlier attempt sent another body.
     """
     with database.reading() as session:
-        record = session.scalar(select(IdempotencyRecord).where(_same_key(attempt), ~_expired(clock.now())))
+        record = session.scalar(
+            select(IdempotencyRecord).where(_named(attempt.api_key_id, attempt.key), ~_expired(clock.now()))
+        )
     if record is None:
         return None
     if not any(hmac.compare_digest(record.fingerprint, one) for one in attempt.fingerprints):
@@ -120,16 +122,16 @@ def _clear_expired(session: Session, attempt: Attempt, now: datetime) -> None:
     The own one first, while no lock is held that another transaction could wait for; the others only if nobody
     else holds them.
     """
-    session.execute(delete(IdempotencyRecord).where(_same_key(attempt), _expired(now)))
-    names = (IdempotencyRecord.api_key_id, IdempotencyRecord.idempotency_key)
-    oldest = select(*names).where(_expired(now)).order_by(IdempotencyRecord.created_at).limit(CLEARED_AT_ONCE)
-    found = session.execute(oldest.with_for_update(skip_locked=True)).all()
-    if found:
-        session.execute(delete(IdempotencyRecord).where(tuple_(*names).in_(found)))
+    session.execute(delete(IdempotencyRecord).where(_named(attempt.api_key_id, attempt.key), _expired(now)))
+    names = select(IdempotencyRecord.api_key_id, IdempotencyRecord.idempotency_key).where(_expired(now))
+    oldest = names.order_by(IdempotencyRecord.created_at).limit(CLEARED_AT_ONCE).with_for_update(skip_locked=True)
+    found = session.execute(oldest).all()
+    if found:  # one by one in an OR: for pairs in an IN, SQLite reads the whole table
+        session.execute(delete(IdempotencyRecord).where(or_(*(_named(*name) for name in found))))
 
 
-def _same_key(attempt: Attempt) -> ColumnElement[bool]:
-    return (IdempotencyRecord.api_key_id == attempt.api_key_id) & (IdempotencyRecord.idempotency_key == attempt.key)
+def _named(api_key_id: str, key: str) -> ColumnElement[bool]:
+    return (IdempotencyRecord.api_key_id == api_key_id) & (IdempotencyRecord.idempotency_key == key)
 
 
 def _expired(now: datetime) -> ColumnElement[bool]:
