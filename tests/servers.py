@@ -60,9 +60,17 @@ class Server:
     log_file: Path
     seconds_to_first_answer: float = 0
 
-    def call(self, method: str, path: str, *, key: str | None = None, body: object = None) -> Reply:
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        key: str | None = None,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
         """Send one request on a connection of its own."""
-        headers = {"X-API-Key": key} if key else {}
+        headers = {**(headers or {}), **({"X-API-Key": key} if key else {})}
         content = None
         if body is not None:
             headers["Content-Type"] = "application/json"

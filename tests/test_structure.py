@@ -24,12 +24,12 @@ MODULES = {path.stem: path for path in (ROOT / "users").glob("*.py") if path.ste
 FLASK = {"flask", "flask_migrate", "flask_sqlalchemy", "flask_wtf", "werkzeug", "wtforms"}
 # The walk of a request (`users/__init__`): what stands in a row knows only rows below it, and what is beside the walk.
 CORRIDOR = [
-    {"admin", "admin_keys", "admin_setup", "admin_users", "api", "cli_keys", "cli_users", "doctor"},
+    {"admin", "admin_keys", "admin_setup", "admin_users", "api", "cli_keys", "cli_users", "doctor", "health"},
     {"cli", "first_run"},
     {"envelope", "pages"},
     {"detour", "visits"},
     {"forms", "headers", "parsing"},
-    {"setup", "signin"},
+    {"idempotency", "setup", "signin"},
     {"service"},
     {"audit", "directory", "sessions"},
     {"access"},  # whose Actor every act asks for
@@ -137,7 +137,7 @@ def test_every_view_names_its_guard_or_says_that_it_is_public(bare: Flask) -> No
             public.add(rule.rule)
         else:
             assert set(guard) <= set(Permission)
-    assert public == {"/", "/setup", "/admin/login"}
+    assert public == {"/", "/setup", "/admin/login", "/healthz", "/readyz"}
 
 
 def test_every_page_that_changes_something_names_the_page_to_show_again(bare: Flask) -> None:

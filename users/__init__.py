@@ -11,7 +11,8 @@
     forms        labels, widgets, the CSRF token; no rules    parsing      a body becomes one strict JSON object
     validation   a mapping becomes a NewUser, or Invalid      emails       an address and its uniqueness key
     passwords    bounds, hash, generator, common ones         setup        the first administrator, by a link
-    signin       in, out, your password, your sessions
+    signin       in, out, your password, your sessions        idempotency  a create that may be sent again
+    health       what a supervisor asks: alive, ready?
     service      the acts, each with its audit row            audit        the rows that say who did what
     sessions     who is signed in, as rows                    directory    what the pages read
     database     SQLite and Postgres made to behave alike     models       the tables
@@ -37,6 +38,7 @@ def init_app(app: Flask) -> None:
         cli_users,
         doctor,
         envelope,
+        health,
         pages,
     )
 

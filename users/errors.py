@@ -87,6 +87,11 @@ class InvalidParameter(EnrolError):
     message = "A parameter or header of this request could not be read."
     system_message = "Malformed query parameter or header"
 
+    def __init__(self, parameter: str | None = None, takes: str = "") -> None:
+        super().__init__(details={"parameter": parameter} if parameter else None)
+        if parameter:
+            self.message = f"{parameter} takes {takes}."
+
 
 class UntrustedHost(EnrolError):
     """The Host header is not one of `ENROL_TRUSTED_HOSTS`."""
@@ -239,6 +244,16 @@ class Refused(EnrolError):
     def __init__(self, problems: Mapping[str, str]) -> None:
         super().__init__()
         self.problems = dict(problems)
+
+
+class IdempotencyKeyReused(EnrolError):
+    """The caller sent another body under this Idempotency-Key before, less than a day ago."""
+
+    code = "IDEMPOTENCY_KEY_REUSED"
+    status = 422
+    type = "validation_error"
+    message = "This Idempotency-Key was used for another request. Use a new one."
+    system_message = "The Idempotency-Key belongs to a request with another body"
 
 
 class PayloadTooLarge(EnrolError):

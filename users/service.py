@@ -31,20 +31,17 @@ class IssuedKey:
     secret: str = field(repr=False)
 
 
-def create_user(new: NewUser, *, actor: Actor, condition: Callable[[Session], None] | None = None) -> User:
+def create_user(new: NewUser, *, actor: Actor, condition: Callable[[Session, User], None] | None = None) -> User:
     """Create a user and return it once it is on disk.
 
-    `condition` is judged inside the transaction, before the insert; what it raises stops the act. Raises Denied,
-    Conflict when another user has the email (the database's unique index decides), Unavailable.
+    `condition` is called inside the transaction, before the user is inserted: what it raises stops the act, what it
+    writes is kept with the user or not at all. Raises Denied, Conflict when another user has the email (the
+    database's unique index decides), Unavailable.
     """
-    actor.require(Permission.USERS_CREATE)
-    if new.role:
-        actor.require(Permission.ROLES_ASSIGN, *new.role.permissions)  # nobody grants what they do not hold
+    _require_may_create(new, actor)
     password_hash = hasher().hash(new.password)  # slow, so before the transaction and its lock
     try:
         with database.transaction() as session:
-            if condition:
-                condition(session)
             now = clock.now()
             user = User(
                 id=ids.new_id("usr"),
@@ -58,22 +55,33 @@ def create_user(new: NewUser, *, actor: Actor, condition: Callable[[Session], No
                 created_at=now,
                 updated_at=now,
             )
+            if condition:
+                condition(session, user)
             session.add(user)
             fields = [name for name in ("email", "first_name", "last_name", "global_role_id") if getattr(user, name)]
             audit.record(session, Action.USER_CREATE, user.id, actor, now, [*fields, "password"])
     except IntegrityError as error:
-        if not _is_taken_email(error):
+        if not database.is_violation(error, "uq_users_email_key", "users.email_key"):
             raise
         raise _conflict(new.email, actor) from None
     return user
 
 
-def _is_taken_email(error: IntegrityError) -> bool:
-    """Tell whether the index `uq_users_email_key` refused: Postgres names it, SQLite names the column."""
-    diagnostics = getattr(error.orig, "diag", None)
-    if diagnostics is not None:
-        return bool(diagnostics.constraint_name == "uq_users_email_key")
-    return str(error.orig) == "UNIQUE constraint failed: users.email_key"
+def check_new_user(new: NewUser, *, actor: Actor) -> None:
+    """Raise what `create_user` would raise now, Denied or Conflict, and write nothing.
+
+    It looks before a leap that others may take first: only `create_user` decides.
+    """
+    _require_may_create(new, actor)
+    conflict = _conflict(new.email, actor)
+    if conflict.user_id:
+        raise conflict
+
+
+def _require_may_create(new: NewUser, actor: Actor) -> None:
+    actor.require(Permission.USERS_CREATE)
+    if new.role:
+        actor.require(Permission.ROLES_ASSIGN, *new.role.permissions)  # nobody grants what they do not hold
 
 
 def _conflict(email: Email, actor: Actor) -> Conflict:

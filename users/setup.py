@@ -49,7 +49,7 @@ def create_administrator(new: NewUser, token: str, *, actor: Actor) -> User:
     return service.create_user(new, actor=actor, condition=partial(_claim, token))
 
 
-def _claim(token: str, session: Session) -> None:
+def _claim(token: str, session: Session, _user: User) -> None:
     # Whoever holds the lock is alone; the next one finds an administrator.
     database.one_at_a_time(session, _LOCK)
     if service.has_administrator(session):
