@@ -277,6 +277,8 @@ CONTRACT = [
     Expected(413, "PAYLOAD_TOO_LARGE", REQUEST),
     Expected(415, "UNSUPPORTED_MEDIA_TYPE", REQUEST),
     Expected(422, "VALIDATION_ERROR", "validation_error"),
+    Expected(429, "RATE_LIMIT_EXCEEDED", "rate_limit_error"),
     Expected(500, "INTERNAL_SERVER_ERROR", "server_error"),
     Expected(503, "SERVICE_UNAVAILABLE", "server_error"),
+    Expected(503, "OVERLOADED", "server_error"),
 ]

@@ -35,6 +35,7 @@ CORRIDOR = [
     {"settings"},
     {"validation"},
     {"emails", "passwords"},
+    {"gate", "limits"},
     {"upgrading"},
     {"database"},
     {"models"},
@@ -74,7 +75,7 @@ def reach(module: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("module", ["validation", "emails", "passwords", "errors", "roles", "keys"])
+@pytest.mark.parametrize("module", ["validation", "emails", "passwords", "gate", "limits", "errors", "roles", "keys"])
 def test_the_rules_know_no_flask_not_even_through_another_module(module: str) -> None:
     known = {(one, name) for one in reach(module) for name in imports(MODULES[one]) if name.split(".")[0] in FLASK}
     assert known == set()

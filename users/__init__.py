@@ -12,6 +12,7 @@
     setup        the first administrator, by a link           signin       in, out, your password, your sessions
     service      the acts, each with its audit row            audit        the rows that say who did what
     sessions     who is signed in, as rows                    directory    what the pages read
+    limits       requests, counted in memory                  gate         how many hashes at once
     database     SQLite and Postgres made to behave alike     models       the tables
 
 Before the walk: upgrading (from one schema to the next, by migrations/).
@@ -25,8 +26,19 @@ bp = Blueprint("users", __name__)
 
 def init_app(app: Flask) -> None:
     """Put Enrol's routes, error answers and commands on `app`, whose settings and database are set up."""
-    from users import admin, admin_keys, admin_setup, admin_users, api, cli, envelope, pages  # noqa: F401  (routes)
+    from users import (  # noqa: F401  (routes)
+        access,
+        admin,
+        admin_keys,
+        admin_setup,
+        admin_users,
+        api,
+        cli,
+        envelope,
+        pages,
+    )
 
+    access.init_app(app)
     envelope.init_app(app)
     pages.init_app(app)
     cli.init_app(app)

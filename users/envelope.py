@@ -66,6 +66,8 @@ def _begin() -> None:
 def _finish(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.trace_id
     headers.add(response)
+    if "allowance" in g:
+        response.headers.update(g.allowance.headers())
     logs.event(
         "request",
         method=request.method if request.method.isalpha() else None,
