@@ -199,6 +199,11 @@ class TestWhenEveryPlaceIsTaken:
         assert 'value="jo@example.com"' in page.text
         assert PASSWORD not in page.text
 
+    def test_a_sign_in_is_503_and_costs_no_try(self, app: Flask, visitor: Visitor) -> None:
+        for _ in range(15):
+            assert visitor.sign_in("ada@example.com").status_code == 503
+        assert {row.tokens for row in rows(app, "SELECT tokens FROM throttles")} == {10}
+
     def test_what_needs_no_hash_waits_for_nobody(self, api: Api, ada: Visitor, visitor: Visitor, cast: Cast) -> None:
         start = time.monotonic()
         assert api.get(f"/v1/user/{cast.ada.id}").status_code == 200

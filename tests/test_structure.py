@@ -30,7 +30,7 @@ CORRIDOR = [
     {"forms", "headers", "parsing"},
     {"setup", "signin"},
     {"service"},
-    {"audit", "directory", "sessions"},
+    {"audit", "directory", "sessions", "throttles"},
     {"access"},  # whose Actor every act asks for
     {"settings"},
     {"validation"},

@@ -12,7 +12,8 @@
     setup        the first administrator, by a link           signin       in, out, your password, your sessions
     service      the acts, each with its audit row            audit        the rows that say who did what
     sessions     who is signed in, as rows                    directory    what the pages read
-    limits       requests, counted in memory                  gate         how many hashes at once
+    throttles    wrong passwords, counted as rows             limits       requests, counted in memory
+    gate         how many hashes at once
     database     SQLite and Postgres made to behave alike     models       the tables
 
 Before the walk: upgrading (from one schema to the next, by migrations/).

@@ -297,6 +297,16 @@ class RateLimitExceeded(EnrolError):
         super().__init__(headers={"Retry-After": str(max(1, whole_seconds(seconds)))})
 
 
+class TooManyWrongPasswords(RateLimitExceeded):
+    """Too many wrong passwords for one account or from one address; the words do not say which."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        minutes = max(1, math.ceil(whole_seconds(seconds) / 60))
+        wait = "1 minute" if minutes == 1 else f"{minutes} minutes"
+        self.message = f"The password was wrong too many times. Wait {wait}, then try again"
+
+
 class Overloaded(EnrolError):
     """More passwords to hash than the process has places for."""
 

@@ -1,4 +1,7 @@
-"""Limits that guard a budget: token buckets in the memory of one process, which cost no request a write."""
+"""Limits that guard a budget: token buckets in the memory of one process, which cost no request a write.
+
+What guards a password is in `throttles`, exact across processes.
+"""
 
 import math
 import re

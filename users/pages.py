@@ -22,6 +22,7 @@ from users.errors import (
     Refused,
     SetupLinkEnded,
     SetupOver,
+    TooManyWrongPasswords,
 )
 from users.roles import Permission
 
@@ -153,7 +154,7 @@ def _answer(view: View, again: View | None, values: Mapping[str, Any]) -> Answer
         return view(**values)
     except (Conflict, Invalid, LastAdministrator, Refused, SetupLinkEnded, SetupOver) as error:
         return _show_again(again, values, _problems(error), 422 if isinstance(error, Conflict) else error.status)
-    except Overloaded as error:
+    except (Overloaded, TooManyWrongPasswords) as error:
         response = _show_again(again, values, _problems(error), error.status)
         response.headers.update(error.headers)  # Retry-After
         return response
