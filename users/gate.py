@@ -14,6 +14,9 @@ from typing import ParamSpec, TypeVar
 from users.errors import Overloaded
 
 QUEUE = 16  # ENROL_HASH_QUEUE
+# By which hashes stand back, so that reads go first while sign-ups take all cores. Measured on two shared cores at
+# m=19456,t=2,p=1 with 8 sign-ups at a time: a read took 6.5 ms instead of 10.2, 36 instead of 49 in one of 100, and
+# sign-ups were as many.
 NICENESS = 10
 WAIT_SECONDS = 5.0  # at most, in the queue: by then whoever asked has likely given up
 
