@@ -138,7 +138,7 @@ class Tree:
         if kind == "flask":
             return [str(BIN / "flask"), "run", "--port", str(port), *options], port
         # The line of README.
-        line = "granian --interface wsgi --factory --no-ws --blocking-threads 5"
+        line = "granian --interface wsgi --factory --no-ws --blocking-threads 32"
         program, *arguments = line.split()
         return [str(BIN / program), *arguments, "--port", str(port), *options, "app:serve"], port
 

@@ -292,8 +292,10 @@ CONTRACT = [
     Expected(415, "UNSUPPORTED_MEDIA_TYPE", REQUEST),
     Expected(422, "VALIDATION_ERROR", "validation_error"),
     Expected(422, "IDEMPOTENCY_KEY_REUSED", "validation_error"),
+    Expected(429, "RATE_LIMIT_EXCEEDED", "rate_limit_error"),
     Expected(500, "INTERNAL_SERVER_ERROR", "server_error"),
     Expected(503, "SERVICE_UNAVAILABLE", "server_error"),
+    Expected(503, "OVERLOADED", "server_error"),
 ]
 
 

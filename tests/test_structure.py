@@ -31,11 +31,12 @@ CORRIDOR = [
     {"forms", "headers", "parsing"},
     {"idempotency", "setup", "signin"},
     {"service"},
-    {"audit", "directory", "sessions"},
+    {"audit", "directory", "sessions", "throttles"},
     {"access"},  # whose Actor every act asks for
     {"settings"},
     {"validation"},
     {"emails", "passwords"},
+    {"gate", "limits"},
     {"upgrading"},
     {"database"},
     {"models"},
@@ -75,7 +76,7 @@ def reach(module: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("module", ["validation", "emails", "passwords", "errors", "roles", "keys"])
+@pytest.mark.parametrize("module", ["validation", "emails", "passwords", "gate", "limits", "errors", "roles", "keys"])
 def test_the_rules_know_no_flask_not_even_through_another_module(module: str) -> None:
     known = {(one, name) for one in reach(module) for name in imports(MODULES[one]) if name.split(".")[0] in FLASK}
     assert known == set()

@@ -15,6 +15,8 @@
     health       what a supervisor asks: alive, ready?
     service      the acts, each with its audit row            audit        the rows that say who did what
     sessions     who is signed in, as rows                    directory    what the pages read
+    throttles    wrong passwords, counted as rows             limits       requests, counted in memory
+    gate         how many hashes at once
     database     SQLite and Postgres made to behave alike     models       the tables
 
 Before the walk: upgrading (from one schema to the next, by migrations/), first_run (what a start says).
@@ -29,6 +31,7 @@ bp = Blueprint("users", __name__)
 def init_app(app: Flask) -> None:
     """Put Enrol's routes, error answers and commands on `app`, whose settings and database are set up."""
     from users import (  # noqa: F401  (api and admin… hang their routes on bp)
+        access,
         admin,
         admin_keys,
         admin_setup,
@@ -42,6 +45,7 @@ def init_app(app: Flask) -> None:
         pages,
     )
 
+    access.init_app(app)
     envelope.init_app(app)
     pages.init_app(app)
     for command in (cli_users.users_group, cli_keys.keys_group, doctor.doctor_command):

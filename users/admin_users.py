@@ -34,6 +34,10 @@ _ACTS = {
     audit.Action.USER_DEACTIVATE: "deactivated this user",
     audit.Action.USER_SET_PASSWORD: "set a new password",
 }
+_REFUSED = {
+    audit.Action.SESSION_CREATE: "was refused a sign-in",
+    audit.Action.USER_SET_PASSWORD: "was refused a new password: the current one was wrong",
+}
 _KINDS = {"setup": "The set-up link", "terminal": "The command line", "visitor": "Somebody"}
 
 
@@ -188,12 +192,12 @@ def _events(user: User) -> list[dict[str, Any]]:
     told = []
     for event in events:
         who = key_names.get(event.actor_key_id or "") or addresses.get(event.actor_user_id or "")
-        act = _ACTS.get(audit.Action(event.action), event.action)
+        acts = _ACTS if event.outcome == "ok" else _REFUSED
         told.append(
             {
                 "who": who or _KINDS.get(event.actor_kind, event.actor_kind),
                 "by_key": bool(event.actor_key_id),
-                "act": act if event.outcome == "ok" else "was refused a sign-in",
+                "act": acts.get(audit.Action(event.action), event.action),
                 "at": event.at,
                 "request_id": event.request_id,
             }

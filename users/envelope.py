@@ -66,6 +66,8 @@ def _begin() -> None:
 def _finish(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.trace_id
     headers.add(response)
+    if "allowance" in g:
+        response.headers.update(g.allowance.headers())
     if response.status_code >= 400 and (request.content_length or "Transfer-Encoding" in request.headers):
         # The body may not have been read. The server then hangs up; a client that does not know would send its next
         # request into the closing connection and lose it.

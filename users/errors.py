@@ -3,6 +3,7 @@
 The codes, types, statuses and words are the contract's error tables and live only here.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -291,6 +292,46 @@ class Invalid(EnrolError):
         if len(self.errors) == 1:
             self.code = str(first.code)
         self.message = self.errors[0].message if len(self.errors) == 1 else " ".join(map(_sentence, self.errors))
+
+
+def whole_seconds(seconds: float) -> int:
+    """Return `seconds` rounded up, but for what is only a float's error."""
+    return math.ceil(round(seconds, 3))
+
+
+class RateLimitExceeded(EnrolError):
+    """More requests than the limit allows; the next one is answered in `seconds`."""
+
+    code = "RATE_LIMIT_EXCEEDED"
+    status = 429
+    type = "rate_limit_error"
+    message = "Too many requests. Wait for the seconds that Retry-After says, then try again."
+    system_message = "The rate limit is used up; see the Retry-After header"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(headers={"Retry-After": str(max(1, whole_seconds(seconds)))})
+
+
+class TooManyWrongPasswords(RateLimitExceeded):
+    """Too many wrong passwords for one account or from one address; the words do not say which."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        minutes = max(1, math.ceil(whole_seconds(seconds) / 60))
+        wait = "1 minute" if minutes == 1 else f"{minutes} minutes"
+        self.message = f"The password was wrong too many times. Wait {wait}, then try again"
+
+
+class Overloaded(EnrolError):
+    """More passwords to hash than the process has places for."""
+
+    code = "OVERLOADED"
+    status = 503
+    type = "server_error"
+    message = "The service is busy. Try again in a few seconds."
+    system_message = "The hashing queue is full"
+    # A full queue of 16 is worked off in about 1.3 s by two cores at the default parameters.
+    default_headers: ClassVar = {"Retry-After": "2"}
 
 
 class Unavailable(EnrolError):

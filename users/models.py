@@ -210,3 +210,17 @@ class SetupLink(Model):
 
     def __repr__(self) -> str:
         return "<SetupLink>"
+
+
+class Throttle(Model):
+    """How many tries are left for one account or one address (`throttles`), all of them again at `refilled_at`."""
+
+    __tablename__ = "throttles"
+    __table_args__ = (Index("ix_throttles_refilled_at", "refilled_at"),)
+
+    key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    tokens: Mapped[int]
+    refilled_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    def __repr__(self) -> str:
+        return "<Throttle>"

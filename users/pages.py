@@ -12,7 +12,18 @@ from flask import Flask, g, make_response, request
 from werkzeug.wrappers import Response
 
 from users import audit, clock, detour, directory, forms, headers, settings, visits
-from users.errors import Conflict, CrossSite, EnrolError, Invalid, LastAdministrator, Refused, SetupLinkEnded, SetupOver
+from users.errors import (
+    Conflict,
+    CrossSite,
+    EnrolError,
+    Invalid,
+    LastAdministrator,
+    Overloaded,
+    Refused,
+    SetupLinkEnded,
+    SetupOver,
+    TooManyWrongPasswords,
+)
 from users.roles import Permission
 
 Answer = Response | str
@@ -143,6 +154,10 @@ def _answer(view: View, again: View | None, values: Mapping[str, Any]) -> Answer
         return view(**values)
     except (Conflict, Invalid, LastAdministrator, Refused, SetupLinkEnded, SetupOver) as error:
         return _show_again(again, values, _problems(error), 422 if isinstance(error, Conflict) else error.status)
+    except (Overloaded, TooManyWrongPasswords) as error:
+        response = _show_again(again, values, _problems(error), error.status)
+        response.headers.update(error.headers)  # Retry-After
+        return response
 
 
 def _show_again(again: View, values: Mapping[str, Any], problems: list[Problem], status: int) -> Response:
