@@ -78,24 +78,28 @@ def _named(server: str, name: str) -> str:
     return f"{head.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
 
 
+@contextmanager
+def postgres_database(server: str) -> Iterator[str]:
+    """Make a database on `server`, yield its address, and drop it."""
+    name = f"enrol_{uuid.uuid4().hex}"
+    _run_on_postgres(server, f"CREATE DATABASE {name}")
+    yield _named(server, name)
+    _run_on_postgres(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.fixture
 def empty_postgres(postgres_server: str) -> Iterator[str]:
     """The address of a database of its own, without tables."""
-    name = f"enrol_{uuid.uuid4().hex}"
-    _run_on_postgres(postgres_server, f"CREATE DATABASE {name}")
-    yield _named(postgres_server, name)
-    _run_on_postgres(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+    with postgres_database(postgres_server) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")
 def migrated_postgres(postgres_server: str) -> Iterator[str]:
     """The address of a database with all tables; whoever uses it empties them."""
-    name = f"enrol_{uuid.uuid4().hex}"
-    _run_on_postgres(postgres_server, f"CREATE DATABASE {name}")
-    address = _named(postgres_server, name)
-    migrate(address)
-    yield address
-    _run_on_postgres(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+    with postgres_database(postgres_server) as address:
+        migrate(address)
+        yield address
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,9 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 
@@ -146,30 +147,32 @@ def full(site: Site) -> Iterator[None]:
 
 @contextmanager
 def crowded(site: Site) -> Iterator[None]:
-    """Postgres with no connection left for anybody: those that are there are cut, and strangers take all places."""
+    """Postgres with no connection left: strangers take all places, those of the server too, which are cut for them."""
     assert isinstance(site, PostgresSite)
-    others: list[psycopg.Connection[object]] = []
+    strangers: list[psycopg.Connection[Any]] = []
     stop = threading.Event()
 
-    def take() -> None:
+    def take_places() -> None:
         while not stop.is_set():
-            try:
-                others.append(psycopg.connect(site.address))
-            except psycopg.OperationalError:
-                time.sleep(0.01)
+            with suppress(psycopg.OperationalError):
+                strangers.append(psycopg.connect(site.address, application_name="stranger"))
 
-    with psycopg.connect(site.address, autocommit=True) as master:
-        master.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
-            "AND backend_type = 'client backend'"
-        )
-        thread = threading.Thread(target=take)
-        thread.start()
+    threads = [threading.Thread(target=take_places) for _ in range(4)]
+    with psycopg.connect(site.address, autocommit=True, application_name="stranger") as master:
+        for thread in threads:
+            thread.start()
+        for _ in range(20):
+            master.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE backend_type = 'client backend' AND application_name <> 'stranger'"
+            )
+            time.sleep(0.05)
         yield
         stop.set()
-        thread.join()
-        for other in others:
-            other.close()
+        for thread in threads:
+            thread.join()
+        for stranger in strangers:
+            stranger.close()
 
 
 @contextmanager
