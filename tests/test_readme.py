@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from faults.matrix import CRASHES, FAULTS
 from test_create import NINE
 
 import servers
@@ -152,3 +153,10 @@ def test_the_backup_of_readme_is_private_and_can_be_restored(site: tuple[Tree, S
         body = {"email": "restored@example.com", "password": "three random words"}
         assert server.call("POST", "/v1/user/", key=key, body=body).status == 201
         assert (elsewhere.instance / "secret_key").read_text() == (here.instance / "secret_key").read_text()
+
+
+def test_the_table_of_faults_is_the_programs_own() -> None:
+    table = section("What it survives")
+    crashes = {f"kill -9 of {victim}" for _database, victim in CRASHES}
+    assert {cell.split(",")[0] for cell in first_cells(table)} == crashes | set(FAULTS)
+    assert all(line.split("|")[-2].strip() in ("nothing", "wrong", "---") for line in table.splitlines() if "|" in line)
