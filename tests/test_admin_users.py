@@ -12,9 +12,9 @@ from flask.testing import FlaskCliRunner
 
 from conftest import PASSWORD, Cast, execute, make_user, rows
 from users import clock
-from users.passwords import GENERATED_ALPHABET
+from users.passwords import GENERATED_ALPHABET, Hasher
 from users.roles import Role
-from visitors import LOGIN, NEW_USER, Visitor, problems_in, signed_in, summary_in
+from visitors import LOGIN, NEW_USER, Visitor, mark_in, problems_in, signed_in, summary_in
 
 
 def new_id(answer_location: str) -> str:
@@ -297,6 +297,58 @@ def test_a_new_generated_password_works_once_it_is_shown(app: Flask, ada: Visito
     assert answer.status_code == 200
     assert signed_in_as(app, "omar@example.com", html.unescape(password_on(answer.text)))
     assert ada.get(LOGIN).status_code == 303
+
+
+@pytest.mark.parametrize("choice", ["generate", "type"])
+def test_a_password_is_set_once_however_often_the_form_is_sent(
+    app: Flask, ada: Visitor, cast: Cast, choice: str
+) -> None:
+    path = f"/admin/users/{cast.omar.id}/password"
+    mark = mark_in(ada.get(path))
+    first = ada.post(path, mark=mark, choice="generate")
+    password = html.unescape(password_on(first.text))
+    again = ada.post(path, mark=mark, choice=choice, password="another horse battery")
+    assert again.status_code == 422
+    assert "no new password was set" in summary_in(again)
+    assert signed_in_as(app, "omar@example.com", password)
+    assert ada.post(path, mark=mark_in(again), choice="generate").status_code == 200
+
+
+@pytest.mark.parametrize("mark", ["", "x", "2026-11-24T08:00:00+00:00"])
+def test_a_password_is_set_only_for_the_user_as_the_form_showed_them(
+    app: Flask, ada: Visitor, cast: Cast, mark: str
+) -> None:
+    answer = ada.post(f"/admin/users/{cast.omar.id}/password", mark=mark, choice="generate")
+    assert answer.status_code == 422
+    assert signed_in_as(app, "omar@example.com", PASSWORD)
+
+
+def test_a_user_who_changes_while_a_password_is_hashed_keeps_theirs(
+    app: Flask, ada: Visitor, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_hash = Hasher.hash
+
+    def change(self: Hasher, password: str) -> str:
+        moment = clock.now().replace(tzinfo=None)
+        execute(app, "UPDATE users SET updated_at = :at WHERE id = :id", at=moment, id=cast.omar.id)
+        return make_hash(self, password)
+
+    monkeypatch.setattr(Hasher, "hash", change)
+    answer = ada.post(f"/admin/users/{cast.omar.id}/password", choice="type", password="another horse battery")
+    assert answer.status_code == 422
+    assert signed_in_as(app, "omar@example.com", PASSWORD)
+
+
+def test_your_own_password_is_changed_with_the_current_one_only(app: Flask, ada: Visitor, cast: Cast) -> None:
+    path = f"/admin/users/{cast.ada.id}/password"
+    mark = rows(app, "SELECT updated_at FROM users WHERE id = :id", id=cast.ada.id)
+    answers = [
+        ada.get(path),
+        ada.post(path, choice="generate"),
+        ada.post(path, mark=str(mark[0][0]), choice="generate"),
+    ]
+    assert [(answer.status_code, answer.location) for answer in answers] == [(303, "/admin/account")] * 3
+    assert signed_in_as(app, "ada@example.com", PASSWORD)
 
 
 @pytest.mark.parametrize("settings", [{"ENROL_PASSWORD_MIN_LENGTH": "20"}])

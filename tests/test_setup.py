@@ -109,6 +109,19 @@ def test_without_the_token_nothing_is_made(app: Flask, visitor: Visitor, cookie:
     assert rows(app, "SELECT 1 FROM users") == []
 
 
+@pytest.mark.parametrize("token", [None, "", "x.y.z", "of another"])
+def test_the_form_of_another_browser_makes_nobody_while_the_link_is_open(app: Flask, token: str | None) -> None:
+    path = link(app)
+    ada = opened(app, path)
+    ada.token("/setup")
+    token = opened(app, path).token("/setup") if token == "of another" else token
+    answer = ada.post("/setup", token=token, **FORM)
+    assert answer.status_code == 400
+    assert "This page was open for too long" in answer.text
+    assert rows(app, "SELECT 1 FROM users") == []
+    assert ada.post("/setup", token=ada.token("/setup"), **FORM).status_code == 303
+
+
 def test_errors_are_those_of_every_door(app: Flask) -> None:
     ada = opened(app, link(app))
     answer = ada.post("/setup", token=ada.token("/setup"), email="ada", first_name="Ada", password="short")

@@ -2,11 +2,10 @@
 
 from datetime import timedelta
 
-from flask import g, redirect, render_template, request
-from sqlalchemy import select
+from flask import g, make_response, redirect, render_template, request
 
-from users import bp, clock, database, directory, emails, forms, ids, pages, service, validation
-from users.errors import KeyNotFound, Refused, UserNotFound
+from users import bp, clock, directory, emails, forms, ids, pages, service, validation, visits
+from users.errors import KeyMadeAlready, KeyNotFound, Outdated, Refused, UserNotFound
 from users.models import ApiKey, User
 from users.pages import Answer, page
 from users.roles import ALL_PERMISSIONS, Permission
@@ -28,13 +27,17 @@ def show_keys() -> Answer:
 @page(Permission.KEYS_MANAGE)
 def show_new_key() -> Answer:
     """Show the form for a new key."""
-    return render_template("key_new.html", form=forms.KeyForm(g.actor.permissions, owner=g.user.email))
+    form = forms.KeyForm(g.actor.permissions, owner=g.user.email)
+    return render_template("key_new.html", form=form, mark=visits.sealed(ids.new_id("akid")))
 
 
 @bp.post("/admin/keys/new")
 @page(Permission.KEYS_MANAGE, again=show_new_key)
 def add_key() -> Answer:
     """Make the key and show it, this once, with the first call to make."""
+    key_id = visits.unsealed(forms.mark())
+    if key_id is None:
+        raise Outdated
     form, found = forms.KeyForm(g.actor.permissions), pages.Findings()
     scopes = frozenset(Permission(scope) for scope in form.scopes.data or () if scope in ALL_PERMISSIONS)
     with found.noted():
@@ -46,7 +49,10 @@ def add_key() -> Answer:
     with found.noted():
         lifetime = _lifetime(form.expires.data)
     found.refuse()
-    issued = service.create_key(new, owner=owner, lifetime=lifetime, actor=g.actor)
+    try:
+        issued = service.create_key(new, owner=owner, lifetime=lifetime, actor=g.actor, key_id=key_id)
+    except KeyMadeAlready:
+        return make_response(render_template("key_made.html", key=service.get_key(key_id)), 409)
     return render_template("key_shown.html", issued=issued, owner=owner, address=pages.address())
 
 
@@ -68,11 +74,7 @@ def revoke_key(key_id: str) -> Answer:
 def _key(key_id: str) -> ApiKey:
     if not ids.is_key_id(key_id):
         raise KeyNotFound
-    with database.reading() as session:
-        key = session.scalar(select(ApiKey).where(ApiKey.id == key_id))
-    if key is None:
-        raise KeyNotFound
-    return key
+    return service.get_key(key_id)
 
 
 def _owner(text: str) -> User:

@@ -16,16 +16,16 @@ from users import (
     forms,
     ids,
     pages,
-    passwords,
     service,
     settings,
     validation,
 )
-from users.errors import UserNotFound
+from users.errors import UserChanged, UserNotFound
 from users.models import User
 from users.pages import Answer, page
 from users.roles import Permission, Role, permissions_of
 
+_ACCOUNT = "/admin/account"
 _ACTS = {
     audit.Action.SESSION_CREATE: "signed in",
     audit.Action.SESSION_END: "signed out",
@@ -59,7 +59,7 @@ def add_user() -> Answer:
     """Create the user and lead to its page; with a generated password, show that now, this once."""
     form = forms.UserForm(_roles_to_offer())
     rules = settings.current().rules
-    password = passwords.generate(rules.password_min_length) if form.generates else form.password.data
+    password = form.password_or_new(rules)
     given = {**form.given(*validation.ADMIN_FIELDS), "password": password}
     user = service.create_user(validation.new_user(given, rules, fields=validation.ADMIN_FIELDS), actor=g.actor)
     if form.generates:
@@ -79,6 +79,8 @@ def show_user(user_id: str) -> Answer:
 @page(Permission.USERS_UPDATE)
 def show_set_password(user_id: str) -> Answer:
     """Show the form for a user's new password."""
+    if user_id == g.user.id:  # nobody's own password is changed without the current one
+        return redirect(_ACCOUNT, 303)
     user = _user_for_change(user_id)
     return render_template("user_password.html", form=forms.PasswordForm(), user=user, rules=settings.current().rules)
 
@@ -87,10 +89,14 @@ def show_set_password(user_id: str) -> Answer:
 @page(Permission.USERS_UPDATE, again=show_set_password)
 def set_user_password(user_id: str) -> Answer:
     """Give the user a new password and lead to its page; a generated one is shown now, this once."""
-    form = forms.PasswordForm()
-    rules = settings.current().rules
-    password = passwords.generate(rules.password_min_length) if form.generates else form.password.data
-    user = service.set_password(_user(user_id).id, validation.new_password(password, rules), actor=g.actor)
+    if user_id == g.user.id:
+        return redirect(_ACCOUNT, 303)
+    user, form = _user(user_id), forms.PasswordForm()
+    if forms.mark() != user.updated_at.isoformat():
+        raise UserChanged
+    password = form.password_or_new(settings.current().rules)
+    new = validation.new_password(password, settings.current().rules)
+    user = service.set_password(user.id, new, actor=g.actor, seen_at=user.updated_at)
     if form.generates:
         return render_template("user_password_shown.html", password=password, created=False, **_about(user))
     return redirect(f"{detour.HOME}/{user.id}?done=password", 303)

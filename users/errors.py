@@ -241,6 +241,30 @@ class Refused(EnrolError):
         self.problems = dict(problems)
 
 
+class Outdated(Refused):
+    """The form was made for something that is not so any more (pages only)."""
+
+    message = "This page was open for too long, so nothing was saved. Check what you typed and send it again."
+
+    def __init__(self) -> None:
+        super().__init__({})
+
+
+class UserChanged(Outdated):
+    """The user is not as the form found them: changed by somebody else, or by this very form sent once before."""
+
+    message = (
+        "This user has changed since the page was opened, so no new password was set. If you were shown one a moment "
+        "ago, it still holds. If you missed it, set another one."
+    )
+
+
+class KeyMadeAlready(Outdated):
+    """This very form has made its API key."""
+
+    message = "This API key was made a moment ago."
+
+
 class PayloadTooLarge(EnrolError):
     """The body is larger than 64 KiB."""
 

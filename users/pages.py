@@ -12,7 +12,17 @@ from flask import Flask, g, make_response, request
 from werkzeug.wrappers import Response
 
 from users import audit, clock, detour, directory, forms, headers, settings, visits
-from users.errors import Conflict, CrossSite, EnrolError, Invalid, LastAdministrator, Refused, SetupLinkEnded, SetupOver
+from users.errors import (
+    Conflict,
+    CrossSite,
+    EnrolError,
+    Invalid,
+    LastAdministrator,
+    Outdated,
+    Refused,
+    SetupLinkEnded,
+    SetupOver,
+)
 from users.roles import Permission
 
 Answer = Response | str
@@ -20,7 +30,6 @@ View = Callable[..., Answer]
 
 PUBLIC = "public"
 UNKNOWN = "https://your-enrol"  # stands for an address that is not known
-STALE = "This page was open for too long, so nothing was saved. Check what you typed and send it again."
 
 
 @dataclass(frozen=True)
@@ -138,7 +147,7 @@ def _answer(view: View, again: View | None, values: Mapping[str, Any]) -> Answer
     if again is None:
         raise TypeError(f"{view.__name__} changes something and names no page to show again")
     if not forms.token_is_valid():
-        return _show_again(again, values, [Problem(STALE)], 400)
+        return _show_again(again, values, [Problem(Outdated.message)], 400)
     try:
         return view(**values)
     except (Conflict, Invalid, LastAdministrator, Refused, SetupLinkEnded, SetupOver) as error:
@@ -157,7 +166,7 @@ def _problems(error: EnrolError) -> list[Problem]:
         return [Problem(one.message, one.field) for one in error.errors]
     if isinstance(error, Conflict):
         return [_taken(error)]
-    if isinstance(error, Refused):
+    if isinstance(error, Refused) and error.problems:
         return [Problem(words, name) for name, words in error.problems.items()]
     return [Problem(error.message)]
 
