@@ -154,6 +154,34 @@ def test_revoking_asks_first_and_holds_at_once(app: Flask, ada: Visitor) -> None
     assert app.test_client().get("/v1/user/me", headers={"X-API-Key": key}).status_code == 401
 
 
+def test_a_key_that_is_revoked_already_is_not_asked_about(app: Flask, ada: Visitor, cast: Cast) -> None:
+    make_key(app, Permission.USERS_READ, owner=cast.ada)
+    ((key_id,),) = rows(app, "SELECT id FROM api_keys")
+    assert "API key revoked" not in ada.get(f"/admin/keys?revoked={key_id}").text
+    ada.post(f"/admin/keys/{key_id}/revoke")
+    page = ada.get(f"/admin/keys/{key_id}/revoke").text
+    assert "<h1>This API key is revoked already</h1>" in page
+    assert "Revoke key" not in page
+
+
+def test_a_key_that_can_do_less_than_it_says_comes_with_a_word(app: Flask, ada: Visitor) -> None:
+    page = ada.post(NEW, **{**FORM, "owner": "omar@example.com", "scopes": ["users:read", "keys:manage"]}).text
+    words = " ".join(re.sub(r"<[^>]+>", "", page).split())
+    assert "Note: omar@example.com does not hold keys:manage now, nor does the key." in words
+    page = ada.post(NEW, **{**FORM, "owner": "vera@example.com"}).text
+    assert "-X POST" not in page  # it may not create users, whatever its scopes say
+    assert "/v1/user/me" in page
+    assert "does not hold" not in ada.post(NEW, **FORM).text
+
+
+def test_a_key_whose_owner_is_deactivated_has_stopped(app: Flask, ada: Visitor, cast: Cast) -> None:
+    make_key(app, Permission.USERS_READ, owner=cast.omar)
+    execute(app, "UPDATE users SET is_active = false WHERE id = :id", id=cast.omar.id)
+    page = ada.get("/admin/keys").text
+    assert re.findall(r'<span class="tag[^"]*">(\w+)<', page) == ["Stopped"]
+    assert "Waiting for the first call" not in page
+
+
 @pytest.mark.parametrize("role", [Role.OPERATOR, Role.AUDITOR])
 def test_keys_are_for_those_who_manage_them(app: Flask, cast: Cast, role: Role) -> None:
     browser = signed_in(app, cast.omar if role == Role.OPERATOR else cast.vera)

@@ -122,9 +122,13 @@ def test_a_second_click_says_who_was_made_a_moment_ago(ada: Visitor) -> None:
     assert problems_in(again) == [("email", "A user with this email address already exists")]
     words = " ".join(summary_in(again).split())
     assert words.endswith("already exists: View jo@example.com, created by you a moment ago")
-    (path,) = set(re.findall(r'href="(/admin/users/usr_[0-9a-f]+)"', again.text))
+    (path,) = set(re.findall(r'href="(/admin/users/usr_[^"]+)"', again.text))
     page = ada.get(path).text
     assert "If you missed the generated password, set a new one" in page
+    (path,) = set(re.findall(r'href="(/admin/users/usr_[^"]+)"', ada.create().text))
+    typed = ada.get(path).text
+    assert "Created a moment ago." in typed
+    assert "If you missed" not in typed
     assert page.index("Set a new password") < page.index("Deactivate<")
 
 
@@ -154,11 +158,10 @@ def test_only_roles_that_the_administrator_holds_are_offered(ada: Visitor, omar:
     assert omar.create(email="eve@example.com", global_role_id="role_admin").status_code == 403
 
 
-def test_a_role_that_does_not_exist_is_refused_in_the_words_of_every_door(ada: Visitor) -> None:
+def test_a_role_that_does_not_exist_is_refused_in_the_words_of_the_page(ada: Visitor) -> None:
     answer = ada.create(global_role_id="role_king")
-    assert problems_in(answer) == [
-        ("global_role_id", "Choose one of the roles: role_admin, role_operator, role_auditor, role_member")
-    ]
+    words = "Choose one of the roles: Administrator, Operator, Auditor, Member"
+    assert problems_in(answer) == [("global_role_id", words)]
 
 
 def test_the_form_is_prefilled_from_its_address(ada: Visitor) -> None:
@@ -263,6 +266,7 @@ def test_deactivating_asks_first_and_says_the_effect(app: Flask, ada: Visitor, c
     page = ada.get(answer.location).text
     assert "User deactivated" in page
     assert "/deactivate" not in page
+    assert "This user is deactivated already" in ada.get(f"/admin/users/{cast.omar.id}/deactivate").text
     assert not signed_in_as(app, "omar@example.com", PASSWORD)
 
 
@@ -273,12 +277,33 @@ def test_the_last_administrator_stays(app: Flask, ada: Visitor, cast: Cast) -> N
     assert ada.is_in
 
 
+def test_whoever_deactivates_themselves_is_signed_out(app: Flask, ada: Visitor, cast: Cast) -> None:
+    make_user(app, "olga@example.com", Role.ADMIN)
+    answer = ada.post(f"/admin/users/{cast.ada.id}/deactivate")
+    assert answer.location == "/admin/login?done=out"
+    assert ada.session_id is None
+    assert "You are signed out" in ada.get(answer.location).text
+
+
+@pytest.mark.parametrize("done", ["created", "deactivated", "password"])
+def test_a_notice_tells_only_what_was_done_last(app: Flask, ada: Visitor, cast: Cast, done: str) -> None:
+    execute(app, "UPDATE users SET is_active = false, updated_at = :at", at=clock.now().replace(tzinfo=None))
+    execute(app, "UPDATE users SET is_active = true WHERE id = :id", id=cast.ada.id)
+    page = ada.get(f"/admin/users/{cast.omar.id}?done={done}").text
+    assert ('class="notice' in page) == (done == "created")
+    execute(app, "UPDATE audit_events SET action = 'user.rename' WHERE target_id = :id", id=cast.omar.id)
+    page = ada.get(f"/admin/users/{cast.omar.id}?done={done}").text
+    assert 'class="notice' not in page
+    assert "user.rename" in page
+
+
 def test_a_link_proves_nothing_about_what_was_done(app: Flask, ada: Visitor, cast: Cast) -> None:
     execute(
         app,
         "UPDATE users SET created_at = :at, updated_at = :at",
         at=(clock.now() - timedelta(days=1)).replace(tzinfo=None),
     )
+    execute(app, "UPDATE audit_events SET at = :at", at=(clock.now() - timedelta(days=1)).replace(tzinfo=None))
     for done in ("created", "deactivated", "password", "x"):
         page = ada.get(f"/admin/users/{cast.omar.id}?done={done}").text
         assert 'class="notice' not in page

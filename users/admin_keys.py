@@ -4,11 +4,11 @@ from datetime import timedelta
 
 from flask import g, make_response, redirect, render_template, request
 
-from users import bp, clock, directory, emails, forms, ids, pages, service, validation, visits
+from users import audit, bp, clock, directory, emails, forms, ids, pages, service, validation, visits
 from users.errors import KeyMadeAlready, KeyNotFound, Outdated, Refused, UserNotFound
 from users.models import ApiKey, User
 from users.pages import Answer, page
-from users.roles import ALL_PERMISSIONS, Permission
+from users.roles import ALL_PERMISSIONS, Permission, permissions_of
 
 _KEYS = "/admin/keys"
 
@@ -19,8 +19,9 @@ def show_keys() -> Answer:
     """List the API keys, newest first."""
     keys = list(reversed(service.list_keys()))
     owners = directory.emails_of(key.owner_id for key in keys)
-    revoked = request.args.get("done") == "revoked" and any(key.deactivated_at for key in keys)
-    return render_template("keys.html", keys=keys, owners=owners, now=clock.now(), revoked=revoked)
+    stopped = directory.stopped_among(owners)
+    revoked = audit.is_newest(request.args.get("revoked", ""), audit.Action.KEY_REVOKE)
+    return render_template("keys.html", keys=keys, owners=owners, stopped=stopped, now=clock.now(), revoked=revoked)
 
 
 @bp.get("/admin/keys/new")
@@ -53,7 +54,16 @@ def add_key() -> Answer:
         issued = service.create_key(new, owner=owner, lifetime=lifetime, actor=g.actor, key_id=key_id)
     except KeyMadeAlready:
         return make_response(render_template("key_made.html", key=service.get_key(key_id)), 409)
-    return render_template("key_shown.html", issued=issued, owner=owner, address=pages.address())
+    held = permissions_of(owner.global_role_id)
+    return render_template(
+        "key_shown.html",
+        issued=issued,
+        owner=owner,
+        idle=sorted(scopes - held),
+        creates=Permission.USERS_CREATE in scopes & held,
+        curl=_first_call(issued, creates=Permission.USERS_CREATE in scopes & held),
+        address=pages.address(),
+    )
 
 
 @bp.get("/admin/keys/<key_id>/revoke")
@@ -67,14 +77,20 @@ def show_revoke_key(key_id: str) -> Answer:
 @page(Permission.KEYS_MANAGE, again=show_revoke_key)
 def revoke_key(key_id: str) -> Answer:
     """Revoke the key."""
-    service.revoke_key(_key(key_id).id, actor=g.actor)
-    return redirect(f"{_KEYS}?done=revoked", 303)
+    key = service.revoke_key(_key(key_id).id, actor=g.actor)
+    return redirect(f"{_KEYS}?revoked={key.id}", 303)
 
 
 def _key(key_id: str) -> ApiKey:
     if not ids.is_key_id(key_id):
         raise KeyNotFound
     return service.get_key(key_id)
+
+
+def _first_call(issued: service.IssuedKey, *, creates: bool) -> str:
+    if creates:
+        return pages.curl("/v1/user/", {"email": "new.user@example.com", "password": "PASSWORD"}, key=issued.secret)
+    return pages.curl("/v1/user/me", key=issued.secret)
 
 
 def _owner(text: str) -> User:

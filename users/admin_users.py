@@ -1,6 +1,5 @@
 """The pages about users: the list, the sign-up form, one user and what can be done with it."""
 
-import json
 import shlex
 from typing import Any
 
@@ -26,13 +25,18 @@ from users.pages import Answer, page
 from users.roles import Permission, Role, permissions_of
 
 _ACCOUNT = "/admin/account"
-_ACTS = {
+_ACTS: dict[str, str] = {
     audit.Action.SESSION_CREATE: "signed in",
     audit.Action.SESSION_END: "signed out",
     audit.Action.SESSION_END_OTHERS: "ended their other sessions",
     audit.Action.USER_CREATE: "created this user",
     audit.Action.USER_DEACTIVATE: "deactivated this user",
     audit.Action.USER_SET_PASSWORD: "set a new password",
+}
+_DONE = {
+    "created": audit.Action.USER_CREATE,
+    "deactivated": audit.Action.USER_DEACTIVATE,
+    "password": audit.Action.USER_SET_PASSWORD,
 }
 _KINDS = {"setup": "The set-up link", "terminal": "The command line", "visitor": "Somebody"}
 
@@ -114,6 +118,8 @@ def show_deactivate(user_id: str) -> Answer:
 def deactivate_user(user_id: str) -> Answer:
     """Deactivate the user."""
     user = service.deactivate_user(_user(user_id).id, actor=g.actor)
+    if user.id == g.user.id:
+        return pages.signed_out()
     return redirect(f"{detour.HOME}/{user.id}?done=deactivated", 303)
 
 
@@ -159,29 +165,20 @@ def _about(user: User) -> dict[str, Any]:
 def _same_act(user: User) -> dict[str, str]:
     """Return the creation of `user` as a call of the API and as a command, with placeholders for what is secret."""
     names = {name: value for name in ("first_name", "last_name") if (value := getattr(user, name))}
-    body = json.dumps({"email": user.email, **names, "password": "PASSWORD"}, ensure_ascii=False)
+    body = {"email": user.email, **names, "password": "PASSWORD"}
     options = [f"--{name.replace('_', '-')}={value}" for name, value in names.items()]
     options += [f"--role={user.global_role_id}"] if user.global_role_id else []
     email = ["--", user.email] if user.email.startswith("-") else [user.email]
     return {
-        "curl": f'curl -X POST "{pages.address() or pages.UNKNOWN}/v1/user/" \\\n'
-        '  -H "X-API-Key: $API_KEY" \\\n'
-        '  -H "Content-Type: application/json" \\\n'
-        f"  -d {shlex.quote(body)}",
+        "curl": pages.curl("/v1/user/", body),
         "command": shlex.join(["flask", "users", "create", *options, "--generate-password", *email]),
     }
 
 
 def _done(user: User) -> str | None:
-    """Return what `?done=` says has just happened, if the user's row says so too: a link proves nothing."""
-    now = clock.now()
-    true = {
-        "created": now - user.created_at < clock.A_MOMENT,
-        "deactivated": not user.is_active,
-        "password": now - user.updated_at < clock.A_MOMENT,
-    }
+    """Return what `?done=` says has just happened, if the audit trail says so too: a link proves nothing."""
     done = request.args.get("done", "")
-    return done if true.get(done) else None
+    return done if done in _DONE and audit.is_newest(user.id, _DONE[done]) else None
 
 
 def _events(user: User) -> list[dict[str, Any]]:
@@ -194,7 +191,7 @@ def _events(user: User) -> list[dict[str, Any]]:
     told = []
     for event in events:
         who = key_names.get(event.actor_key_id or "") or addresses.get(event.actor_user_id or "")
-        act = _ACTS.get(audit.Action(event.action), event.action)
+        act = _ACTS.get(event.action, event.action)
         told.append(
             {
                 "who": who or _KINDS.get(event.actor_kind, event.actor_kind),

@@ -62,8 +62,6 @@ def unsealed(seal: str) -> str | None:
 
 def enter(user: User, session_id: str) -> None:
     """Let the browser that sent this request go on as `user`, with the session just started."""
-    session.clear()
-    g.pop(forms.CSRF_FIELD, None)
     _be(user, session_id)
     set_cookie(cookie_name(), session_id)
 
