@@ -28,7 +28,7 @@ SECRET_KEY = uuid.uuid4().hex + uuid.uuid4().hex
 # The cheapest argon2id there is: tests state rules, benchmarks measure.
 CHEAP = {"ENROL_PASSWORD_HASH": "m=8,t=1,p=1", "ENROL_PASSWORD_HASH_UNSAFE": "1", "SECRET_KEY": SECRET_KEY}
 PASSWORD = "correct horse battery"
-DATABASES = ("sqlite", "postgres")
+DATABASES: tuple[str, ...] = ("sqlite", "postgres")
 
 for _name in [name for name in os.environ if name.startswith("ENROL_") or name in ("DATABASE_URL", "SECRET_KEY")]:
     del os.environ[_name]  # the tests say themselves what is set
@@ -256,4 +256,5 @@ def execute(app: Flask, statement: str, **values: Any) -> None:
 # At the end: the module asks for what stands above.
 from chromium import chromium, opened, site  # noqa: E402, F401
 
+from processes import four, start_four, wire, wired_api  # noqa: E402, F401
 from visitors import ada, omar, visitor  # noqa: E402, F401

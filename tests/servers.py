@@ -60,9 +60,17 @@ class Server:
     log_file: Path
     seconds_to_first_answer: float = 0
 
-    def call(self, method: str, path: str, *, key: str | None = None, body: object = None) -> Reply:
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        key: str | None = None,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
         """Send one request on a connection of its own."""
-        headers = {"X-API-Key": key} if key else {}
+        headers = {**(headers or {}), **({"X-API-Key": key} if key else {})}
         content = None
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -130,7 +138,7 @@ class Tree:
         if kind == "flask":
             return [str(BIN / "flask"), "run", "--port", str(port), *options], port
         # The line of README.
-        line = "granian --interface wsgi --factory --no-ws --blocking-threads 5"
+        line = "granian --interface wsgi --factory --no-ws --blocking-threads 32"
         program, *arguments = line.split()
         return [str(BIN / program), *arguments, "--port", str(port), *options, "app:serve"], port
 

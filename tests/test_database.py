@@ -39,23 +39,6 @@ def here(tmp_path: Path) -> Iterator[Tree]:
         yield made
 
 
-@pytest.fixture
-def wire(migrated_postgres: str) -> Iterator[Wire]:
-    """The way to Postgres, which can be cut."""
-    made = Wire(migrated_postgres)
-    made.open()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def wired_api(wire: Wire) -> Iterator[Api]:
-    """A caller of an application whose every word with Postgres goes over the wire."""
-    app = create_app({**CHEAP, "DATABASE_URL": wire.address, "TESTING": True})
-    yield Api(app.test_client(), make_key(app, Permission.USERS_CREATE))
-    dispose(app)
-
-
 def _email() -> str:
     return f"{uuid.uuid4().hex}@example.com"
 
@@ -169,6 +152,10 @@ def test_a_frozen_postgres_is_given_up_on_in_time_and_found_again(here: Tree, fr
         reply = create()
         assert (reply.status, reply.code) == (503, "SERVICE_UNAVAILABLE")
         assert reply.seconds < 6
+    health, readiness = (server.call("GET", path) for path in ("/healthz", "/readyz"))
+    assert (health.status, health.json) == (200, {"status": "ok"})
+    assert (readiness.status, readiness.json["reason"]) == (503, "database")
+    assert readiness.seconds < database.BUDGET_SECONDS + 0.5
     freezer.thaw()
     assert create().status == 201
     assert server.process.poll() is None

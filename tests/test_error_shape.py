@@ -28,6 +28,10 @@ def _send(api: Api, body: bytes, **headers: str) -> Answer:
     return api.call("POST", "/v1/user/", data=body, headers={"Content-Type": "application/json", **headers})
 
 
+def _send_once(api: Api, body: bytes) -> Answer:
+    return _send(api, body, **{"Idempotency-Key": "one"})
+
+
 def _crash(*_: Any, **__: Any) -> None:
     raise RuntimeError("canary: the text of an unexpected error")
 
@@ -37,6 +41,16 @@ PROVOKED: dict[str, tuple[Callable[[Api], Answer], Expected]] = {
     "broken json": (lambda api: _send(api, b"{"), Expected(400, "INVALID_JSON", REQUEST)),
     "not an object": (lambda api: _send(api, b"[]"), Expected(400, "INVALID_JSON", REQUEST)),
     "no body": (lambda api: _send(api, b""), Expected(400, "INVALID_JSON", REQUEST)),
+    "a parameter": (
+        lambda api: api.call("POST", "/v1/user/?validate_only=maybe", json={}),
+        Expected(400, "INVALID_PARAMETER", REQUEST),
+    ),
+    "a key used before": (
+        lambda api: [
+            _send_once(api, b'{"email": "jo@example.com", "password": "%b"}' % p) for p in (b"8" * 8, b"9" * 8)
+        ][1],
+        Expected(422, "IDEMPOTENCY_KEY_REUSED", "validation_error"),
+    ),
     "no key": (
         lambda api: api.call("POST", "/v1/user/", key=None),
         Expected(401, "AUTHENTICATION_REQUIRED", "authentication_error"),
@@ -277,8 +291,11 @@ CONTRACT = [
     Expected(413, "PAYLOAD_TOO_LARGE", REQUEST),
     Expected(415, "UNSUPPORTED_MEDIA_TYPE", REQUEST),
     Expected(422, "VALIDATION_ERROR", "validation_error"),
+    Expected(422, "IDEMPOTENCY_KEY_REUSED", "validation_error"),
+    Expected(429, "RATE_LIMIT_EXCEEDED", "rate_limit_error"),
     Expected(500, "INTERNAL_SERVER_ERROR", "server_error"),
     Expected(503, "SERVICE_UNAVAILABLE", "server_error"),
+    Expected(503, "OVERLOADED", "server_error"),
 ]
 
 

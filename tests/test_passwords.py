@@ -6,9 +6,10 @@ import argon2
 import pytest
 
 from users import passwords, validation
+from users.gate import Gate
 from users.passwords import Hasher, HashParameters
 
-hasher = Hasher(HashParameters(memory=8, time=1, lanes=1))
+hasher = Hasher(HashParameters(memory=8, time=1, lanes=1), Gate(1))
 
 
 def test_the_default_cost_is_argon2_cffis_own() -> None:
@@ -31,7 +32,9 @@ def test_no_other_cost_makes_up_for_too_little_memory_or_no_pass(memory: int, ti
 
 
 def test_a_hash_is_argon2id_with_the_given_parameters_and_a_salt_of_its_own() -> None:
-    first, second = (Hasher(HashParameters(memory=16, time=2, lanes=2)).hash("correct horse") for _ in range(2))
+    first, second = (
+        Hasher(HashParameters(memory=16, time=2, lanes=2), Gate(1)).hash("correct horse") for _ in range(2)
+    )
     assert first.startswith("$argon2id$v=19$m=16,t=2,p=2$")
     assert first != second
     assert "correct horse" not in first

@@ -1,21 +1,19 @@
 """Several server processes on one database are one service, and answer a badly made request like any other."""
 
-import contextlib
 import stat
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
 from flask import Flask
 
-from app import create_app
-from conftest import CHEAP, DATABASES, PASSWORD, dispose, execute, make_key, make_user, rows
-from servers import KINDS, Reply, Server, Tree, tree
+from conftest import PASSWORD, execute, make_key, make_user, rows
+from processes import Four
+from servers import KINDS, Reply, Server
 from users import clock, database, emails
 from users.models import User
 from users.roles import Permission, Role
@@ -29,42 +27,6 @@ VARIANTS = (
     "Straſſe{}@Bücher.com",
     "ｓｔｒａｓｓｅ{}@bu\u0308cher.com",
 )
-
-
-@dataclass
-class Four:
-    """Four server processes, two of each kind, and the application in this process, all on one database."""
-
-    tree: Tree
-    servers: Sequence[Server]
-    app: Flask
-
-
-@pytest.fixture(scope="session")
-def start_four(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[str], Four]]:
-    """What starts the four together on a new instance folder, once for all tests on that database."""
-    started: dict[str, Four] = {}
-    with contextlib.ExitStack() as stack:
-
-        def start(database: str) -> Four:
-            if database not in started:
-                given = {"DATABASE_URL": request.getfixturevalue("migrated_postgres")} if database == "postgres" else {}
-                made = stack.enter_context(tree(tmp_path_factory.mktemp("four") / "enrol", given))
-                servers = made.start(*KINDS, *KINDS)
-                app = create_app({**CHEAP, "DATABASE_URL": f"sqlite:///{made.instance}/enrol.db", **given})
-                stack.callback(dispose, app)
-                started[database] = Four(made, servers, app)
-            return started[database]
-
-        yield start
-
-
-@pytest.fixture(params=DATABASES)
-def four(request: pytest.FixtureRequest, start_four: Callable[[str], Four]) -> Four:
-    """The four server processes, on SQLite and on Postgres."""
-    return start_four(request.param)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import servers
 from app import create_app
 from conftest import CHEAP
 from servers import REPOSITORY, Server, Tree
-from users import settings
+from users import access, gate, settings, throttles
 from users.errors import EnrolError
 from users.passwords import MIN_LENGTH, HashParameters, _common
 
@@ -87,7 +87,18 @@ def test_the_table_of_settings_is_the_codes_own() -> None:
     }
     assert defaults["ENROL_PASSWORD_MIN_LENGTH"] == str(MIN_LENGTH)
     assert defaults["ENROL_PASSWORD_HASH"] == str(HashParameters())
+    assert defaults["ENROL_HASH_QUEUE"] == str(gate.QUEUE)
+    assert defaults["ENROL_RATE_LIMIT"] == "6000/minute"
+    assert f"{gate.WAIT_SECONDS:.0f} seconds at most" in table
     assert f"{len(_common()):,} passwords" in table
+
+
+def test_the_limits_are_the_codes_own() -> None:
+    told = " ".join(section("The API").partition("### Limits")[2].split())
+    assert (access.WRONG_KEYS.requests, access.WRONG_KEYS.seconds, throttles.TRIES) == (100, 60, 10)
+    assert "100 a minute from one address" in told
+    assert "Ten wrong passwords" in told
+    assert f"until {throttles.PERIOD.seconds // 60} minutes have passed" in told
 
 
 def test_the_table_of_codes_is_the_codes_own() -> None:

@@ -42,6 +42,11 @@ class Scene:
         make_user(self.app, "jo@example.com", password=CANARY)
         return self.create()
 
+    def repeat(self) -> Answer:
+        """Create a user twice under one Idempotency-Key."""
+        body = f'{{"email": "jo@example.com", "password": "{CANARY}"}}'.encode()
+        return [self.send(body, {**JSON, "Idempotency-Key": "one"}) for _ in range(2)][1]
+
     def fail_to_hash(self) -> Answer:
         """Let the hash fail with a text that holds the password."""
         self.patch.setattr(service, "hasher", lambda: SimpleNamespace(hash=crash))
@@ -68,6 +73,7 @@ class Scene:
 
 KINDS: dict[str, tuple[Callable[[Scene], Answer], int]] = {
     "success": (lambda scene: scene.create(), 201),
+    "given again": (Scene.repeat, 201),
     "taken": (Scene.collide, 409),
     "wrong email": (lambda scene: scene.create(email="jo"), 422),
     "password too long": (lambda scene: scene.create(password=CANARY * 100), 422),

@@ -15,7 +15,8 @@ import pytest
 import app
 from app import create_app, serve
 from conftest import CHEAP, SECRET_KEY, dispose
-from users import settings
+from users import gate, settings
+from users.limits import Rate
 from users.passwords import HashParameters
 from users.settings import TAKES, BadSetting, Settings, load
 from users.validation import Rules
@@ -48,6 +49,9 @@ def test_the_variables_are_the_contracts() -> None:
         "ENROL_PASSWORD_BLOCKLIST",
         "ENROL_PASSWORD_HASH",
         "ENROL_PASSWORD_HASH_UNSAFE",
+        "ENROL_HASH_SLOTS",
+        "ENROL_HASH_QUEUE",
+        "ENROL_RATE_LIMIT",
         "ENROL_TRUSTED_PROXIES",
         "ENROL_TRUSTED_HOSTS",
         "ENROL_ALLOW_DOMAINS",
@@ -68,6 +72,9 @@ def test_the_defaults_are_the_contracts(tmp_path: Path) -> None:
             password_min_length=8, password_blocklist=False, allow_domains=frozenset(), check_deliverability=False
         ),
         password_hash=HashParameters(memory=65536, time=3, lanes=4),
+        hash_slots=gate.usable_cores(),
+        hash_queue=16,
+        rate_limit=Rate(6000, 60),
         trusted_proxies=0,
         trusted_hosts=(),
         log_format="json",
@@ -100,6 +107,12 @@ GOOD: list[tuple[str, str, str, Any]] = [
     ("ENROL_PASSWORD_HASH", "m=4194304,t=9999,p=255", "password_hash", HashParameters(4194304, 9999, 255)),
     ("ENROL_PASSWORD_HASH_UNSAFE", "1", "password_hash", HashParameters()),
     ("ENROL_PASSWORD_HASH_UNSAFE", "off", "password_hash", HashParameters()),
+    ("ENROL_HASH_SLOTS", "1", "hash_slots", 1),
+    ("ENROL_HASH_QUEUE", "0", "hash_queue", 0),
+    ("ENROL_RATE_LIMIT", "5/second", "rate_limit", Rate(5, 1)),
+    ("ENROL_RATE_LIMIT", "1/minute", "rate_limit", Rate(1, 60)),
+    ("ENROL_RATE_LIMIT", "999999999/hour", "rate_limit", Rate(999999999, 3600)),
+    ("ENROL_RATE_LIMIT", "off", "rate_limit", None),
     ("ENROL_TRUSTED_PROXIES", "0", "trusted_proxies", 0),
     ("ENROL_TRUSTED_PROXIES", "10", "trusted_proxies", 10),
     ("ENROL_TRUSTED_HOSTS", "a.example.com, .b.org,,[::1]", "trusted_hosts", ("a.example.com", ".b.org", "[::1]")),
@@ -181,6 +194,9 @@ BAD: dict[str, list[str]] = {
         "m=8,t=1,p=1",
     ],
     "ENROL_PASSWORD_HASH_UNSAFE": ["on", "0", "yes", "11"],
+    "ENROL_HASH_SLOTS": ["0", "257", "two", "-1", "1.5"],
+    "ENROL_HASH_QUEUE": ["-1", "10001", "none"],
+    "ENROL_RATE_LIMIT": ["0", "60", "0/minute", "6000/min", "6000 / minute", "1/day", "on", "-1/second", "٨/minute"],
     "ENROL_TRUSTED_PROXIES": ["-1", "11", "one", "1.0", "*", "127.0.0.1"],
     "ENROL_TRUSTED_HOSTS": ["*", "https://a.example.com", "a.example.com/", "a b", "a..b", ".", "bücher.com", "[::1"],
     "ENROL_ALLOW_DOMAINS": ["*", ".local", "a..b", "a b", "@local", "jo@corp.test", "bücher.test"],

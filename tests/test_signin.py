@@ -130,7 +130,7 @@ def test_who_changes_meanwhile_keeps_their_password(
     changed_meanwhile(change)
     answer = ada.post("/admin/account", current_password=PASSWORD, password="another horse battery")
     assert problems_in(answer) == [("current_password", "The current password is wrong")]
-    assert rows(app, "SELECT 1 FROM audit_events WHERE action = 'user.set_password'") == []
+    assert rows(app, "SELECT 1 FROM audit_events WHERE action = 'user.set_password' AND outcome = 'ok'") == []
 
 
 def test_nothing_of_the_session_is_left_after_sign_out(ada: Visitor) -> None:

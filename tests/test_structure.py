@@ -15,7 +15,7 @@ from flask import Flask
 import app as app_module
 from app import create_app
 from conftest import CHEAP
-from users import database
+from users import database, pages
 from users.audit import Action
 from users.roles import Permission
 
@@ -24,23 +24,24 @@ MODULES = {path.stem: path for path in (ROOT / "users").glob("*.py") if path.ste
 FLASK = {"flask", "flask_migrate", "flask_sqlalchemy", "flask_wtf", "werkzeug", "wtforms"}
 # The walk of a request (`users/__init__`): what stands in a row knows only rows below it, and what is beside the walk.
 CORRIDOR = [
-    {"admin", "admin_keys", "admin_setup", "admin_users", "api", "cli_keys", "cli_users", "doctor"},
+    {"admin", "admin_keys", "admin_setup", "admin_users", "api", "cli_keys", "cli_users", "doctor", "health"},
     {"cli", "first_run"},
     {"envelope", "pages"},
     {"detour", "visits"},
     {"forms", "headers", "parsing"},
-    {"setup", "signin"},
+    {"idempotency", "setup", "signin"},
     {"service"},
-    {"audit", "directory", "sessions"},
+    {"audit", "directory", "sessions", "throttles"},
     {"access"},  # whose Actor every act asks for
     {"settings"},
     {"validation"},
     {"emails", "passwords"},
+    {"gate", "limits"},
     {"upgrading"},
     {"database"},
     {"models"},
 ]
-BESIDE = {"clock", "errors", "ids", "keys", "logs", "roles"}
+BESIDE = {"clock", "errors", "ids", "keys", "logs", "refusals", "roles"}
 
 
 @cache
@@ -75,7 +76,7 @@ def reach(module: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("module", ["validation", "emails", "passwords", "errors", "roles", "keys"])
+@pytest.mark.parametrize("module", ["validation", "emails", "passwords", "gate", "limits", "errors", "roles", "keys"])
 def test_the_rules_know_no_flask_not_even_through_another_module(module: str) -> None:
     known = {(one, name) for one in reach(module) for name in imports(MODULES[one]) if name.split(".")[0] in FLASK}
     assert known == set()
@@ -137,7 +138,7 @@ def test_every_view_names_its_guard_or_says_that_it_is_public(bare: Flask) -> No
             public.add(rule.rule)
         else:
             assert set(guard) <= set(Permission)
-    assert public == {"/", "/admin", "/admin/login", "/setup"}
+    assert public == {"/", "/admin", "/admin/login", "/healthz", "/readyz", "/setup"}
 
 
 def test_every_page_that_changes_something_names_the_page_to_show_again(bare: Flask) -> None:
@@ -146,6 +147,12 @@ def test_every_page_that_changes_something_names_the_page_to_show_again(bare: Fl
         if not rule.rule.startswith("/v1") and "POST" in (rule.methods or ()):
             view = views[rule.endpoint]
             assert views[f"users.{view.again.__name__}"].guard == view.guard
+
+
+def test_one_that_names_none_stops_the_start(bare: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bare.view_functions["users.sign_out"], "again", None)
+    with pytest.raises(TypeError, match="sign_out changes something"):
+        pages.check_views(bare)
 
 
 @pytest.mark.parametrize("enum", [Permission, Action])

@@ -11,13 +11,17 @@
     forms        labels, widgets, the CSRF token; no rules    parsing      a body becomes one strict JSON object
     validation   a mapping becomes a NewUser, or Invalid      emails       an address and its uniqueness key
     passwords    bounds, hash, generator, common ones         setup        the first administrator, by a link
-    signin       in, out, your password, your sessions
+    signin       in, out, your password, your sessions        idempotency  a create that may be sent again
+    health       what a supervisor asks: alive, ready?
     service      the acts, each with its audit row            audit        the rows that say who did what
     sessions     who is signed in, as rows                    directory    what the pages read
+    throttles    wrong passwords, counted as rows             limits       requests, counted in memory
+    gate         how many hashes at once
     database     SQLite and Postgres made to behave alike     models       the tables
 
 Before the walk: upgrading (from one schema to the next, by migrations/), first_run (what a start says).
-Beside it: roles (who may do what), keys (an API key as text), errors (what can go wrong), logs, clock, ids.
+Beside it: roles (who may do what), keys (an API key as text), errors (what can go wrong), refusals (on a
+page), logs, clock, ids.
 """
 
 from flask import Blueprint, Flask
@@ -28,6 +32,7 @@ bp = Blueprint("users", __name__)
 def init_app(app: Flask) -> None:
     """Put Enrol's routes, error answers and commands on `app`, whose settings and database are set up."""
     from users import (  # noqa: F401  (api and admin… hang their routes on bp)
+        access,
         admin,
         admin_keys,
         admin_setup,
@@ -37,11 +42,14 @@ def init_app(app: Flask) -> None:
         cli_users,
         doctor,
         envelope,
+        health,
         pages,
     )
 
+    access.init_app(app)
     envelope.init_app(app)
     pages.init_app(app)
     for command in (cli_users.users_group, cli_keys.keys_group, doctor.doctor_command):
         app.cli.add_command(command)
     app.register_blueprint(bp)
+    pages.check_views(app)

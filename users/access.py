@@ -4,17 +4,21 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import ParamSpec, TypeVar
+from typing import NoReturn, ParamSpec, TypeVar
 
-from flask import g, request
+from flask import Flask, current_app, g, request
 from sqlalchemy import or_, select, update
 
-from users import clock, database, keys, logs
+from users import clock, database, keys, limits, logs
 from users.errors import ApiKeyDeactivated, ApiKeyExpired, AuthenticationRequired, Denied, Unavailable
 from users.models import ApiKey, User
 from users.roles import ALL_PERMISSIONS, Permission, permissions_of
 
 LAST_USED_EVERY = timedelta(minutes=1)
+
+# Wrong keys from one address. Each has 202 random bits, so nobody guesses one: what this guards is the log and the
+# look-ups. A count that is exact across processes would let whoever has no key make the database write.
+WRONG_KEYS = limits.Rate(100, 60)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,6 +46,13 @@ class Actor:
         return replace(self, kind="session", permissions=permissions_of(user.global_role_id), user_id=user.id)
 
 
+def init_app(app: Flask) -> None:
+    """Give `app` its limits, whose memory is this process's."""
+    rate = app.extensions["enrol.settings"].rate_limit
+    app.extensions["enrol.key_buckets"] = rate and limits.Buckets(rate)
+    app.extensions["enrol.wrong_key_buckets"] = limits.Buckets(WRONG_KEYS)
+
+
 def visitor() -> Actor:
     """Return whoever sent this request to a page, before it is known who that is."""
     return Actor(kind="visitor", permissions=frozenset(), address=request.remote_addr, request_id=g.trace_id)
@@ -53,13 +64,19 @@ def terminal(request_id: str) -> Actor:
 
 
 def requires(*permissions: Permission) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Guard a view of the API: a valid key first, then `permissions`; none of them means any valid key."""
+    """Guard a view of the API: a valid key first, then `permissions` (none of them means any valid key), then its rate.
+
+    The request counts as soon as the key is known, so that every answer to its holder tells how the holder stands.
+    """
 
     def guard(view: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
             g.actor = authenticate()
+            _count()
             g.actor.require(*permissions)
+            if "allowance" in g:
+                g.allowance.require()
             return view(*args, **kwargs)
 
         guarded.guard = permissions  # type: ignore[attr-defined]  # a test walks the URL map and reads it
@@ -71,19 +88,15 @@ def requires(*permissions: Permission) -> Callable[[Callable[P, R]], Callable[P,
 def authenticate() -> Actor:
     """Return the holder of the request's API key.
 
-    Raises AuthenticationRequired for no key, an unknown one or a malformed one; ApiKeyDeactivated and ApiKeyExpired
-    only to a caller who holds the real key.
+    Raises AuthenticationRequired for no key, an unknown one or a malformed one, RateLimitExceeded when too many of
+    those came from the same address; ApiKeyDeactivated and ApiKeyExpired only to a caller who holds the real key.
     """
     presented = _presented_key()
-    if not keys.is_well_formed(presented):
-        raise AuthenticationRequired
+    found = _find(presented) if keys.is_well_formed(presented) else None
+    if found is None:
+        _refuse(presented)
+    key, owner = found
     now = clock.now()
-    found = select(ApiKey, User).outerjoin(User, ApiKey.owner_id == User.id)
-    with database.reading() as session:
-        row = session.execute(found.where(ApiKey.key_hash == keys.digest(presented))).one_or_none()
-    if row is None:
-        raise AuthenticationRequired
-    key, owner = row
     if key.deactivated_at or (key.owner_id and (owner is None or not owner.is_active or owner.deleted_at)):
         raise ApiKeyDeactivated
     if key.expires_at and key.expires_at <= now:
@@ -98,6 +111,28 @@ def authenticate() -> Actor:
         address=request.remote_addr,
         request_id=g.trace_id,
     )
+
+
+def _find(key: str) -> tuple[ApiKey, User | None] | None:
+    found = select(ApiKey, User).outerjoin(User, ApiKey.owner_id == User.id)
+    with database.reading() as session:
+        row = session.execute(found.where(ApiKey.key_hash == keys.digest(key))).one_or_none()
+    return (row[0], row[1]) if row else None
+
+
+def _refuse(presented: str) -> NoReturn:
+    """Count a wrong key, once it is known to be wrong: a good one from the same address is never limited."""
+    if presented:
+        buckets: limits.Buckets = current_app.extensions["enrol.wrong_key_buckets"]
+        buckets.take(limits.network(request.remote_addr)).require()
+    raise AuthenticationRequired
+
+
+def _count() -> None:
+    """Take from what the key may still ask of this process, and note what is left for the answer's headers."""
+    buckets: limits.Buckets | None = current_app.extensions["enrol.key_buckets"]
+    if buckets is not None:
+        g.allowance = buckets.take(g.actor.key_id)
 
 
 def _presented_key() -> str:

@@ -3,9 +3,9 @@
 from flask import g, redirect, render_template, request
 
 from users import audit, bp, detour, forms, pages, sessions, settings, setup, signin, validation, visits
-from users.errors import Refused
 from users.pages import Answer, page, public
 from users.passwords import WrongPassword
+from users.refusals import Refused
 
 _DONE = {"password": audit.Action.USER_SET_PASSWORD, "sessions": audit.Action.SESSION_END_OTHERS}
 

@@ -5,9 +5,10 @@ from datetime import timedelta
 from flask import g, make_response, redirect, render_template, request
 
 from users import audit, bp, clock, directory, emails, forms, ids, pages, service, validation, visits
-from users.errors import KeyMadeAlready, KeyNotFound, Outdated, Refused, UserNotFound
+from users.errors import KeyNotFound, UserNotFound
 from users.models import ApiKey, User
 from users.pages import Answer, page
+from users.refusals import KeyMadeAlready, Outdated, Refused
 from users.roles import ALL_PERMISSIONS, Permission, permissions_of
 
 _KEYS = "/admin/keys"

@@ -19,9 +19,10 @@ from users import (
     settings,
     validation,
 )
-from users.errors import UserChanged, UserNotFound
+from users.errors import UserNotFound
 from users.models import User
 from users.pages import Answer, page
+from users.refusals import UserChanged
 from users.roles import Permission, Role, permissions_of
 
 _ACCOUNT = "/admin/account"
@@ -37,6 +38,10 @@ _DONE = {
     "created": audit.Action.USER_CREATE,
     "deactivated": audit.Action.USER_DEACTIVATE,
     "password": audit.Action.USER_SET_PASSWORD,
+}
+_REFUSED: dict[str, str] = {
+    audit.Action.SESSION_CREATE: "was refused a sign-in",
+    audit.Action.USER_SET_PASSWORD: "was refused a new password: the current one was wrong",
 }
 _KINDS = {"setup": "The set-up link", "terminal": "The command line", "visitor": "Somebody"}
 
@@ -191,12 +196,12 @@ def _events(user: User) -> list[dict[str, Any]]:
     told = []
     for event in events:
         who = key_names.get(event.actor_key_id or "") or addresses.get(event.actor_user_id or "")
-        act = _ACTS.get(event.action, event.action)
+        acts = _ACTS if event.outcome == "ok" else _REFUSED
         told.append(
             {
                 "who": who or _KINDS.get(event.actor_kind, event.actor_kind),
                 "by_key": bool(event.actor_key_id),
-                "act": act if event.outcome == "ok" else "was refused a sign-in",
+                "act": acts.get(event.action, event.action),
                 "at": event.at,
                 "request_id": event.request_id,
             }

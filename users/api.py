@@ -1,21 +1,51 @@
 """Every URL under /v1: parse, validate, act, respond."""
 
+from typing import Any
+
 from flask import Response, g, jsonify, request
 
-from users import bp, ids, parsing, service, settings, validation
+from users import bp, idempotency, ids, parsing, service, settings, validation
 from users.access import requires
 from users.errors import UserNotFound
 from users.models import User
 from users.roles import Permission
 
+Answer = tuple[Response, int, dict[str, str]]
+
 
 @bp.post("/v1/user/")
 @requires(Permission.USERS_CREATE)
-def create_user() -> tuple[Response, int, dict[str, str]]:
-    """Answer 201 with the new user's nine members and the path of its profile in Location."""
-    new = validation.new_user(parsing.json_object(request), settings.current().rules)
-    user = service.create_user(new, actor=g.actor)
-    return jsonify(user.as_user()), 201, {"Location": f"/v1/user/{user.id}"}
+def create_user() -> Answer:
+    """Answer 201 with the new user's nine members and the path of its profile in Location.
+
+    The same request under the same Idempotency-Key gets the same answer. With `?validate_only=true` nothing is
+    written, and 200 says that the real call would pass.
+    """
+    validate_only = parsing.boolean(request, "validate_only")
+    key = parsing.idempotency_key(request)
+    given = parsing.json_object(request)
+    attempt = idempotency.attempt(g.actor.key_id, key, given) if key else None
+    # Before the rules, which may have changed since, and before the hash, which is slow.
+    kept = idempotency.find_answer(attempt) if attempt else None
+    if kept:
+        return _valid() if validate_only else _created(kept.user, replayed=True)
+    new = validation.new_user(given, settings.current().rules)
+    if validate_only:
+        service.check_new_user(new, actor=g.actor)
+        return _valid()
+    if attempt:
+        answer = idempotency.create_user(new, attempt, actor=g.actor)
+        return _created(answer.user, replayed=answer.replayed)
+    return _created(service.create_user(new, actor=g.actor).as_user())
+
+
+def _valid() -> Answer:
+    return jsonify(valid=True), 200, {}
+
+
+def _created(user: dict[str, Any], *, replayed: bool = False) -> Answer:
+    headers = {"Location": f"/v1/user/{user['id']}"}
+    return jsonify(user), 201, {**headers, "Idempotent-Replayed": "true"} if replayed else headers
 
 
 @bp.get("/v1/user/<user_id>")

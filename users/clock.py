@@ -1,5 +1,6 @@
 """The time, in one place, so that a test can move it."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 A_MOMENT = timedelta(minutes=10)  # how long what was just made counts as just made
@@ -8,6 +9,11 @@ A_MOMENT = timedelta(minutes=10)  # how long what was just made counts as just m
 def now() -> datetime:
     """Return the present as an aware UTC datetime, with microseconds."""
     return datetime.now(UTC)
+
+
+def steady() -> float:
+    """Return seconds that only ever go forward, whatever is done to the machine's clock; from where is not said."""
+    return time.monotonic()
 
 
 def rfc3339(moment: datetime) -> str:

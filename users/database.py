@@ -19,14 +19,14 @@ from flask_migrate import Migrate
 from psycopg.abc import PQGen
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from users.errors import Unavailable
 from users.models import db
 
-HEAD = "0002"  # the migration that this code needs, the newest in users/migrations; their names sort by age
+HEAD = "0004"  # the migration that this code needs, the newest in users/migrations; their names sort by age
 
 POOL_SIZE = 16  # connections of one process; none is held while a password is hashed
 POOL_WAIT_SECONDS = 2
@@ -205,10 +205,23 @@ def hint(revision: str | None) -> str:
     return NEWER if revision is not None and revision > HEAD else BEHIND
 
 
+def check() -> None:
+    """Ask the database now whether it can be read and is at HEAD, or raise Unavailable with the reason.
+
+    What was seen before and still works is not stopped by it: a server may go on under a newer schema while it is
+    being replaced.
+    """
+    with _budget(), honest():
+        _find_head()
+
+
 def _require_head() -> None:
+    if not current_app.extensions["enrol.schema"].at_head:
+        _find_head()
+
+
+def _find_head() -> None:
     schema: _Schema = current_app.extensions["enrol.schema"]
-    if schema.at_head:
-        return
     with _session() as session:
         found = session.scalar(text("SELECT version_num FROM alembic_version"))
     if found != HEAD:
@@ -246,6 +259,14 @@ def honest(*, committing: bool = False) -> Iterator[None]:
             raise Unavailable(BEHIND, reason="schema") from None
         lost = isinstance(error, DBAPIError) and error.connection_invalidated
         raise Unavailable(AWAY, outcome_unknown=committing and lost) from None
+
+
+def is_violation(error: IntegrityError, constraint: str, *columns: str) -> bool:
+    """Tell whether the unique `constraint` refused: Postgres names it, SQLite its columns, as `table.column`."""
+    diagnostics = getattr(error.orig, "diag", None)
+    if diagnostics is not None:
+        return bool(diagnostics.constraint_name == constraint)
+    return str(error.orig) == f"UNIQUE constraint failed: {', '.join(columns)}"
 
 
 def is_schema(error: Exception) -> bool:

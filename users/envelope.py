@@ -66,10 +66,18 @@ def _begin() -> None:
 def _finish(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.trace_id
     headers.add(response)
+    if "allowance" in g:
+        response.headers.update(g.allowance.headers())
     if response.status_code >= 400 and (request.content_length or "Transfer-Encoding" in request.headers):
         # The body may not have been read. The server then hangs up; a client that does not know would send its next
         # request into the closing connection and lose it.
         response.headers["Connection"] = "close"
+    if "is_probe" not in g or response.status_code >= 400:
+        _log(response)
+    return response
+
+
+def _log(response: Response) -> None:
     logs.event(
         "request",
         method=request.method if request.method.isalpha() else None,
@@ -80,7 +88,6 @@ def _finish(response: Response) -> Response:
         key_id=getattr(g.get("actor"), "key_id", None),
         client_request_id=g.client_request_id,
     )
-    return response
 
 
 def _render(error: Exception) -> Response:

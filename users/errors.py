@@ -3,6 +3,7 @@
 The codes, types, statuses and words are the contract's error tables and live only here.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -87,6 +88,11 @@ class InvalidParameter(EnrolError):
     message = "A parameter or header of this request could not be read."
     system_message = "Malformed query parameter or header"
 
+    def __init__(self, parameter: str | None = None, takes: str = "") -> None:
+        super().__init__(details={"parameter": parameter} if parameter else None)
+        if parameter:
+            self.message = f"{parameter} takes {takes}."
+
 
 class UntrustedHost(EnrolError):
     """The Host header is not one of `ENROL_TRUSTED_HOSTS`."""
@@ -142,24 +148,6 @@ class Denied(EnrolError):
         super().__init__(headers={"WWW-Authenticate": challenge})
 
 
-class CrossSite(Denied):
-    """A form was sent from a page of another site (pages only)."""
-
-    message = "This form was sent from another site. Open the page here and send it again."
-
-    def __init__(self) -> None:
-        super().__init__(missing=())
-
-
-class SetupLinkEnded(Denied):
-    """The set-up link is older than 30 minutes, or a newer one was made (pages only)."""
-
-    message = "This set-up link has ended."
-
-    def __init__(self) -> None:
-        super().__init__(missing=())
-
-
 class NotFound(EnrolError):
     """No such path."""
 
@@ -176,12 +164,6 @@ class UserNotFound(NotFound):
     code = "USER_NOT_FOUND"
     message = "There is no such user."
     system_message = "No user matches, or the API key has no owner"
-
-
-class SetupOver(NotFound):
-    """There is no set-up any more: an administrator exists, maybe since a moment ago (pages only)."""
-
-    message = "Enrol is set up already."
 
 
 class KeyNotFound(NotFound):
@@ -229,40 +211,14 @@ class LastAdministrator(EnrolError):
     system_message = "At least one active user must hold role_admin"
 
 
-class Refused(EnrolError):
-    """What a page alone can refuse: `problems` are the words to say beside each field."""
+class IdempotencyKeyReused(EnrolError):
+    """The caller sent another body under this Idempotency-Key before, less than a day ago."""
 
-    code = "VALIDATION_ERROR"
+    code = "IDEMPOTENCY_KEY_REUSED"
     status = 422
     type = "validation_error"
-
-    def __init__(self, problems: Mapping[str, str]) -> None:
-        super().__init__()
-        self.problems = dict(problems)
-
-
-class Outdated(Refused):
-    """The form was made for something that is not so any more (pages only)."""
-
-    message = "This page was open for too long, so nothing was saved. Check what you typed and send it again."
-
-    def __init__(self) -> None:
-        super().__init__({})
-
-
-class UserChanged(Outdated):
-    """The user is not as the form found them: changed by somebody else, or by this very form sent once before."""
-
-    message = (
-        "This user has changed since the page was opened, so no new password was set. If you were shown one a moment "
-        "ago, it still holds. If you missed it, set another one."
-    )
-
-
-class KeyMadeAlready(Outdated):
-    """This very form has made its API key."""
-
-    message = "This API key was made a moment ago."
+    message = "This Idempotency-Key was used for another request. Use a new one."
+    system_message = "The Idempotency-Key belongs to a request with another body"
 
 
 class PayloadTooLarge(EnrolError):
@@ -300,6 +256,46 @@ class Invalid(EnrolError):
         if len(self.errors) == 1:
             self.code = str(first.code)
         self.message = self.errors[0].message if len(self.errors) == 1 else " ".join(map(_sentence, self.errors))
+
+
+def whole_seconds(seconds: float) -> int:
+    """Return `seconds` rounded up, but for what is only a float's error."""
+    return math.ceil(round(seconds, 3))
+
+
+class RateLimitExceeded(EnrolError):
+    """More requests than the limit allows; the next one is answered in `seconds`."""
+
+    code = "RATE_LIMIT_EXCEEDED"
+    status = 429
+    type = "rate_limit_error"
+    message = "Too many requests. Wait for the seconds that Retry-After says, then try again."
+    system_message = "The rate limit is used up; see the Retry-After header"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(headers={"Retry-After": str(max(1, whole_seconds(seconds)))})
+
+
+class TooManyWrongPasswords(RateLimitExceeded):
+    """Too many wrong passwords for one account or from one address; the words do not say which."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        minutes = max(1, math.ceil(whole_seconds(seconds) / 60))
+        wait = "1 minute" if minutes == 1 else f"{minutes} minutes"
+        self.message = f"The password was wrong too many times. Wait {wait}, then try again"
+
+
+class Overloaded(EnrolError):
+    """More passwords to hash than the process has places for."""
+
+    code = "OVERLOADED"
+    status = 503
+    type = "server_error"
+    message = "The service is busy. Try again in a few seconds."
+    system_message = "The hashing queue is full"
+    # A full queue of 16 is worked off in about 1.3 s by two cores at the default parameters.
+    default_headers: ClassVar = {"Retry-After": "2"}
 
 
 class Unavailable(EnrolError):

@@ -186,6 +186,27 @@ class AdminSession(Model):
         return f"<AdminSession of {self.user_id}>"
 
 
+class IdempotencyRecord(Model):
+    """The answer to a create under an Idempotency-Key, written in the user's own transaction and kept for a day.
+
+    The body that was sent holds a password: `fingerprint`, a keyed hash, is all that is remembered of it. No foreign
+    key: every insert would lock the row of its API key.
+    """
+
+    __tablename__ = "idempotency_records"
+    __table_args__ = (Index("ix_idempotency_records_created_at", "created_at"),)
+
+    # `idempotency` reads the names of this primary key: it is what makes an attempt wait for another.
+    api_key_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    idempotency_key: Mapped[str] = mapped_column(Id, primary_key=True)
+    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
+    answer: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    def __repr__(self) -> str:
+        return f"<IdempotencyRecord of {self.api_key_id}>"
+
+
 class SetupLink(Model):
     """The one link that can create the first administrator. It holds the token, `token_hash` is its SHA-256."""
 
@@ -196,3 +217,17 @@ class SetupLink(Model):
 
     def __repr__(self) -> str:
         return "<SetupLink>"
+
+
+class Throttle(Model):
+    """How many tries are left for one account or one address (`throttles`), all of them again at `refilled_at`."""
+
+    __tablename__ = "throttles"
+    __table_args__ = (Index("ix_throttles_refilled_at", "refilled_at"),)
+
+    key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    tokens: Mapped[int]
+    refilled_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    def __repr__(self) -> str:
+        return "<Throttle>"

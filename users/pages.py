@@ -16,17 +16,15 @@ from werkzeug.wrappers import Response
 from users import audit, clock, detour, directory, forms, headers, settings, visits
 from users.errors import (
     Conflict,
-    CrossSite,
     EnrolError,
     FieldCode,
     FieldError,
     Invalid,
     LastAdministrator,
-    Outdated,
-    Refused,
-    SetupLinkEnded,
-    SetupOver,
+    Overloaded,
+    TooManyWrongPasswords,
 )
+from users.refusals import CrossSite, Outdated, Refused, SetupLinkEnded, SetupOver
 from users.roles import Permission
 
 Answer = Response | str
@@ -133,6 +131,14 @@ def _marked(guarded: View, guard: object, again: View | None) -> View:
     return guarded
 
 
+def check_views(app: Flask) -> None:
+    """Stop the start if a page changes something and names no page to show again."""
+    for rule in app.url_map.iter_rules():
+        view: Any = app.view_functions[rule.endpoint]
+        if "POST" in (rule.methods or ()) and getattr(view, "again", view) is None:
+            raise TypeError(f"{view.__name__} changes something and names no page to show again")
+
+
 def changes() -> bool:
     """Tell whether this request may change something (RFC 9110, 9.2.1)."""
     return request.method not in ("GET", "HEAD")
@@ -157,14 +163,17 @@ def _origin_of(url: str) -> str:
 def _answer(view: View, again: View | None, values: Mapping[str, Any]) -> Answer:
     if not changes():
         return view(**values)
-    if again is None:
-        raise TypeError(f"{view.__name__} changes something and names no page to show again")
+    assert again  # noqa: S101  (`check_views` has seen to it)
     if not forms.token_is_valid():
         return _show_again(again, values, [Problem(Outdated.message)], 400)
     try:
         return view(**values)
     except (Conflict, Invalid, LastAdministrator, Refused, SetupLinkEnded, SetupOver) as error:
         return _show_again(again, values, _problems(error), 422 if isinstance(error, Conflict) else error.status)
+    except (Overloaded, TooManyWrongPasswords) as error:
+        response = _show_again(again, values, _problems(error), error.status)
+        response.headers.update(error.headers)  # Retry-After
+        return response
 
 
 def _show_again(again: View, values: Mapping[str, Any], problems: list[Problem], status: int) -> Response:

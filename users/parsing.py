@@ -1,18 +1,40 @@
-"""The body of a request as one strict JSON object (RFC 8259, read as RFC 7493 asks)."""
+"""What a request carries, read strictly: its body as one JSON object (RFC 8259, read as RFC 7493 asks), its flags."""
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from users.errors import InvalidJson, PayloadTooLarge, UnsupportedMediaType
+from users.errors import InvalidJson, InvalidParameter, PayloadTooLarge, UnsupportedMediaType
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
+_IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 _TOO_LARGE = "The request body holds a number that is too large."
+
+
+def boolean(request: Request, name: str) -> bool:
+    """Return the query parameter `name`, "true" or "false"; False where it is absent. Raises InvalidParameter."""
+    given = request.args.getlist(name) or ["false"]
+    if given not in (["true"], ["false"]):
+        raise InvalidParameter(name, "true or false, once")
+    return given == ["true"]
+
+
+def idempotency_key(request: Request) -> str | None:
+    """Return the header Idempotency-Key, None where it is absent. Raises InvalidParameter.
+
+    A comma is a visible character like another: a header sent twice arrives joined by one and is one key, the same
+    for whoever sends it twice again.
+    """
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise InvalidParameter("Idempotency-Key", "1 to 255 visible ASCII characters")
+    return key
 
 
 def json_object(request: Request) -> dict[str, object]:

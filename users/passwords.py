@@ -12,6 +12,8 @@ from pathlib import Path
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
+from users.gate import Gate
+
 MIN_LENGTH = 8  # code points, before and after NFKC; ENROL_PASSWORD_MIN_LENGTH can raise it
 MAX_BYTES = 1024  # of UTF-8, before and after NFKC, which can grow a text elevenfold
 
@@ -45,9 +47,13 @@ class WrongPassword(Exception):
 
 
 class Hasher:
-    """Turns passwords into argon2id hashes (RFC 9106) with one set of parameters."""
+    """Turns passwords into argon2id hashes (RFC 9106) with one set of parameters, each behind `gate`.
 
-    def __init__(self, parameters: HashParameters) -> None:
+    To hash and to verify raise Overloaded when the gate has no place.
+    """
+
+    def __init__(self, parameters: HashParameters, gate: Gate) -> None:
+        self._gate = gate
         self._argon2 = PasswordHasher(
             time_cost=parameters.time, memory_cost=parameters.memory, parallelism=parameters.lanes
         )
@@ -57,7 +63,7 @@ class Hasher:
 
     def hash(self, password: str) -> str:
         """Return the encoded hash of `password`, which is brought to NFKC first (RFC 8265, section 4.2)."""
-        return self._argon2.hash(normalise(password))
+        return self._gate.run(self._argon2.hash, normalise(password))
 
     def verify(self, password_hash: str | None, password: str) -> None:
         """Return if `password` is the one that `password_hash` was made of, else raise WrongPassword.
@@ -65,7 +71,8 @@ class Hasher:
         None stands for a user who is not there: it takes the time of one hash as well, and always raises.
         """
         try:
-            self._argon2.verify(password_hash or self._nobody, normalise(password).encode("utf-8", "surrogatepass"))
+            given = normalise(password).encode("utf-8", "surrogatepass")
+            self._gate.run(self._argon2.verify, password_hash or self._nobody, given)
         except (VerifyMismatchError, InvalidHashError):
             raise WrongPassword from None
         if password_hash is None:  # one chance in 2**256

@@ -16,9 +16,10 @@ from users import audit, clock, database, ids, keys, sessions
 from users.access import Actor
 from users.audit import Action
 from users.emails import Email
-from users.errors import Conflict, KeyMadeAlready, KeyNotFound, LastAdministrator, UserChanged, UserNotFound
+from users.errors import Conflict, KeyNotFound, LastAdministrator, UserNotFound
 from users.models import ApiKey, User
 from users.passwords import Hasher
+from users.refusals import KeyMadeAlready, UserChanged
 from users.roles import Permission, Role, permissions_of
 from users.validation import NewKey, NewUser
 
@@ -31,20 +32,17 @@ class IssuedKey:
     secret: str = field(repr=False)
 
 
-def create_user(new: NewUser, *, actor: Actor, condition: Callable[[Session], None] | None = None) -> User:
+def create_user(new: NewUser, *, actor: Actor, condition: Callable[[Session, User], None] | None = None) -> User:
     """Create a user and return it once it is on disk.
 
-    `condition` is judged inside the transaction, before the insert; what it raises stops the act. Raises Denied,
-    Conflict when another user has the email (the database's unique index decides), Unavailable.
+    `condition` is called inside the transaction, before the user is inserted: what it raises stops the act, what it
+    writes is kept with the user or not at all. Raises Denied, Conflict when another user has the email (the
+    database's unique index decides), Unavailable.
     """
-    actor.require(Permission.USERS_CREATE)
-    if new.role:
-        actor.require(Permission.ROLES_ASSIGN, *new.role.permissions)  # nobody grants what they do not hold
+    _require_may_create(new, actor)
     password_hash = hasher().hash(new.password)  # slow, so before the transaction and its lock
     try:
         with database.transaction() as session:
-            if condition:
-                condition(session)
             now = clock.now()
             user = User(
                 id=ids.new_id("usr"),
@@ -58,22 +56,33 @@ def create_user(new: NewUser, *, actor: Actor, condition: Callable[[Session], No
                 created_at=now,
                 updated_at=now,
             )
+            if condition:
+                condition(session, user)
             session.add(user)
             fields = [name for name in ("email", "first_name", "last_name", "global_role_id") if getattr(user, name)]
             audit.record(session, Action.USER_CREATE, user.id, actor, now, [*fields, "password"])
     except IntegrityError as error:
-        if not _is_taken_email(error):
+        if not database.is_violation(error, "uq_users_email_key", "users.email_key"):
             raise
         raise _conflict(new.email, actor) from None
     return user
 
 
-def _is_taken_email(error: IntegrityError) -> bool:
-    """Tell whether the index `uq_users_email_key` refused: Postgres names it, SQLite names the column."""
-    diagnostics = getattr(error.orig, "diag", None)
-    if diagnostics is not None:
-        return bool(diagnostics.constraint_name == "uq_users_email_key")
-    return str(error.orig) == "UNIQUE constraint failed: users.email_key"
+def check_new_user(new: NewUser, *, actor: Actor) -> None:
+    """Raise what `create_user` would raise now, Denied or Conflict, and write nothing.
+
+    It looks before a leap that others may take first: only `create_user` decides.
+    """
+    _require_may_create(new, actor)
+    conflict = _conflict(new.email, actor)
+    if conflict.user_id:
+        raise conflict
+
+
+def _require_may_create(new: NewUser, actor: Actor) -> None:
+    actor.require(Permission.USERS_CREATE)
+    if new.role:
+        actor.require(Permission.ROLES_ASSIGN, *new.role.permissions)  # nobody grants what they do not hold
 
 
 def _conflict(email: Email, actor: Actor) -> Conflict:
@@ -167,8 +176,8 @@ def create_key(
         with database.transaction() as session:
             session.add(key)
             audit.record(session, Action.KEY_CREATE, key.id, actor, now, ["name", "scopes", "owner_id", "expires_at"])
-    except IntegrityError:
-        if key_id is None or not _has_key(key_id):
+    except IntegrityError as error:
+        if not database.is_violation(error, "api_keys_pkey", "api_keys.id"):
             raise
         raise KeyMadeAlready from None
     return IssuedKey(key, secret)
@@ -224,11 +233,6 @@ def _found(session: Session, condition: ColumnElement[bool]) -> User:
     if user is None:
         raise UserNotFound
     return user
-
-
-def _has_key(key_id: str) -> bool:
-    with database.reading() as session:
-        return session.get(ApiKey, key_id) is not None
 
 
 def _for_change(session: Session, user_id: str, actor: Actor) -> User:

@@ -15,6 +15,8 @@ from psycopg.conninfo import make_conninfo
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from users import gate
+from users.limits import Rate
 from users.passwords import MIN_LENGTH, HashParameters
 from users.validation import Rules
 
@@ -30,6 +32,9 @@ TAKES = {
     "ENROL_PASSWORD_HASH": "argon2id parameters like m=65536,t=3,p=4, no weaker than m=19456,t=2,p=1 "
     "unless ENROL_PASSWORD_HASH_UNSAFE is 1",
     "ENROL_PASSWORD_HASH_UNSAFE": "1 or off",
+    "ENROL_HASH_SLOTS": "how many passwords to hash at once in one process, from 1 to 256",
+    "ENROL_HASH_QUEUE": "how many may wait to be hashed, from 0 to 10000",
+    "ENROL_RATE_LIMIT": "a number and a time, like 100/second, 6000/minute or 360000/hour, or off",
     "ENROL_TRUSTED_PROXIES": "the number of proxies in front, from 0 to 10",
     "ENROL_TRUSTED_HOSTS": "host names separated by commas; a leading dot takes in the names below",
     "ENROL_ALLOW_DOMAINS": "domain names separated by commas, like local,corp.test",
@@ -48,6 +53,9 @@ _WELL_KNOWN = re.compile(
 _HOST = re.compile(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
 _HASH = re.compile(r"m=([0-9]{1,8}),t=([0-9]{1,4}),p=([0-9]{1,3})")
 
+_RATE = re.compile(r"([1-9][0-9]{0,8})/(second|minute|hour)")
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600}
+
 
 class BadSetting(Exception):
     """A setting, or the instance folder, is not usable. The text is one sentence that says what to do."""
@@ -64,6 +72,9 @@ class Settings:
     public_url: str | None
     rules: Rules
     password_hash: HashParameters
+    hash_slots: int
+    hash_queue: int
+    rate_limit: Rate | None  # None: off
     trusted_proxies: int
     trusted_hosts: tuple[str, ...]
     log_format: str
@@ -100,6 +111,9 @@ def load(values: Mapping[str, str], instance: Path) -> Settings:
             check_deliverability=_choice(values, "ENROL_CHECK_DELIVERABILITY", ("off", "on")) == "on",
         ),
         password_hash=_password_hash(values),
+        hash_slots=_whole(values, "ENROL_HASH_SLOTS", 1, 256, default=gate.usable_cores()),
+        hash_queue=_whole(values, "ENROL_HASH_QUEUE", 0, 10000, default=gate.QUEUE),
+        rate_limit=_rate_limit(values),
         trusted_proxies=_whole(values, "ENROL_TRUSTED_PROXIES", 0, 10, default=0),
         trusted_hosts=_hosts(values),
         log_format=_choice(
@@ -250,6 +264,14 @@ def _password_hash(values: Mapping[str, str]) -> HashParameters:
     if not possible or (parameters.below_floor() and not unsafe):
         raise _bad("ENROL_PASSWORD_HASH")
     return parameters
+
+
+def _rate_limit(values: Mapping[str, str]) -> Rate | None:
+    given = values.get("ENROL_RATE_LIMIT") or "6000/minute"
+    match = _RATE.fullmatch(given)
+    if not match and given != "off":
+        raise _bad("ENROL_RATE_LIMIT")
+    return Rate(int(match[1]), _SECONDS[match[2]]) if match else None
 
 
 def _hosts(values: Mapping[str, str]) -> tuple[str, ...]:

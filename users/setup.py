@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from users import clock, database, service
 from users.access import Actor
-from users.errors import SetupLinkEnded, SetupOver
 from users.models import SetupLink, User
+from users.refusals import SetupLinkEnded, SetupOver
 from users.validation import NewUser
 
 LIFETIME = timedelta(minutes=30)
@@ -63,7 +63,7 @@ def create_administrator(new: NewUser, token: str, *, actor: Actor) -> User:
     return service.create_user(new, actor=actor, condition=partial(_claim, token))
 
 
-def _claim(token: str, session: Session) -> None:
+def _claim(token: str, session: Session, _user: User) -> None:
     # Whoever holds the lock is alone; the next one finds an administrator.
     database.one_at_a_time(session, _LOCK)
     _require_open(session, token)

@@ -1,28 +1,31 @@
 """What people do with their own account: sign in and out, change their password, end their other sessions."""
 
+import contextlib
+from collections.abc import Iterator
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from users import audit, clock, database, emails, service, sessions
+from users import audit, clock, database, emails, service, sessions, throttles
 from users.access import Actor
 from users.audit import Action
+from users.errors import TooManyWrongPasswords, Unavailable
 from users.models import User
 from users.passwords import WrongPassword
+from users.throttles import Tries
 
 
 def sign_in(email: str, password: str, *, replacing: str = "", actor: Actor) -> tuple[User, str]:
     """Return the user and the id of a new session, which takes the place of the session `replacing`.
 
     Raises WrongPassword for whatever cause: the same answer after the same work (one hash) for an unknown address,
-    a wrong password and a user who may not sign in.
+    a wrong password and a user who may not sign in. Raises TooManyWrongPasswords, alike for all, before any hash.
     """
-    user = _candidate(email)
-    try:
+    key = _email_key(email)
+    user = _candidate(key)
+    with _counted(key or email, user, Action.SESSION_CREATE, actor) as tries:
         service.hasher().verify(user.password_hash if user else None, password)
-        return _begin(user, password, replacing, actor)
-    except WrongPassword:
-        _note_refusal(user, actor)
-        raise
+        return _begin(user, password, replacing, tries, actor)
 
 
 def sign_out(session_id: str, *, actor: Actor) -> None:
@@ -43,12 +46,18 @@ def end_other_sessions(session_id: str, *, actor: Actor) -> None:
 def change_password(user: User, current: str, new: str, *, actor: Actor) -> str:
     """Give `user` the password `new`, checked before, end all the user's sessions and return the id of a new one.
 
-    Raises WrongPassword when `current` is not the user's password (any more).
+    `current` is a try like one at signing in. Raises WrongPassword when it is not the user's password (any more),
+    TooManyWrongPasswords.
     """
-    service.hasher().verify(user.password_hash, current)
-    password_hash = service.hasher().hash(new)
+    with _counted(user.email_key, user, Action.USER_SET_PASSWORD, actor) as tries:
+        service.hasher().verify(user.password_hash, current)
+        return _replace_password(user, service.hasher().hash(new), tries, actor)
+
+
+def _replace_password(user: User, password_hash: str, tries: Tries, actor: Actor) -> str:
     with database.transaction() as session:
         found = _unchanged(session, user)
+        throttles.restore(session, tries)
         now = clock.now()
         found.password_hash = password_hash
         found.updated_at = now
@@ -57,22 +66,58 @@ def change_password(user: User, current: str, new: str, *, actor: Actor) -> str:
         return sessions.start(session, found.id, now)
 
 
-def _candidate(email: str) -> User | None:
+@contextlib.contextmanager
+def _counted(account: str, target: User | None, action: Action, actor: Actor) -> Iterator[Tries]:
+    """Count the password that is judged inside as a try of `account` and of the actor's address.
+
+    A wrong one leaves an audit row. Of those refused unseen, only the first does, until there are tries again: a
+    flood of them writes nothing.
+    """
+    tries = throttles.of(account, actor.address)
     try:
-        key = emails.lookup_key(email)
+        throttles.spend(tries)
+    except TooManyWrongPasswords:
+        with database.transaction() as session:
+            if throttles.is_first_refusal(session, tries):
+                _note(session, target, action, actor, outcome="throttled")
+        raise
+    try:
+        yield tries
+    except WrongPassword:
+        with database.transaction() as session:
+            _note(session, target, action, actor, outcome="refused")
+        raise
+    except Exception:  # overloaded, or a database that went away: nobody has learnt anything
+        with contextlib.suppress(Unavailable):
+            throttles.give_back(tries)
+        raise
+
+
+def _note(session: Session, target: User | None, action: Action, actor: Actor, *, outcome: str) -> None:
+    audit.record(session, action, target.id if target else None, actor, clock.now(), [], outcome=outcome)
+
+
+def _email_key(email: str) -> str:
+    """Return the key of the address, or nothing if it is none."""
+    try:
+        return emails.lookup_key(email)
     except emails.BadEmail:
-        key = ""
+        return ""
+
+
+def _candidate(key: str) -> User | None:
     with database.reading() as session:
         return session.scalar(select(User).where(User.email_key == key, User.deleted_at.is_(None)))
 
 
-def _begin(user: User | None, password: str, replacing: str, actor: Actor) -> tuple[User, str]:
+def _begin(user: User | None, password: str, replacing: str, tries: Tries, actor: Actor) -> tuple[User, str]:
     if user is None or not sessions.may_sign_in(user):
         raise WrongPassword
     hasher = service.hasher()
     password_hash = hasher.hash(password) if hasher.is_outdated(user.password_hash) else user.password_hash
     with database.transaction() as session:
         found = _unchanged(session, user)
+        throttles.restore(session, tries)
         now = clock.now()
         found.password_hash = password_hash
         found.last_login = now
@@ -89,9 +134,3 @@ def _unchanged(session: Session, user: User) -> User:
     if found is None or found.password_hash != user.password_hash or not sessions.may_sign_in(found):
         raise WrongPassword
     return found
-
-
-def _note_refusal(user: User | None, actor: Actor) -> None:
-    with database.transaction() as session:
-        target_id = user.id if user else None
-        audit.record(session, Action.SESSION_CREATE, target_id, actor, clock.now(), [], outcome="refused")

@@ -1,0 +1,290 @@
+"""The hashing gate: so many at once, so many waiting, the others told at once; what needs no hash never waits."""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+from argon2 import PasswordHasher
+from flask import Flask
+from flask.testing import FlaskCliRunner
+
+from conftest import PASSWORD, Api, Cast, rows
+from servers import Tree, tree
+from users import gate, service
+from users.errors import Overloaded
+from users.gate import Gate
+from visitors import NEW_USER, Visitor, summary_in
+
+
+class Work:
+    """Work that goes on until it is told to end, and notes who was at it."""
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+        self.most = 0
+        self._now = 0
+        self._lock = threading.Lock()
+        self._end = threading.Event()
+
+    def __call__(self, number: int) -> int:
+        with self._lock:
+            self.begun.append(number)
+            self._now += 1
+            self.most = max(self.most, self._now)
+        assert self._end.wait(20)
+        with self._lock:
+            self._now -= 1
+        return number
+
+    def end(self) -> None:
+        """Let all of it end."""
+        self._end.set()
+
+    def wait_for(self, count: int) -> None:
+        """Wait until so many have begun."""
+        limit = time.monotonic() + 10
+        while len(self.begun) < count:
+            assert time.monotonic() < limit
+            time.sleep(0.002)
+
+
+@pytest.fixture
+def callers() -> Iterator[ThreadPoolExecutor]:
+    """Threads that ask, more than any gate here lets in."""
+    with ThreadPoolExecutor(64) as pool:
+        yield pool
+
+
+@pytest.fixture
+def work(callers: ThreadPoolExecutor) -> Iterator[Work]:
+    """Work that is ended before the threads that wait for it are."""
+    made = Work()
+    yield made
+    made.end()
+
+
+def ask(callers: ThreadPoolExecutor, door: Gate, work: Work, number: int) -> "Future[int]":
+    """Ask from a thread and return once the gate has let it in, or refused."""
+
+    def let_in() -> int:
+        return len(work.begun) + door._threads._work_queue.qsize()
+
+    before = let_in()
+    asked = callers.submit(door.run, work, number)
+    limit = time.monotonic() + 10
+    while let_in() == before and not asked.done():
+        assert time.monotonic() < limit
+        time.sleep(0.002)
+    return asked
+
+
+def test_slots_run_the_queue_waits_and_the_others_are_told_at_once(callers: ThreadPoolExecutor, work: Work) -> None:
+    door = Gate(2, 3)
+    asked = [ask(callers, door, work, number) for number in range(5)]
+    work.wait_for(2)
+    for _ in range(20):
+        start = time.monotonic()
+        with pytest.raises(Overloaded) as refused:
+            door.run(work, 99)
+        assert time.monotonic() - start < 0.5
+    assert refused.value.headers["Retry-After"] == "2"
+    assert len(work.begun) == 2
+    work.end()
+    assert [one.result(10) for one in asked] == [0, 1, 2, 3, 4]
+    assert work.most == 2
+    assert 99 not in work.begun
+
+
+def test_a_crowd_never_exceeds_slots_and_queue(callers: ThreadPoolExecutor) -> None:
+    door, lock, now, most = Gate(3, 4), threading.Lock(), 0, 0
+
+    def brief() -> None:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.005)
+        with lock:
+            now -= 1
+
+    together = threading.Barrier(64)
+
+    def come() -> bool:
+        together.wait()
+        try:
+            door.run(brief)
+        except Overloaded:
+            return False
+        return True
+
+    let_in = [one.result(20) for one in [callers.submit(come) for _ in range(64)]]
+    assert most <= 3
+    assert sum(let_in) >= 7
+    assert door._places._value == 7
+
+
+def test_who_came_first_is_served_first(callers: ThreadPoolExecutor, work: Work) -> None:
+    door = Gate(1, 20)
+    asked = [ask(callers, door, work, number) for number in range(21)]
+    work.end()
+    assert [one.result(10) for one in asked] == list(range(21))
+    assert work.begun == list(range(21))
+
+
+def test_who_waited_too_long_is_told_and_leaves_the_queue(
+    callers: ThreadPoolExecutor, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert gate.WAIT_SECONDS == 5
+    monkeypatch.setattr(gate, "WAIT_SECONDS", 0.2)
+    door = Gate(1, 1)
+    running, waiting = (ask(callers, door, work, number) for number in range(2))
+    assert isinstance(waiting.exception(10), Overloaded)
+    assert not running.done(), "what has begun is never given up"
+    later = ask(callers, door, work, 2)  # its place is free again
+    work.end()
+    assert (running.result(10), later.result(10)) == (0, 2)
+    assert work.begun == [0, 2], "nobody waits for it any more: it is not begun"
+
+
+@pytest.mark.parametrize("error", [ValueError, TimeoutError, MemoryError])
+def test_work_that_fails_frees_its_slot(error: type[Exception]) -> None:
+    door = Gate(1, 0)
+
+    def fail() -> None:
+        raise error
+
+    for _ in range(3):
+        with pytest.raises(error):
+            door.run(fail)
+    assert door.run(str, 5) == "5"
+
+
+def test_the_default_is_a_slot_for_each_core_that_the_process_may_use() -> None:
+    assert 1 <= gate.usable_cores() <= (os.cpu_count() or 1)
+
+
+@pytest.fixture
+def busy(app: Flask, work: Work, callers: ThreadPoolExecutor) -> None:
+    """The application with every place of its gate taken."""
+    door: Gate = app.extensions["enrol.hasher"]._gate
+    for number in range(door._places._value):
+        ask(callers, door, work, number)
+
+
+@pytest.mark.parametrize("settings", [{"ENROL_HASH_SLOTS": "1", "ENROL_HASH_QUEUE": "2"}])
+class TestWhenEveryPlaceIsTaken:
+    """What the doors say, and what goes on as ever."""
+
+    @pytest.fixture(autouse=True)
+    def _signed_in(self, api: Api, ada: Visitor, busy: None) -> None:
+        """Whatever needs a hash of its own is made before the crowd comes."""
+
+    def test_a_create_is_503_and_makes_nobody(self, app: Flask, api: Api) -> None:
+        before = rows(app, "SELECT count(*) FROM users")
+        answer = api.create()
+        assert answer.status_code == 503
+        assert answer.json["error"]["code"] == "OVERLOADED"
+        assert answer.json["error"]["type"] == "server_error"
+        assert answer.headers["Retry-After"] == "2"
+        assert rows(app, "SELECT count(*) FROM users") == before
+
+    def test_the_sign_up_form_comes_back_as_it_was_filled(self, ada: Visitor) -> None:
+        page = ada.create(email="jo@example.com", first_name="Jo")
+        assert (page.status_code, page.headers["Retry-After"]) == (503, "2")
+        assert "The service is busy. Try again in a few seconds." in summary_in(page)
+        assert 'value="jo@example.com"' in page.text
+        assert PASSWORD not in page.text
+
+    def test_a_sign_in_is_503_and_costs_no_try(self, app: Flask, visitor: Visitor) -> None:
+        for _ in range(15):
+            assert visitor.sign_in("ada@example.com").status_code == 503
+        assert {row.tokens for row in rows(app, "SELECT tokens FROM throttles")} == {10}
+
+    def test_what_needs_no_hash_waits_for_nobody(self, api: Api, ada: Visitor, visitor: Visitor, cast: Cast) -> None:
+        start = time.monotonic()
+        assert api.get(f"/v1/user/{cast.ada.id}").status_code == 200
+        assert api.call("POST", "/v1/user/", key="ak_wrong", json={}).status_code == 401
+        assert api.create(email="jo").status_code == 422
+        for path in ("/admin/users", NEW_USER, "/admin/keys"):
+            assert ada.get(path).status_code == 200
+        assert visitor.get("/admin/login").status_code == 200
+        assert time.monotonic() - start < 4  # each of them takes some milliseconds
+
+
+@pytest.mark.parametrize("settings", [{"ENROL_HASH_SLOTS": "1", "ENROL_HASH_QUEUE": "0"}])
+def test_the_command_line_hashes_one_at_a_time_and_is_never_overloaded(
+    runner: FlaskCliRunner,
+) -> None:
+    for number in range(5):
+        command = ["users", "create", f"jo{number}@example.com", "--generate-password"]
+        assert runner.invoke(args=command).exit_code == 0
+
+
+def test_every_hash_and_every_check_goes_through_the_gate(
+    app: Flask, ada: Visitor, api: Api, runner: FlaskCliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+
+    def noting(name: str) -> None:
+        real = getattr(PasswordHasher, name)
+
+        def noted(*arguments: object, **more: object) -> object:
+            threads.append(threading.current_thread().name)
+            return real(*arguments, **more)
+
+        monkeypatch.setattr(PasswordHasher, name, noted)
+
+    noting("hash")
+    noting("verify")
+    assert api.create().status_code == 201
+    assert ada.sign_in("ada@example.com").status_code == 303
+    new = {"current_password": PASSWORD, "password": "another horse battery"}
+    assert ada.post("/admin/account", **new).status_code == 303
+    assert runner.invoke(args=["users", "set-password", "jo@example.com", "--generate-password"]).exit_code == 0
+    runner.invoke(args=["doctor"])
+    assert len(threads) == 6
+    assert [name for name in threads if not name.startswith("hash")] == []
+    with app.app_context():
+        assert isinstance(service.hasher()._gate, Gate)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the threads of a process have one priority")
+def test_hashes_leave_the_way_to_requests() -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    theirs = Gate(1).run(lambda: os.getpriority(os.PRIO_PROCESS, 0))
+    assert theirs == min(19, own + gate.NICENESS)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own
+
+
+@pytest.fixture
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
+    """An installation whose hashes take a fifth of a second, one at a time."""
+    given = {"ENROL_PASSWORD_HASH": "m=65536,t=6,p=1", "ENROL_HASH_SLOTS": "1", "ENROL_HASH_QUEUE": "4"}
+    with tree(tmp_path_factory.mktemp("slow") / "enrol", given) as made:
+        yield made
+
+
+def test_a_server_full_of_sign_ups_tells_the_surplus_at_once_and_answers_reads(
+    slow: Tree, callers: ThreadPoolExecutor
+) -> None:
+    (server,) = slow.start("granian")
+    key = slow.flask("keys", "create", "test", "--scope", "users:create", "--scope", "users:read").stdout.strip()
+
+    def create(number: int) -> tuple[int, float]:
+        body = {"email": f"jo{number}@example.com", "password": PASSWORD}
+        reply = server.call("POST", "/v1/user/", key=key, body=body)
+        return reply.status, reply.seconds
+
+    creates = [callers.submit(create, number) for number in range(30)]
+    time.sleep(0.2)
+    reads = [server.call("GET", "/v1/user/me", key=key) for _ in range(10)]
+    answers = [one.result(30) for one in creates]
+    assert {status for status, _ in answers} == {201, 503}
+    refused = sorted(seconds for status, seconds in answers if status == 503)
+    assert refused[len(refused) // 2] < 1
+    assert {read.status for read in reads} == {404}  # the key has no owner
+    assert sorted(read.seconds for read in reads)[5] < 0.5

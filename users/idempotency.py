@@ -1,0 +1,138 @@
+"""A create that may be sent again: its answer is kept for a day under the caller's Idempotency-Key.
+
+As Stripe does it, and draft-ietf-httpapi-idempotency-key-header: the key names one request of one API key, whose first
+answer 2xx is given again however often the request is repeated. Errors are not kept: nothing was done.
+"""
+
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, insert, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from users import clock, database, service, settings
+from users.access import Actor
+from users.errors import IdempotencyKeyReused
+from users.models import IdempotencyRecord, User
+from users.validation import NewUser
+
+KEPT = timedelta(hours=24)
+CLEARED_AT_ONCE = 20  # expired records that a create under a key takes away, while it adds one
+_PRIMARY_KEY = (
+    "idempotency_records_pkey",
+    "idempotency_records.api_key_id",
+    "idempotency_records.idempotency_key",
+)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One sending of a request under an Idempotency-Key."""
+
+    api_key_id: str
+    key: str
+    fingerprints: tuple[bytes, ...] = field(repr=False)  # of the body: by today's secret key, then by older ones
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The user as the first attempt showed it, and whether this is a later one."""
+
+    user: dict[str, Any]
+    replayed: bool = False
+
+
+def attempt(api_key_id: str, key: str, body: Mapping[str, object]) -> Attempt:
+    """Return the attempt of this API key to send `body`, a parsed JSON object, under the Idempotency-Key `key`.
+
+    Two bodies are the same request if they parse to the same object: the order of members, white space and escapes
+    do not count, everything else does.
+    """
+    given = settings.current()
+    canonical = json.dumps(body, sort_keys=True).encode("ascii")
+    secrets = (given.secret_key, *given.secret_key_fallbacks)
+    return Attempt(api_key_id, key, tuple(_fingerprint(secret, canonical) for secret in secrets))
+
+
+def _fingerprint(secret: str, canonical: bytes) -> bytes:
+    """Return HMAC-SHA-256 by a key made of `secret`: a plain digest would let a reader of the table try passwords."""
+    derived = hmac.digest(secret.encode(), b"fingerprint of a request", "sha256")
+    return hmac.digest(derived, canonical, "sha256")
+
+
+def find_answer(attempt: Attempt) -> Answer | None:
+    """Return the answer that an earlier attempt got, None if there was none or its day is over.
+
+    Raises IdempotencyKeyReused if the earlier attempt sent another body.
+    """
+    with database.reading() as session:
+        record = session.scalar(
+            select(IdempotencyRecord).where(_named(attempt.api_key_id, attempt.key), ~_expired(clock.now()))
+        )
+    if record is None:
+        return None
+    if not any(hmac.compare_digest(record.fingerprint, one) for one in attempt.fingerprints):
+        raise IdempotencyKeyReused
+    return Answer(record.answer, replayed=True)
+
+
+def create_user(new: NewUser, attempt: Attempt, *, actor: Actor) -> Answer:
+    """Create a user and keep the answer, both or neither; or return that of an attempt which was faster.
+
+    Raises IdempotencyKeyReused, and what `service.create_user` raises.
+    """
+    try:
+        user = service.create_user(new, actor=actor, condition=partial(_keep, attempt))
+    except IntegrityError as error:
+        if not database.is_violation(error, *_PRIMARY_KEY):
+            raise
+        answer = find_answer(attempt)
+        if answer is None:
+            raise
+        return answer
+    return Answer(user.as_user())
+
+
+def _keep(attempt: Attempt, session: Session, user: User) -> None:
+    """Add the record of `user`, before the user: on Postgres the insert waits for another attempt to end.
+
+    On SQLite the transaction has waited for the write lock at its start.
+    """
+    _clear_expired(session, attempt, user.created_at)
+    session.execute(
+        insert(IdempotencyRecord).values(
+            api_key_id=attempt.api_key_id,
+            idempotency_key=attempt.key,
+            fingerprint=attempt.fingerprints[0],
+            answer=user.as_user(),
+            created_at=user.created_at,
+        )
+    )
+
+
+def _clear_expired(session: Session, attempt: Attempt, now: datetime) -> None:
+    """Take away this key's own record if it is expired, and a few more.
+
+    The own one first, while no lock is held that another transaction could wait for; the others only if nobody
+    else holds them.
+    """
+    session.execute(delete(IdempotencyRecord).where(_named(attempt.api_key_id, attempt.key), _expired(now)))
+    names = select(IdempotencyRecord.api_key_id, IdempotencyRecord.idempotency_key).where(_expired(now))
+    oldest = names.order_by(IdempotencyRecord.created_at).limit(CLEARED_AT_ONCE).with_for_update(skip_locked=True)
+    found = session.execute(oldest).all()
+    if found:  # one by one in an OR: for pairs in an IN, SQLite reads the whole table
+        session.execute(delete(IdempotencyRecord).where(or_(*(_named(*name) for name in found))))
+
+
+def _named(api_key_id: str, key: str) -> ColumnElement[bool]:
+    return (IdempotencyRecord.api_key_id == api_key_id) & (IdempotencyRecord.idempotency_key == key)
+
+
+def _expired(now: datetime) -> ColumnElement[bool]:
+    return IdempotencyRecord.created_at <= now - KEPT

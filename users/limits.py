@@ -1,0 +1,102 @@
+"""Limits that guard a budget: token buckets in the memory of one process, which cost no request a write.
+
+What guards a password is in `throttles`, exact across processes.
+"""
+
+import math
+import re
+import threading
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+
+from users import clock
+from users.errors import RateLimitExceeded, whole_seconds
+
+_WITH_PORT = re.compile(r"([0-9.]+):[0-9]+|\[([^]]*)\](?::[0-9]+)?")  # as some proxies write X-Forwarded-For
+
+
+@dataclass(frozen=True)
+class Rate:
+    """So many `requests` in so many `seconds`, and as many at once after a pause."""
+
+    requests: int
+    seconds: int
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What a limit says of one request: whether it is granted, what is left, and the seconds until all is there."""
+
+    rate: Rate
+    granted: bool
+    tokens: float
+
+    def require(self) -> None:
+        """Raise RateLimitExceeded unless the request is granted."""
+        if not self.granted:
+            raise RateLimitExceeded((1 - self.tokens) * self.rate.seconds / self.rate.requests)
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that tell a client how it stands (SPEC, Errors)."""
+        missing = self.rate.requests - self.tokens
+        return {
+            "x-ratelimit-limit-requests": str(self.rate.requests),
+            "x-ratelimit-remaining-requests": str(math.floor(self.tokens)),
+            "x-ratelimit-reset-requests": str(whole_seconds(missing * self.rate.seconds / self.rate.requests)),
+        }
+
+
+class Buckets:
+    """A token bucket for each key that asks, filled evenly at `rate`.
+
+    Buckets that are full again are forgotten once in `rate.seconds`, so that there are never more than the keys that
+    asked within twice that time.
+    """
+
+    def __init__(self, rate: Rate) -> None:
+        self._rate = rate
+        self._kept: dict[str, tuple[float, float]] = {}  # tokens, and when there were so many
+        self._swept_at = clock.steady()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def take(self, key: str) -> Allowance:
+        """Take a token from the bucket of `key` if there is one."""
+        with self._lock:
+            now = clock.steady()
+            if now - self._swept_at >= self._rate.seconds:
+                self._sweep(now)
+            tokens = self._tokens(key, now)
+            granted = tokens >= 1
+            tokens -= granted
+            self._kept[key] = (tokens, now)
+        return Allowance(self._rate, granted, tokens)
+
+    def _tokens(self, key: str, now: float) -> float:
+        tokens, at = self._kept.get(key, (self._rate.requests, now))
+        return min(self._rate.requests, tokens + (now - at) * self._rate.requests / self._rate.seconds)
+
+    def _sweep(self, now: float) -> None:
+        self._kept = {key: kept for key, kept in self._kept.items() if self._tokens(key, now) < self._rate.requests}
+        self._swept_at = now
+
+
+def network(address: str | None) -> str:
+    """Return what counts as one caller: an IPv4 address, also one mapped into IPv6, or the /64 of an IPv6 address.
+
+    A /64 is the least that a subscriber is given (RFC 6177, section 2). Whatever is no address counts as one caller.
+    """
+    written = address or ""
+    with_port = _WITH_PORT.fullmatch(written)
+    try:
+        ip = ip_address((with_port[1] or with_port[2]) if with_port else written)
+    except ValueError:
+        return "unknown"
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    return str(ip) if isinstance(ip, IPv4Address) else str(_subnet(ip))
+
+
+def _subnet(ip: IPv6Address) -> IPv6Network:
+    return IPv6Network((int(ip), 64), strict=False)
