@@ -179,6 +179,7 @@ def test_a_key_whose_owner_is_deactivated_has_stopped(app: Flask, ada: Visitor, 
     execute(app, "UPDATE users SET is_active = false WHERE id = :id", id=cast.omar.id)
     page = ada.get("/admin/keys").text
     assert re.findall(r'<span class="tag[^"]*">(\w+)<', page) == ["Stopped"]
+    assert "No longer active" in page
     assert "Waiting for the first call" not in page
 
 

@@ -11,9 +11,9 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 
 from conftest import PASSWORD, Cast, execute, make_user, rows
-from users import clock
+from users import clock, roles
 from users.passwords import GENERATED_ALPHABET, Hasher
-from users.roles import Role
+from users.roles import Permission, Role
 from visitors import LOGIN, NEW_USER, Visitor, mark_in, problems_in, signed_in, summary_in
 
 
@@ -156,6 +156,15 @@ def test_only_roles_that_the_administrator_holds_are_offered(ada: Visitor, omar:
     assert "<option" not in omar.get(NEW_USER).text
     assert omar.create().status_code == 303
     assert omar.create(email="eve@example.com", global_role_id="role_admin").status_code == 403
+
+
+def test_whoever_may_assign_roles_still_gives_no_more_than_they_hold(
+    omar: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assigning = Role.OPERATOR.permissions | {Permission.ROLES_ASSIGN}
+    monkeypatch.setitem(roles._GRANTS, Role.OPERATOR, assigning)
+    assert re.findall(r'<option[^>]* value="(\w*)"', omar.get(NEW_USER).text) == ["", Role.OPERATOR, Role.MEMBER]
+    assert omar.create(global_role_id="role_auditor").status_code == 403
 
 
 def test_a_role_that_does_not_exist_is_refused_in_the_words_of_the_page(ada: Visitor) -> None:
