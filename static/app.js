@@ -20,9 +20,9 @@ for (const button of document.querySelectorAll("[data-copy]")) {
     const source = document.getElementById(button.dataset.copy);
     try {
       await navigator.clipboard.writeText(source.textContent);
-      button.textContent = "Copied";
+      button.firstChild.data = "Copied";
       say("Copied");
-      setTimeout(() => { button.textContent = "Copy"; }, 2000);
+      setTimeout(() => { button.firstChild.data = "Copy"; }, 2000);
     } catch {
       // No clipboard without https: the text is marked, to be copied by hand.
       select(source);

@@ -1,6 +1,7 @@
 """The pages about API keys: made for an owner, shown once with a call to make, revoked for good."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from flask import Flask
 
 from conftest import Cast, execute, make_key, rows
 from users.roles import Permission, Role
-from visitors import Visitor, problems_in, signed_in
+from visitors import Visitor, mark_in, problems_in, signed_in
 
 FORM: dict[str, Any] = {
     "name": "CI",
@@ -43,6 +44,50 @@ def test_a_key_is_shown_once_with_a_call_that_works(app: Flask, ada: Visitor, ca
     ((owner, expires),) = rows(app, "SELECT owner_id, expires_at FROM api_keys")
     assert owner == cast.ada.id
     assert expires is not None
+
+
+def test_a_form_sent_twice_makes_one_key(app: Flask, ada: Visitor) -> None:
+    mark = mark_in(ada.get(NEW))
+    key_on(ada.post(NEW, mark=mark, **FORM).text)
+    again = ada.post(NEW, mark=mark, **FORM)
+    assert again.status_code == 409
+    assert "<h1>This API key was made a moment ago</h1>" in again.text
+    ((key_id,),) = rows(app, "SELECT id FROM api_keys")
+    assert f'href="/admin/keys/{key_id}/revoke"' in again.text
+    assert 'href="/admin/keys"' in again.text
+    assert len(rows(app, "SELECT 1 FROM audit_events WHERE action = 'key.create'")) == 1
+
+
+def test_clicks_at_the_same_time_make_one_key(app: Flask, ada: Visitor) -> None:
+    mark, token, cookies = mark_in(ada.get(NEW)), ada.token("/admin/account"), ada.session_id or ""
+    form_cookie = ada.client.get_cookie("enrol-form")
+    assert form_cookie
+
+    def click(_: int) -> int:
+        browser = Visitor(app.test_client())
+        browser.session_id = cookies
+        browser.client.set_cookie("enrol-form", form_cookie.value)
+        return int(browser.post(NEW, token=token, mark=mark, **FORM).status_code)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(click, range(4))) == [200, 409, 409, 409]
+
+
+def test_a_key_is_made_only_from_a_form_of_this_session(app: Flask, ada: Visitor, cast: Cast) -> None:
+    own = mark_in(ada.get(NEW))
+    for mark in (
+        "",
+        "x",
+        "akid_" + "0" * 32,
+        "akid_" + "0" * 32 + own[37:],
+        mark_in(signed_in(app, cast.ada).get(NEW)),
+    ):
+        answer = ada.post(NEW, mark=mark, **FORM)
+        assert answer.status_code == 422
+        assert "This page was open for too long" in answer.text
+        assert 'value="CI"' in answer.text
+    assert rows(app, "SELECT 1 FROM api_keys") == []
+    assert ada.post(NEW, mark=mark_in(answer), **FORM).status_code == 200
 
 
 def test_a_key_that_creates_nobody_is_shown_with_another_call(ada: Visitor) -> None:
@@ -109,6 +154,35 @@ def test_revoking_asks_first_and_holds_at_once(app: Flask, ada: Visitor) -> None
     assert app.test_client().get("/v1/user/me", headers={"X-API-Key": key}).status_code == 401
 
 
+def test_a_key_that_is_revoked_already_is_not_asked_about(app: Flask, ada: Visitor, cast: Cast) -> None:
+    make_key(app, Permission.USERS_READ, owner=cast.ada)
+    ((key_id,),) = rows(app, "SELECT id FROM api_keys")
+    assert "API key revoked" not in ada.get(f"/admin/keys?revoked={key_id}").text
+    ada.post(f"/admin/keys/{key_id}/revoke")
+    page = ada.get(f"/admin/keys/{key_id}/revoke").text
+    assert "<h1>This API key is revoked already</h1>" in page
+    assert "Revoke key" not in page
+
+
+def test_a_key_that_can_do_less_than_it_says_comes_with_a_word(app: Flask, ada: Visitor) -> None:
+    page = ada.post(NEW, **{**FORM, "owner": "omar@example.com", "scopes": ["users:read", "keys:manage"]}).text
+    words = " ".join(re.sub(r"<[^>]+>", "", page).split())
+    assert "Note: omar@example.com does not hold keys:manage now, nor does the key." in words
+    page = ada.post(NEW, **{**FORM, "owner": "vera@example.com"}).text
+    assert "-X POST" not in page  # it may not create users, whatever its scopes say
+    assert "/v1/user/me" in page
+    assert "does not hold" not in ada.post(NEW, **FORM).text
+
+
+def test_a_key_whose_owner_is_deactivated_has_stopped(app: Flask, ada: Visitor, cast: Cast) -> None:
+    make_key(app, Permission.USERS_READ, owner=cast.omar)
+    execute(app, "UPDATE users SET is_active = false WHERE id = :id", id=cast.omar.id)
+    page = ada.get("/admin/keys").text
+    assert re.findall(r'<span class="tag[^"]*">(\w+)<', page) == ["Stopped"]
+    assert "No longer active" in page
+    assert "Waiting for the first call" not in page
+
+
 @pytest.mark.parametrize("role", [Role.OPERATOR, Role.AUDITOR])
 def test_keys_are_for_those_who_manage_them(app: Flask, cast: Cast, role: Role) -> None:
     browser = signed_in(app, cast.omar if role == Role.OPERATOR else cast.vera)
@@ -118,9 +192,7 @@ def test_keys_are_for_those_who_manage_them(app: Flask, cast: Cast, role: Role) 
 
 
 def test_a_call_is_made_to_the_address_that_is_known(app: Flask, ada: Visitor, cast: Cast) -> None:
-    page = ada.client.post(
-        NEW, data={**FORM, "csrf_token": ada.token("/admin/account")}, base_url="http://localhost"
-    ).text
+    page = ada.post(NEW, **FORM).text
     assert "http://localhost/v1/user/" in page
     client = app.test_client()
     client.set_cookie("enrol", ada.session_id or "", domain="evil.example")

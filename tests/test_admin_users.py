@@ -11,10 +11,10 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 
 from conftest import PASSWORD, Cast, execute, make_user, rows
-from users import clock
-from users.passwords import GENERATED_ALPHABET
-from users.roles import Role
-from visitors import LOGIN, NEW_USER, Visitor, problems_in, signed_in, summary_in
+from users import clock, roles
+from users.passwords import GENERATED_ALPHABET, Hasher
+from users.roles import Permission, Role
+from visitors import LOGIN, NEW_USER, Visitor, mark_in, problems_in, signed_in, summary_in
 
 
 def new_id(answer_location: str) -> str:
@@ -122,9 +122,13 @@ def test_a_second_click_says_who_was_made_a_moment_ago(ada: Visitor) -> None:
     assert problems_in(again) == [("email", "A user with this email address already exists")]
     words = " ".join(summary_in(again).split())
     assert words.endswith("already exists: View jo@example.com, created by you a moment ago")
-    (path,) = set(re.findall(r'href="(/admin/users/usr_[0-9a-f]+)"', again.text))
+    (path,) = set(re.findall(r'href="(/admin/users/usr_[^"]+)"', again.text))
     page = ada.get(path).text
     assert "If you missed the generated password, set a new one" in page
+    (path,) = set(re.findall(r'href="(/admin/users/usr_[^"]+)"', ada.create().text))
+    typed = ada.get(path).text
+    assert "Created a moment ago." in typed
+    assert "If you missed" not in typed
     assert page.index("Set a new password") < page.index("Deactivate<")
 
 
@@ -154,11 +158,19 @@ def test_only_roles_that_the_administrator_holds_are_offered(ada: Visitor, omar:
     assert omar.create(email="eve@example.com", global_role_id="role_admin").status_code == 403
 
 
-def test_a_role_that_does_not_exist_is_refused_in_the_words_of_every_door(ada: Visitor) -> None:
+def test_whoever_may_assign_roles_still_gives_no_more_than_they_hold(
+    omar: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assigning = Role.OPERATOR.permissions | {Permission.ROLES_ASSIGN}
+    monkeypatch.setitem(roles._GRANTS, Role.OPERATOR, assigning)
+    assert re.findall(r'<option[^>]* value="(\w*)"', omar.get(NEW_USER).text) == ["", Role.OPERATOR, Role.MEMBER]
+    assert omar.create(global_role_id="role_auditor").status_code == 403
+
+
+def test_a_role_that_does_not_exist_is_refused_in_the_words_of_the_page(ada: Visitor) -> None:
     answer = ada.create(global_role_id="role_king")
-    assert problems_in(answer) == [
-        ("global_role_id", "Choose one of the roles: role_admin, role_operator, role_auditor, role_member")
-    ]
+    words = "Choose one of the roles: Administrator, Operator, Auditor, Member"
+    assert problems_in(answer) == [("global_role_id", words)]
 
 
 def test_the_form_is_prefilled_from_its_address(ada: Visitor) -> None:
@@ -263,6 +275,7 @@ def test_deactivating_asks_first_and_says_the_effect(app: Flask, ada: Visitor, c
     page = ada.get(answer.location).text
     assert "User deactivated" in page
     assert "/deactivate" not in page
+    assert "This user is deactivated already" in ada.get(f"/admin/users/{cast.omar.id}/deactivate").text
     assert not signed_in_as(app, "omar@example.com", PASSWORD)
 
 
@@ -273,12 +286,33 @@ def test_the_last_administrator_stays(app: Flask, ada: Visitor, cast: Cast) -> N
     assert ada.is_in
 
 
+def test_whoever_deactivates_themselves_is_signed_out(app: Flask, ada: Visitor, cast: Cast) -> None:
+    make_user(app, "olga@example.com", Role.ADMIN)
+    answer = ada.post(f"/admin/users/{cast.ada.id}/deactivate")
+    assert answer.location == "/admin/login?done=out"
+    assert ada.session_id is None
+    assert "You are signed out" in ada.get(answer.location).text
+
+
+@pytest.mark.parametrize("done", ["created", "deactivated", "password"])
+def test_a_notice_tells_only_what_was_done_last(app: Flask, ada: Visitor, cast: Cast, done: str) -> None:
+    execute(app, "UPDATE users SET is_active = false, updated_at = :at", at=clock.now().replace(tzinfo=None))
+    execute(app, "UPDATE users SET is_active = true WHERE id = :id", id=cast.ada.id)
+    page = ada.get(f"/admin/users/{cast.omar.id}?done={done}").text
+    assert ('class="notice' in page) == (done == "created")
+    execute(app, "UPDATE audit_events SET action = 'user.rename' WHERE target_id = :id", id=cast.omar.id)
+    page = ada.get(f"/admin/users/{cast.omar.id}?done={done}").text
+    assert 'class="notice' not in page
+    assert "user.rename" in page
+
+
 def test_a_link_proves_nothing_about_what_was_done(app: Flask, ada: Visitor, cast: Cast) -> None:
     execute(
         app,
         "UPDATE users SET created_at = :at, updated_at = :at",
         at=(clock.now() - timedelta(days=1)).replace(tzinfo=None),
     )
+    execute(app, "UPDATE audit_events SET at = :at", at=(clock.now() - timedelta(days=1)).replace(tzinfo=None))
     for done in ("created", "deactivated", "password", "x"):
         page = ada.get(f"/admin/users/{cast.omar.id}?done={done}").text
         assert 'class="notice' not in page
@@ -297,6 +331,58 @@ def test_a_new_generated_password_works_once_it_is_shown(app: Flask, ada: Visito
     assert answer.status_code == 200
     assert signed_in_as(app, "omar@example.com", html.unescape(password_on(answer.text)))
     assert ada.get(LOGIN).status_code == 303
+
+
+@pytest.mark.parametrize("choice", ["generate", "type"])
+def test_a_password_is_set_once_however_often_the_form_is_sent(
+    app: Flask, ada: Visitor, cast: Cast, choice: str
+) -> None:
+    path = f"/admin/users/{cast.omar.id}/password"
+    mark = mark_in(ada.get(path))
+    first = ada.post(path, mark=mark, choice="generate")
+    password = html.unescape(password_on(first.text))
+    again = ada.post(path, mark=mark, choice=choice, password="another horse battery")
+    assert again.status_code == 422
+    assert "no new password was set" in summary_in(again)
+    assert signed_in_as(app, "omar@example.com", password)
+    assert ada.post(path, mark=mark_in(again), choice="generate").status_code == 200
+
+
+@pytest.mark.parametrize("mark", ["", "x", "2026-11-24T08:00:00+00:00"])
+def test_a_password_is_set_only_for_the_user_as_the_form_showed_them(
+    app: Flask, ada: Visitor, cast: Cast, mark: str
+) -> None:
+    answer = ada.post(f"/admin/users/{cast.omar.id}/password", mark=mark, choice="generate")
+    assert answer.status_code == 422
+    assert signed_in_as(app, "omar@example.com", PASSWORD)
+
+
+def test_a_user_who_changes_while_a_password_is_hashed_keeps_theirs(
+    app: Flask, ada: Visitor, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_hash = Hasher.hash
+
+    def change(self: Hasher, password: str) -> str:
+        moment = clock.now().replace(tzinfo=None)
+        execute(app, "UPDATE users SET updated_at = :at WHERE id = :id", at=moment, id=cast.omar.id)
+        return make_hash(self, password)
+
+    monkeypatch.setattr(Hasher, "hash", change)
+    answer = ada.post(f"/admin/users/{cast.omar.id}/password", choice="type", password="another horse battery")
+    assert answer.status_code == 422
+    assert signed_in_as(app, "omar@example.com", PASSWORD)
+
+
+def test_your_own_password_is_changed_with_the_current_one_only(app: Flask, ada: Visitor, cast: Cast) -> None:
+    path = f"/admin/users/{cast.ada.id}/password"
+    mark = rows(app, "SELECT updated_at FROM users WHERE id = :id", id=cast.ada.id)
+    answers = [
+        ada.get(path),
+        ada.post(path, choice="generate"),
+        ada.post(path, mark=str(mark[0][0]), choice="generate"),
+    ]
+    assert [(answer.status_code, answer.location) for answer in answers] == [(303, "/admin/account")] * 3
+    assert signed_in_as(app, "ada@example.com", PASSWORD)
 
 
 @pytest.mark.parametrize("settings", [{"ENROL_PASSWORD_MIN_LENGTH": "20"}])

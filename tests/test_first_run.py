@@ -25,15 +25,15 @@ def address(server: Server) -> str:
     return f"http://127.0.0.1:{server.port}"
 
 
-def token_in(page: requests.Response) -> str:
-    """Return the first form's token."""
-    return str(re.findall(r'name="csrf_token" value="([^"]+)"', page.text)[0])
+def hidden_in(page: requests.Response) -> dict[str, str]:
+    """Return the hidden fields of the page's last form, by name."""
+    return dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', page.text))
 
 
 def send(browser: requests.Session, where: str, **fields: str) -> requests.Response:
     """Open the form at `where` and send it."""
     page = browser.get(where, timeout=10)
-    return browser.post(page.url, data={**fields, "csrf_token": token_in(page)}, timeout=10)
+    return browser.post(page.url, data={**fields, **hidden_in(page)}, timeout=10)
 
 
 def test_flask_run_shows_the_link_before_the_server_s_own_lines(here: Tree) -> None:

@@ -134,9 +134,17 @@ def test_a_change_that_is_refused_changes_nothing(
     assert other.is_in
 
 
+def test_those_that_ran_out_are_not_counted(app: Flask, cast: Cast, time: Clock, ada: Visitor) -> None:
+    signed_in(app, cast.ada)
+    time.forward(minutes=20)
+    assert "You are also signed in with 1 other browser." in ada.get("/admin/account").text
+    time.forward(minutes=10)
+    assert "You are signed in here only." in ada.get("/admin/account").text
+
+
 def test_the_others_end_on_demand(app: Flask, cast: Cast, ada: Visitor) -> None:
     others = [signed_in(app, cast.ada) for _ in range(2)]
-    assert "You are signed in in 2 other places" in ada.get("/admin/account").text
+    assert "You are also signed in with 2 other browsers" in ada.get("/admin/account").text
     answer = ada.post("/admin/account/sessions")
     assert "Your other sessions have ended" in ada.get(answer.location).text
     assert ada.is_in

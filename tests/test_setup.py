@@ -3,12 +3,17 @@
 import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import event
 
-from conftest import PASSWORD, Cast, rows
+from conftest import PASSWORD, Cast, make_key, make_user, rows
 from users import clock, setup
+from users.models import db
+from users.passwords import Hasher
+from users.roles import Permission, Role
 from visitors import Visitor, problems_in
 
 FORM = {"email": "ada@example.com", "first_name": "Ada", "password": PASSWORD}
@@ -109,6 +114,73 @@ def test_without_the_token_nothing_is_made(app: Flask, visitor: Visitor, cookie:
     assert rows(app, "SELECT 1 FROM users") == []
 
 
+@pytest.mark.parametrize("token", [None, "", "x.y.z", "of another"])
+def test_the_form_of_another_browser_makes_nobody_while_the_link_is_open(app: Flask, token: str | None) -> None:
+    path = link(app)
+    ada = opened(app, path)
+    ada.token("/setup")
+    token = opened(app, path).token("/setup") if token == "of another" else token
+    answer = ada.post("/setup", token=token, **FORM)
+    assert answer.status_code == 400
+    assert "This page was open for too long" in answer.text
+    assert rows(app, "SELECT 1 FROM users") == []
+    assert ada.post("/setup", token=ada.token("/setup"), **FORM).status_code == 303
+
+
+def test_a_stranger_makes_the_server_hash_nothing(
+    app: Flask, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hash_(*_: object) -> str:
+        raise AssertionError
+
+    monkeypatch.setattr(Hasher, "hash", hash_)
+    visitor.client.set_cookie("enrol-setup", "x" * 43)
+    assert visitor.post("/setup", **FORM).status_code == 403
+    monkeypatch.undo()
+    make_user(app, "ada@example.com", Role.ADMIN)
+    monkeypatch.setattr(Hasher, "hash", hash_)
+    assert visitor.post("/setup", **{**FORM, "email": "eve@example.com"}).status_code == 404
+    assert visitor.post("/setup", token=None, **FORM).status_code == 404
+
+
+@pytest.mark.parametrize("token", ["x", "x" * 42, "x" * 44, "ä" * 43, "x" * 4000])
+def test_what_is_no_token_is_not_taken_up(visitor: Visitor, token: str) -> None:
+    answer = visitor.get("/setup", query_string={"token": token})
+    assert answer.status_code == 200
+    assert not any("enrol-setup" in cookie for cookie in answer.headers.getlist("Set-Cookie"))
+
+
+@pytest.mark.parametrize("path", ["/", "/setup"])
+def test_whoever_asks_costs_no_walk_through_the_users(app: Flask, visitor: Visitor, path: str) -> None:
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        asked.append((statement, parameters))
+
+    with app.app_context():
+        engine = db.engine
+    event.listen(engine, "before_cursor_execute", note)
+    visitor.get(path)
+    event.remove(engine, "before_cursor_execute", note)
+    ((statement, parameters),) = [one for one in asked if "FROM users" in one[0]]
+    assert "LIMIT" in statement
+    with engine.connect() as connection:
+        is_sqlite = engine.dialect.name == "sqlite"
+        if not is_sqlite:
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")  # an empty table is walked through
+        plan = connection.exec_driver_sql(f"EXPLAIN {'QUERY PLAN ' if is_sqlite else ''}{statement}", parameters).all()
+    assert "ix_users_global_role_id" in str(plan)
+
+
+def test_when_all_is_done_the_first_steps_lead_on(ada: Visitor, app: Flask, cast: Cast) -> None:
+    key = make_key(app, Permission.USERS_READ, owner=cast.ada)
+    app.test_client().get("/v1/user/me", headers={"X-API-Key": key})
+    page = ada.get("/admin/start").text
+    assert "<h1>All set</h1>" in page
+    assert "Each ticks itself off" not in page
+    assert re.findall(r'<a class="button[^"]*" href="([^"]+)"', page) == ["/admin/users", "/admin/keys"]
+
+
 def test_errors_are_those_of_every_door(app: Flask) -> None:
     ada = opened(app, link(app))
     answer = ada.post("/setup", token=ada.token("/setup"), email="ada", first_name="Ada", password="short")
@@ -140,7 +212,8 @@ def test_the_loser_is_told_what_happened(app: Flask) -> None:
     assert first.post("/setup", token=first.token("/setup"), **FORM).status_code == 303
     answer = second.post("/setup", token=token, **{**FORM, "email": "eve@example.com"})
     assert answer.status_code == 404
-    assert "Enrol is set up already" in answer.text
+    assert "<h1>There is an administrator already</h1>" in answer.text
+    assert "<h1>There is an administrator already</h1>" in second.get("/setup").text
 
 
 def test_the_three_steps_tick_themselves_off(ada: Visitor, app: Flask) -> None:

@@ -1,5 +1,6 @@
 """Sign-in and sign-out: one answer for every cause, the same work for every address, a way back on this site."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from argon2 import PasswordHasher
 from flask import Flask
 
 from conftest import PASSWORD, Cast, execute, make_user, rows
+from users.passwords import Hasher
 from users.roles import Role
 from visitors import LOGIN, Visitor, problems_in, token_in
 
@@ -86,6 +88,58 @@ def test_signing_in_and_out_is_on_record(app: Flask, ada: Visitor, cast: Cast) -
     assert last_login
 
 
+@pytest.mark.parametrize("email", ["ada@example.com", "nobody@example.com"])
+def test_a_refusal_is_on_record_with_whom_it_was_about(app: Flask, cast: Cast, visitor: Visitor, email: str) -> None:
+    visitor.sign_in(email, "wrong horse battery")
+    ((target_id,),) = rows(app, "SELECT target_id FROM audit_events WHERE outcome = 'refused'")
+    assert target_id == (cast.ada.id if email == cast.ada.email else None)
+
+
+CHANGES = ["password_hash = 'another'", "is_active = false", "global_role_id = NULL", "deleted_at = created_at"]
+
+
+@pytest.fixture
+def changed_meanwhile(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """What changes Ada's row while her password is being verified."""
+    verify = Hasher.verify
+
+    def arm(change: str) -> None:
+        def verify_and_change(self: Hasher, password_hash: str | None, password: str) -> None:
+            verify(self, password_hash, password)
+            execute(app, f"UPDATE users SET {change} WHERE id = :id", id=cast.ada.id)
+
+        monkeypatch.setattr(Hasher, "verify", verify_and_change)
+
+    return arm
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_who_changes_while_the_password_is_verified_is_not_let_in(
+    cast: Cast, visitor: Visitor, changed_meanwhile: Callable[[str], None], change: str
+) -> None:
+    changed_meanwhile(change)
+    answer = visitor.sign_in("ada@example.com")
+    assert problems_in(answer) == WRONG
+    assert visitor.session_id is None
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_who_changes_meanwhile_keeps_their_password(
+    app: Flask, ada: Visitor, cast: Cast, changed_meanwhile: Callable[[str], None], change: str
+) -> None:
+    changed_meanwhile(change)
+    answer = ada.post("/admin/account", current_password=PASSWORD, password="another horse battery")
+    assert problems_in(answer) == [("current_password", "The current password is wrong")]
+    assert rows(app, "SELECT 1 FROM audit_events WHERE action = 'user.set_password' AND outcome = 'ok'") == []
+
+
+def test_nothing_of_the_session_is_left_after_sign_out(ada: Visitor) -> None:
+    token = ada.token("/admin/account")
+    ada.post("/admin/logout")
+    assert ada.client.get_cookie("enrol-form") is None
+    assert ada.post(LOGIN, token=token, email="ada@example.com", password=PASSWORD).status_code == 400
+
+
 def test_a_copied_cookie_is_worth_nothing_after_sign_out(ada: Visitor, visitor: Visitor) -> None:
     copied = ada.session_id
     assert copied
@@ -102,6 +156,12 @@ def test_the_session_and_the_token_are_new_at_every_sign_in(ada: Visitor, visito
     assert ada.post("/admin/account/sessions", token=token).status_code == 400
     visitor.session_id = session_id or ""
     assert not visitor.is_in
+
+
+def test_a_session_that_is_replaced_ends_on_record(app: Flask, ada: Visitor, cast: Cast) -> None:
+    ada.sign_in("ada@example.com")
+    ended = rows(app, "SELECT actor_user_id, target_id FROM audit_events WHERE action = 'session.end'")
+    assert [tuple(row) for row in ended] == [(cast.ada.id, cast.ada.id)]
 
 
 @pytest.mark.parametrize("path", ["/admin/keys", "/admin/users?x=1&y=%C3%A4", "/admin/users/new?email=a%40b.c"])

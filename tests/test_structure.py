@@ -15,7 +15,7 @@ from flask import Flask
 import app as app_module
 from app import create_app
 from conftest import CHEAP
-from users import database
+from users import database, pages
 from users.audit import Action
 from users.roles import Permission
 
@@ -41,7 +41,7 @@ CORRIDOR = [
     {"database"},
     {"models"},
 ]
-BESIDE = {"clock", "errors", "ids", "keys", "logs", "roles"}
+BESIDE = {"clock", "errors", "ids", "keys", "logs", "refusals", "roles"}
 
 
 @cache
@@ -138,7 +138,7 @@ def test_every_view_names_its_guard_or_says_that_it_is_public(bare: Flask) -> No
             public.add(rule.rule)
         else:
             assert set(guard) <= set(Permission)
-    assert public == {"/", "/setup", "/admin/login", "/healthz", "/readyz"}
+    assert public == {"/", "/admin", "/admin/login", "/healthz", "/readyz", "/setup"}
 
 
 def test_every_page_that_changes_something_names_the_page_to_show_again(bare: Flask) -> None:
@@ -147,6 +147,12 @@ def test_every_page_that_changes_something_names_the_page_to_show_again(bare: Fl
         if not rule.rule.startswith("/v1") and "POST" in (rule.methods or ()):
             view = views[rule.endpoint]
             assert views[f"users.{view.again.__name__}"].guard == view.guard
+
+
+def test_one_that_names_none_stops_the_start(bare: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bare.view_functions["users.sign_out"], "again", None)
+    with pytest.raises(TypeError, match="sign_out changes something"):
+        pages.check_views(bare)
 
 
 @pytest.mark.parametrize("enum", [Permission, Action])

@@ -36,6 +36,8 @@ class Visitor:
         if token == OWN:
             page = self.get("/admin/account")
             token = token_in(page) if page.status_code == 200 else self.token(LOGIN)
+        if "mark" not in fields and re.fullmatch(r"/admin/keys/new|/admin/users/\w+/password", path):
+            fields["mark"] = mark_in(self.get(path))
         data = {**fields, "csrf_token": token} if token is not None else fields
         return self.client.post(path, data=data, headers=headers)
 
@@ -68,6 +70,12 @@ def token_in(page: Answer) -> str:
     found = re.search(r'name="csrf_token" value="([^"]+)"', page.text)
     assert found, page.text
     return found[1]
+
+
+def mark_in(page: Answer) -> str:
+    """Return what the page's form says that it was made for; nothing if it does not."""
+    found = re.search(r'name="mark" value="([^"]+)"', page.text)
+    return html.unescape(found[1]) if found else ""
 
 
 def problems_in(page: Answer) -> list[tuple[str, str]]:

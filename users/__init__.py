@@ -20,7 +20,8 @@
     database     SQLite and Postgres made to behave alike     models       the tables
 
 Before the walk: upgrading (from one schema to the next, by migrations/), first_run (what a start says).
-Beside it: roles (who may do what), keys (an API key as text), errors (what can go wrong), logs, clock, ids.
+Beside it: roles (who may do what), keys (an API key as text), errors (what can go wrong), refusals (on a
+page), logs, clock, ids.
 """
 
 from flask import Blueprint, Flask
@@ -51,3 +52,4 @@ def init_app(app: Flask) -> None:
     for command in (cli_users.users_group, cli_keys.keys_group, doctor.doctor_command):
         app.cli.add_command(command)
     app.register_blueprint(bp)
+    pages.check_views(app)

@@ -2,10 +2,12 @@
 
 from flask import g, redirect, render_template, request
 
-from users import bp, detour, forms, pages, sessions, settings, setup, signin, validation, visits
-from users.errors import Refused
+from users import audit, bp, detour, forms, pages, sessions, settings, setup, signin, validation, visits
 from users.pages import Answer, page, public
 from users.passwords import WrongPassword
+from users.refusals import Refused
+
+_DONE = {"password": audit.Action.USER_SET_PASSWORD, "sessions": audit.Action.SESSION_END_OTHERS}
 
 
 @bp.get("/")
@@ -15,14 +17,22 @@ def show_home() -> Answer:
     return redirect(detour.HOME if setup.is_over() else "/setup", 303)
 
 
+@bp.get("/admin")
+@public()
+def show_admin() -> Answer:
+    """Lead to the users."""
+    return redirect(detour.HOME, 303)
+
+
 @bp.get("/admin/login")
 @public()
 def show_login() -> Answer:
     """Ask for email and password; somebody signed in goes on."""
-    there = detour.local_path(request.values.get("next", detour.HOME))
-    if "user" in g and not pages.changes():
-        return redirect(there, 303)
-    return detour.login_page(there, detour.kept_fields())
+    there, kept = detour.local_path(request.values.get("next", detour.HOME)), detour.kept_fields()
+    if "user" in g and not (pages.changes() and forms.token_is_valid()):  # signed in meanwhile, in another tab
+        g.problems = []
+        return detour.resume(there, kept)
+    return detour.login_page(there, kept)
 
 
 @bp.post("/admin/login")
@@ -46,8 +56,14 @@ def sign_in() -> Answer:
 def show_account() -> Answer:
     """Show who is signed in, the form for a new password, and how many other sessions there are."""
     others = sessions.count_others(g.user.id, g.session_id)
-    rules = settings.current().rules
-    return render_template("account.html", form=forms.OwnPasswordForm(), others=others, rules=rules)
+    done = request.args.get("done", "")
+    return render_template(
+        "account.html",
+        form=forms.OwnPasswordForm(),
+        others=others,
+        rules=settings.current().rules,
+        done=done if done in _DONE and audit.is_newest(g.user.id, _DONE[done]) else None,
+    )
 
 
 @bp.post("/admin/account")
@@ -77,9 +93,8 @@ def end_other_sessions() -> Answer:
 
 
 @bp.post("/admin/logout")
-@page(again=show_account)
+@page(again=show_account, ended=pages.signed_out)
 def sign_out() -> Answer:
-    """End this session everywhere."""
+    """End this session everywhere; one that has ended already is only forgotten."""
     signin.sign_out(g.session_id, actor=g.actor)
-    visits.leave()
-    return redirect("/admin/login?done=out", 303)
+    return pages.signed_out()

@@ -2,14 +2,14 @@
 
 from datetime import timedelta
 
-from flask import g, redirect, render_template, request
-from sqlalchemy import select
+from flask import g, make_response, redirect, render_template, request
 
-from users import bp, clock, database, directory, emails, forms, ids, pages, service, validation
-from users.errors import KeyNotFound, Refused, UserNotFound
+from users import audit, bp, clock, directory, emails, forms, ids, pages, service, validation, visits
+from users.errors import KeyNotFound, UserNotFound
 from users.models import ApiKey, User
 from users.pages import Answer, page
-from users.roles import ALL_PERMISSIONS, Permission
+from users.refusals import KeyMadeAlready, Outdated, Refused
+from users.roles import ALL_PERMISSIONS, Permission, permissions_of
 
 _KEYS = "/admin/keys"
 
@@ -20,21 +20,26 @@ def show_keys() -> Answer:
     """List the API keys, newest first."""
     keys = list(reversed(service.list_keys()))
     owners = directory.emails_of(key.owner_id for key in keys)
-    revoked = request.args.get("done") == "revoked" and any(key.deactivated_at for key in keys)
-    return render_template("keys.html", keys=keys, owners=owners, now=clock.now(), revoked=revoked)
+    stopped = directory.stopped_among(owners)
+    revoked = audit.is_newest(request.args.get("revoked", ""), audit.Action.KEY_REVOKE)
+    return render_template("keys.html", keys=keys, owners=owners, stopped=stopped, now=clock.now(), revoked=revoked)
 
 
 @bp.get("/admin/keys/new")
 @page(Permission.KEYS_MANAGE)
 def show_new_key() -> Answer:
     """Show the form for a new key."""
-    return render_template("key_new.html", form=forms.KeyForm(g.actor.permissions, owner=g.user.email))
+    form = forms.KeyForm(g.actor.permissions, owner=g.user.email)
+    return render_template("key_new.html", form=form, mark=visits.sealed(ids.new_id("akid")))
 
 
 @bp.post("/admin/keys/new")
 @page(Permission.KEYS_MANAGE, again=show_new_key)
 def add_key() -> Answer:
     """Make the key and show it, this once, with the first call to make."""
+    key_id = visits.unsealed(forms.mark())
+    if key_id is None:
+        raise Outdated
     form, found = forms.KeyForm(g.actor.permissions), pages.Findings()
     scopes = frozenset(Permission(scope) for scope in form.scopes.data or () if scope in ALL_PERMISSIONS)
     with found.noted():
@@ -46,8 +51,20 @@ def add_key() -> Answer:
     with found.noted():
         lifetime = _lifetime(form.expires.data)
     found.refuse()
-    issued = service.create_key(new, owner=owner, lifetime=lifetime, actor=g.actor)
-    return render_template("key_shown.html", issued=issued, owner=owner, address=pages.address())
+    try:
+        issued = service.create_key(new, owner=owner, lifetime=lifetime, actor=g.actor, key_id=key_id)
+    except KeyMadeAlready:
+        return make_response(render_template("key_made.html", key=service.get_key(key_id)), 409)
+    held = permissions_of(owner.global_role_id)
+    return render_template(
+        "key_shown.html",
+        issued=issued,
+        owner=owner,
+        idle=sorted(scopes - held),
+        creates=Permission.USERS_CREATE in scopes & held,
+        curl=_first_call(issued, creates=Permission.USERS_CREATE in scopes & held),
+        address=pages.address(),
+    )
 
 
 @bp.get("/admin/keys/<key_id>/revoke")
@@ -61,18 +78,20 @@ def show_revoke_key(key_id: str) -> Answer:
 @page(Permission.KEYS_MANAGE, again=show_revoke_key)
 def revoke_key(key_id: str) -> Answer:
     """Revoke the key."""
-    service.revoke_key(_key(key_id).id, actor=g.actor)
-    return redirect(f"{_KEYS}?done=revoked", 303)
+    key = service.revoke_key(_key(key_id).id, actor=g.actor)
+    return redirect(f"{_KEYS}?revoked={key.id}", 303)
 
 
 def _key(key_id: str) -> ApiKey:
     if not ids.is_key_id(key_id):
         raise KeyNotFound
-    with database.reading() as session:
-        key = session.scalar(select(ApiKey).where(ApiKey.id == key_id))
-    if key is None:
-        raise KeyNotFound
-    return key
+    return service.get_key(key_id)
+
+
+def _first_call(issued: service.IssuedKey, *, creates: bool) -> str:
+    if creates:
+        return pages.curl("/v1/user/", {"email": "new.user@example.com", "password": "PASSWORD"}, key=issued.secret)
+    return pages.curl("/v1/user/me", key=issued.secret)
 
 
 def _owner(text: str) -> User:

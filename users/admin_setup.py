@@ -2,10 +2,9 @@
 
 from dataclasses import replace
 
-from flask import current_app, g, redirect, render_template, request
+from flask import current_app, g, make_response, redirect, render_template, request
 
 from users import bp, directory, forms, pages, service, settings, setup, signin, validation, visits
-from users.errors import SetupOver
 from users.pages import Answer, page, public
 from users.roles import ALL_PERMISSIONS, Permission, Role
 
@@ -14,12 +13,10 @@ from users.roles import ALL_PERMISSIONS, Permission, Role
 @public()
 def show_setup() -> Answer:
     """Show the form for the first administrator to whoever has the link; to others, the command to run."""
-    if setup.is_over():
-        if pages.changes():  # somebody else was quicker, or this is a second click
-            return render_template("setup_over.html")
-        raise SetupOver
-    token = request.args.get("token")
-    if token is not None:  # out of the address bar, the history and every log at once
+    if setup.is_over():  # maybe since a moment ago: somebody else was quicker, or this is a second click
+        return make_response(render_template("setup_over.html"), 404)
+    token = request.args.get("token", "")
+    if setup.is_token(token):  # out of the address bar, the history and every log at once
         visits.set_cookie(visits.cookie_name("setup"), token, max_age=int(setup.LIFETIME.total_seconds()))
         return redirect("/setup", 303)
     given = request.cookies.get(visits.cookie_name("setup"), "")
@@ -32,9 +29,10 @@ def show_setup() -> Answer:
 @public(again=show_setup)
 def set_up() -> Answer:
     """Create the first administrator, signed in, and lead to the first steps."""
+    token = request.cookies.get(visits.cookie_name("setup"), "")
+    setup.require_open(token)  # before any hash is computed for a stranger
     form = forms.SetupForm()
     new = validation.new_user(form.given(*validation.PAGE_FIELDS), settings.current().rules)
-    token = request.cookies.get(visits.cookie_name("setup"), "")
     actor = replace(g.actor, kind="setup", permissions=ALL_PERMISSIONS)
     setup.create_administrator(replace(new, role=Role.ADMIN), token, actor=actor)
     user, session_id = signin.sign_in(new.email.address, new.password, actor=g.actor)
@@ -55,4 +53,5 @@ def show_start() -> Answer:
         has_called=any(key.last_used_at for key in keys),
         has_docs=any(rule.rule == "/docs" for rule in current_app.url_map.iter_rules()),
         address=pages.address(),
+        curl=pages.curl("/v1/user/me"),
     )

@@ -1,6 +1,5 @@
 """The pages about users: the list, the sign-up form, one user and what can be done with it."""
 
-import json
 import shlex
 from typing import Any
 
@@ -16,7 +15,6 @@ from users import (
     forms,
     ids,
     pages,
-    passwords,
     service,
     settings,
     validation,
@@ -24,9 +22,11 @@ from users import (
 from users.errors import UserNotFound
 from users.models import User
 from users.pages import Answer, page
+from users.refusals import UserChanged
 from users.roles import Permission, Role, permissions_of
 
-_ACTS = {
+_ACCOUNT = "/admin/account"
+_ACTS: dict[str, str] = {
     audit.Action.SESSION_CREATE: "signed in",
     audit.Action.SESSION_END: "signed out",
     audit.Action.SESSION_END_OTHERS: "ended their other sessions",
@@ -34,7 +34,12 @@ _ACTS = {
     audit.Action.USER_DEACTIVATE: "deactivated this user",
     audit.Action.USER_SET_PASSWORD: "set a new password",
 }
-_REFUSED = {
+_DONE = {
+    "created": audit.Action.USER_CREATE,
+    "deactivated": audit.Action.USER_DEACTIVATE,
+    "password": audit.Action.USER_SET_PASSWORD,
+}
+_REFUSED: dict[str, str] = {
     audit.Action.SESSION_CREATE: "was refused a sign-in",
     audit.Action.USER_SET_PASSWORD: "was refused a new password: the current one was wrong",
 }
@@ -63,7 +68,7 @@ def add_user() -> Answer:
     """Create the user and lead to its page; with a generated password, show that now, this once."""
     form = forms.UserForm(_roles_to_offer())
     rules = settings.current().rules
-    password = passwords.generate(rules.password_min_length) if form.generates else form.password.data
+    password = form.password_or_new(rules)
     given = {**form.given(*validation.ADMIN_FIELDS), "password": password}
     user = service.create_user(validation.new_user(given, rules, fields=validation.ADMIN_FIELDS), actor=g.actor)
     if form.generates:
@@ -83,6 +88,8 @@ def show_user(user_id: str) -> Answer:
 @page(Permission.USERS_UPDATE)
 def show_set_password(user_id: str) -> Answer:
     """Show the form for a user's new password."""
+    if user_id == g.user.id:  # nobody's own password is changed without the current one
+        return redirect(_ACCOUNT, 303)
     user = _user_for_change(user_id)
     return render_template("user_password.html", form=forms.PasswordForm(), user=user, rules=settings.current().rules)
 
@@ -91,10 +98,14 @@ def show_set_password(user_id: str) -> Answer:
 @page(Permission.USERS_UPDATE, again=show_set_password)
 def set_user_password(user_id: str) -> Answer:
     """Give the user a new password and lead to its page; a generated one is shown now, this once."""
-    form = forms.PasswordForm()
-    rules = settings.current().rules
-    password = passwords.generate(rules.password_min_length) if form.generates else form.password.data
-    user = service.set_password(_user(user_id).id, validation.new_password(password, rules), actor=g.actor)
+    if user_id == g.user.id:
+        return redirect(_ACCOUNT, 303)
+    user, form = _user(user_id), forms.PasswordForm()
+    if forms.mark() != user.updated_at.isoformat():
+        raise UserChanged
+    password = form.password_or_new(settings.current().rules)
+    new = validation.new_password(password, settings.current().rules)
+    user = service.set_password(user.id, new, actor=g.actor, seen_at=user.updated_at)
     if form.generates:
         return render_template("user_password_shown.html", password=password, created=False, **_about(user))
     return redirect(f"{detour.HOME}/{user.id}?done=password", 303)
@@ -112,6 +123,8 @@ def show_deactivate(user_id: str) -> Answer:
 def deactivate_user(user_id: str) -> Answer:
     """Deactivate the user."""
     user = service.deactivate_user(_user(user_id).id, actor=g.actor)
+    if user.id == g.user.id:
+        return pages.signed_out()
     return redirect(f"{detour.HOME}/{user.id}?done=deactivated", 303)
 
 
@@ -157,29 +170,20 @@ def _about(user: User) -> dict[str, Any]:
 def _same_act(user: User) -> dict[str, str]:
     """Return the creation of `user` as a call of the API and as a command, with placeholders for what is secret."""
     names = {name: value for name in ("first_name", "last_name") if (value := getattr(user, name))}
-    body = json.dumps({"email": user.email, **names, "password": "PASSWORD"}, ensure_ascii=False)
+    body = {"email": user.email, **names, "password": "PASSWORD"}
     options = [f"--{name.replace('_', '-')}={value}" for name, value in names.items()]
     options += [f"--role={user.global_role_id}"] if user.global_role_id else []
     email = ["--", user.email] if user.email.startswith("-") else [user.email]
     return {
-        "curl": f'curl -X POST "{pages.address() or pages.UNKNOWN}/v1/user/" \\\n'
-        '  -H "X-API-Key: $API_KEY" \\\n'
-        '  -H "Content-Type: application/json" \\\n'
-        f"  -d {shlex.quote(body)}",
+        "curl": pages.curl("/v1/user/", body),
         "command": shlex.join(["flask", "users", "create", *options, "--generate-password", *email]),
     }
 
 
 def _done(user: User) -> str | None:
-    """Return what `?done=` says has just happened, if the user's row says so too: a link proves nothing."""
-    now = clock.now()
-    true = {
-        "created": now - user.created_at < clock.A_MOMENT,
-        "deactivated": not user.is_active,
-        "password": now - user.updated_at < clock.A_MOMENT,
-    }
+    """Return what `?done=` says has just happened, if the audit trail says so too: a link proves nothing."""
     done = request.args.get("done", "")
-    return done if true.get(done) else None
+    return done if done in _DONE and audit.is_newest(user.id, _DONE[done]) else None
 
 
 def _events(user: User) -> list[dict[str, Any]]:
@@ -197,7 +201,7 @@ def _events(user: User) -> list[dict[str, Any]]:
             {
                 "who": who or _KINDS.get(event.actor_kind, event.actor_kind),
                 "by_key": bool(event.actor_key_id),
-                "act": acts.get(audit.Action(event.action), event.action),
+                "act": acts.get(event.action, event.action),
                 "at": event.at,
                 "request_id": event.request_id,
             }

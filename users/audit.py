@@ -7,7 +7,7 @@ from enum import StrEnum
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from users import database, ids
+from users import clock, database, ids
 from users.access import Actor
 from users.models import AuditEvent
 
@@ -50,6 +50,14 @@ def record(
         request_id=actor.request_id,
     )
     session.add(event)
+
+
+def is_newest(target_id: str, action: Action) -> bool:
+    """Tell whether `action` is the last thing that was done to the user or key, and was done just now."""
+    return any(
+        event.action == action and event.outcome == "ok" and clock.now() - event.at < clock.A_MOMENT
+        for event in recent(target_id, limit=1)
+    )
 
 
 def recent(target_id: str, *, limit: int = 10) -> Sequence[AuditEvent]:

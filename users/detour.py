@@ -23,15 +23,15 @@ def sign_in_first(again: Any, values: Mapping[str, Any]) -> Response:
     there = url_for(f"users.{again.__name__}", **values) if again else HOME
     kept = [(name, value) for name, value in request.form.items(multi=True) if name not in forms.SECRET_FIELDS]
     request.form = ImmutableMultiDict()  # its "email" is not that of who signs in
-    response = make_response(login_page(there, kept))
+    response = make_response(login_page(there, kept, ended=True))
     response.status_code = 403
     return response
 
 
-def login_page(there: str, kept: list[tuple[str, str]]) -> str:
-    """Return the sign-in page, which leads to the path `there` and carries the fields `kept`."""
+def login_page(there: str, kept: list[tuple[str, str]], *, ended: bool = False) -> str:
+    """Return the sign-in page, which leads to the path `there`, carries the fields `kept` and says what ended."""
     carried = [(_KEPT + name, value) for name, value in kept]
-    return render_template("login.html", form=forms.LoginForm(), next=there, kept=carried)
+    return render_template("login.html", form=forms.LoginForm(), next=there, kept=carried, ended=ended)
 
 
 def kept_fields() -> list[tuple[str, str]]:

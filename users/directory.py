@@ -53,6 +53,13 @@ def emails_of(user_ids: Iterable[str | None]) -> Mapping[str, str]:
     return {row.id: row.email for row in found}
 
 
+def stopped_among(user_ids: Iterable[str]) -> frozenset[str]:
+    """Return those of these users who are deactivated or deleted, and whose API keys stand still."""
+    stopped = select(User.id).where(User.id.in_(set(user_ids)), ~User.is_active | User.deleted_at.is_not(None))
+    with database.reading() as session:
+        return frozenset(session.scalars(stopped).all())
+
+
 def key_names_of(key_ids: Iterable[str | None]) -> Mapping[str, str]:
     """Return the names of these API keys, by id."""
     wanted = {key_id for key_id in key_ids if key_id}

@@ -148,24 +148,6 @@ class Denied(EnrolError):
         super().__init__(headers={"WWW-Authenticate": challenge})
 
 
-class CrossSite(Denied):
-    """A form was sent from a page of another site (pages only)."""
-
-    message = "This form was sent from another site. Open the page here and send it again."
-
-    def __init__(self) -> None:
-        super().__init__(missing=())
-
-
-class SetupLinkEnded(Denied):
-    """The set-up link is older than 30 minutes, or a newer one was made (pages only)."""
-
-    message = "This set-up link has ended."
-
-    def __init__(self) -> None:
-        super().__init__(missing=())
-
-
 class NotFound(EnrolError):
     """No such path."""
 
@@ -182,12 +164,6 @@ class UserNotFound(NotFound):
     code = "USER_NOT_FOUND"
     message = "There is no such user."
     system_message = "No user matches, or the API key has no owner"
-
-
-class SetupOver(NotFound):
-    """There is no set-up any more: an administrator exists, maybe since a moment ago (pages only)."""
-
-    message = "Enrol is set up already."
 
 
 class KeyNotFound(NotFound):
@@ -233,18 +209,6 @@ class LastAdministrator(EnrolError):
     type = "conflict_error"
     message = "This is the last active administrator. Give another user the role first."
     system_message = "At least one active user must hold role_admin"
-
-
-class Refused(EnrolError):
-    """What a page alone can refuse: `problems` are the words to say beside each field."""
-
-    code = "VALIDATION_ERROR"
-    status = 422
-    type = "validation_error"
-
-    def __init__(self, problems: Mapping[str, str]) -> None:
-        super().__init__()
-        self.problems = dict(problems)
 
 
 class IdempotencyKeyReused(EnrolError):

@@ -15,11 +15,14 @@ from wtforms import (
     ValidationError,
 )
 
+from users import passwords
 from users.roles import Permission, Role
+from users.validation import Rules
 
 CSRF_FIELD = "csrf_token"
+MARK_FIELD = "mark"  # what the form was made for, so that sending it twice does nothing twice
 # What a page never shows again, and a sign-in never carries to the form that it interrupted.
-SECRET_FIELDS = frozenset({CSRF_FIELD, "current_password", "password"})
+SECRET_FIELDS = frozenset({CSRF_FIELD, MARK_FIELD, "current_password", "password"})
 
 GENERATE, TYPE = "generate", "type"
 ROLE_WORDS = {
@@ -45,6 +48,11 @@ def token() -> str:
     """Return the CSRF token of this browser session, for a form to carry."""
     made: str = generate_csrf()
     return made
+
+
+def mark() -> str:
+    """Return what the form sent with this request was made for."""
+    return request.form.get(MARK_FIELD, "")
 
 
 def token_is_valid() -> bool:
@@ -103,6 +111,10 @@ class PasswordForm(Form):
     def generates(self) -> bool:
         """Tell whether a password is to be generated. A form sent without the choice has one typed."""
         return request.form.get("choice") == GENERATE
+
+    def password_or_new(self, rules: Rules) -> str | None:
+        """Return the password that was typed, or a new one if that was chosen, for `validation` to judge."""
+        return passwords.generate(rules.password_min_length) if self.generates else self.password.data
 
 
 class UserForm(PasswordForm):

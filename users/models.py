@@ -59,6 +59,13 @@ class User(Model):
             sqlite_where=text("deleted_at IS NULL"),
             postgresql_where=text("deleted_at IS NULL"),
         ),
+        # The few who hold a role, so that an administrator is found without a walk through all users.
+        Index(
+            "ix_users_global_role_id",
+            "global_role_id",
+            sqlite_where=text("global_role_id IS NOT NULL"),
+            postgresql_where=text("global_role_id IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)

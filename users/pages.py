@@ -1,5 +1,7 @@
 """What all pages share: who may open one, which forms are believed, and how a form that was refused comes back."""
 
+import json
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,22 +10,21 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Flask, g, make_response, request
+from flask import Flask, g, make_response, redirect, request
 from werkzeug.wrappers import Response
 
 from users import audit, clock, detour, directory, forms, headers, settings, visits
 from users.errors import (
     Conflict,
-    CrossSite,
     EnrolError,
+    FieldCode,
+    FieldError,
     Invalid,
     LastAdministrator,
     Overloaded,
-    Refused,
-    SetupLinkEnded,
-    SetupOver,
     TooManyWrongPasswords,
 )
+from users.refusals import CrossSite, Outdated, Refused, SetupLinkEnded, SetupOver
 from users.roles import Permission
 
 Answer = Response | str
@@ -31,7 +32,6 @@ View = Callable[..., Answer]
 
 PUBLIC = "public"
 UNKNOWN = "https://your-enrol"  # stands for an address that is not known
-STALE = "This page was open for too long, so nothing was saved. Check what you typed and send it again."
 
 
 @dataclass(frozen=True)
@@ -81,15 +81,19 @@ def init_app(app: Flask) -> None:
         asset=headers.asset,
         csrf_token=forms.token,
         may=lambda permission: "actor" in g and Permission(permission) in g.actor.permissions,
+        unknown_address=UNKNOWN,
         role_words={role.value: words[0] for role, words in forms.ROLE_WORDS.items()},
     )
 
 
-def page(*permissions: Permission, again: View | None = None) -> Callable[[View], View]:
+def page(
+    *permissions: Permission, again: View | None = None, ended: Callable[[], Answer] | None = None
+) -> Callable[[View], View]:
     """Guard a view of the pages: somebody signed in who holds `permissions`.
 
     A view that changes something names in `again` the view that shows its form. It is shown once more, filled as it
-    was sent, when the form's token is stale, when the session ended, and when what was sent is refused.
+    was sent, when the form's token is stale, when the session ended, and when what was sent is refused. `ended`
+    answers in place of the sign-in page when the session ended.
     """
 
     def guard(view: View) -> View:
@@ -97,7 +101,7 @@ def page(*permissions: Permission, again: View | None = None) -> Callable[[View]
         def guarded(**values: Any) -> Answer:
             _refuse_cross_site()
             if not visits.recognise():
-                return detour.sign_in_first(again, values)
+                return ended() if ended else detour.sign_in_first(again, values)
             g.actor.require(*permissions)
             return _answer(view, again, values)
 
@@ -127,6 +131,14 @@ def _marked(guarded: View, guard: object, again: View | None) -> View:
     return guarded
 
 
+def check_views(app: Flask) -> None:
+    """Stop the start if a page changes something and names no page to show again."""
+    for rule in app.url_map.iter_rules():
+        view: Any = app.view_functions[rule.endpoint]
+        if "POST" in (rule.methods or ()) and getattr(view, "again", view) is None:
+            raise TypeError(f"{view.__name__} changes something and names no page to show again")
+
+
 def changes() -> bool:
     """Tell whether this request may change something (RFC 9110, 9.2.1)."""
     return request.method not in ("GET", "HEAD")
@@ -137,19 +149,23 @@ def _refuse_cross_site() -> None:
     if not changes():
         return
     origin = request.headers.get("Origin")
-    own = {request.host, urlsplit(settings.current().public_url or "").netloc}
-    foreign = origin is not None and (origin.partition("://")[2] or "null") not in own
+    own = {_origin_of(url) for url in (request.host_url, settings.current().public_url) if url}
+    foreign = origin is not None and origin not in own
     if foreign or request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
         raise CrossSite
+
+
+def _origin_of(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
 
 
 def _answer(view: View, again: View | None, values: Mapping[str, Any]) -> Answer:
     if not changes():
         return view(**values)
-    if again is None:
-        raise TypeError(f"{view.__name__} changes something and names no page to show again")
+    assert again  # noqa: S101  (`check_views` has seen to it)
     if not forms.token_is_valid():
-        return _show_again(again, values, [Problem(STALE)], 400)
+        return _show_again(again, values, [Problem(Outdated.message)], 400)
     try:
         return view(**values)
     except (Conflict, Invalid, LastAdministrator, Refused, SetupLinkEnded, SetupOver) as error:
@@ -163,18 +179,32 @@ def _answer(view: View, again: View | None, values: Mapping[str, Any]) -> Answer
 def _show_again(again: View, values: Mapping[str, Any], problems: list[Problem], status: int) -> Response:
     g.problems = problems
     response = make_response(again.__wrapped__(**values))  # type: ignore[attr-defined]  # the guard is passed
-    response.status_code = status
+    if response.status_code == 200 and g.problems:  # the page may know better, and lead elsewhere
+        response.status_code = status
     return response
+
+
+def signed_out() -> Response:
+    """Take from the browser what it held of the session, and say so."""
+    visits.leave()
+    return redirect("/admin/login?done=out", 303)
 
 
 def _problems(error: EnrolError) -> list[Problem]:
     if isinstance(error, Invalid):
-        return [Problem(one.message, one.field) for one in error.errors]
+        return [Problem(_words(one), one.field) for one in error.errors]
     if isinstance(error, Conflict):
         return [_taken(error)]
-    if isinstance(error, Refused):
+    if isinstance(error, Refused) and error.problems:
         return [Problem(words, name) for name, words in error.problems.items()]
     return [Problem(error.message)]
+
+
+def _words(error: FieldError) -> str:
+    """Return the words of every door, with roles called as the page calls them."""
+    if error.code != FieldCode.INVALID_ROLE:
+        return error.message
+    return f"Choose one of the roles: {', '.join(name for name, _ in forms.ROLE_WORDS.values())}"
 
 
 def _taken(error: Conflict) -> Problem:
@@ -183,7 +213,9 @@ def _taken(error: Conflict) -> Problem:
     address = directory.emails_of([user_id]).get(user_id) if user_id and "user" in g else None
     if user_id is None or address is None:
         return Problem(error.message, "email")
-    return Problem(error.message, "email", (f"{detour.HOME}/{user_id}", f"View {address}"), _made_a_moment_ago(user_id))
+    generated = "?password=generated" if request.form.get("choice") == forms.GENERATE else ""
+    link = (f"{detour.HOME}/{user_id}{generated}", f"View {address}")
+    return Problem(error.message, "email", link, _made_a_moment_ago(user_id))
 
 
 def _made_a_moment_ago(user_id: str) -> str:
@@ -200,6 +232,14 @@ def address() -> str | None:
     if given.public_url or not (given.trusted_hosts or _is_loopback(urlsplit(request.host_url).hostname or "")):
         return given.public_url
     return request.host_url.rstrip("/")
+
+
+def curl(path: str, body: Mapping[str, str] | None = None, *, key: str = "$API_KEY") -> str:
+    """Return a call of the API as a command that can be pasted: a POST of `body`, or a GET without one."""
+    method, sent = ("", []) if body is None else ("-X POST ", [json.dumps(body, ensure_ascii=False)])
+    lines = [f'curl {method}"{address() or UNKNOWN}{path}"', f'-H "X-API-Key: {key}"']
+    lines += [line for text in sent for line in ('-H "Content-Type: application/json"', f"-d {shlex.quote(text)}")]
+    return " \\\n  ".join(lines)
 
 
 def _is_loopback(host: str) -> bool:

@@ -5,7 +5,7 @@ They need an application context and no request. `actor` says who acts; what the
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from flask import current_app
 from sqlalchemy import ColumnElement, Select, select
@@ -19,6 +19,7 @@ from users.emails import Email
 from users.errors import Conflict, KeyNotFound, LastAdministrator, UserNotFound
 from users.models import ApiKey, User
 from users.passwords import Hasher
+from users.refusals import KeyMadeAlready, UserChanged
 from users.roles import Permission, Role, permissions_of
 from users.validation import NewKey, NewUser
 
@@ -111,15 +112,18 @@ def list_users(*, after: str = "", limit: int = 100, active_only: bool = False) 
         return session.scalars(query).all()
 
 
-def set_password(user_id: str, password: str, *, actor: Actor) -> User:
+def set_password(user_id: str, password: str, *, actor: Actor, seen_at: datetime | None = None) -> User:
     """Give the user a new password, which `validation.new_password` has checked, and end the user's sessions.
 
-    Raises Denied, UserNotFound.
+    `seen_at` is the `updated_at` of the user for whom it is meant. Raises Denied, UserNotFound, and UserChanged when
+    the user has changed since.
     """
     actor.require(Permission.USERS_UPDATE)
     password_hash = hasher().hash(password)
     with database.transaction() as session:
         user = _for_change(session, user_id, actor)
+        if seen_at and user.updated_at != seen_at:
+            raise UserChanged
         user.password_hash = password_hash
         user.updated_at = clock.now()
         sessions.end_all(session, user.id)
@@ -147,34 +151,51 @@ def deactivate_user(user_id: str, *, actor: Actor) -> User:
     return user
 
 
-def create_key(new: NewKey, *, owner: User | None, lifetime: timedelta | None, actor: Actor) -> IssuedKey:
+def create_key(
+    new: NewKey, *, owner: User | None, lifetime: timedelta | None, actor: Actor, key_id: str | None = None
+) -> IssuedKey:
     """Make an API key for `owner`, or a service key for none, ending after `lifetime` if one is given.
 
-    Raises Denied for scopes that the actor does not hold.
+    With a `key_id` it is made once, however often it is asked for (the database's primary key decides): after that
+    KeyMadeAlready is raised. Raises Denied for scopes that the actor does not hold.
     """
     actor.require(Permission.KEYS_MANAGE, *new.scopes)  # nobody makes a key wider than themselves
     secret = keys.new_key()
-    with database.transaction() as session:
-        now = clock.now()
-        key = ApiKey(
-            id=ids.new_id("akid"),
-            prefix=secret[: keys.PREFIX_LENGTH],
-            key_hash=keys.digest(secret),
-            name=new.name,
-            scopes=sorted(new.scopes),
-            owner_id=owner.id if owner else None,
-            created_at=now,
-            expires_at=now + lifetime if lifetime else None,
-        )
-        session.add(key)
-        audit.record(session, Action.KEY_CREATE, key.id, actor, now, ["name", "scopes", "owner_id", "expires_at"])
+    now = clock.now()
+    key = ApiKey(
+        id=key_id or ids.new_id("akid"),
+        prefix=secret[: keys.PREFIX_LENGTH],
+        key_hash=keys.digest(secret),
+        name=new.name,
+        scopes=sorted(new.scopes),
+        owner_id=owner.id if owner else None,
+        created_at=now,
+        expires_at=now + lifetime if lifetime else None,
+    )
+    try:
+        with database.transaction() as session:
+            session.add(key)
+            audit.record(session, Action.KEY_CREATE, key.id, actor, now, ["name", "scopes", "owner_id", "expires_at"])
+    except IntegrityError as error:
+        if not database.is_violation(error, "api_keys_pkey", "api_keys.id"):
+            raise
+        raise KeyMadeAlready from None
     return IssuedKey(key, secret)
+
+
+def get_key(key_id: str) -> ApiKey:
+    """Return the API key with this id, or raise KeyNotFound."""
+    with database.reading() as session:
+        key = session.get(ApiKey, key_id)
+    if key is None:
+        raise KeyNotFound
+    return key
 
 
 def list_keys() -> Sequence[ApiKey]:
     """Return all API keys, oldest first."""
     with database.reading() as session:
-        return session.scalars(select(ApiKey).order_by(ApiKey.id)).all()
+        return session.scalars(select(ApiKey).order_by(ApiKey.created_at, ApiKey.id)).all()
 
 
 def revoke_key(key_id: str, *, actor: Actor) -> ApiKey:

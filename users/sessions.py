@@ -5,7 +5,7 @@ import secrets
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
@@ -26,8 +26,7 @@ def may_sign_in(user: User) -> bool:
 
 def start(session: Session, user_id: str, now: datetime) -> str:
     """Add a session of the user and return its id, which is only in the cookie; the user's run-out ones go."""
-    run_out = (AdminSession.created_at <= now - ABSOLUTE) | (AdminSession.last_seen_at <= now - IDLE)
-    session.execute(delete(AdminSession).where(AdminSession.user_id == user_id, run_out))
+    session.execute(delete(AdminSession).where(AdminSession.user_id == user_id, _has_run_out(now)))
     session_id = secrets.token_urlsafe(32)
     session.add(AdminSession(id_hash=_digest(session_id), user_id=user_id, created_at=now, last_seen_at=now))
     return session_id
@@ -50,10 +49,10 @@ def find(session_id: str) -> User | None:
 
 
 def count_others(user_id: str, session_id: str) -> int:
-    """Return how many sessions the user has beside this one, those included that have just run out."""
-    others = select(AdminSession.id_hash).where(AdminSession.user_id == user_id)
+    """Return how many sessions the user has beside this one."""
+    others = (AdminSession.user_id == user_id, AdminSession.id_hash != _digest(session_id))
     with database.reading() as session:
-        return len(session.scalars(others.where(AdminSession.id_hash != _digest(session_id))).all())
+        return len(session.scalars(select(AdminSession.id_hash).where(*others, ~_has_run_out(clock.now()))).all())
 
 
 def end(session: Session, session_id: str) -> bool:
@@ -65,6 +64,10 @@ def end_all(session: Session, user_id: str, *, but: str = "") -> bool:
     """End all sessions of the user, `but` the one with that id; tell whether there were any."""
     theirs = delete(AdminSession).where(AdminSession.user_id == user_id)
     return _deleted(session.execute(theirs.where(AdminSession.id_hash != _digest(but))))
+
+
+def _has_run_out(now: datetime) -> ColumnElement[bool]:
+    return (AdminSession.created_at <= now - ABSOLUTE) | (AdminSession.last_seen_at <= now - IDLE)
 
 
 def _deleted(result: Any) -> bool:

@@ -1,6 +1,7 @@
 """The first administrator: made through a link that the terminal shows once, for whoever started the service."""
 
 import hashlib
+import re
 import secrets
 from datetime import timedelta
 from functools import partial
@@ -10,11 +11,12 @@ from sqlalchemy.orm import Session
 
 from users import clock, database, service
 from users.access import Actor
-from users.errors import SetupLinkEnded, SetupOver
 from users.models import SetupLink, User
+from users.refusals import SetupLinkEnded, SetupOver
 from users.validation import NewUser
 
 LIFETIME = timedelta(minutes=30)
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)  # 32 bytes
 _LOCK = 0x7365747570  # "setup", the number of the lock
 
 
@@ -32,7 +34,19 @@ def issue() -> str | None:
 
 def is_over() -> bool:
     """Tell whether there is an active administrator."""
-    return service.count_active_administrators() > 0
+    with database.reading() as session:
+        return service.has_administrator(session)
+
+
+def is_token(text: str) -> bool:
+    """Tell whether `text` has the form of a link's token; only such a text is taken up."""
+    return bool(_TOKEN.fullmatch(text))
+
+
+def require_open(token: str) -> None:
+    """Raise what `create_administrator` would raise now, SetupOver or SetupLinkEnded, without its work."""
+    with database.reading() as session:
+        _require_open(session, token)
 
 
 def is_valid(token: str) -> bool:
@@ -52,11 +66,15 @@ def create_administrator(new: NewUser, token: str, *, actor: Actor) -> User:
 def _claim(token: str, session: Session, _user: User) -> None:
     # Whoever holds the lock is alone; the next one finds an administrator.
     database.one_at_a_time(session, _LOCK)
+    _require_open(session, token)
+    session.execute(delete(SetupLink))
+
+
+def _require_open(session: Session, token: str) -> None:
     if service.has_administrator(session):
         raise SetupOver
     if _link(session, token) is None:
         raise SetupLinkEnded
-    session.execute(delete(SetupLink))
 
 
 def _link(session: Session, token: str) -> SetupLink | None:

@@ -121,8 +121,8 @@ def _begin(user: User | None, password: str, replacing: str, tries: Tries, actor
         now = clock.now()
         found.password_hash = password_hash
         found.last_login = now
-        if replacing:
-            sessions.end(session, replacing)
+        if replacing and sessions.end(session, replacing):
+            audit.record(session, Action.SESSION_END, actor.user_id, actor, now, [])
         session_id = sessions.start(session, found.id, now)
         audit.record(session, Action.SESSION_CREATE, found.id, actor.become(found), now, [])
     return found, session_id

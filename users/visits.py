@@ -39,16 +39,29 @@ def recognise() -> bool:
 def _be(user: User, session_id: str) -> None:
     g.user, g.session_id, g.actor = user, session_id, access.visitor().become(user)
     # The token is made of the session's id: one from before the sign-in, or of another session, is none.
-    key = current_app.config["SECRET_KEY"].encode()
-    bound = hmac.new(key, b"csrf of " + session_id.encode(), hashlib.sha256).hexdigest()
+    bound = _bound("csrf", session_id)
     if session.get(forms.CSRF_FIELD) != bound:
         session[forms.CSRF_FIELD] = bound
 
 
+def _bound(what: str, session_id: str) -> str:
+    key = current_app.config["SECRET_KEY"].encode()
+    return hmac.new(key, f"{what} of {session_id}".encode(), hashlib.sha256).hexdigest()
+
+
+def sealed(text: str) -> str:
+    """Return `text` for a form to carry, so that only `unsealed`, in the same session, takes it back."""
+    return f"{text}.{_bound(f'mark {text}', g.session_id)}"
+
+
+def unsealed(seal: str) -> str | None:
+    """Return the text that this session has sealed, or None if it has not."""
+    text = seal.partition(".")[0]
+    return text if hmac.compare_digest(sealed(text).encode(), seal.encode("utf-8", "replace")) else None
+
+
 def enter(user: User, session_id: str) -> None:
     """Let the browser that sent this request go on as `user`, with the session just started."""
-    session.clear()
-    g.pop(forms.CSRF_FIELD, None)
     _be(user, session_id)
     set_cookie(cookie_name(), session_id)
 

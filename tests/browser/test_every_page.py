@@ -45,7 +45,8 @@ class Inspector:
 
     def _measure_targets(self, name: str, least: int) -> None:
         """Note buttons, fields and links of their own that are lower than `least` pixels (WCAG 2.2, 2.5.8)."""
-        selector = "button, .button, main input:not([type=hidden], .unseen), select, nav a, .acts a, .back a"
+        selector = "button, .button, main input:not([type=hidden], .unseen), select"
+        selector += ", nav a, .mark, .me a, .skip, .acts a, .row > a, .back a, tbody a, .summary a:only-child"
         measure: Any = """(elements, least) => elements
             .filter(element => element.checkVisibility())
             .map(element => element.closest('.pick') ?? element)
@@ -170,8 +171,51 @@ def test_the_keys(site: Site, inspector: Inspector) -> None:
     page.fill("#name", "CI")
     follow(page, "text=Create key")
     inspector.look("key shown")
+    page.reload()
+    assert page.inner_text("h1") == "This API key was made a moment ago"
+    inspector.look("key made already")
     page.goto(f"{site.address}/admin/keys")
     follow(page, ".act a")
     inspector.look("revoke")
     follow(page, "text=Revoke key")
     inspector.look("revoked")
+    page.go_back()
+    page.reload()
+    inspector.look("revoked already")
+
+
+def test_the_current_page_can_be_told_in_forced_colours(site: Site, opened: "Callable[..., Page]") -> None:
+    page = opened(forced_colors="active")
+    site.fill()
+    sign_in(page, site)
+    colours = [
+        page.locator(f"nav a[href='/admin/{name}']").evaluate("link => getComputedStyle(link).borderBottomColor")
+        for name in ("users", "keys")
+    ]
+    assert colours[0] != colours[1]
+
+
+def test_nothing_moves(site: Site, opened: "Callable[..., Page]") -> None:
+    page = opened()
+    site.fill()
+    sign_in(page, site)
+    page.goto(f"{site.address}/admin/keys/new")
+    page.fill("#name", "CI")
+    follow(page, "text=Create key")
+    assert page.evaluate("document.getAnimations().length") == 0
+
+
+def test_what_is_printed_is_whole_and_has_nothing_to_press(site: Site, opened: "Callable[..., Page]") -> None:
+    page = opened(viewport={"width": 500, "height": 800})
+    site.fill()
+    sign_in(page, site)
+    page.goto(f"{site.address}/admin/users/new")
+    page.fill("#email", "somebody.with.a.long.address@example.com")
+    follow(page, "text=Create user")
+    page.emulate_media(media="print")
+    assert page.evaluate("[...document.querySelectorAll('pre')].every(pre => pre.scrollWidth <= pre.clientWidth)")
+    follow_link = page.locator(".row a").first.get_attribute("href")
+    page.goto(f"{site.address}{follow_link}")
+    assert not page.is_visible("#actions")
+    page.goto(f"{page.url.partition('?')[0]}/password")
+    assert not page.is_visible("text=Cancel")

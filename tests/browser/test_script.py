@@ -50,6 +50,10 @@ def test_what_is_shown_once_can_be_copied(page: "Page") -> None:
     create(page, "jo@example.com")
     page.get_by_role("button", name="Copy password").click()
     page.wait_for_function("() => document.getElementById('said').textContent === 'Copied'")
+    assert page.inner_text("[data-copy=password-shown]").startswith("Copied")
+    page.get_by_role("button", name="Copied password", exact=True).wait_for()
+    page.get_by_role("button", name="Copy password", exact=True).wait_for()
+    page.get_by_role("button", name="Copy user ID", exact=True).wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == page.inner_text("#password-shown")
 
 
@@ -76,6 +80,16 @@ def test_reload_after_a_generated_password_leads_to_the_user(page: "Page") -> No
     assert page.is_visible("#password-shown")
     page.reload()
     assert "already exists: View jo@example.com, created by you a moment ago" in page.inner_text(".summary")
+
+
+def test_reload_after_a_new_password_sets_no_other(page: "Page", site: Site) -> None:
+    create(page, "jo@example.com")
+    follow(page, "text=See the user")
+    follow(page, "text=Set a new password")
+    follow(page, "button:has-text('Set password')")
+    assert page.is_visible("#password-shown")
+    page.reload()
+    assert "no new password was set" in page.inner_text(".summary")
 
 
 def test_reload_and_back_after_success_are_harmless(page: "Page") -> None:

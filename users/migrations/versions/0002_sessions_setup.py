@@ -1,4 +1,4 @@
-"""Administrators' sessions, the set-up link, and what happened to one user."""
+"""Administrators' sessions, the set-up link, what happened to one user, and who holds a role."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -26,9 +26,14 @@ def upgrade() -> None:
         sa.Column("created_at", UtcDateTime, nullable=False),
     )
     op.create_index("ix_audit_events_target_id", "audit_events", ["target_id", "id"])
+    has_role = sa.text("global_role_id IS NOT NULL")
+    op.create_index(
+        "ix_users_global_role_id", "users", ["global_role_id"], sqlite_where=has_role, postgresql_where=has_role
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("ix_users_global_role_id", "users")
     op.drop_index("ix_audit_events_target_id", "audit_events")
     op.drop_table("setup_links")
     op.drop_table("admin_sessions")
