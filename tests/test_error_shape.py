@@ -12,7 +12,8 @@ from flask import Flask
 
 from conftest import PASSWORD, Answer, Api, execute, make_key, make_user
 from users import errors, service
-from users.errors import EnrolError, FieldCode
+from users.errors import EnrolError
+from users.fields import FieldCode
 from users.roles import Permission, Role
 
 

@@ -41,7 +41,7 @@ CORRIDOR = [
     {"database"},
     {"models"},
 ]
-BESIDE = {"clock", "errors", "ids", "keys", "logs", "refusals", "roles"}
+BESIDE = {"clock", "errors", "fields", "ids", "keys", "logs", "refusals", "roles"}
 
 
 @cache

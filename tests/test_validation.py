@@ -6,7 +6,8 @@ from typing import Any
 import dns.resolver
 import pytest
 
-from users.errors import Conflict, FieldCode, FieldError, Invalid
+from users.errors import Conflict, Invalid
+from users.fields import FieldCode, FieldError
 from users.passwords import MIN_LENGTH
 from users.roles import Permission, Role
 from users.validation import ADMIN_FIELDS, PAGE_FIELDS, NewUser, Rules, new_key, new_password, new_user

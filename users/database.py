@@ -277,6 +277,7 @@ def is_schema(error: Exception) -> bool:
 
 
 def is_away(error: Exception) -> bool:
+    """Tell whether the database itself is at fault: not reached, refusing, full, locked or damaged."""
     cause = getattr(error, "orig", None)
     return (
         isinstance(error, OperationalError | InterfaceError | PoolTimeout)

@@ -11,7 +11,7 @@ import idna
 from dns.exception import DNSException
 from email_validator import EmailNotValidError, EmailUndeliverableError, ValidatedEmail, validate_email
 
-from users.errors import FieldCode
+from users.fields import FieldCode
 
 MAX_BYTES = 254  # RFC 5321, 4.5.3.1.3: a path of 256 with its two angle brackets; of UTF-8, and of the IDNA form
 DNS_SECONDS = 3

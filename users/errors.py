@@ -1,45 +1,13 @@
 """What can go wrong, each as a small class: raised anywhere, rendered in one place (`envelope`, `cli`).
 
-The codes, types, statuses and words are the contract's error tables and live only here.
+The codes, types, statuses and words are the contract's error tables and live only here and, for fields, in `fields`.
 """
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, ClassVar
 
-
-class FieldCode(StrEnum):
-    """What can be wrong with one field of a request."""
-
-    EMAIL_DOMAIN_RESERVED = "EMAIL_DOMAIN_RESERVED"
-    EMAIL_DOMAIN_UNDELIVERABLE = "EMAIL_DOMAIN_UNDELIVERABLE"
-    EMAIL_TOO_LONG = "EMAIL_TOO_LONG"
-    INVALID_CHARACTERS = "INVALID_CHARACTERS"
-    INVALID_EMAIL_FORMAT = "INVALID_EMAIL_FORMAT"
-    INVALID_ROLE = "INVALID_ROLE"
-    INVALID_TYPE = "INVALID_TYPE"
-    NAME_TOO_LONG = "NAME_TOO_LONG"
-    PASSWORD_TOO_COMMON = "PASSWORD_TOO_COMMON"  # noqa: S105  (a code, not a password)
-    PASSWORD_TOO_LONG = "PASSWORD_TOO_LONG"  # noqa: S105
-    PASSWORD_TOO_SHORT = "PASSWORD_TOO_SHORT"  # noqa: S105
-    REQUIRED_FIELD = "REQUIRED_FIELD"
-    UNKNOWN_FIELD = "UNKNOWN_FIELD"
-    USER_ALREADY_EXISTS = "USER_ALREADY_EXISTS"
-
-
-@dataclass(frozen=True)
-class FieldError:
-    """One thing wrong with one field. `message` is for people and never holds the value that was sent."""
-
-    field: str
-    code: FieldCode
-    message: str
-
-    def as_dict(self) -> dict[str, str]:
-        """Return the members `field`, `code` and `message`, as `details.errors` shows them."""
-        return {"field": self.field, "code": str(self.code), "message": self.message}
+from users.fields import FieldCode, FieldError
 
 
 def _sentence(error: FieldError) -> str:

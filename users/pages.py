@@ -17,13 +17,12 @@ from users import audit, clock, detour, directory, forms, headers, settings, vis
 from users.errors import (
     Conflict,
     EnrolError,
-    FieldCode,
-    FieldError,
     Invalid,
     LastAdministrator,
     Overloaded,
     TooManyWrongPasswords,
 )
+from users.fields import FieldCode, FieldError
 from users.refusals import CrossSite, Outdated, Refused, SetupLinkEnded, SetupOver
 from users.roles import Permission
 

@@ -14,7 +14,8 @@ from typing import TypeVar
 from users import passwords
 from users.emails import MAX_BYTES as EMAIL_MAX_BYTES
 from users.emails import BadEmail, Email, parse_email
-from users.errors import FieldCode, FieldError, Invalid
+from users.errors import Invalid
+from users.fields import FieldCode, FieldError
 from users.roles import Permission, Role
 
 NAME_MAX_LENGTH = 255  # code points
