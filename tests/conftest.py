@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient, FlaskCliRunner
+from hypothesis import settings as hypothesis_settings
 from sqlalchemy import text
 
 from app import create_app
@@ -27,6 +28,7 @@ Answer = Any  # a werkzeug TestResponse, whose `json` is typed as if it could be
 SECRET_KEY = uuid.uuid4().hex + uuid.uuid4().hex
 # The cheapest argon2id there is: tests state rules, benchmarks measure.
 CHEAP = {"ENROL_PASSWORD_HASH": "m=8,t=1,p=1", "ENROL_PASSWORD_HASH_UNSAFE": "1", "SECRET_KEY": SECRET_KEY}
+hypothesis_settings.register_profile("long", max_examples=20_000)  # pytest --hypothesis-profile=long
 PASSWORD = "correct horse battery"
 DATABASES: tuple[str, ...] = ("sqlite", "postgres")
 

@@ -25,7 +25,6 @@ from visitors import Visitor, signed_in
 
 ANSWER_SECONDS = 5
 SHARES = {"api": 0.55, "anywhere": 0.25, "form": 0.2}  # of the examples
-hypothesis_settings.register_profile("long", max_examples=20_000)
 
 
 def examples(share: str) -> hypothesis_settings:
