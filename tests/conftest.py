@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,12 +17,12 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient, FlaskCliRunner
 from hypothesis import settings as hypothesis_settings
-from sqlalchemy import text
+from sqlalchemy import bindparam, text
 
 from app import create_app
 from users import service, validation
 from users.access import terminal
-from users.models import User, db
+from users.models import User, UtcDateTime, db
 from users.roles import Permission, Role
 
 Answer = Any  # a werkzeug TestResponse, whose `json` is typed as if it could be None
@@ -255,8 +256,9 @@ def rows(app: Flask, statement: str, **values: Any) -> Sequence[Any]:
 
 def execute(app: Flask, statement: str, **values: Any) -> None:
     """Change the database behind the service's back."""
+    moments = [bindparam(name, type_=UtcDateTime) for name, value in values.items() if isinstance(value, datetime)]
     with app.app_context(), db.engine.begin() as connection:
-        connection.execute(text(statement), values)
+        connection.execute(text(statement).bindparams(*moments), values)
 
 
 # At the end: the module asks for what stands above.

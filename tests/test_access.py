@@ -90,8 +90,7 @@ def test_what_stopped_a_key_is_told_only_to_who_holds_it(app: Flask, cast: Cast,
 
 def stop(app: Flask, key: str, column: str, moment: datetime) -> None:
     """Set one of the key's times."""
-    moment_there = moment.replace(tzinfo=None) if "sqlite" in app.config["SQLALCHEMY_DATABASE_URI"] else moment
-    execute(app, f"UPDATE api_keys SET {column} = :at WHERE key_hash = :hash", at=moment_there, hash=keys.digest(key))
+    execute(app, f"UPDATE api_keys SET {column} = :at WHERE key_hash = :hash", at=moment, hash=keys.digest(key))
 
 
 def test_the_key_of_a_deleted_owner_stops(app: Flask, cast: Cast, api: Api) -> None:

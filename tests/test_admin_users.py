@@ -133,7 +133,7 @@ def test_a_second_click_says_who_was_made_a_moment_ago(ada: Visitor) -> None:
 
 
 def test_a_taken_email_says_who_has_it(app: Flask, ada: Visitor, cast: Cast) -> None:
-    execute(app, "UPDATE audit_events SET at = :at", at=(clock.now() - timedelta(days=1)).replace(tzinfo=None))
+    execute(app, "UPDATE audit_events SET at = :at", at=clock.now() - timedelta(days=1))
     again = ada.create(email="OMAR@example.com")
     assert f'<a href="/admin/users/{cast.omar.id}"><bdi>View omar@example.com</bdi></a>' in again.text
     assert "a moment ago" not in again.text
@@ -296,7 +296,7 @@ def test_whoever_deactivates_themselves_is_signed_out(app: Flask, ada: Visitor, 
 
 @pytest.mark.parametrize("done", ["created", "deactivated", "password"])
 def test_a_notice_tells_only_what_was_done_last(app: Flask, ada: Visitor, cast: Cast, done: str) -> None:
-    execute(app, "UPDATE users SET is_active = false, updated_at = :at", at=clock.now().replace(tzinfo=None))
+    execute(app, "UPDATE users SET is_active = false, updated_at = :at", at=clock.now())
     execute(app, "UPDATE users SET is_active = true WHERE id = :id", id=cast.ada.id)
     page = ada.get(f"/admin/users/{cast.omar.id}?done={done}").text
     assert ('class="notice' in page) == (done == "created")
@@ -310,9 +310,9 @@ def test_a_link_proves_nothing_about_what_was_done(app: Flask, ada: Visitor, cas
     execute(
         app,
         "UPDATE users SET created_at = :at, updated_at = :at",
-        at=(clock.now() - timedelta(days=1)).replace(tzinfo=None),
+        at=clock.now() - timedelta(days=1),
     )
-    execute(app, "UPDATE audit_events SET at = :at", at=(clock.now() - timedelta(days=1)).replace(tzinfo=None))
+    execute(app, "UPDATE audit_events SET at = :at", at=clock.now() - timedelta(days=1))
     for done in ("created", "deactivated", "password", "x"):
         page = ada.get(f"/admin/users/{cast.omar.id}?done={done}").text
         assert 'class="notice' not in page
@@ -363,7 +363,7 @@ def test_a_user_who_changes_while_a_password_is_hashed_keeps_theirs(
     make_hash = Hasher.hash
 
     def change(self: Hasher, password: str) -> str:
-        moment = clock.now().replace(tzinfo=None)
+        moment = clock.now()
         execute(app, "UPDATE users SET updated_at = :at WHERE id = :id", at=moment, id=cast.omar.id)
         return make_hash(self, password)
 
