@@ -29,7 +29,7 @@ class Verdict:
     fault: str
     database: str
     created: int
-    refused: int
+    refused: int | None  # None: not counted, where connections broke
     slowest: float
     well_after: float
     wrong: tuple[str, ...]
@@ -70,7 +70,7 @@ def crash(database: str, victim: str, rounds: int) -> Verdict:
                 well = max(well, after.seconds_until_well(begin))
             created += len(load.created()) + len(after.created())
             wrong += reckon(site, load) + reckon(site, after)
-        return Verdict(f"kill -9 of {victim}, {rounds} times", database, created, 0, 0.0, well, tuple(wrong))
+        return Verdict(f"kill -9 of {victim}, {rounds} times", database, created, None, 0.0, well, tuple(wrong))
 
 
 def under_load(name: str, database: str, fault: Fault, *, seconds: float, size: str = "") -> Verdict:

@@ -34,7 +34,7 @@ def tell(verdict: Verdict) -> Verdict:
     v = verdict
     wrong = "; ".join(v.wrong) or "nothing"
     slowest = f"{v.slowest:.1f} s" if v.slowest else ""
-    cells = [v.fault, v.database, f"{v.created:,}", f"{v.refused:,}", slowest, f"{v.well_after:.1f} s", wrong]
+    cells = [v.fault, v.database, f"{v.created:,}", "" if v.refused is None else f"{v.refused:,}", slowest, f"{v.well_after:.1f} s", wrong]
     print(f"| {' | '.join(cells)} |", flush=True)
     return verdict
 
