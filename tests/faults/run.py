@@ -33,8 +33,9 @@ def tell(verdict: Verdict) -> Verdict:
     """Print one line of the table."""
     v = verdict
     wrong = "; ".join(v.wrong) or "nothing"
+    refused = "" if v.refused is None else f"{v.refused:,}"
     slowest = f"{v.slowest:.1f} s" if v.slowest else ""
-    cells = [v.fault, v.database, f"{v.created:,}", "" if v.refused is None else f"{v.refused:,}", slowest, f"{v.well_after:.1f} s", wrong]
+    cells = [v.fault, v.database, f"{v.created:,}", refused, slowest, f"{v.well_after:.1f} s", wrong]
     print(f"| {' | '.join(cells)} |", flush=True)
     return verdict
 
