@@ -20,8 +20,8 @@ from hypothesis import settings as hypothesis_settings
 from sqlalchemy import bindparam, text
 
 from app import create_app
-from users import service, validation
-from users.access import terminal
+from users import service, service_keys, validation
+from users.actors import terminal
 from users.models import User, UtcDateTime, db
 from users.roles import Permission, Role
 
@@ -224,7 +224,7 @@ def make_key(app: Flask, *scopes: Permission, owner: User | None = None, name: s
     """Make an API key and return the key itself."""
     with app.app_context():
         new = validation.new_key(name, frozenset(scopes))
-        return service.create_key(new, owner=owner, lifetime=None, actor=terminal("req_test00000000")).secret
+        return service_keys.create_key(new, owner=owner, lifetime=None, actor=terminal("req_test00000000")).secret
 
 
 @dataclass(frozen=True)

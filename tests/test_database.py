@@ -27,7 +27,7 @@ from app import create_app
 from conftest import CHEAP, Api, dispose, execute, make_key, make_user, migrate, own_postgres, rows
 from servers import BIN, Tree, Wire, tree
 from users import database, service, upgrading
-from users.access import terminal
+from users.actors import terminal
 from users.models import User, db
 from users.roles import Permission
 

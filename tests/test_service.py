@@ -11,8 +11,8 @@ from flask import Flask
 from sqlalchemy.exc import IntegrityError
 
 from conftest import PASSWORD, Cast, execute, make_key, make_user, rows
-from users import service, validation
-from users.access import Actor
+from users import service, service_keys, validation
+from users.actors import Actor
 from users.emails import parse_email
 from users.errors import Conflict, Denied, KeyNotFound, LastAdministrator, UserNotFound
 from users.models import User
@@ -116,9 +116,9 @@ def test_who_may_manage_keys_still_makes_none_wider_than_themselves(app: Flask) 
     with app.app_context():
         wide = NewKey("key", frozenset({Permission.USERS_READ, Permission.USERS_CREATE}))
         with pytest.raises(Denied):
-            service.create_key(wide, owner=None, lifetime=None, actor=narrow)
+            service_keys.create_key(wide, owner=None, lifetime=None, actor=narrow)
         same = NewKey("key", frozenset({Permission.USERS_READ}))
-        assert service.create_key(same, owner=None, lifetime=None, actor=narrow).key.scopes == ["users:read"]
+        assert service_keys.create_key(same, owner=None, lifetime=None, actor=narrow).key.scopes == ["users:read"]
 
 
 @pytest.mark.parametrize(
@@ -200,22 +200,22 @@ def test_nobody_makes_a_key_wider_than_themselves(app: Flask, cast: Cast, person
         for scope in Permission:
             act = NewKey("key", frozenset({scope}))
             if {Permission.KEYS_MANAGE, scope} <= actor.permissions:
-                assert service.create_key(act, owner=None, lifetime=None, actor=actor).key.scopes == [scope]
+                assert service_keys.create_key(act, owner=None, lifetime=None, actor=actor).key.scopes == [scope]
             else:
                 with pytest.raises(Denied):
-                    service.create_key(act, owner=None, lifetime=None, actor=actor)
+                    service_keys.create_key(act, owner=None, lifetime=None, actor=actor)
 
 
 def test_a_key_is_revoked_once_and_for_all(app: Flask, cast: Cast) -> None:
     make_key(app, Permission.USERS_READ)
     with app.app_context():
-        (key,) = service.list_keys()
-        first, second = (service.revoke_key(key.id, actor=as_actor(cast.ada)) for _ in range(2))
+        (key,) = service_keys.list_keys()
+        first, second = (service_keys.revoke_key(key.id, actor=as_actor(cast.ada)) for _ in range(2))
         assert first.deactivated_at == second.deactivated_at is not None
         with pytest.raises(KeyNotFound):
-            service.revoke_key("akid_1", actor=as_actor(cast.ada))
+            service_keys.revoke_key("akid_1", actor=as_actor(cast.ada))
         with pytest.raises(Denied):
-            service.revoke_key(key.id, actor=as_actor(cast.omar))
+            service_keys.revoke_key(key.id, actor=as_actor(cast.omar))
     assert len(rows(app, "SELECT id FROM audit_events WHERE action = 'key.revoke'")) == 1
 
 
@@ -233,7 +233,7 @@ def test_what_holds_a_secret_does_not_show_it() -> None:
     given = {"email": "jo@example.com", "password": "canary password"}
     shown = [
         validation.new_user(given, validation.Rules()),
-        service.IssuedKey(key=None, secret="canary key"),  # type: ignore[arg-type]
+        service_keys.IssuedKey(key=None, secret="canary key"),  # type: ignore[arg-type]
         User(id="usr_1", email="jo@example.com", password_hash="canary hash"),
     ]
     assert "canary" not in repr(shown)

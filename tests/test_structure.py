@@ -30,9 +30,9 @@ CORRIDOR = [
     {"detour", "visits"},
     {"forms", "headers", "parsing"},
     {"idempotency", "setup", "signin"},
-    {"service"},
+    {"service", "service_keys"},
     {"audit", "directory", "sessions", "throttles"},
-    {"access"},  # whose Actor every act asks for
+    {"access"},
     {"settings"},
     {"validation"},
     {"emails", "passwords"},
@@ -41,7 +41,7 @@ CORRIDOR = [
     {"database"},
     {"models"},
 ]
-BESIDE = {"clock", "errors", "fields", "ids", "keys", "logs", "refusals", "roles"}
+BESIDE = {"actors", "clock", "errors", "fields", "ids", "keys", "logs", "refusals", "roles"}
 
 
 @cache

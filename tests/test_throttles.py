@@ -19,7 +19,7 @@ from app import create_app
 from conftest import CHEAP, DATABASES, PASSWORD, Answer, Cast, dispose, execute, make_user, rows
 from servers import Server, Tree, tree
 from users import clock, database, signin, throttles
-from users.access import Actor
+from users.actors import Actor
 from users.errors import TooManyWrongPasswords, Unavailable
 from users.passwords import WrongPassword
 from users.roles import Role

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import NoReturn, ParamSpec, TypeVar
 
@@ -10,7 +9,8 @@ from flask import Flask, current_app, g, request
 from sqlalchemy import or_, select, update
 
 from users import clock, database, keys, limits, logs
-from users.errors import ApiKeyDeactivated, ApiKeyExpired, AuthenticationRequired, Denied, Unavailable
+from users.actors import Actor
+from users.errors import ApiKeyDeactivated, ApiKeyExpired, AuthenticationRequired, Unavailable
 from users.models import ApiKey, User
 from users.roles import ALL_PERMISSIONS, Permission, permissions_of
 
@@ -24,28 +24,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True)
-class Actor:
-    """Who acts, what they may do now and where the act comes from; what an audit row says of them."""
-
-    kind: str  # "key", "terminal", "session", "setup" (the link of the first run) or "visitor" (nobody yet)
-    permissions: frozenset[Permission]
-    user_id: str | None = None  # the key's owner, or who is signed in
-    key_id: str | None = None
-    address: str | None = None
-    request_id: str | None = None
-
-    def require(self, *permissions: Permission) -> None:
-        """Raise Denied unless the actor holds all of `permissions`."""
-        missing = set(permissions) - self.permissions
-        if missing:
-            raise Denied(missing)
-
-    def become(self, user: User) -> "Actor":
-        """Return `user`, signed in, who acts from the same place in the same request."""
-        return replace(self, kind="session", permissions=permissions_of(user.global_role_id), user_id=user.id)
-
-
 def init_app(app: Flask) -> None:
     """Give `app` its limits, whose memory is this process's."""
     rate = app.extensions["enrol.settings"].rate_limit
@@ -56,11 +34,6 @@ def init_app(app: Flask) -> None:
 def visitor() -> Actor:
     """Return whoever sent this request to a page, before it is known who that is."""
     return Actor(kind="visitor", permissions=frozenset(), address=request.remote_addr, request_id=g.trace_id)
-
-
-def terminal(request_id: str) -> Actor:
-    """Return the operator at the command line, who may do everything: whoever can run it can read the database."""
-    return Actor(kind="terminal", permissions=ALL_PERMISSIONS, request_id=request_id)
 
 
 def requires(*permissions: Permission) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from flask import g, make_response, redirect, render_template, request
 
-from users import audit, bp, clock, directory, emails, forms, ids, pages, service, validation, visits
+from users import audit, bp, clock, directory, emails, forms, ids, pages, service, service_keys, validation, visits
 from users.errors import KeyNotFound, UserNotFound
 from users.models import ApiKey, User
 from users.pages import Answer, page
@@ -18,7 +18,7 @@ _KEYS = "/admin/keys"
 @page(Permission.KEYS_MANAGE)
 def show_keys() -> Answer:
     """List the API keys, newest first."""
-    keys = list(reversed(service.list_keys()))
+    keys = list(reversed(service_keys.list_keys()))
     owners = directory.emails_of(key.owner_id for key in keys)
     stopped = directory.stopped_among(owners)
     revoked = audit.is_newest(request.args.get("revoked", ""), audit.Action.KEY_REVOKE)
@@ -52,9 +52,9 @@ def add_key() -> Answer:
         lifetime = _lifetime(form.expires.data)
     found.refuse()
     try:
-        issued = service.create_key(new, owner=owner, lifetime=lifetime, actor=g.actor, key_id=key_id)
+        issued = service_keys.create_key(new, owner=owner, lifetime=lifetime, actor=g.actor, key_id=key_id)
     except KeyMadeAlready:
-        return make_response(render_template("key_made.html", key=service.get_key(key_id)), 409)
+        return make_response(render_template("key_made.html", key=service_keys.get_key(key_id)), 409)
     held = permissions_of(owner.global_role_id)
     return render_template(
         "key_shown.html",
@@ -78,17 +78,17 @@ def show_revoke_key(key_id: str) -> Answer:
 @page(Permission.KEYS_MANAGE, again=show_revoke_key)
 def revoke_key(key_id: str) -> Answer:
     """Revoke the key."""
-    key = service.revoke_key(_key(key_id).id, actor=g.actor)
+    key = service_keys.revoke_key(_key(key_id).id, actor=g.actor)
     return redirect(f"{_KEYS}?revoked={key.id}", 303)
 
 
 def _key(key_id: str) -> ApiKey:
     if not ids.is_key_id(key_id):
         raise KeyNotFound
-    return service.get_key(key_id)
+    return service_keys.get_key(key_id)
 
 
-def _first_call(issued: service.IssuedKey, *, creates: bool) -> str:
+def _first_call(issued: service_keys.IssuedKey, *, creates: bool) -> str:
     if creates:
         return pages.curl("/v1/user/", {"email": "new.user@example.com", "password": "PASSWORD"}, key=issued.secret)
     return pages.curl("/v1/user/me", key=issued.secret)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from flask import current_app, g, make_response, redirect, render_template, request
 
-from users import bp, directory, forms, pages, service, settings, setup, signin, validation, visits
+from users import bp, directory, forms, pages, service_keys, settings, setup, signin, validation, visits
 from users.pages import Answer, page, public
 from users.roles import ALL_PERMISSIONS, Permission, Role
 
@@ -45,7 +45,7 @@ def set_up() -> Answer:
 @page(Permission.USERS_CREATE, Permission.KEYS_MANAGE)
 def show_start() -> Answer:
     """Show the three first steps, ticked off as the data says."""
-    keys = service.list_keys()
+    keys = service_keys.list_keys()
     return render_template(
         "start.html",
         has_key=bool(keys),

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from users import clock, database, ids
-from users.access import Actor
+from users.actors import Actor
 from users.models import AuditEvent
 
 

@@ -8,7 +8,7 @@ import click
 from flask import jsonify
 
 from users import emails, envelope, ids, logs, service
-from users.access import Actor, terminal
+from users.actors import Actor, terminal
 from users.errors import Conflict, EnrolError, Invalid, LastAdministrator, NotFound, Unavailable, UserNotFound
 from users.models import User
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import click
 from flask.cli import AppGroup
 
-from users import clock, service, validation
+from users import clock, service_keys, validation
 from users.cli import Command, actor, find_user, json_option, print_json, print_result, print_table
 from users.models import ApiKey
 from users.roles import Permission, permissions_of
@@ -39,7 +39,7 @@ def create_key(
         raise click.UsageError("A key without an owner needs a --scope, or it could do nothing.")
     holder = find_user(owner) if owner is not None else None
     new = validation.new_key(name, frozenset(Permission(scope) for scope in scopes))
-    issued = service.create_key(new, owner=holder, lifetime=expires_in, actor=actor())
+    issued = service_keys.create_key(new, owner=holder, lifetime=expires_in, actor=actor())
     click.echo(f"API key created: {issued.key.name} ({issued.key.id}). It is shown this once.", err=True)
     idle = new.scopes - permissions_of(holder.global_role_id) if holder else frozenset()
     if holder and not holder.is_active:
@@ -55,7 +55,7 @@ def create_key(
 @json_option
 def list_keys(as_json: bool) -> None:
     """List the API keys, oldest first, by their first characters."""
-    keys = service.list_keys()
+    keys = service_keys.list_keys()
     if as_json:
         print_json([key.as_key() for key in keys])
     else:
@@ -68,7 +68,7 @@ def list_keys(as_json: bool) -> None:
 @json_option
 def revoke_key(key_id: str, as_json: bool) -> None:
     """Revoke an API key (akid_…), which stops at once."""
-    key = service.revoke_key(key_id, actor=actor())
+    key = service_keys.revoke_key(key_id, actor=actor())
     click.echo(f"API key revoked: {key.name}", err=True)
     print_result(key.as_key() if as_json else None, key.id)
 

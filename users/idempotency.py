@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from users import clock, database, service, settings
-from users.access import Actor
+from users.actors import Actor
 from users.errors import IdempotencyKeyReused
 from users.models import IdempotencyRecord, User
 from users.validation import NewUser

@@ -10,7 +10,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from users import clock, database, service
-from users.access import Actor
+from users.actors import Actor
 from users.models import SetupLink, User
 from users.refusals import SetupLinkEnded, SetupOver
 from users.validation import NewUser

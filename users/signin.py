@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from users import audit, clock, database, emails, service, sessions, throttles
-from users.access import Actor
+from users.actors import Actor
 from users.audit import Action
 from users.errors import TooManyWrongPasswords, Unavailable
 from users.models import User
@@ -124,7 +124,7 @@ def _begin(user: User | None, password: str, replacing: str, tries: Tries, actor
         if replacing and sessions.end(session, replacing):
             audit.record(session, Action.SESSION_END, actor.user_id, actor, now, [])
         session_id = sessions.start(session, found.id, now)
-        audit.record(session, Action.SESSION_CREATE, found.id, actor.become(found), now, [])
+        audit.record(session, Action.SESSION_CREATE, found.id, actor.become(found.id, found.global_role_id), now, [])
     return found, session_id
 
 

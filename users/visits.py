@@ -37,7 +37,7 @@ def recognise() -> bool:
 
 
 def _be(user: User, session_id: str) -> None:
-    g.user, g.session_id, g.actor = user, session_id, access.visitor().become(user)
+    g.user, g.session_id, g.actor = user, session_id, access.visitor().become(user.id, user.global_role_id)
     # The token is made of the session's id: one from before the sign-in, or of another session, is none.
     bound = _bound("csrf", session_id)
     if session.get(forms.CSRF_FIELD) != bound:

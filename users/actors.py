@@ -1,0 +1,33 @@
+"""Who acts: what every act asks for, and what its audit row says of them."""
+
+from dataclasses import dataclass, replace
+
+from users.errors import Denied
+from users.roles import ALL_PERMISSIONS, Permission, permissions_of
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who acts, what they may do now and where the act comes from; what an audit row says of them."""
+
+    kind: str  # "key", "terminal", "session", "setup" (the link of the first run) or "visitor" (nobody yet)
+    permissions: frozenset[Permission]
+    user_id: str | None = None  # the key's owner, or who is signed in
+    key_id: str | None = None
+    address: str | None = None
+    request_id: str | None = None
+
+    def require(self, *permissions: Permission) -> None:
+        """Raise Denied unless the actor holds all of `permissions`."""
+        missing = set(permissions) - self.permissions
+        if missing:
+            raise Denied(missing)
+
+    def become(self, user_id: str, role: str | None) -> "Actor":
+        """Return the user who holds `role`, signed in, who acts from the same place in the same request."""
+        return replace(self, kind="session", permissions=permissions_of(role), user_id=user_id)
+
+
+def terminal(request_id: str) -> Actor:
+    """Return the operator at the command line, who may do everything: whoever can run it can read the database."""
+    return Actor(kind="terminal", permissions=ALL_PERMISSIONS, request_id=request_id)
