@@ -2,11 +2,11 @@
 
 import functools
 from collections.abc import Callable
-from datetime import timedelta
-from typing import NoReturn, ParamSpec, TypeVar
+from datetime import datetime, timedelta
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from flask import Flask, current_app, g, request
-from sqlalchemy import or_, select, update
+from sqlalchemy import and_, bindparam, or_, select, update
 
 from users import clock, database, keys, limits, logs
 from users.actors import Actor
@@ -19,6 +19,22 @@ LAST_USED_EVERY = timedelta(minutes=1)
 # Wrong keys from one address. Each has 202 random bits, so nobody guesses one: what this guards is the log and the
 # look-ups. A count that is exact across processes would let whoever has no key make the database write.
 WRONG_KEYS = limits.Rate(100, 60)
+
+# Made once: building it takes longer than running it.
+_KEY_AND_OWNER = (
+    select(
+        ApiKey.id,
+        ApiKey.scopes,
+        ApiKey.owner_id,
+        ApiKey.expires_at,
+        ApiKey.deactivated_at,
+        ApiKey.last_used_at,
+        User.global_role_id.label("owner_role"),
+        and_(User.is_active, User.deleted_at.is_(None)).label("owner_is_active"),
+    )
+    .outerjoin(User, ApiKey.owner_id == User.id)
+    .where(ApiKey.key_hash == bindparam("key_hash"))
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,20 +81,18 @@ def authenticate() -> Actor:
     those came from the same address; ApiKeyDeactivated and ApiKeyExpired only to a caller who holds the real key.
     """
     presented = _presented_key()
-    found = _find(presented) if keys.is_well_formed(presented) else None
-    if found is None:
+    key = _find(presented) if keys.is_well_formed(presented) else None
+    if key is None:
         _refuse(presented)
-    key, owner = found
-    now = clock.now()
-    if key.deactivated_at or (key.owner_id and (owner is None or not owner.is_active or owner.deleted_at)):
+    if key.deactivated_at or (key.owner_id and not key.owner_is_active):
         raise ApiKeyDeactivated
-    if key.expires_at and key.expires_at <= now:
+    if key.expires_at and key.expires_at <= clock.now():
         raise ApiKeyExpired
-    _note_use(key)
+    _note_use(key.id, key.last_used_at)
     scopes = {Permission(scope) for scope in key.scopes if scope in ALL_PERMISSIONS}
     return Actor(
         kind="key",
-        permissions=frozenset(scopes & permissions_of(owner.global_role_id) if owner else scopes),
+        permissions=frozenset(scopes & permissions_of(key.owner_role) if key.owner_id else scopes),
         user_id=key.owner_id,
         key_id=key.id,
         address=request.remote_addr,
@@ -86,11 +100,9 @@ def authenticate() -> Actor:
     )
 
 
-def _find(key: str) -> tuple[ApiKey, User | None] | None:
-    found = select(ApiKey, User).outerjoin(User, ApiKey.owner_id == User.id)
-    with database.reading() as session:
-        row = session.execute(found.where(ApiKey.key_hash == keys.digest(key))).one_or_none()
-    return (row[0], row[1]) if row else None
+def _find(key: str) -> Any:
+    """Return the row of the key with its owner's state, or None if there is no such key."""
+    return database.find(_KEY_AND_OWNER, key_hash=keys.digest(key))
 
 
 def _refuse(presented: str) -> NoReturn:
@@ -120,15 +132,15 @@ def _presented_key() -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def _note_use(key: ApiKey) -> None:
+def _note_use(key_id: str, last_used_at: datetime | None) -> None:
     """Write `last_used_at`, at most once a minute for a key; a database that cannot write fails no request."""
     now = clock.now()
     stale = now - LAST_USED_EVERY
-    if key.last_used_at and key.last_used_at > stale:
+    if last_used_at and last_used_at > stale:
         return
     unused = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at <= stale)
     try:
         with database.transaction(patient=False) as session:
-            session.execute(update(ApiKey).where(ApiKey.id == key.id, unused).values(last_used_at=now))
+            session.execute(update(ApiKey).where(ApiKey.id == key_id, unused).values(last_used_at=now))
     except Unavailable:
-        logs.event("last_used_skipped", key_id=key.id)
+        logs.event("last_used_skipped", key_id=key_id)

@@ -85,6 +85,10 @@ class User(Model):
     def __repr__(self) -> str:
         return f"<User {self.id}>"
 
+    def as_row(self) -> dict[str, Any]:
+        """Return what an insert writes."""
+        return {column.key: getattr(self, column.key) for column in self.__table__.columns}
+
     def as_user(self) -> dict[str, Any]:
         """Return the nine members of a user, in the contract's order (SPEC, section 1)."""
         return {

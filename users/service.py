@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from flask import current_app
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import ColumnElement, Select, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -16,11 +16,13 @@ from users.actors import Actor
 from users.audit import Action
 from users.emails import Email
 from users.errors import Conflict, LastAdministrator, UserNotFound
-from users.models import User
+from users.models import User, db
 from users.passwords import Hasher
 from users.refusals import UserChanged
 from users.roles import Permission, Role, permissions_of
 from users.validation import NewUser
+
+_INSERT = insert(db.metadata.tables["users"])
 
 
 def create_user(new: NewUser, *, actor: Actor, condition: Callable[[Session, User], None] | None = None) -> User:
@@ -33,7 +35,7 @@ def create_user(new: NewUser, *, actor: Actor, condition: Callable[[Session, Use
     _require_may_create(new, actor)
     password_hash = hasher().hash(new.password)  # slow, so before the transaction and its lock
     try:
-        with database.transaction() as session:
+        with database.writing() as connection:
             now = clock.now()
             user = User(
                 id=ids.new_id("usr"),
@@ -48,10 +50,10 @@ def create_user(new: NewUser, *, actor: Actor, condition: Callable[[Session, Use
                 updated_at=now,
             )
             if condition:
-                condition(session, user)
-            session.add(user)
+                condition(database.session_on(connection), user)
+            connection.execute(_INSERT, user.as_row())
             fields = [name for name in ("email", "first_name", "last_name", "global_role_id") if getattr(user, name)]
-            audit.record(session, Action.USER_CREATE, user.id, actor, now, [*fields, "password"])
+            audit.record(connection, Action.USER_CREATE, user.id, actor, now, [*fields, "password"])
     except IntegrityError as error:
         if not database.is_violation(error, "uq_users_email_key", "users.email_key"):
             raise

@@ -3,8 +3,8 @@
 import hashlib
 import hmac
 
-from flask import Flask, after_this_request, current_app, g, request, session
-from flask.sessions import SecureCookieSessionInterface
+from flask import Flask, Request, after_this_request, current_app, g, request, session
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from werkzeug.wrappers import Response
 
 from users import access, forms, headers, sessions
@@ -15,6 +15,10 @@ _COOKIE = "enrol"
 
 class Cookies(SecureCookieSessionInterface):
     """Flask's own signed session, which holds nothing but the CSRF token, with the name and flags of ours."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """Open the session of a page. The API has none, and need not read a cookie for it."""
+        return None if request.path.startswith("/v1/") else super().open_session(app, request)
 
     def get_cookie_name(self, app: Flask) -> str:
         """Return the name, bound to the host over https."""
