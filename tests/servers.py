@@ -145,15 +145,20 @@ class Tree:
     def start(self, *kinds: str, options: tuple[str, ...] = ()) -> list[Server]:
         """Start a server of each of these kinds, all at the same time, and return when all answer."""
         start = time.monotonic()
-        new = [self._launch(kind, options) for kind in kinds]
+        new = [self._launch(*self.command(kind, *options)) for kind in kinds]
         for server in new:
             server.wait_until_it_answers()
             server.seconds_to_first_answer = time.monotonic() - start
         return new
 
-    def _launch(self, kind: str, options: tuple[str, ...]) -> Server:
-        line, port = self.command(kind, *options)
-        log_file = self.folder / f"{kind}-{port}.log"
+    def launch(self, line: list[str], port: int) -> Server:
+        """Start a server by its command line and return when it answers."""
+        server = self._launch(line, port)
+        server.wait_until_it_answers()
+        return server
+
+    def _launch(self, line: list[str], port: int) -> Server:
+        log_file = self.folder / f"{Path(line[0]).name}-{port}.log"
         with open(log_file, "wb") as log:
             process = subprocess.Popen(
                 line,

@@ -6,7 +6,6 @@ server with the same number of threads.
 """
 
 import hashlib
-import json
 import os
 import secrets
 import time
@@ -15,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from argon2 import PasswordHasher
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, abort, jsonify, request
 from sqlalchemy import create_engine, event, insert, select
 
 from users.models import db
@@ -47,16 +46,18 @@ if engine.dialect.name == "sqlite":
 
 def key_holder() -> Any:
     """Return the row of the request's API key and its owner's role."""
+    if "X-API-Key" not in request.headers:
+        abort(401)
     digest = hashlib.sha256(request.headers["X-API-Key"].encode()).digest()
     found = select(keys, users.c.global_role_id, users.c.is_active).outerjoin(users, keys.c.owner_id == users.c.id)
     with engine.connect() as connection:
         return connection.execute(found.where(keys.c.key_hash == digest)).one()
 
 
-def shown(row: Any) -> dict[str, Any]:
+def shown(user: Any) -> dict[str, Any]:
     """Return the nine members of a user."""
-    return {name: f"{value:%Y-%m-%dT%H:%M:%SZ}" if isinstance(value, datetime) else value
-            for name, value in row._mapping.items()}  # fmt: skip
+    return {column.name: f"{value:%Y-%m-%dT%H:%M:%SZ}" if isinstance(value, datetime) else value
+            for column in SHOWN for value in (user[column.name],)}  # fmt: skip
 
 
 def new_id(prefix: str) -> str:
@@ -81,8 +82,7 @@ def create_user() -> tuple[Response, int]:
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
         connection.execute(insert(users), user)
         connection.execute(insert(audit_events), trace)
-    answer = {"last_verified": None, "global_role_id": None, **user}
-    return jsonify({column.name: json.loads(json.dumps(answer[column.name], default=str)) for column in SHOWN}), 201
+    return jsonify(shown({"last_verified": None, "global_role_id": None, **user})), 201
 
 
 @app.get("/v1/user/<user_id>")
@@ -90,7 +90,7 @@ def get_user(user_id: str) -> Response:
     """Return one user."""
     key_holder()
     with engine.connect() as connection:
-        return jsonify(shown(connection.execute(select(*SHOWN).where(users.c.id == user_id)).one()))
+        return jsonify(shown(connection.execute(select(*SHOWN).where(users.c.id == user_id)).mappings().one()))
 
 
 @app.get("/v1/user/")
@@ -99,5 +99,5 @@ def list_users() -> Response:
     key_holder()
     page = select(*SHOWN).where(users.c.deleted_at.is_(None), users.c.id > request.args.get("after", ""))
     with engine.connect() as connection:
-        rows = connection.execute(page.order_by(users.c.id).limit(request.args.get("limit", 100, int))).all()
+        rows = connection.execute(page.order_by(users.c.id).limit(request.args.get("limit", 100, int))).mappings().all()
     return jsonify([shown(row) for row in rows])
