@@ -289,6 +289,7 @@ CONTRACT = [
     Expected(405, "METHOD_NOT_ALLOWED", REQUEST),
     Expected(409, "USER_ALREADY_EXISTS", "conflict_error"),
     Expected(409, "LAST_ADMINISTRATOR", "conflict_error"),
+    Expected(412, "PRECONDITION_FAILED", "conflict_error"),
     Expected(413, "PAYLOAD_TOO_LARGE", REQUEST),
     Expected(415, "UNSUPPORTED_MEDIA_TYPE", REQUEST),
     Expected(422, "VALIDATION_ERROR", "validation_error"),

@@ -11,7 +11,7 @@ from flask import Flask
 from sqlalchemy.exc import IntegrityError
 
 from conftest import PASSWORD, Cast, execute, make_key, make_user, rows
-from users import service, service_keys, validation
+from users import service, service_changes, service_keys, validation
 from users.actors import Actor
 from users.emails import parse_email
 from users.errors import Conflict, Denied, KeyNotFound, LastAdministrator, UserNotFound
@@ -124,8 +124,8 @@ def test_who_may_manage_keys_still_makes_none_wider_than_themselves(app: Flask) 
 @pytest.mark.parametrize(
     "act",
     [
-        lambda user_id, actor: service.set_password(user_id, "another password", actor=actor),
-        lambda user_id, actor: service.deactivate_user(user_id, actor=actor),
+        lambda user_id, actor: service_changes.set_password(user_id, "another password", actor=actor),
+        lambda user_id, actor: service_changes.deactivate_user(user_id, actor=actor),
     ],
     ids=["set_password", "deactivate"],
 )
@@ -144,7 +144,7 @@ def test_nobody_changes_who_holds_what_they_do_not(app: Flask, cast: Cast, act: 
 
 def test_a_new_password_replaces_the_hash_and_is_brought_to_nfkc(app: Flask, cast: Cast) -> None:
     with app.app_context():
-        service.set_password(cast.sam.id, "ﬁve ﬁne ﬁsh", actor=as_actor(cast.ada))
+        service_changes.set_password(cast.sam.id, "ﬁve ﬁne ﬁsh", actor=as_actor(cast.ada))
     ((stored,),) = rows(app, "SELECT password_hash FROM users WHERE id = :id", id=cast.sam.id)
     assert stored.startswith("$argon2id$v=19$m=8,t=1,p=1$")
     assert PasswordHasher().verify(stored, "five fine fish")
@@ -154,12 +154,12 @@ def test_the_last_administrator_stays(app: Flask, cast: Cast) -> None:
     actor = as_actor(cast.ada)
     with app.app_context():
         with pytest.raises(LastAdministrator):
-            service.deactivate_user(cast.ada.id, actor=actor)
+            service_changes.deactivate_user(cast.ada.id, actor=actor)
         grace = make_user(app, "grace@example.com", Role.ADMIN)
-        assert not service.deactivate_user(cast.ada.id, actor=actor).is_active
+        assert not service_changes.deactivate_user(cast.ada.id, actor=actor).is_active
         with pytest.raises(LastAdministrator):
-            service.deactivate_user(grace.id, actor=actor)
-        assert not service.deactivate_user(cast.sam.id, actor=actor).is_active
+            service_changes.deactivate_user(grace.id, actor=actor)
+        assert not service_changes.deactivate_user(cast.sam.id, actor=actor).is_active
 
 
 def test_two_administrators_who_deactivate_each_other_leave_one(app: Flask, cast: Cast) -> None:
@@ -173,7 +173,7 @@ def test_two_administrators_who_deactivate_each_other_leave_one(app: Flask, cast
             start.wait()
             try:
                 with app.app_context():
-                    service.deactivate_user(user.id, actor=Actor("terminal", ALL_PERMISSIONS))
+                    service_changes.deactivate_user(user.id, actor=Actor("terminal", ALL_PERMISSIONS))
                 outcomes.append("left")
             except LastAdministrator:
                 outcomes.append("stayed")
@@ -189,7 +189,7 @@ def test_two_administrators_who_deactivate_each_other_leave_one(app: Flask, cast
 def test_deactivating_twice_leaves_one_audit_row(app: Flask, cast: Cast) -> None:
     with app.app_context():
         for _ in range(2):
-            service.deactivate_user(cast.sam.id, actor=as_actor(cast.ada))
+            service_changes.deactivate_user(cast.sam.id, actor=as_actor(cast.ada))
     assert len(rows(app, "SELECT id FROM audit_events WHERE action = 'user.deactivate'")) == 1
 
 

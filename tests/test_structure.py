@@ -30,6 +30,7 @@ CORRIDOR = [
     {"detour", "visits"},
     {"forms", "headers", "parsing"},
     {"idempotency", "setup", "signin"},
+    {"service_changes"},
     {"service", "service_keys"},
     {"audit", "directory", "sessions", "throttles"},
     {"access"},

@@ -13,15 +13,16 @@
     passwords    bounds, hash, generator, common ones         setup        the first administrator, by a link
     signin       in, out, your password, your sessions        idempotency  a create that may be sent again
     health       what a supervisor asks: alive, ready?
-    service      the acts on users, with their audit rows     service_keys the acts on API keys
-    audit        the rows that say who did what               sessions     who is signed in, as rows
+    service_changes  the acts that change a user              service      users created and read
+    service_keys the acts on API keys                         sessions     who is signed in, as rows
+    audit        the rows that say who did what
     directory    what the pages read                          throttles    wrong passwords, counted as rows
     limits       requests, counted in memory                  gate         how many hashes at once
     database     SQLite and Postgres made to behave alike     models       the tables
 
 Before the walk: upgrading (from one schema to the next, by migrations/), first_run (what a start says).
-Beside it: actors (who acts), roles (who may do what), keys (an API key as text), errors (what can go wrong), fields (with one
-field), refusals (on a page), logs, clock, ids.
+Beside it: actors (who acts), roles (who may do what), keys (an API key as text), errors (what can go wrong), fields
+(with one field), refusals (on a page), logs, clock, ids.
 """
 
 from flask import Blueprint, Flask

@@ -60,7 +60,7 @@ def _replace_password(user: User, password_hash: str, tries: Tries, actor: Actor
         throttles.restore(session, tries)
         now = clock.now()
         found.password_hash = password_hash
-        found.updated_at = now
+        found.touch(now)
         sessions.end_all(session, found.id)
         audit.record(session, Action.USER_SET_PASSWORD, found.id, actor, now, ["password"])
         return sessions.start(session, found.id, now)
