@@ -49,7 +49,7 @@ def update_user(user_id: str, changes: UserChanges, *, actor: Actor, condition: 
         with database.transaction() as session:
             may_demote = bool(changes.given & {"is_active", "global_role_id"})
             administrators = _lock_administrators(session) if may_demote else []
-            user = _for_change(session, user_id, actor, condition)
+            user = for_change(session, user_id, actor, condition)
             values = _differences(user, changes, password_hash)
             if "global_role_id" in values:
                 _require_may_assign(values["global_role_id"], actor)
@@ -83,7 +83,7 @@ def delete_user(user_id: str, *, actor: Actor, condition: Condition | None = Non
     actor.require(Permission.USERS_DELETE)
     with database.transaction() as session:
         administrators = _lock_administrators(session)
-        user = _for_change(session, user_id, actor, condition)
+        user = for_change(session, user_id, actor, condition)
         if administrators == [user.id]:
             raise LastAdministrator
         now = clock.now()
@@ -99,15 +99,15 @@ def verify_user(user_id: str, *, actor: Actor, condition: Condition | None = Non
     """Note that the user's email address is theirs, as of now."""
     actor.require(Permission.USERS_UPDATE)
     with database.transaction() as session:
-        user = _for_change(session, user_id, actor, condition)
+        user = for_change(session, user_id, actor, condition)
         user.last_verified = clock.now()
         user.touch(user.last_verified)
         audit.record(session, Action.USER_VERIFY, user.id, actor, user.last_verified, ["last_verified"])
     return user
 
 
-def _for_change(session: Session, user_id: str, actor: Actor, condition: Condition | None) -> User:
-    """Return the user, locked until the end of the transaction, whom `actor` may change.
+def for_change(session: Session, user_id: str, actor: Actor, condition: Condition | None = None) -> User:
+    """Return the user, locked until the end of the transaction, whom `actor` may change and `condition` lets through.
 
     Nobody changes a user who holds what they do not: an operator could otherwise take over an administrator.
     """
@@ -142,7 +142,7 @@ def _differences(user: User, changes: UserChanges, password_hash: str | None) ->
 
 
 def _require_may_assign(role: Role | None, actor: Actor) -> None:
-    """Nobody grants what they do not hold. That they hold what they take away, `_for_change` has seen."""
+    """Nobody grants what they do not hold. That they hold what they take away, `for_change` has seen."""
     actor.require(Permission.ROLES_ASSIGN, *permissions_of(role))
 
 
