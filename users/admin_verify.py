@@ -15,7 +15,7 @@ def show_verify() -> Answer:
     if verification.is_token(given):  # out of the address bar, the history and every Referer at once
         return _at_the_page(given)
     # The form carries its own token: another link may have been opened in this browser since.
-    token = request.form.get("token") or given or request.cookies.get(_cookie(), "")
+    token = request.form.get("link") or given or request.cookies.get(_cookie(), "")
     try:
         user = verification.find_user(token)
     except VerificationLinkEnded:
@@ -27,7 +27,7 @@ def show_verify() -> Answer:
 @public(again=show_verify)
 def verify() -> Answer:
     """Verify the address and show that it is so; a second click changes nothing."""
-    token = request.form.get("token", "")
+    token = request.form.get("link", "")
     verification.use(token, actor=g.actor)
     return _at_the_page(token)
 
