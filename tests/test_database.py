@@ -26,7 +26,7 @@ from flask import Flask
 from app import create_app
 from conftest import CHEAP, Api, dispose, execute, make_key, make_user, migrate, own_postgres, rows
 from servers import BIN, Tree, Wire, tree
-from users import database, service, upgrading
+from users import database, service_changes, upgrading
 from users.actors import terminal
 from users.models import User, db
 from users.roles import Permission
@@ -93,7 +93,7 @@ def test_acts_that_read_before_they_write_wait_for_each_other(app: Flask) -> Non
     def deactivate(user: User) -> bool:
         with app.app_context():
             together.wait()
-            return service.deactivate_user(user.id, actor=terminal("req_test00000000")).is_active
+            return service_changes.deactivate_user(user.id, actor=terminal("req_test00000000")).is_active
 
     with ThreadPoolExecutor(len(users)) as pool:
         assert list(pool.map(deactivate, users)) == [False] * len(users)

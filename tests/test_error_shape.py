@@ -172,7 +172,8 @@ def test_a_foreign_host_is_400(api: Api) -> None:
 
 
 def test_405_names_the_methods_that_there_are(api: Api) -> None:
-    assert api.call("DELETE", "/v1/user/").headers["Allow"] == "POST"
+    assert api.call("DELETE", "/v1/user/").headers["Allow"] == "GET, HEAD, POST"
+    assert api.call("PATCH", "/v1/user/verify-password").headers["Allow"] == "POST"
     assert api.call("OPTIONS", "/v1/user/me").headers["Allow"] == "GET, HEAD"
     assert (
         "Access-Control-Allow-Origin" not in api.call("OPTIONS", "/v1/user/", headers={"Origin": "https://x.y"}).headers
@@ -180,7 +181,7 @@ def test_405_names_the_methods_that_there_are(api: Api) -> None:
 
 
 def test_a_method_cannot_be_overridden(api: Api) -> None:
-    answer = api.get("/v1/user/", headers={"X-HTTP-Method-Override": "POST"})
+    answer = api.call("PUT", "/v1/user/", headers={"X-HTTP-Method-Override": "POST"})
     assert answer.status_code == 405
 
 
@@ -289,6 +290,7 @@ CONTRACT = [
     Expected(405, "METHOD_NOT_ALLOWED", REQUEST),
     Expected(409, "USER_ALREADY_EXISTS", "conflict_error"),
     Expected(409, "LAST_ADMINISTRATOR", "conflict_error"),
+    Expected(412, "PRECONDITION_FAILED", "conflict_error"),
     Expected(413, "PAYLOAD_TOO_LARGE", REQUEST),
     Expected(415, "UNSUPPORTED_MEDIA_TYPE", REQUEST),
     Expected(422, "VALIDATION_ERROR", "validation_error"),

@@ -29,7 +29,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> "Held":
 
 
 class Held:
-    """Stops the first create inside its transaction, when the record is written and the user is about to be."""
+    """Stops the first create inside its transaction, when the record and the user are written."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.inside, self.let_go, self.fails = threading.Event(), threading.Event(), False
@@ -38,7 +38,6 @@ class Held:
 
     def _wait_and_record(self, *arguments: Any) -> None:
         if not self.inside.is_set():
-            arguments[0].flush()  # the user is inserted too
             self.inside.set()
             assert self.let_go.wait(10)
             if self.fails:

@@ -24,12 +24,14 @@ MODULES = {path.stem: path for path in (ROOT / "users").glob("*.py") if path.ste
 FLASK = {"flask", "flask_migrate", "flask_sqlalchemy", "flask_wtf", "werkzeug", "wtforms"}
 # The walk of a request (`users/__init__`): what stands in a row knows only rows below it, and what is beside the walk.
 CORRIDOR = [
-    {"admin", "admin_keys", "admin_setup", "admin_users", "api", "cli_keys", "cli_users", "doctor", "health"},
+    {"admin", "admin_keys", "admin_setup", "admin_users", "admin_verify"}
+    | {"api", "api_changes", "cli_keys", "cli_users", "doctor", "health"},
     {"cli", "first_run"},
     {"envelope", "pages"},
     {"detour", "visits"},
     {"forms", "headers", "parsing"},
-    {"idempotency", "setup", "signin"},
+    {"idempotency", "setup", "signin", "verification"},
+    {"service_changes"},
     {"service", "service_keys"},
     {"audit", "directory", "sessions", "throttles"},
     {"access"},
@@ -100,7 +102,7 @@ def test_what_is_beside_the_walk_knows_only_its_like() -> None:
 
 def test_only_the_doors_know_a_request() -> None:
     with_request = {module for module, path in MODULES.items() if "flask.request" in imports(path)}
-    doors = {"admin", "admin_keys", "admin_setup", "admin_users", "api"}
+    doors = {"admin", "admin_keys", "admin_setup", "admin_users", "admin_verify", "api", "api_changes"}
     assert with_request <= doors | {"access", "detour", "envelope", "forms", "headers", "pages", "visits"}
 
 
@@ -138,7 +140,7 @@ def test_every_view_names_its_guard_or_says_that_it_is_public(bare: Flask) -> No
             public.add(rule.rule)
         else:
             assert set(guard) <= set(Permission)
-    assert public == {"/", "/admin", "/admin/login", "/healthz", "/readyz", "/setup"}
+    assert public == {"/", "/admin", "/admin/login", "/healthz", "/readyz", "/setup", "/verify"}
 
 
 def test_every_page_that_changes_something_names_the_page_to_show_again(bare: Flask) -> None:

@@ -10,7 +10,9 @@ from users.roles import ALL_PERMISSIONS, Permission, permissions_of
 class Actor:
     """Who acts, what they may do now and where the act comes from; what an audit row says of them."""
 
-    kind: str  # "key", "terminal", "session", "setup" (the link of the first run) or "visitor" (nobody yet)
+    # "key", "terminal", "session", "setup" (the link of the first run), "verification" (the link that verifies an
+    # address) or "visitor" (nobody yet)
+    kind: str
     permissions: frozenset[Permission]
     user_id: str | None = None  # the key's owner, or who is signed in
     key_id: str | None = None

@@ -16,6 +16,7 @@ from users import (
     ids,
     pages,
     service,
+    service_changes,
     settings,
     validation,
 )
@@ -105,7 +106,8 @@ def set_user_password(user_id: str) -> Answer:
         raise UserChanged
     password = form.password_or_new(settings.current().rules)
     new = validation.new_password(password, settings.current().rules)
-    user = service.set_password(user.id, new, actor=g.actor, seen_at=user.updated_at)
+    unchanged = service_changes.unchanged_since(user.updated_at)
+    user = service_changes.set_password(user.id, new, actor=g.actor, condition=unchanged)
     if form.generates:
         return render_template("user_password_shown.html", password=password, created=False, **_about(user))
     return redirect(f"{detour.HOME}/{user.id}?done=password", 303)
@@ -122,7 +124,7 @@ def show_deactivate(user_id: str) -> Answer:
 @page(Permission.USERS_UPDATE, again=show_deactivate)
 def deactivate_user(user_id: str) -> Answer:
     """Deactivate the user."""
-    user = service.deactivate_user(_user(user_id).id, actor=g.actor)
+    user = service_changes.deactivate_user(_user(user_id).id, actor=g.actor)
     if user.id == g.user.id:
         return pages.signed_out()
     return redirect(f"{detour.HOME}/{user.id}?done=deactivated", 303)

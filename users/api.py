@@ -1,16 +1,29 @@
-"""Every URL under /v1: parse, validate, act, respond."""
+"""The URLs under /v1 that create and read users: parse, validate, act, respond. The others are in `api_changes`."""
 
-from typing import Any
+from urllib.parse import urlencode
 
-from flask import Response, g, jsonify, request
+from flask import Flask, Response, g, jsonify, request
+from werkzeug.routing import BaseConverter
 
-from users import bp, idempotency, ids, parsing, service, settings, validation
+from users import bp, emails, idempotency, pages, parsing, service, settings, validation
 from users.access import requires
 from users.errors import UserNotFound
 from users.models import User
 from users.roles import Permission
 
 Answer = tuple[Response, int, dict[str, str]]
+
+
+class _Id(BaseConverter):
+    """What stands in a path where an id does: any text but the words that have an address of their own there."""
+
+    regex = r"(?!(?:batch|current|deleted|email|me|profile|verify-password)\Z)[^/]+"
+    part_isolating = True  # Werkzeug takes the slash in the pattern for one that is matched
+
+
+def init_app(app: Flask) -> None:
+    """Let `app` tell the id in a path from the words that can stand there."""
+    app.url_map.converters["id"] = _Id
 
 
 @bp.post("/v1/user/")
@@ -28,34 +41,85 @@ def create_user() -> Answer:
     # Before the rules, which may have changed since, and before the hash, which is slow.
     kept = idempotency.find_answer(attempt) if attempt else None
     if kept:
-        return _valid() if validate_only else _created(kept.user, replayed=True)
+        return _valid() if validate_only else _created(kept)
     new = validation.new_user(given, settings.current().rules)
     if validate_only:
         service.check_new_user(new, actor=g.actor)
         return _valid()
     if attempt:
-        answer = idempotency.create_user(new, attempt, actor=g.actor)
-        return _created(answer.user, replayed=answer.replayed)
-    return _created(service.create_user(new, actor=g.actor).as_user())
+        return _created(idempotency.create_user(new, attempt, actor=g.actor))
+    return _created(idempotency.answer(service.create_user(new, actor=g.actor)))
 
 
 def _valid() -> Answer:
     return jsonify(valid=True), 200, {}
 
 
-def _created(user: dict[str, Any], *, replayed: bool = False) -> Answer:
-    headers = {"Location": f"/v1/user/{user['id']}"}
-    return jsonify(user), 201, {**headers, "Idempotent-Replayed": "true"} if replayed else headers
+def _created(answer: idempotency.Answer) -> Answer:
+    headers = {"Location": f"/v1/user/{answer.user['id']}", "ETag": answer.etag}
+    return jsonify(answer.user), 201, {**headers, "Idempotent-Replayed": "true"} if answer.replayed else headers
 
 
-@bp.get("/v1/user/<user_id>")
+@bp.get("/v1/user/")
 @requires(Permission.USERS_READ)
-def get_user(user_id: str) -> Response:
+def list_users() -> tuple[Response, dict[str, str]]:
+    """Answer 200 with users who are not deleted, oldest first, and in Link where the next ones are, if there are."""
+    after = parsing.user_id(request, "after")
+    skip, limit = _page()
+    active_only = parsing.boolean(request, "active_only")
+    # One is asked for beyond the page, to know.
+    users = service.list_users(after=after, skip=skip, limit=limit + 1, active_only=active_only)
+    headers = {"Link": _next_link(users[limit - 1].id)} if len(users) > limit else {}
+    return jsonify([user.as_user() for user in users[:limit]]), headers
+
+
+@bp.get("/v1/user/deleted")
+@requires(Permission.USERS_READ)
+def list_deleted_users() -> Response:
+    """Answer 200 with users who are deleted, oldest first."""
+    skip, limit = _page()
+    return jsonify([user.as_user() for user in service.list_deleted_users(skip=skip, limit=limit)])
+
+
+def _page() -> tuple[int, int]:
+    return parsing.whole(request, "skip", 0), parsing.whole(request, "limit", 100, least=1, most=1000)
+
+
+def _next_link(last_id: str) -> str:
+    """Return the address of what comes after this id (RFC 8288), whole where the service's own is known.
+
+    It goes on by id, also for a caller who began with `skip`: the database then need not count its way there.
+    """
+    kept = [(name, value) for name, value in request.args.items(multi=True) if name not in ("after", "skip")]
+    return f'<{pages.address() or ""}/v1/user/?{urlencode([*kept, ("after", last_id)])}>; rel="next"'
+
+
+@bp.post("/v1/user/batch")
+@requires(Permission.USERS_READ)
+def get_batch() -> Response:
+    """Answer 200 with those of the users asked for who are there, each once, in the order of asking."""
+    wanted = validation.user_ids(parsing.json_object(request))
+    users = [user.as_user() for user in service.get_users(wanted)]
+    return jsonify(users=users, total=len(users), requested_ids=wanted)
+
+
+@bp.get("/v1/user/<id:user_id>")
+@requires(Permission.USERS_READ)
+def get_user(user_id: str) -> tuple[Response, dict[str, str]]:
     """Answer 200 with the profile of the user, or 404."""
-    # By form first: Postgres takes no NUL, which a path can hold, in a text.
-    if not ids.is_user_id(user_id):
-        raise UserNotFound
-    return jsonify(service.get_user(user_id).as_profile())
+    user = service.get_user(user_id)
+    return jsonify(user.as_profile()), {"ETag": user.etag}
+
+
+@bp.get("/v1/user/email/<path:email>")
+@requires(Permission.USERS_READ)
+def get_user_by_email(email: str) -> Response:
+    """Answer 200 with the user who has this email in any spelling, or 404."""
+    try:
+        key = emails.lookup_key(email.removesuffix("/"))
+    except emails.BadEmail:
+        raise UserNotFound from None
+    return jsonify(service.get_user_by_email(key).as_user())
 
 
 @bp.get("/v1/user/me", endpoint="me")

@@ -22,7 +22,13 @@ class Action(StrEnum):
     SESSION_END_OTHERS = "session.end_others"
     USER_CREATE = "user.create"
     USER_DEACTIVATE = "user.deactivate"
+    USER_DELETE = "user.delete"
+    USER_REACTIVATE = "user.reactivate"
     USER_SET_PASSWORD = "user.set_password"  # noqa: S105  (an act, not a password)
+    USER_UPDATE = "user.update"
+    USER_VERIFY = "user.verify"
+    USER_VERIFY_PASSWORD = "user.verify_password"  # noqa: S105
+    VERIFICATION_CREATE = "verification.create"
 
 
 _INSERT = insert(db.metadata.tables["audit_events"])

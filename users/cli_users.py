@@ -8,7 +8,7 @@ from typing import Any
 import click
 from flask.cli import AppGroup
 
-from users import passwords, service, settings, validation
+from users import passwords, service, service_changes, settings, validation
 from users.cli import Command, actor, find_user, json_option, print_json, print_result, print_table
 
 _STDIN_BYTES = 64 * 1024  # far over the longest password, so that one too long is told so
@@ -89,7 +89,7 @@ def show_user(user: str, as_json: bool) -> None:
 @json_option
 def deactivate_user(user: str, as_json: bool) -> None:
     """Deactivate a user, whose API keys stop at once."""
-    changed = service.deactivate_user(find_user(user).id, actor=actor())
+    changed = service_changes.deactivate_user(find_user(user).id, actor=actor())
     click.echo(f"User deactivated: {changed.email}", err=True)
     print_result(changed.as_user() if as_json else None, changed.id)
 
@@ -102,7 +102,7 @@ def set_password(user: str, password_stdin: bool, generate_password: bool, as_js
     """Give a user a new password. Without a password option, ask for it."""
     found = find_user(user)
     password = validation.new_password(_password(password_stdin, generate_password, as_json), settings.current().rules)
-    changed = service.set_password(found.id, password, actor=actor())
+    changed = service_changes.set_password(found.id, password, actor=actor())
     click.echo(f"Password set: {changed.email}", err=True)
     print_result(changed.as_user() if as_json else None, password if generate_password else changed.id)
 

@@ -72,6 +72,13 @@ class UntrustedHost(EnrolError):
     system_message = "The Host header is not in ENROL_TRUSTED_HOSTS"
 
 
+class AddressUnknown(UntrustedHost):
+    """A link cannot be made: nobody said at which address people reach the service."""
+
+    message = "No link can be made: the service does not know its own address. Set ENROL_PUBLIC_URL to it."
+    system_message = "ENROL_PUBLIC_URL is not set, and the Host header is neither loopback nor trusted"
+
+
 class AuthenticationRequired(EnrolError):
     """No key, an unknown one or a malformed one: the reference page's words exactly."""
 
@@ -177,6 +184,16 @@ class LastAdministrator(EnrolError):
     type = "conflict_error"
     message = "This is the last active administrator. Give another user the role first."
     system_message = "At least one active user must hold role_admin"
+
+
+class PreconditionFailed(EnrolError):
+    """The user is not, or is no longer, as If-Match says (RFC 9110, section 13.1.1)."""
+
+    code = "PRECONDITION_FAILED"
+    status = 412
+    type = "conflict_error"
+    message = "This user has changed since you read it. Read it again, then repeat your change."
+    system_message = "The user's ETag is not among those in the If-Match header"
 
 
 class IdempotencyKeyReused(EnrolError):

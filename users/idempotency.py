@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from users import clock, database, service, settings
 from users.actors import Actor
 from users.errors import IdempotencyKeyReused
-from users.models import IdempotencyRecord, User
+from users.models import IdempotencyRecord, User, entity_tag
 from users.validation import NewUser
 
 KEPT = timedelta(hours=24)
@@ -42,10 +42,16 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Answer:
-    """The user as the first attempt showed it, and whether this is a later one."""
+    """The user as the first attempt showed it, its entity tag then, and whether this is a later attempt."""
 
     user: dict[str, Any]
+    etag: str
     replayed: bool = False
+
+
+def answer(user: User) -> Answer:
+    """Return the answer to the create that has made `user`."""
+    return Answer(user.as_user(), user.etag)
 
 
 def attempt(api_key_id: str, key: str, body: Mapping[str, object]) -> Attempt:
@@ -79,7 +85,7 @@ def find_answer(attempt: Attempt) -> Answer | None:
         return None
     if not any(hmac.compare_digest(record.fingerprint, one) for one in attempt.fingerprints):
         raise IdempotencyKeyReused
-    return Answer(record.answer, replayed=True)
+    return Answer(record.answer, entity_tag(record.created_at), replayed=True)
 
 
 def create_user(new: NewUser, attempt: Attempt, *, actor: Actor) -> Answer:
@@ -92,11 +98,11 @@ def create_user(new: NewUser, attempt: Attempt, *, actor: Actor) -> Answer:
     except IntegrityError as error:
         if not database.is_violation(error, *_PRIMARY_KEY):
             raise
-        answer = find_answer(attempt)
-        if answer is None:
+        kept = find_answer(attempt)
+        if kept is None:
             raise
-        return answer
-    return Answer(user.as_user())
+        return kept
+    return answer(user)
 
 
 def _keep(attempt: Attempt, session: Session, user: User) -> None:

@@ -1,6 +1,6 @@
 """The tables, in SQLAlchemy's terms. `users/migrations` makes them; a test holds the two together."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from flask_sqlalchemy import SQLAlchemy
@@ -46,6 +46,12 @@ class UtcDateTime(TypeDecorator[datetime]):
 Id = Text().with_variant(Text(collation="C"), "postgresql")
 
 
+def entity_tag(updated_at: datetime, last_login: datetime | None = None) -> str:
+    """Return the entity tag of a profile, made of the two times of which one moves whenever the profile changes."""
+    moments = (moment.astimezone(UTC).isoformat() for moment in (updated_at, last_login) if moment)
+    return f'"{"/".join(moments)}"'
+
+
 class User(Model):
     """A user. Constructed in one place only: `service.create_user`."""
 
@@ -88,6 +94,15 @@ class User(Model):
     def as_row(self) -> dict[str, Any]:
         """Return what an insert writes."""
         return {column.key: getattr(self, column.key) for column in self.__table__.columns}
+
+    def touch(self, now: datetime) -> None:
+        """Note a change made `now`: later than the one before it, also where the clock was set back."""
+        self.updated_at = max(now, self.updated_at + timedelta(microseconds=1))
+
+    @property
+    def etag(self) -> str:
+        """Return the entity tag of the profile as it is (RFC 9110, section 8.8.3)."""
+        return entity_tag(self.updated_at, self.last_login)
 
     def as_user(self) -> dict[str, Any]:
         """Return the nine members of a user, in the contract's order (SPEC, section 1)."""

@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response
 
 from users import audit, clock, detour, directory, forms, headers, settings, visits
 from users.errors import (
+    AddressUnknown,
     Conflict,
     EnrolError,
     Invalid,
@@ -231,6 +232,14 @@ def address() -> str | None:
     if given.public_url or not (given.trusted_hosts or _is_loopback(urlsplit(request.host_url).hostname or "")):
         return given.public_url
     return request.host_url.rstrip("/")
+
+
+def link(path: str) -> str:
+    """Return the whole address of `path`, for people to open, or raise AddressUnknown."""
+    found = address()
+    if found is None:
+        raise AddressUnknown
+    return found + path
 
 
 def curl(path: str, body: Mapping[str, str] | None = None, *, key: str = "$API_KEY") -> str:

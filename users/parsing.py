@@ -9,11 +9,17 @@ from typing import Any, NoReturn
 from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from users import ids
 from users.errors import InvalidJson, InvalidParameter, PayloadTooLarge, UnsupportedMediaType
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
+MAX_NUMBER = 2**31 - 1  # of rows that a list can skip; more than there are
+# RFC 9110, 8.8.3 and 5.6.1: entity tags, with at least one comma between two.
+_ENTITY_TAG = r'(?:W/)?"[!#-~\x80-\xff]*"'
+_ENTITY_TAGS = re.compile(rf"[ \t,]*{_ENTITY_TAG}(?:[ \t]*,[ \t,]*{_ENTITY_TAG})*[ \t,]*")
+_WHOLE = re.compile(r"[0-9]{1,20}")
 _TOO_LARGE = "The request body holds a number that is too large."
 
 
@@ -23,6 +29,36 @@ def boolean(request: Request, name: str) -> bool:
     if given not in (["true"], ["false"]):
         raise InvalidParameter(name, "true or false, once")
     return given == ["true"]
+
+
+def whole(request: Request, name: str, default: int, *, least: int = 0, most: int = MAX_NUMBER) -> int:
+    """Return the query parameter `name`, a whole number; `default` where it is absent. Raises InvalidParameter."""
+    given = request.args.getlist(name) or [str(default)]
+    if len(given) != 1 or not _WHOLE.fullmatch(given[0]) or not least <= int(given[0]) <= most:
+        raise InvalidParameter(name, f"a whole number from {least} to {most}, once")
+    return int(given[0])
+
+
+def user_id(request: Request, name: str) -> str:
+    """Return the query parameter `name`, a user's id; "" where it is absent. Raises InvalidParameter."""
+    given = request.args.getlist(name)
+    if given and (len(given) != 1 or not ids.is_user_id(given[0])):
+        raise InvalidParameter(name, "the id of a user, once")
+    return given[0] if given else ""
+
+
+def if_match(request: Request) -> frozenset[str] | None:
+    """Return the strong tags in the header If-Match, of which one must fit; None where any state will do.
+
+    A weak tag never fits (RFC 9110, section 13.1.1). Raises InvalidParameter for what is no list of tags: done all
+    the same, or told that the user has changed, the caller would be misled.
+    """
+    given = request.headers.get("If-Match", "*").strip(" \t")
+    if given == "*":
+        return None
+    if not _ENTITY_TAGS.fullmatch(given):
+        raise InvalidParameter("If-Match", '* or entity tags in double quotes, as in "abc", "def"')
+    return frozenset(tag for tag in re.findall(_ENTITY_TAG, given) if not tag.startswith("W/"))
 
 
 def idempotency_key(request: Request) -> str | None:

@@ -59,6 +59,12 @@ class UserChanged(Outdated):
     )
 
 
+class VerificationLinkEnded(Outdated):
+    """The link that verifies an address is a day old, or the address is not that of its user any more."""
+
+    message = "This link has ended."
+
+
 class KeyMadeAlready(Outdated):
     """This very form has made its API key."""
 

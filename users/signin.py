@@ -1,7 +1,9 @@
-"""What people do with their own account: sign in and out, change their password, end their other sessions."""
+"""Who knows their password: people sign in and out, here or at another application, and mind their own account."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from functools import partial
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -12,6 +14,7 @@ from users.audit import Action
 from users.errors import TooManyWrongPasswords, Unavailable
 from users.models import User
 from users.passwords import WrongPassword
+from users.roles import Permission, permissions_of
 from users.throttles import Tries
 
 
@@ -23,9 +26,34 @@ def sign_in(email: str, password: str, *, replacing: str = "", actor: Actor) -> 
     """
     key = _email_key(email)
     user = _candidate(key)
-    with _counted(key or email, user, Action.SESSION_CREATE, actor) as tries:
-        service.hasher().verify(user.password_hash if user else None, password)
-        return _begin(user, password, replacing, tries, actor)
+    tries = throttles.of(key or email, actor.address)
+    with (
+        _counted(tries, user, Action.SESSION_CREATE, actor),
+        _entering(user, password, tries, sessions.may_sign_in) as (session, found, now),
+    ):
+        if replacing and sessions.end(session, replacing):
+            audit.record(session, Action.SESSION_END, actor.user_id, actor, now, [])
+        session_id = sessions.start(session, found.id, now)
+        audit.record(session, Action.SESSION_CREATE, found.id, actor.become(found.id, found.global_role_id), now, [])
+    return found, session_id
+
+
+def verify_password(email: str, password: str, *, actor: Actor) -> User:
+    """Return the active user whose email and password these are, whom another application lets in.
+
+    Raises WrongPassword for whatever cause, after the same work as `sign_in`, and TooManyWrongPasswords. A user who
+    holds what `actor` does not is one of the causes: a narrow key cannot be used to try administrators' passwords.
+    """
+    actor.require(Permission.USERS_VERIFY)
+    key = _email_key(email)
+    user = _candidate(key)
+    tries = throttles.of_account(key or email)
+    with (
+        _counted(tries, user, Action.USER_VERIFY_PASSWORD, actor),
+        _entering(user, password, tries, partial(_may_be_let_in, actor)) as (session, found, now),
+    ):
+        audit.record(session, Action.USER_VERIFY_PASSWORD, found.id, actor, now, [])
+    return found
 
 
 def sign_out(session_id: str, *, actor: Actor) -> None:
@@ -49,31 +77,31 @@ def change_password(user: User, current: str, new: str, *, actor: Actor) -> str:
     `current` is a try like one at signing in. Raises WrongPassword when it is not the user's password (any more),
     TooManyWrongPasswords.
     """
-    with _counted(user.email_key, user, Action.USER_SET_PASSWORD, actor) as tries:
+    tries = throttles.of(user.email_key, actor.address)
+    with _counted(tries, user, Action.USER_SET_PASSWORD, actor):
         service.hasher().verify(user.password_hash, current)
         return _replace_password(user, service.hasher().hash(new), tries, actor)
 
 
 def _replace_password(user: User, password_hash: str, tries: Tries, actor: Actor) -> str:
     with database.transaction() as session:
-        found = _unchanged(session, user)
+        found = _unchanged(session, user, sessions.may_sign_in)
         throttles.restore(session, tries)
         now = clock.now()
         found.password_hash = password_hash
-        found.updated_at = now
+        found.touch(now)
         sessions.end_all(session, found.id)
         audit.record(session, Action.USER_SET_PASSWORD, found.id, actor, now, ["password"])
         return sessions.start(session, found.id, now)
 
 
 @contextlib.contextmanager
-def _counted(account: str, target: User | None, action: Action, actor: Actor) -> Iterator[Tries]:
-    """Count the password that is judged inside as a try of `account` and of the actor's address.
+def _counted(tries: Tries, target: User | None, action: Action, actor: Actor) -> Iterator[None]:
+    """Count the password that is judged inside among `tries`.
 
     A wrong one leaves an audit row. Of those refused unseen, only the first does, until there are tries again: a
     flood of them writes nothing.
     """
-    tries = throttles.of(account, actor.address)
     try:
         throttles.spend(tries)
     except TooManyWrongPasswords:
@@ -82,7 +110,7 @@ def _counted(account: str, target: User | None, action: Action, actor: Actor) ->
                 _note(session, target, action, actor, outcome="throttled")
         raise
     try:
-        yield tries
+        yield
     except WrongPassword:
         with database.transaction() as session:
             _note(session, target, action, actor, outcome="refused")
@@ -110,27 +138,35 @@ def _candidate(key: str) -> User | None:
         return session.scalar(select(User).where(User.email_key == key, User.deleted_at.is_(None)))
 
 
-def _begin(user: User | None, password: str, replacing: str, tries: Tries, actor: Actor) -> tuple[User, str]:
-    if user is None or not sessions.may_sign_in(user):
-        raise WrongPassword
+@contextlib.contextmanager
+def _entering(
+    user: User | None, password: str, tries: Tries, may: Callable[[User], bool]
+) -> Iterator[tuple[Session, User, datetime]]:
+    """Judge the password, and yield the transaction in which its user, locked, enters now.
+
+    A hash of older parameters is made anew. Raises WrongPassword, also for a user who is not there or who `may` not.
+    """
     hasher = service.hasher()
+    hasher.verify(user.password_hash if user else None, password)
+    if user is None or not may(user):
+        raise WrongPassword
     password_hash = hasher.hash(password) if hasher.is_outdated(user.password_hash) else user.password_hash
     with database.transaction() as session:
-        found = _unchanged(session, user)
+        found = _unchanged(session, user, may)
         throttles.restore(session, tries)
         now = clock.now()
         found.password_hash = password_hash
         found.last_login = now
-        if replacing and sessions.end(session, replacing):
-            audit.record(session, Action.SESSION_END, actor.user_id, actor, now, [])
-        session_id = sessions.start(session, found.id, now)
-        audit.record(session, Action.SESSION_CREATE, found.id, actor.become(found.id, found.global_role_id), now, [])
-    return found, session_id
+        yield session, found, now
 
 
-def _unchanged(session: Session, user: User) -> User:
+def _may_be_let_in(actor: Actor, user: User) -> bool:
+    return user.is_active and user.deleted_at is None and permissions_of(user.global_role_id) <= actor.permissions
+
+
+def _unchanged(session: Session, user: User, may: Callable[[User], bool]) -> User:
     """Return `user` anew, locked; a password that was changed while a hash was computed is wrong now."""
     found = session.scalar(select(User).where(User.id == user.id).with_for_update())
-    if found is None or found.password_hash != user.password_hash or not sessions.may_sign_in(found):
+    if found is None or found.password_hash != user.password_hash or not may(found):
         raise WrongPassword
     return found

@@ -32,10 +32,15 @@ _SPEND = text("""
 
 
 class Tries(NamedTuple):
-    """The keys of the two rows that a password is counted in. Rows are locked in this order, never the other."""
+    """The keys of the rows that a password is counted in. Rows are locked in this order, never the other."""
 
     account: bytes
-    address: bytes
+    address: bytes | None  # None: whoever typed the password sits at another application, whose address says nothing
+
+    @property
+    def keys(self) -> list[bytes]:
+        """Return the keys of the rows there are."""
+        return [key for key in self if key]
 
 
 def of(account: str, address: str | None) -> Tries:
@@ -43,16 +48,24 @@ def of(account: str, address: str | None) -> Tries:
 
     The rows hold keyed hashes: what stands in the field for an address is sometimes a password.
     """
+    return Tries(_key(f"account {account}"), _key(f"address {limits.network(address)}"))
+
+
+def of_account(account: str) -> Tries:
+    """Return where a password is counted that another application sends for `account`: in the same row of it."""
+    return Tries(_key(f"account {account}"), None)
+
+
+def _key(counted: str) -> bytes:
     secret = settings.current().secret_key.encode()
-    counted = (f"account {account}", f"address {limits.network(address)}")
-    return Tries(*(hmac.digest(secret, one.encode("utf-8", "surrogatepass"), hashlib.sha256) for one in counted))
+    return hmac.digest(secret, counted.encode("utf-8", "surrogatepass"), hashlib.sha256)
 
 
 def spend(tries: Tries) -> None:
     """Spend a try of the account and one of the address, or none and raise TooManyWrongPasswords."""
     now = clock.now()
     with database.transaction() as session:
-        used_up = [key for key in tries if not _spend_one(session, key, now)]
+        used_up = [key for key in tries.keys if not _spend_one(session, key, now)]
         if used_up:
             latest = select(func.max(Throttle.refilled_at)).where(Throttle.key.in_(used_up))
             raise TooManyWrongPasswords(((session.scalar(latest) or now) - now).total_seconds())
@@ -65,13 +78,14 @@ def restore(session: Session, tries: Tries) -> None:
     An address's other tries stay spent, or whoever has an account could guess at others for ever.
     """
     session.execute(delete(Throttle).where(Throttle.key == tries.account))
-    _return_one(session, tries.address)
+    if tries.address:
+        _return_one(session, tries.address)
 
 
 def give_back(tries: Tries) -> None:
     """Give back the tries that were spent for a password that then was not judged."""
     with database.transaction() as session:
-        for key in tries:
+        for key in tries.keys:
             _return_one(session, key)
 
 
@@ -81,7 +95,7 @@ def is_first_refusal(session: Session, tries: Tries) -> bool:
     It is so once, also for several who ask at the same time.
     """
     used_up = update(Throttle).where(Throttle.tokens == 0, Throttle.refilled_at > clock.now()).values(tokens=-1)
-    marked = [_changed(session.execute(used_up.where(Throttle.key == key))) for key in tries]
+    marked = [_changed(session.execute(used_up.where(Throttle.key == key))) for key in tries.keys]
     return any(marked)
 
 

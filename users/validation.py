@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from users import passwords
 from users.emails import MAX_BYTES as EMAIL_MAX_BYTES
@@ -21,12 +21,15 @@ from users.roles import Permission, Role
 NAME_MAX_LENGTH = 255  # code points
 PAGE_FIELDS = ("email", "first_name", "last_name", "password")  # what POST /v1/user/ takes, in the page's order
 ADMIN_FIELDS = (*PAGE_FIELDS, "global_role_id")  # the form and the command line may also give a role
+CHANGE_FIELDS = (*PAGE_FIELDS, "is_active", "global_role_id")  # what can be changed afterwards
+MAX_USER_IDS = 100  # in one batch
 LABELS = {
     "email": "Email address",
     "first_name": "First name",
     "last_name": "Last name",
     "name": "Name",
     "password": "Password",
+    "is_active": "Active",
 }
 
 # Formatting characters that reorder the text around them: a name must not rewrite the page that shows it.
@@ -57,6 +60,19 @@ class NewUser:
     first_name: str | None = None
     last_name: str | None = None
     role: Role | None = None
+
+
+@dataclass(frozen=True)
+class UserChanges:
+    """What is to become of a user: checked and normalised. Only what `given` names is meant, None there clears."""
+
+    given: frozenset[str]  # of CHANGE_FIELDS
+    email: Email | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    password: str | None = field(default=None, repr=False)
+    is_active: bool | None = None
+    global_role_id: Role | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +124,48 @@ def new_user(given: Mapping[str, object], rules: Rules, *, fields: tuple[str, ..
     return NewUser(email, password, first_name, last_name, role)
 
 
+def user_changes(given: Mapping[str, object], rules: Rules) -> UserChanges:
+    """Return the changes that `given` describes, whose members may be those of CHANGE_FIELDS.
+
+    Raises Invalid with every error of every field at once, in the order of CHANGE_FIELDS, unknown members last.
+    """
+    checks: dict[str, Callable[[object], object]] = {
+        "email": lambda value: _email(value, rules),
+        "first_name": lambda value: _name("first_name", value),
+        "last_name": lambda value: _name("last_name", value),
+        "password": lambda value: _password(value, rules),
+        "is_active": lambda value: _boolean("is_active", value),
+        "global_role_id": _role,
+    }
+    found = _Findings()
+    values: dict[str, Any] = {name: found.check(name, checks[name], given[name]) for name in checks if name in given}
+    found.errors += _unknown(given, CHANGE_FIELDS)
+    if found.errors:
+        raise Invalid(found.errors)
+    return UserChanges(frozenset(values), **values)
+
+
+def credentials(given: Mapping[str, object]) -> tuple[str, str]:
+    """Return the email and the password in `given`, of which only is known that both are text, or raise Invalid."""
+    found = _Findings()
+    email = found.check("email", _required_text, "email", given.get("email"))
+    password = found.check("password", _required_text, "password", given.get("password"))
+    found.errors += _unknown(given, ("email", "password"))
+    if email is None or password is None or found.errors:
+        raise Invalid(found.errors)
+    return email, password
+
+
+def user_ids(given: Mapping[str, object]) -> list[str]:
+    """Return the member `user_ids` of `given`, 1 to 100 texts, or raise Invalid."""
+    found = _Findings()
+    wanted = found.check("user_ids", _user_ids, given.get("user_ids"))
+    found.errors += _unknown(given, ("user_ids",))
+    if wanted is None or found.errors:
+        raise Invalid(found.errors)
+    return wanted
+
+
 def new_password(given: object, rules: Rules) -> str:
     """Return a password that may replace a user's own, or raise Invalid."""
     found = _Findings()
@@ -140,6 +198,12 @@ def _required(name: str, text: str) -> None:
         label = LABELS[name].lower()
         article = "an" if label[0] in "aeiou" else "a"
         raise _Refused(FieldCode.REQUIRED_FIELD, f"Enter {article} {label}")
+
+
+def _required_text(name: str, value: object) -> str:
+    text = _text(name, value)
+    _required(name, text)
+    return text
 
 
 def _email(value: object, rules: Rules) -> Email:
@@ -196,6 +260,20 @@ def _required_name(value: object) -> str:
     text = _name("name", value)
     _required("name", text or "")
     return text or ""
+
+
+def _boolean(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _Refused(FieldCode.INVALID_TYPE, f"{LABELS[name]} must be true or false (a JSON boolean)")
+    return value
+
+
+def _user_ids(value: object) -> list[str]:
+    texts = [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+    if texts != value or not 1 <= len(texts) <= MAX_USER_IDS:
+        code = FieldCode.REQUIRED_FIELD if value is None else FieldCode.INVALID_TYPE
+        raise _Refused(code, f"User ids must be a list of 1 to {MAX_USER_IDS} ids (a JSON array of strings)")
+    return texts
 
 
 def _role(value: object) -> Role | None:

@@ -1,0 +1,170 @@
+"""The acts that change a user: each one function, in one transaction with its audit row.
+
+They need an application context and no request. `actor` says who acts; what the actor may not do raises Denied, a
+user who is not there UserNotFound.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from users import audit, clock, database, ids, service, sessions
+from users.actors import Actor
+from users.audit import Action
+from users.errors import LastAdministrator, UserNotFound
+from users.models import User
+from users.refusals import UserChanged
+from users.roles import Permission, Role, permissions_of
+from users.validation import CHANGE_FIELDS, UserChanges
+
+# Judges the user as they are, locked, before anything is changed: what it raises stops the act.
+Condition = Callable[[User], None]
+
+
+def unchanged_since(seen_at: datetime) -> Condition:
+    """Return the condition that the user's `updated_at` is `seen_at`, which raises UserChanged."""
+
+    def judge(user: User) -> None:
+        if user.updated_at != seen_at:
+            raise UserChanged
+
+    return judge
+
+
+def update_user(user_id: str, changes: UserChanges, *, actor: Actor, condition: Condition | None = None) -> User:
+    """Make of the user what `changes` says and return it; what is so already is no change, and leaves no trace.
+
+    Another email is one that was not verified. Another password, and a deactivation, end the user's sessions; the
+    latter, through access, also all API keys. Raises Conflict when another user has the email (the database's unique
+    index decides) and LastAdministrator.
+    """
+    actor.require(Permission.USERS_UPDATE)
+    # Slow, so before the transaction and its lock.
+    password_hash = service.hasher().hash(changes.password) if changes.password else None
+    try:
+        with database.transaction() as session:
+            may_demote = bool(changes.given & {"is_active", "global_role_id"})
+            administrators = _lock_administrators(session) if may_demote else []
+            user = for_change(session, user_id, actor, condition)
+            values = _differences(user, changes, password_hash)
+            if "global_role_id" in values:
+                _require_may_assign(values["global_role_id"], actor)
+            if administrators == [user.id] and not _stays_administrator(values):
+                raise LastAdministrator
+            if values:
+                _set(session, user, values, actor)
+    except IntegrityError as error:
+        if not (changes.email and service.is_taken(error)):
+            raise
+        raise service.conflict(changes.email, actor) from None
+    return user
+
+
+def set_password(user_id: str, password: str, *, actor: Actor, condition: Condition | None = None) -> User:
+    """Give the user a new password, which `validation.new_password` has checked, and end the user's sessions."""
+    changes = UserChanges(frozenset({"password"}), password=password)
+    return update_user(user_id, changes, actor=actor, condition=condition)
+
+
+def deactivate_user(user_id: str, *, actor: Actor) -> User:
+    """Stop the user, with all sessions and, through access, all keys, at once. Raises LastAdministrator."""
+    return update_user(user_id, UserChanges(frozenset({"is_active"}), is_active=False), actor=actor)
+
+
+def delete_user(user_id: str, *, actor: Actor, condition: Condition | None = None) -> User:
+    """Delete the user, with all sessions and, through access, all keys; the row stays, and the email is free again.
+
+    Raises LastAdministrator.
+    """
+    actor.require(Permission.USERS_DELETE)
+    with database.transaction() as session:
+        administrators = _lock_administrators(session)
+        user = for_change(session, user_id, actor, condition)
+        if administrators == [user.id]:
+            raise LastAdministrator
+        now = clock.now()
+        user.is_active = False
+        user.deleted_at = now
+        user.touch(now)
+        sessions.end_all(session, user.id)
+        audit.record(session, Action.USER_DELETE, user.id, actor, now, [])
+    return user
+
+
+def verify_user(user_id: str, *, actor: Actor, condition: Condition | None = None) -> User:
+    """Note that the user's email address is theirs, as of now."""
+    actor.require(Permission.USERS_UPDATE)
+    with database.transaction() as session:
+        user = for_change(session, user_id, actor, condition)
+        user.last_verified = clock.now()
+        user.touch(user.last_verified)
+        audit.record(session, Action.USER_VERIFY, user.id, actor, user.last_verified, ["last_verified"])
+    return user
+
+
+def for_change(session: Session, user_id: str, actor: Actor, condition: Condition | None = None) -> User:
+    """Return the user, locked until the end of the transaction, whom `actor` may change and `condition` lets through.
+
+    Nobody changes a user who holds what they do not: an operator could otherwise take over an administrator.
+    """
+    # By form first: Postgres takes no NUL, which a path can hold, in a text.
+    if not ids.is_user_id(user_id):
+        raise UserNotFound
+    user = session.scalar(select(User).where(User.id == user_id, User.deleted_at.is_(None)).with_for_update())
+    if user is None:
+        raise UserNotFound
+    actor.require(*permissions_of(user.global_role_id))
+    if condition:
+        condition(user)
+    return user
+
+
+def _lock_administrators(session: Session) -> list[str]:
+    """Return the ids of the active administrators, locked until the end of the transaction.
+
+    Two who leave at once must not each count the other. To be called before the row of one of them is locked, or
+    the two would wait for each other.
+    """
+    return list(session.scalars(service.active_administrators().order_by(User.id).with_for_update()))
+
+
+def _differences(user: User, changes: UserChanges, password_hash: str | None) -> dict[str, Any]:
+    """Return the columns of `user` that are to change, with their new values."""
+    plain = changes.given & {"first_name", "last_name", "is_active", "global_role_id"}
+    values = {name: getattr(changes, name) for name in plain if getattr(changes, name) != getattr(user, name)}
+    if changes.email and changes.email.address != user.email:
+        values |= {"email": changes.email.address, "email_key": changes.email.key, "last_verified": None}
+    return values | ({"password_hash": password_hash} if password_hash else {})
+
+
+def _require_may_assign(role: Role | None, actor: Actor) -> None:
+    """Nobody grants what they do not hold. That they hold what they take away, `for_change` has seen."""
+    actor.require(Permission.ROLES_ASSIGN, *permissions_of(role))
+
+
+def _stays_administrator(values: dict[str, Any]) -> bool:
+    return values.get("is_active") is not False and values.get("global_role_id", Role.ADMIN) == Role.ADMIN
+
+
+def _set(session: Session, user: User, values: dict[str, Any], actor: Actor) -> None:
+    now = clock.now()
+    for name, value in values.items():
+        setattr(user, name, value)
+    user.touch(now)
+    if values.keys() & {"password_hash", "is_active"}:
+        sessions.end_all(session, user.id)
+    fields = [name for name in CHANGE_FIELDS if name in values or (name == "password" and "password_hash" in values)]
+    audit.record(session, _action(user, fields), user.id, actor, now, fields)
+
+
+def _action(user: User, fields: list[str]) -> Action:
+    """Return the name of the act: what is a step of its own when done alone has one of its own."""
+    if fields == ["password"]:
+        return Action.USER_SET_PASSWORD
+    if fields == ["is_active"]:
+        return Action.USER_REACTIVATE if user.is_active else Action.USER_DEACTIVATE
+    return Action.USER_UPDATE
