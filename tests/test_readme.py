@@ -132,11 +132,8 @@ def test_the_map_names_every_file() -> None:
     assert shown == there
 
 
-def test_the_production_line_is_the_one_that_the_tests_run() -> None:
-    line = next(block for block in blocks("sh", section("Production")) if "granian" in block)
-    tested, _port = Tree.command(None, "granian")  # type: ignore[arg-type]
-    assert set(tested[1:-3]) <= set(line.split())
-    assert line.split()[-1] == tested[-1]
+def test_systemd_runs_the_production_line() -> None:
+    assert f"ExecStart=/opt/enrol/{servers.production_line()}\n" in blocks("ini")[0]
 
 
 def test_the_backup_of_readme_is_private_and_can_be_restored(site: tuple[Tree, Server], tmp_path: Path) -> None:
