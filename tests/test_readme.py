@@ -136,6 +136,12 @@ def test_systemd_runs_the_production_line() -> None:
     assert f"ExecStart=/opt/enrol/{servers.production_line()}\n" in blocks("ini")[0]
 
 
+def test_argon2_is_built_at_the_version_that_is_pinned() -> None:
+    built = re.findall(r"(argon2-cffi-bindings==\S+)", section("Production"))
+    pinned = re.findall(r"^argon2-cffi-bindings==.*$", (REPOSITORY / "requirements.txt").read_text(), re.MULTILINE)
+    assert built == pinned
+
+
 def test_the_backup_of_readme_is_private_and_can_be_restored(site: tuple[Tree, Server], tmp_path: Path) -> None:
     backup, restore = blocks("sh", section("Backup and restore"))
     here = site[0]
