@@ -16,7 +16,7 @@ import servers
 from app import create_app
 from conftest import CHEAP
 from servers import REPOSITORY, Server, Tree
-from users import access, gate, settings, throttles
+from users import access, gate, logs, settings, throttles
 from users.errors import EnrolError
 from users.passwords import MIN_LENGTH, HashParameters, _common
 
@@ -134,6 +134,10 @@ def test_the_map_names_every_file() -> None:
 
 def test_systemd_runs_the_production_line() -> None:
     assert f"ExecStart=/opt/enrol/{servers.production_line()}\n" in blocks("ini")[0]
+
+
+def test_the_lines_that_wait_are_the_codes_own() -> None:
+    assert f"{logs.WAITING_LINES:,} lines of a worker wait" in section("Production")
 
 
 def test_argon2_is_built_at_the_version_that_is_pinned() -> None:
