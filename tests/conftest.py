@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NoReturn
 
 import psycopg
 import pytest
@@ -37,7 +37,7 @@ for _name in [name for name in os.environ if name.startswith("ENROL_") or name i
     del os.environ[_name]  # the tests say themselves what is set
 
 
-def unavailable(what: str) -> None:
+def unavailable(what: str) -> NoReturn:
     """Skip for want of `what`; in CI, where everything must be there, fail."""
     if os.environ.get("CI"):
         pytest.fail(f"CI has {what}")

@@ -24,11 +24,17 @@ from psycopg.conninfo import conninfo_to_dict
 
 REPOSITORY = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
-KINDS = ("flask", "granian")
+KINDS = ("flask", "granian")  # and "production": granian with as many workers as README says
 START_SECONDS = 20  # a start takes one second; more when every core is busy with other tests
 ANSWER_SECONDS = 15
 HOLD_SECONDS = 15
 CHEAP_HASH = {"ENROL_PASSWORD_HASH": "m=8,t=1,p=1", "ENROL_PASSWORD_HASH_UNSAFE": "1"}
+
+
+def production_line() -> str:
+    """Return the command that README gives for production."""
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    return next(line for line in readme.splitlines() if line.startswith(".venv/bin/granian"))
 
 
 @dataclass(frozen=True)
@@ -75,21 +81,28 @@ class Server:
         if body is not None:
             headers["Content-Type"] = "application/json"
             content = json.dumps(body).encode()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_SECONDS)
         start = time.monotonic()
-        with contextlib.closing(connection):
+        with contextlib.closing(self.keep()) as connection:
             connection.request(method, path, content, headers)
             answer = connection.getresponse()
             return Reply(answer.status, answer.headers, answer.read(), time.monotonic() - start)
 
+    def keep(self) -> http.client.HTTPConnection:
+        """Return a connection for many requests."""
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_SECONDS)
+
     def send(self, raw: bytes) -> Reply:
         """Send bytes as they are and read one answer."""
         start = time.monotonic()
-        with socket.create_connection(("127.0.0.1", self.port), timeout=ANSWER_SECONDS) as connection:
+        with self.connect() as connection:
             connection.sendall(raw)
             answer = http.client.HTTPResponse(connection, method=raw.split(b" ", 1)[0].decode())
             answer.begin()
             return Reply(answer.status, answer.headers, answer.read(), time.monotonic() - start)
+
+    def connect(self) -> socket.socket:
+        """Return a new connection."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=ANSWER_SECONDS)
 
     def log(self) -> str:
         """Return what the process has written, on stdout and stderr."""
@@ -137,15 +150,18 @@ class Tree:
             port = found.getsockname()[1]
         if kind == "flask":
             return [str(BIN / "flask"), "run", "--port", str(port), *options], port
-        # The line of README.
-        line = "granian --interface wsgi --factory --no-ws --blocking-threads 32"
-        program, *arguments = line.split()
-        return [str(BIN / program), *arguments, "--port", str(port), *options, "app:serve"], port
+        program, *arguments, target = production_line().split()
+        if kind == "granian":  # one worker of it, which does for most tests
+            options = ("--workers", "1", *options)
+        return [str(BIN / Path(program).name), *arguments, "--port", str(port), *options, target], port
 
-    def start(self, *kinds: str, options: tuple[str, ...] = ()) -> list[Server]:
-        """Start a server of each of these kinds, all at the same time, and return when all answer."""
+    def start(self, *kinds: str, options: tuple[str, ...] = (), output: str = "") -> list[Server]:
+        """Start a server of each of these kinds, all at the same time, and return when all answer.
+
+        `output` is a shell's redirection, for one that must not write to a file of its own.
+        """
         start = time.monotonic()
-        new = [self._launch(*self.command(kind, *options)) for kind in kinds]
+        new = [self._launch(*self.command(kind, *options), output) for kind in kinds]
         for server in new:
             server.wait_until_it_answers()
             server.seconds_to_first_answer = time.monotonic() - start
@@ -157,8 +173,10 @@ class Tree:
         server.wait_until_it_answers()
         return server
 
-    def _launch(self, line: list[str], port: int) -> Server:
+    def _launch(self, line: list[str], port: int, output: str = "") -> Server:
         log_file = self.folder / f"{Path(line[0]).name}-{port}.log"
+        if output:
+            line = ["sh", "-c", f'exec "$@" {output}', "sh", *line]
         with open(log_file, "wb") as log:
             process = subprocess.Popen(
                 line,

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -268,11 +269,24 @@ def test_doctor_says_ok_or_what_to_do(app: Flask, runner: FlaskCliRunner) -> Non
     subjects = ["versions", "database", "instance", "secret key", "administrators", "password hash", "addresses"]
     assert [line[5:].split(":")[0] for line in well.stdout.splitlines()] == subjects
     assert well.exit_code == 0, well.stdout
-    assert re.search(r"password hash: argon2id m=19456,t=2,p=1, \d+ ms a hash", well.stdout)
+    assert re.search(r"password hash: argon2id m=19456,t=2,p=1, \d+ ms a hash, \d+ a second", well.stdout)
 
 
 def test_doctor_finds_a_weak_hash(runner: FlaskCliRunner) -> None:
     assert "FAIL password hash: argon2id m=8,t=1,p=1" in run(runner, "doctor").stdout
+
+
+@pytest.mark.parametrize("settings", [{"ENROL_HASH_SLOTS": "3", "ENROL_HASH_QUEUE": "0"}])
+def test_doctor_hashes_as_many_at_once_as_the_service_would(
+    runner: FlaskCliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PasswordHasher, "hash", lambda *_: time.sleep(0.05))
+    start = time.monotonic()
+    found = re.search(r", (\d+) ms a hash, (\d+) a second \(3 at once\)", run(runner, "doctor").stdout)
+    assert time.monotonic() - start < 5
+    assert found
+    assert int(found[1]) >= 50
+    assert 20 < int(found[2]) <= 60, "one alone makes 20"
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """What is logged: one line an event, from a list of fields, nothing that a client could forge or a driver betray."""
 
+import io
 import json
 import logging
 import re
 import sqlite3
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -201,6 +203,17 @@ def test_of_a_drivers_error_only_sqlstate_and_constraint_are_told(log: Log, caus
     logs.unexpected(sa.exc.DBAPIError("INSERT hunter2", {"hash": "hunter2"}, cause))
     assert log.last["error"] == told
     assert "hunter2" not in log.lines[0]
+
+
+@pytest.mark.parametrize("gone", [None, "closed"])
+def test_a_stderr_that_is_gone_stops_nothing(monkeypatch: pytest.MonkeyPatch, gone: str | None) -> None:
+    logs.configure("json")
+    stderr = io.StringIO() if gone else None
+    if stderr:
+        stderr.close()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    logs.event("request", status=200)
+    logs.say("No API key yet.")
 
 
 def test_configuring_twice_logs_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ import servers
 from app import create_app
 from conftest import CHEAP
 from servers import REPOSITORY, Server, Tree
-from users import access, gate, settings, throttles
+from users import access, gate, logs, settings, throttles
 from users.errors import EnrolError
 from users.passwords import MIN_LENGTH, HashParameters, _common
 
@@ -132,11 +132,18 @@ def test_the_map_names_every_file() -> None:
     assert shown == there
 
 
-def test_the_production_line_is_the_one_that_the_tests_run() -> None:
-    line = next(block for block in blocks("sh", section("Production")) if "granian" in block)
-    tested, _port = Tree.command(None, "granian")  # type: ignore[arg-type]
-    assert set(tested[1:-3]) <= set(line.split())
-    assert line.split()[-1] == tested[-1]
+def test_systemd_runs_the_production_line() -> None:
+    assert f"ExecStart=/opt/enrol/{servers.production_line()}\n" in blocks("ini")[0]
+
+
+def test_the_lines_that_wait_are_the_codes_own() -> None:
+    assert f"{logs.WAITING_LINES:,} lines of a worker wait" in section("Production")
+
+
+def test_argon2_is_built_at_the_version_that_is_pinned() -> None:
+    built = re.findall(r"(argon2-cffi-bindings==\S+)", section("Production"))
+    pinned = re.findall(r"^argon2-cffi-bindings==.*$", (REPOSITORY / "requirements.txt").read_text(), re.MULTILINE)
+    assert built == pinned
 
 
 def test_the_backup_of_readme_is_private_and_can_be_restored(site: tuple[Tree, Server], tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from flask.cli import run_command
 from flask.helpers import get_debug_flag
 from werkzeug.serving import is_running_from_reloader
 
-from users import service_keys, settings, setup
+from users import logs, service_keys, settings, setup
 from users.errors import Unavailable
 
 
@@ -24,9 +24,9 @@ def tell_first_steps(app: Flask) -> None:
     with app.app_context():
         try:
             if not setup.is_over():
-                click.echo(_how_to_set_up(), err=True)
+                logs.say(_how_to_set_up())
             if not service_keys.list_keys():
-                click.echo("No API key yet. Run: flask keys create my-app --scope users:create", err=True)
+                logs.say("No API key yet. Run: flask keys create my-app --scope users:create")
         except Unavailable:
             pass  # `upgrading.prepare` has said so
 

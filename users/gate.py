@@ -4,11 +4,14 @@ A hash takes a core and its memory (64 MiB at the default parameters) for a tent
 burst of sign-ups would take all memory and keep everybody waiting.
 """
 
+import contextlib
+import math
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from users.errors import Overloaded
@@ -19,6 +22,8 @@ QUEUE = 16  # ENROL_HASH_QUEUE
 # sign-ups were as many.
 NICENESS = 10
 WAIT_SECONDS = 5.0  # at most, in the queue: by then whoever asked has likely given up
+
+OWN_GROUP, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")  # cgroups(7)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -68,5 +73,19 @@ def _step_back() -> None:
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    """Return how many cores this process may use: a container of half a core on a machine of 64 has one."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return min([cores, *_quotas()])
+
+
+def _quotas() -> Iterator[int]:
+    """Yield the cores, rounded up, that each control group around this process leaves it (cgroup v2, "cpu.max")."""
+    try:
+        own = next(line[3:] for line in OWN_GROUP.read_text().splitlines() if line.startswith("0::"))
+    except (OSError, StopIteration):
+        return
+    group = Path(own.strip("/"), "cpu.max")
+    for folder in group.parents:
+        with contextlib.suppress(OSError, ValueError):  # it is not there, or "max"
+            quota, period = map(int, (GROUPS / folder / group.name).read_text().split())
+            yield math.ceil(quota / period)

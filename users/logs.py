@@ -4,22 +4,26 @@ An event's fields come from an allow-list, so that nothing a client sent reaches
 is escaped, so that none can forge a line.
 """
 
+import contextlib
 import json
 import logging
+import queue
 import re
 import sys
+import threading
 import traceback
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
+import click
 from flask import g, has_request_context
 from sqlalchemy.exc import DBAPIError
-
-from users import clock
 
 FIELDS = (
     "client_request_id",
     "code",
+    "count",
     "error",
     "key_id",
     "method",
@@ -29,6 +33,8 @@ FIELDS = (
     "status",
     "user_id",
 )
+
+WAITING_LINES = 1000  # of one server process, in a megabyte or two, until its stderr is read again
 
 _logger = logging.getLogger("enrol")
 _PLAIN = re.compile(r"[!-~]+")
@@ -43,7 +49,42 @@ class _Stderr(logging.Handler):
             sys.stderr.write(self.format(record) + "\n")
             sys.stderr.flush()
         except Exception:
-            self.handleError(record)
+            with contextlib.suppress(ValueError):  # stderr itself is closed
+                self.handleError(record)
+
+
+class _Aside(logging.Handler):
+    """Leaves the writing to a thread of its own: a pipe that nobody empties holds whoever writes to it, for good.
+
+    What comes while WAITING_LINES wait is dropped, and told as a number once a line can be written again.
+    """
+
+    def __init__(self, writer: logging.Handler) -> None:
+        super().__init__()
+        self._writer = writer
+        self._waiting: queue.Queue[logging.LogRecord] = queue.Queue(WAITING_LINES)
+        self._dropped = 0
+        threading.Thread(target=self._write, name="log", daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Leave the line to be written. The logger lets one thread in at a time."""
+        try:
+            self._waiting.put_nowait(record)
+        except queue.Full:
+            self._dropped += 1
+
+    def _write(self) -> None:
+        told = 0
+        while True:
+            self._writer.handle(self._waiting.get())
+            if (dropped := self._dropped) > told:
+                self._writer.handle(_missing(dropped - told))
+                told = dropped
+
+
+def _missing(count: int) -> logging.LogRecord:
+    fields = {"levelname": "WARNING", "msg": "log_lines_dropped", "fields": {"count": count}}
+    return logging.makeLogRecord(fields)
 
 
 class _Lines(logging.Formatter):
@@ -54,7 +95,8 @@ class _Lines(logging.Formatter):
         self.as_json = style == "json"
 
     def format(self, record: logging.LogRecord) -> str:
-        known = {"time": clock.now().isoformat(timespec="milliseconds"), "level": record.levelname.lower()}
+        moment = datetime.fromtimestamp(record.created, UTC)  # it may be written later
+        known = {"time": moment.isoformat(timespec="milliseconds"), "level": record.levelname.lower()}
         fields: dict[str, Any] = {**known, "event": record.getMessage(), **getattr(record, "fields", {})}
         if self.as_json:
             return json.dumps(fields)
@@ -87,6 +129,12 @@ def configure(style: str) -> None:
         werkzeug.addFilter(_WithoutRequests())
 
 
+def write_aside() -> None:
+    """Let no request wait for stderr from now on. Whoever serves calls this; a command waits, as commands do."""
+    (handler,) = _logger.handlers
+    _logger.handlers = [_Aside(handler)]
+
+
 def event(name: str, *, level: int = logging.INFO, **fields: object) -> None:
     """Log the event `name` with `fields`, which must be among FIELDS, under the request's trace id."""
     unknown = set(fields) - set(FIELDS)
@@ -94,6 +142,12 @@ def event(name: str, *, level: int = logging.INFO, **fields: object) -> None:
         raise ValueError(f"not in the list of fields that may be logged: {sorted(unknown)}")
     trace_id = {"trace_id": g.trace_id} if has_request_context() and "trace_id" in g else {}
     _logger.log(level, "%s", name, extra={"fields": {**trace_id, **fields}})
+
+
+def say(words: str) -> None:
+    """Say `words` on stderr to whoever watches; what cannot be said stops no start."""
+    with contextlib.suppress(OSError, ValueError):
+        click.echo(words, err=True)
 
 
 def unexpected(error: BaseException) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import alembic.command
-import click
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from flask import Flask
@@ -37,9 +36,9 @@ def prepare(app: Flask) -> bool:
             with database.reading():
                 return True
         except Unavailable as error:
-            click.echo(error.hint, err=True)
+            logs.say(error.hint)
         except CommandError as error:
-            click.echo(str(error), err=True)
+            logs.say(str(error))
     return False
 
 

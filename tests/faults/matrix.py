@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -189,6 +189,17 @@ def read_only(site: Site) -> Iterator[None]:
         master.execute("SELECT pg_reload_conf()")
 
 
+@contextmanager
+def stalled(site: Site) -> Iterator[None]:
+    """Fifty clients with a valid key, each of which stops in the middle of a body."""
+    headers = ["Host: 127.0.0.1", f"X-API-Key: {site.key}", "Content-Type: application/json", "Content-Length: 200"]
+    begun = "\r\n".join(["POST /v1/user/ HTTP/1.1", *headers, "", '{"email": '])
+    with ExitStack() as stack:
+        for _ in range(50):
+            stack.enter_context(site.server.connect()).sendall(begun.encode())
+        yield
+
+
 CRASHES = (("sqlite", "server"), ("postgres", "server"), ("postgres", "Postgres"))
 FAULTS: dict[str, tuple[tuple[str, ...], Fault, str]] = {
     "stopped and started": (("postgres",), stopped, ""),
@@ -197,4 +208,5 @@ FAULTS: dict[str, tuple[tuple[str, ...], Fault, str]] = {
     "disk full": (("sqlite",), full, "24m"),
     "no connection left": (("postgres",), crowded, ""),
     "read-only": (("postgres",), read_only, ""),
+    "50 stalled clients": (("sqlite", "postgres"), stalled, ""),
 }

@@ -16,7 +16,7 @@ def test_what_was_acknowledged_survives_a_crash(database: str, victim: str) -> N
 
 
 @pytest.mark.parametrize(("name", "database"), [(name, one) for name, row in FAULTS.items() for one in row[0]])
-def test_a_database_that_fails_and_heals_costs_nobody_anything(name: str, database: str) -> None:
+def test_a_fault_that_heals_costs_nobody_anything(name: str, database: str) -> None:
     _databases, fault, size = FAULTS[name]
     if size and os.geteuid() != 0:
         unavailable("root, to mount a disk that is soon full")

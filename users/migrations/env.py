@@ -3,17 +3,16 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import click
 from alembic import context
 from alembic.runtime.migration import MigrationContext, MigrationInfo
 
-from users import upgrading
+from users import logs, upgrading
 from users.models import db
 
 
 def tell(ctx: MigrationContext, step: MigrationInfo, heads: Collection[Any], run_args: Mapping[str, Any]) -> None:
     """Say on stderr what was done to the database."""
-    click.echo(f"Database brought to {', '.join(step.destination_revision_ids) or 'nothing'}.", err=True)
+    logs.say(f"Database brought to {', '.join(step.destination_revision_ids) or 'nothing'}.")
 
 
 if context.is_offline_mode():  # flask db upgrade --sql

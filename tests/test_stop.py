@@ -1,0 +1,97 @@
+"""SIGTERM: what was begun is finished, what is new is refused, and the production server ends by itself."""
+
+import contextlib
+import signal
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import PASSWORD
+from servers import Server, Tree, tree
+
+KILL_SECONDS = 10  # --workers-kill-timeout of README
+HASH = "m=65536,t=16,p=1"  # half a second and more
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Tree]:
+    """An installation whose hashes are slow."""
+    with tree(tmp_path / "enrol", {"ENROL_PASSWORD_HASH": HASH}) as made:
+        yield made
+
+
+@pytest.fixture
+def server(here: Tree) -> Server:
+    """The production server."""
+    return here.start("production")[0]
+
+
+def query(here: Tree, question: str) -> Sequence[Any]:
+    """Return what the database holds, past the service."""
+    with contextlib.closing(sqlite3.connect(here.instance / "enrol.db", timeout=10)) as connection:
+        return connection.execute(question).fetchall()
+
+
+def stop(server: Server) -> float:
+    """Ask the server to end, as systemd and Docker do, and return when that was."""
+    server.process.send_signal(signal.SIGTERM)
+    return time.monotonic()
+
+
+def test_a_create_that_runs_gets_its_answer_and_the_process_ends(here: Tree, server: Server) -> None:
+    key = here.flask("keys", "create", "test", "--scope", "users:create").stdout.strip()
+    body = {"email": "jo@example.com", "password": PASSWORD}
+    with ThreadPoolExecutor(1) as pool:
+        create = pool.submit(server.call, "POST", "/v1/user/", key=key, body=body)
+        limit = time.monotonic() + 10
+        while query(here, "SELECT last_used_at FROM api_keys") == [(None,)]:  # the key is looked up before the hash
+            assert time.monotonic() < limit
+            time.sleep(0.01)
+        stop(server)
+        assert not create.done(), "it is being hashed"
+        wait_until_refused(server)
+        assert not create.done(), "new connections are refused while it is finished"
+        assert create.result().status == 201
+    assert server.process.wait(KILL_SECONDS) == 0
+    assert query(here, "SELECT email FROM users") == [("jo@example.com",)]
+    assert '"route": "/v1/user/", "status": 201' in server.log()
+
+
+def wait_until_refused(server: Server) -> None:
+    """Return when nobody listens any more, which must be soon."""
+    limit = time.monotonic() + 2
+    with contextlib.suppress(ConnectionRefusedError):
+        while time.monotonic() < limit:
+            socket.create_connection(("127.0.0.1", server.port), timeout=1).close()
+            time.sleep(0.01)
+        raise AssertionError("it still takes connections")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"POST /admin/login HTTP/1.1\r\nHost: 127.0.0.1\r\nCont",
+        b"POST /admin/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        b"Content-Length: 200\r\n\r\nemail=",
+    ],
+    ids=["idle", "slow header", "slow body"],
+)
+def test_a_client_that_stalls_cannot_hold_up_the_end(server: Server, content: bytes) -> None:
+    with server.connect() as connection:
+        connection.sendall(content)
+        time.sleep(0.3)
+        stopped = stop(server)
+        assert server.process.wait(KILL_SECONDS + 10) == 0
+        assert time.monotonic() - stopped < KILL_SECONDS + 5
+
+
+def test_one_line_of_readme_says_how_long_it_may_take(here: Tree) -> None:
+    line, _port = here.command("production")
+    assert line[line.index("--workers-kill-timeout") + 1] == str(KILL_SECONDS)
