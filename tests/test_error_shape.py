@@ -308,3 +308,9 @@ def test_a_refusal_that_may_leave_the_body_unread_ends_the_connection(api: Api) 
     assert api.create(email="jo").headers["Connection"] == "close"
     assert "Connection" not in api.create().headers
     assert "Connection" not in api.get("/v1/nothing").headers
+
+
+def test_so_does_an_answer_to_a_body_that_nobody_asked_for(app: Flask, api: Api) -> None:
+    user = make_user(app, "jo@example.com")
+    assert api.get(f"/v1/user/{user.id}", json={}).headers["Connection"] == "close"
+    assert "Connection" not in api.get(f"/v1/user/{user.id}").headers
