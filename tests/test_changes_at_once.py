@@ -128,23 +128,3 @@ def test_wrong_passwords_are_counted_in_all_processes_together(four: Four, key: 
     )
     assert Counter(reply.status for reply in replies) == {200: 10, 429: 14}
     assert {reply.body for reply in replies if reply.status == 200} == {b'{"valid":false}\n'}
-
-
-@pytest.mark.parametrize("method", ["DELETE", "POST"])
-def test_a_body_that_nobody_asked_for_costs_no_later_request(four: Four, key: str, method: str) -> None:
-    """A client that keeps its connection must not lose the next answer, or be told that it ends."""
-    import http.client
-
-    for server in four.servers[:2]:
-        user = someone(four)
-        path = f"/v1/user/{user.id}" + ("/verification" if method == "POST" else "")
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=15)
-        headers = {"X-API-Key": key, "Content-Type": "application/json"}
-        connection.request(method, path, b'{"note": "' + b"x" * 60_000 + b'"}', headers)
-        first = connection.getresponse()
-        first.read()
-        assert first.status in (200, 201)
-        if first.headers["Connection"] != "close":
-            connection.request("GET", "/healthz")
-            assert connection.getresponse().status == 200
-        connection.close()

@@ -33,6 +33,21 @@ def _send_once(api: Api, body: bytes) -> Answer:
     return _send(api, body, **{"Idempotency-Key": "one"})
 
 
+def _change(
+    api: Api, header: str = "Accept", value: str = "*/*", path: str = "", method: str = "PATCH", **given: Any
+) -> Answer:
+    """Change the only administrator."""
+    app = api.client.application
+    user = make_user(app, "ada@example.com", Role.ADMIN)
+    headers = {header: value}
+    return api.call(method, f"/v1/user/{user.id}{path}", key=make_key(app, *Permission), headers=headers, json=given)
+
+
+def _try_password(api: Api) -> Answer:
+    key = make_key(api.client.application, Permission.USERS_VERIFY)
+    return api.call("POST", "/v1/user/verify-password", key=key, json={"email": "jo@example.com", "password": "wrong"})
+
+
 def _crash(*_: Any, **__: Any) -> None:
     raise RuntimeError("canary: the text of an unexpected error")
 
@@ -85,6 +100,24 @@ PROVOKED: dict[str, tuple[Callable[[Api], Answer], Expected]] = {
     "taken": (
         lambda api: api.create(email="taken@example.com"),
         Expected(409, "USER_ALREADY_EXISTS", "conflict_error"),
+    ),
+    "the last administrator": (
+        lambda api: _change(api, is_active=False),
+        Expected(409, "LAST_ADMINISTRATOR", "conflict_error"),
+    ),
+    "changed meanwhile": (
+        lambda api: _change(api, "If-Match", '"other"', first_name="Jo"),
+        Expected(412, "PRECONDITION_FAILED", "conflict_error"),
+    ),
+    "no tag": (lambda api: _change(api, "If-Match", "other"), Expected(400, "INVALID_PARAMETER", REQUEST)),
+    "no number": (lambda api: api.get("/v1/user/?skip=-1"), Expected(400, "INVALID_PARAMETER", REQUEST)),
+    "no address to link to": (
+        lambda api: _change(api, "Host", "stranger.example", path="/verification", method="POST"),
+        Expected(400, "UNTRUSTED_HOST", REQUEST),
+    ),
+    "too many wrong passwords": (
+        lambda api: [_try_password(api) for _ in range(11)][-1],
+        Expected(429, "RATE_LIMIT_EXCEEDED", "rate_limit_error"),
     ),
     "large": (lambda api: _send(api, b" " * 65537), Expected(413, "PAYLOAD_TOO_LARGE", REQUEST)),
     "a form": (
@@ -308,3 +341,9 @@ def test_a_refusal_that_may_leave_the_body_unread_ends_the_connection(api: Api) 
     assert api.create(email="jo").headers["Connection"] == "close"
     assert "Connection" not in api.create().headers
     assert "Connection" not in api.get("/v1/nothing").headers
+
+
+def test_so_does_an_answer_to_a_body_that_nobody_asked_for(app: Flask, api: Api) -> None:
+    user = make_user(app, "jo@example.com")
+    assert api.get(f"/v1/user/{user.id}", json={}).headers["Connection"] == "close"
+    assert "Connection" not in api.get(f"/v1/user/{user.id}").headers

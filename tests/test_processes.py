@@ -228,3 +228,18 @@ def test_options_is_a_method_like_another(server: Server) -> None:
     assert "POST" in reply.headers["Allow"]
     assert "OPTIONS" not in reply.headers["Allow"]
     assert not [name for name in reply.headers if name.lower().startswith("access-control-")]
+
+
+@pytest.mark.parametrize(("method", "path"), [("DELETE", ""), ("POST", "/verification"), ("GET", "")])
+def test_a_body_that_nobody_asked_for_costs_no_later_request(
+    server: Server, start_four: Callable[[str], Four], method: str, path: str
+) -> None:
+    app = start_four("sqlite").app
+    user, key = make_user(app, f"{uuid.uuid4().hex}@example.com"), make_key(app, *Permission)
+    body = b'{"note": "%s"}' % (b"x" * 60_000)
+    request = _request(
+        f"{method} /v1/user/{user.id}{path}", f"X-API-Key: {key}", f"Content-Length: {len(body)}", body=body
+    )
+    reply = server.send(request)
+    assert reply.status in (200, 201)
+    assert reply.headers["Connection"] == "close"  # else the client would send the next one into a closing connection

@@ -12,6 +12,7 @@ from flask.testing import FlaskCliRunner
 from conftest import Answer, Api, execute, make_key, make_user, rows
 from users import service
 from users.models import db
+from users.roles import Permission
 
 CANARY = "canary-Xq7pass"
 HASH_MARK = "argon2id$v="
@@ -46,6 +47,30 @@ class Scene:
         """Create a user twice under one Idempotency-Key."""
         body = f'{{"email": "jo@example.com", "password": "{CANARY}"}}'.encode()
         return [self.send(body, {**JSON, "Idempotency-Key": "one"}) for _ in range(2)][1]
+
+    def change(self, **members: object) -> Answer:
+        """Send the canary as another password of a user."""
+        user = make_user(self.app, "sam@example.com")
+        key = make_key(self.app, Permission.USERS_UPDATE)
+        return self.api.call("PATCH", f"/v1/user/{user.id}", key=key, json={"password": CANARY, **members})
+
+    def check(self) -> Answer:
+        """Let another application send the canary, which is right."""
+        make_user(self.app, "sam@example.com", password=CANARY)
+        key = make_key(self.app, Permission.USERS_VERIFY)
+        body = {"email": "sam@example.com", "password": CANARY}
+        return self.api.call("POST", "/v1/user/verify-password", key=key, json=body)
+
+    def fail_to_check(self) -> Answer:
+        """Let the check fail with a text that holds the password."""
+        self.patch.setattr(service, "hasher", lambda: SimpleNamespace(verify=crash))
+        return self.check_unknown()
+
+    def check_unknown(self) -> Answer:
+        """Let another application send the canary for nobody, in both fields."""
+        key = make_key(self.app, Permission.USERS_VERIFY)
+        body = {"email": CANARY, "password": CANARY}
+        return self.api.call("POST", "/v1/user/verify-password", key=key, json=body)
 
     def fail_to_hash(self) -> Answer:
         """Let the hash fail with a text that holds the password."""
@@ -87,6 +112,15 @@ KINDS: dict[str, tuple[Callable[[Scene], Answer], int]] = {
     "in the query": (lambda scene: scene.api.get(f"/v1/user/me?password={CANARY}"), 404),
     "in the path": (lambda scene: scene.api.get(f"/v1/user/{CANARY}"), 404),
     "in an unknown path": (lambda scene: scene.api.get(f"/v1/{CANARY}/{CANARY}"), 404),
+    "changed": (Scene.change, 200),
+    "not changed": (lambda scene: scene.change(email=CANARY), 422),
+    "changed to a taken email": (
+        lambda scene: [make_user(scene.app, "jo@example.com"), scene.change(email="jo@example.com")][1],
+        409,
+    ),
+    "checked": (Scene.check, 200),
+    "checked in vain": (Scene.check_unknown, 200),
+    "check fails": (Scene.fail_to_check, 500),
     "hash fails": (Scene.fail_to_hash, 500),
     "constraint fails": (Scene.break_a_constraint, 500),
     "driver fails": (Scene.break_the_type, 500),

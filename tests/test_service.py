@@ -7,7 +7,7 @@ from flask import Flask
 from sqlalchemy.exc import IntegrityError
 
 from conftest import PASSWORD, Cast, execute, make_key, make_user, rows
-from users import service, service_keys, validation
+from users import clock, service, service_keys, validation, verification
 from users.actors import Actor
 from users.emails import parse_email
 from users.errors import Conflict, Denied, KeyNotFound, UserNotFound
@@ -157,6 +157,8 @@ def test_what_holds_a_secret_does_not_show_it() -> None:
     given = {"email": "jo@example.com", "password": "canary password"}
     shown = [
         validation.new_user(given, validation.Rules()),
+        validation.user_changes(given, validation.Rules()),
+        verification.Issued("canary token", clock.now()),
         service_keys.IssuedKey(key=None, secret="canary key"),  # type: ignore[arg-type]
         User(id="usr_1", email="jo@example.com", password_hash="canary hash"),
     ]

@@ -10,7 +10,18 @@ from users.errors import Conflict, Invalid
 from users.fields import FieldCode, FieldError
 from users.passwords import MIN_LENGTH
 from users.roles import Permission, Role
-from users.validation import ADMIN_FIELDS, PAGE_FIELDS, NewUser, Rules, new_key, new_password, new_user
+from users.validation import (
+    ADMIN_FIELDS,
+    CHANGE_FIELDS,
+    PAGE_FIELDS,
+    NewUser,
+    Rules,
+    UserChanges,
+    new_key,
+    new_password,
+    new_user,
+    user_changes,
+)
 
 PASSWORD = "correct horse battery"
 GROWS = "\ufdfa"  # 3 bytes, 18 characters and 33 bytes in NFKC
@@ -339,6 +350,25 @@ def test_no_error_and_no_repr_holds_a_value() -> None:
     shown = f"{caught.value!r} {caught.value} {caught.value.message} {caught.value.details} {caught.value.errors}"
     assert "secret" not in shown.lower()
     assert PASSWORD not in repr(valid())
+
+
+def test_changes_are_what_is_named_and_nothing_else() -> None:
+    assert user_changes({}, Rules()) == UserChanges(frozenset())
+    given = {"last_name": " ", "is_active": False, "global_role_id": None}
+    assert user_changes(given, Rules()) == UserChanges(frozenset(given), is_active=False)
+    everything = {**BASE, "first_name": " Jo ", "last_name": None, "is_active": True, "global_role_id": "role_member"}
+    changes = user_changes(everything, Rules())
+    assert changes.given == set(everything) == set(CHANGE_FIELDS)
+    new = new_user({**BASE, "first_name": "Jo"}, Rules())
+    assert (changes.email, changes.password, changes.first_name) == (new.email, new.password, new.first_name)
+    assert (changes.last_name, changes.is_active, changes.global_role_id) == (None, True, Role.MEMBER)
+
+
+@pytest.mark.parametrize(("field", "code", "value", "message"), WORDS)
+def test_the_words_for_changes_are_those_for_a_new_user(field: str, code: str, value: Any, message: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        user_changes({field: value}, Rules(password_blocklist=True))
+    assert caught.value.errors == (FieldError(field, FieldCode(code), message),)
 
 
 @pytest.mark.parametrize("name", ["n", "x" * 255, " Nightly import ", "名前"])

@@ -68,13 +68,19 @@ def _finish(response: Response) -> Response:
     headers.add(response)
     if "allowance" in g:
         response.headers.update(g.allowance.headers())
-    if response.status_code >= 400 and (request.content_length or "Transfer-Encoding" in request.headers):
-        # The body may not have been read. The server then hangs up; a client that does not know would send its next
-        # request into the closing connection and lose it.
+    if _may_leave_body(response):
+        # The server then hangs up; a client that does not know would send its next request into the closing
+        # connection and lose it.
         response.headers["Connection"] = "close"
     if "is_probe" not in g or response.status_code >= 400:
         _log(response)
     return response
+
+
+def _may_leave_body(response: Response) -> bool:
+    """Tell whether the request has a body that may not have been read: refused, or not asked for."""
+    has_body = request.content_length or "Transfer-Encoding" in request.headers
+    return bool(has_body) and (response.status_code >= 400 or "stream" not in vars(request))  # Werkzeug keeps it there
 
 
 def _log(response: Response) -> None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from chromium import Site, follow, sign_in
 
-from conftest import PASSWORD
+from conftest import PASSWORD, dispose, make_key, make_user
+from users.roles import Permission
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -182,6 +183,25 @@ def test_the_keys(site: Site, inspector: Inspector) -> None:
     page.go_back()
     page.reload()
     inspector.look("revoked already")
+
+
+def test_the_link_that_verifies_an_address(site: Site, inspector: Inspector) -> None:
+    page = inspector.page
+    app = site.app()
+    user = make_user(app, "a.very.long.address.that.has.to.wrap.somewhere@a-domain-that-is-long-too.example.com")
+    key = make_key(app, Permission.USERS_UPDATE)
+    dispose(app)
+    link = site.server.call("POST", f"/v1/user/{user.id}/verification", key=key).json["verification_url"]
+    page.goto(link)
+    assert page.url == f"{site.address}/verify"
+    inspector.look("verify")
+    follow(page, "main button.wide")
+    inspector.look("verified")
+    page.goto(link[:-1])
+    inspector.look("link that has ended")
+    page.context.clear_cookies()
+    page.goto(f"{site.address}/verify")
+    inspector.look("verify without a link")
 
 
 def test_the_current_page_can_be_told_in_forced_colours(site: Site, opened: "Callable[..., Page]") -> None:
