@@ -22,12 +22,10 @@ from clients import Tally, all_at_once, ask_for, create, get  # noqa: E402  (the
 from faults.site import Site, open_site  # noqa: E402
 
 from servers import BIN, Server  # noqa: E402
-from users.gate import usable_cores  # noqa: E402
 
 FLOOR, DEFAULT, CHEAP = "m=19456,t=2,p=1", "m=65536,t=3,p=4", "m=8,t=1,p=1"
 DATABASES = ("sqlite", "postgres")
 # README's production line, with everything on but the rate limit so far away that one key can measure.
-PRODUCTION = ("--workers", str(usable_cores()))
 TUNABLES = "glibc.malloc.hugetlb=1"
 SETTINGS = {"ENROL_HASH_SLOTS": "1", "ENROL_RATE_LIMIT": "1000000/second", "GLIBC_TUNABLES": TUNABLES}
 
@@ -57,14 +55,14 @@ def measured_site(database: str) -> Iterator[Site]:
 def enrol(site: Site, cost: str, programs: Path = BIN) -> Server:
     """Start Enrol with this cost of a hash."""
     site.tree.environment["ENROL_PASSWORD_HASH"] = cost
-    line, port = site.tree.command("granian", *PRODUCTION)
+    line, port = site.tree.command("production")
     return site.tree.launch([str(programs / "granian"), *line[1:]], port)
 
 
 def thin(site: Site, cost: str) -> Server:
     """Start the thin application with the same server, number of processes and number of threads."""
     site.tree.environment.update(ENROL_PASSWORD_HASH=cost, PYTHONPATH=str(HERE))
-    line, port = site.tree.command("granian", *PRODUCTION)
+    line, port = site.tree.command("production")
     return site.tree.launch([word for word in line[:-1] if word != "--factory"] + ["thin:app"], port)
 
 
