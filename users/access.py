@@ -20,6 +20,10 @@ LAST_USED_EVERY = timedelta(minutes=1)
 # look-ups. A count that is exact across processes would let whoever has no key make the database write.
 WRONG_KEYS = limits.Rate(100, 60)
 
+# Refusals of one key or one user that leave an audit row: each is a write, which a request that is refused before its
+# rate is judged would otherwise have for nothing.
+REFUSALS = limits.Rate(60, 60)
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -28,6 +32,7 @@ def init_app(app: Flask) -> None:
     """Give `app` its limits, whose memory is this process's."""
     rate = app.extensions["enrol.settings"].rate_limit
     app.extensions["enrol.key_buckets"] = rate and limits.Buckets(rate)
+    app.extensions["enrol.refusal_buckets"] = limits.Buckets(REFUSALS)
     app.extensions["enrol.wrong_key_buckets"] = limits.Buckets(WRONG_KEYS)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 from flask import jsonify
 
-from users import emails, envelope, ids, logs, service
+from users import audit, emails, envelope, ids, logs, service
 from users.actors import Actor, terminal
 from users.errors import Conflict, EnrolError, Invalid, LastAdministrator, NotFound, Unavailable, UserNotFound
 from users.models import User
@@ -44,6 +44,7 @@ class Command(click.Command):
             ctx.exit(EXIT_UNEXPECTED)
 
     def _fail(self, ctx: click.Context, error: EnrolError) -> None:
+        audit.note_refusal(error, actor())
         if ctx.params.get("as_json"):
             print_json(envelope.body(error, envelope.new_trace_id()))
         for sentence in _sentences(error):
