@@ -242,7 +242,7 @@ def test_one_user_s_page_tells_what_happened(ada: Visitor, cast: Cast, runner: F
     ada.post(f"/admin/users/{cast.omar.id}/password", choice="generate")
     page = ada.get(f"/admin/users/{cast.omar.id}").text
     told = [re.sub(r"<[^>]+>", "", line).strip() for line in re.findall(r"<li><span>(.*?)</span>", page)]
-    assert told == ["ada@example.com set a new password", "The command line created this user"]
+    assert told == ["ada@example.com set a new password for this user", "The command line created this user"]
     assert "Omar" in page
     assert "Operator" in page
 

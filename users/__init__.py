@@ -5,19 +5,22 @@
     visits       who is at this browser; its token            detour       by the sign-in page and back to the form
     api          every URL under /v1                          access       an API key becomes an Actor; guards
     admin        sign-in, sign-out, your account              admin_users  the list, the sign-up form, one user
-    admin_keys   API keys                                     admin_setup  the first run
+    admin_keys   API keys                                     admin_audit  who did what to whom
+    admin_setup  the first run                                cli          what all commands share
     cli_users    flask users …                                cli_keys     flask keys …
-    doctor       flask doctor                                 cli          what all commands share
+    cli_audit    flask audit …                                doctor       flask doctor
     forms        labels, widgets, the CSRF token; no rules    parsing      a body becomes one strict JSON object
     validation   a mapping becomes a NewUser, or Invalid      emails       an address and its uniqueness key
     passwords    bounds, hash, generator, common ones         setup        the first administrator, by a link
     signin       in, out, your password, your sessions        idempotency  a create that may be sent again
     health       what a supervisor asks: alive, ready?
     service      the acts on users, with their audit rows     service_keys the acts on API keys
-    audit        the rows that say who did what               sessions     who is signed in, as rows
-    directory    what the pages read                          throttles    wrong passwords, counted as rows
-    limits       requests, counted in memory                  gate         how many hashes at once
-    database     SQLite and Postgres made to behave alike     models       the tables
+    service_purge deleted users, erased for good              audit        the rows that say who did what
+    audit_trail  those rows, found again                      audit_words  and told in sentences
+    sessions     who is signed in, as rows                    directory    what the pages read
+    throttles    wrong passwords, counted as rows             limits       requests, counted in memory
+    gate         how many hashes at once                      database     SQLite and Postgres made to behave alike
+    models       the tables
 
 Before the walk: upgrading (from one schema to the next, by migrations/), first_run (what a start says).
 Beside it: actors (who acts), roles (who may do what), keys (an API key as text), errors (what can go wrong), fields
@@ -34,10 +37,12 @@ def init_app(app: Flask) -> None:
     from users import (  # noqa: F401  (api and admin… hang their routes on bp)
         access,
         admin,
+        admin_audit,
         admin_keys,
         admin_setup,
         admin_users,
         api,
+        cli_audit,
         cli_keys,
         cli_users,
         doctor,
@@ -49,7 +54,7 @@ def init_app(app: Flask) -> None:
     access.init_app(app)
     envelope.init_app(app)
     pages.init_app(app)
-    for command in (cli_users.users_group, cli_keys.keys_group, doctor.doctor_command):
+    for command in (cli_users.users_group, cli_keys.keys_group, cli_audit.audit_group, doctor.doctor_command):
         app.cli.add_command(command)
     app.register_blueprint(bp)
     pages.check_views(app)
