@@ -59,12 +59,12 @@ class _Names:
     def user(self, user_id: str) -> Part:
         if user_id in self._emails:
             return Part(name=self._emails[user_id], path=f"/admin/users/{user_id}")
-        return Part("a user since erased, ", user_id)
+        return Part("the erased user ", user_id)
 
     def key(self, key_id: str) -> Part:
         if key_id in self._keys:
             return Part("the API key ", self._keys[key_id])
-        return Part("an API key since erased, ", key_id)
+        return Part("the erased API key ", key_id)
 
 
 def tell(events: Sequence[AuditEvent], *, about: str | None = None) -> list[Told]:
@@ -103,6 +103,8 @@ def _target(event: AuditEvent, names: _Names, about: str | None) -> Part:
         return Part("somebody unknown")
     if event.target_id == event.actor_user_id:
         return Part("themselves")
+    if event.action == Action.USER_PURGE:
+        return Part("the user ", event.target_id)
     if event.target_id == about:
         return Part("this user")
     return names.key(event.target_id) if ids.is_key_id(event.target_id) else names.user(event.target_id)
