@@ -209,8 +209,8 @@ def test_the_page_tells_of_the_erased(app: Flask, cast: Cast) -> None:
     delete(app, cast.sam)
     assert purge(app) == 1
     page = ada.get(f"/admin/audit?user={cast.sam.id}").text
-    assert f'deactivated the erased user <bdi dir="auto">{cast.sam.id}</bdi>' in page
-    assert f'erased the user <bdi dir="auto">{cast.sam.id}</bdi> for good' in page
+    assert f'deactivated the erased user <strong><bdi dir="auto">{cast.sam.id}</bdi></strong>' in page
+    assert f'erased the user <strong><bdi dir="auto">{cast.sam.id}</bdi></strong> for good' in page
 
 
 def test_a_moment_is_one_in_the_past(app: Flask, cast: Cast) -> None:
