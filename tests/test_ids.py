@@ -74,3 +74,19 @@ def test_ids_of_the_same_moment_differ(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_only_the_form_of_a_users_id_is_looked_up(text: str, expected: bool) -> None:
     assert ids.is_user_id(text) is expected
+
+
+def test_what_is_before_a_moment_sorts_before_its_ids_and_after_older_ones() -> None:
+    moment = datetime(2026, 1, 31, 12, 0, 0, 5000, tzinfo=UTC)
+    milliseconds = int(moment.timestamp() * 1000)
+    older, same = (f"evt_{number:012x}" for number in (milliseconds - 1, milliseconds))
+    assert older + "f" * 20 < ids.before("evt", moment) < same + "0" * 20
+    assert ids.before("evt", datetime(1, 1, 1, tzinfo=UTC)) == "evt_" + "0" * 12
+    assert ids.is_event_id(ids.new_id("evt"))
+
+
+@pytest.mark.parametrize(
+    ("text", "well_formed"), [("req_12345678", True), ("req_1234567", False), ("req_12345678\n", False), ("", False)]
+)
+def test_a_request_id_has_one_form(text: str, well_formed: bool) -> None:
+    assert ids.is_request_id(text) is well_formed

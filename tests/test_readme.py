@@ -112,7 +112,7 @@ def test_the_table_of_codes_is_the_codes_own() -> None:
 
 def test_the_table_of_commands_is_the_codes_own() -> None:
     app = create_app(UNUSED)
-    groups = {name: app.cli.commands[name] for name in ("users", "keys")}
+    groups = {name: app.cli.commands[name] for name in ("users", "keys", "audit")}
     commands = {f"{group} {name}" for group, found in groups.items() for name in found.commands}  # type: ignore[attr-defined]
     shown = {" ".join(re.findall(r"[a-z-]+", cell)[1:3]) for cell in first_cells(section("The command line"))}
     assert shown == commands | {"db upgrade", "doctor"}

@@ -24,16 +24,26 @@ MODULES = {path.stem: path for path in (ROOT / "users").glob("*.py") if path.ste
 FLASK = {"flask", "flask_migrate", "flask_sqlalchemy", "flask_wtf", "werkzeug", "wtforms"}
 # The walk of a request (`users/__init__`): what stands in a row knows only rows below it, and what is beside the walk.
 CORRIDOR = [
-    {"admin", "admin_keys", "admin_setup", "admin_users", "admin_verify"}
-    | {"api", "api_changes", "cli_keys", "cli_users", "doctor", "health"},
+    {
+        "admin",
+        "admin_audit",
+        "admin_keys",
+        "admin_setup",
+        "admin_users",
+        "admin_verify",
+        "api",
+        "api_changes",
+        "health",
+    },
+    {"cli_audit", "cli_keys", "cli_users", "doctor"},
     {"cli", "first_run"},
     {"envelope", "pages"},
     {"detour", "visits"},
     {"forms", "headers", "parsing"},
     {"idempotency", "setup", "signin", "verification"},
-    {"service_changes"},
+    {"audit_words", "service_changes", "service_purge"},
     {"service", "service_keys"},
-    {"audit", "directory", "sessions", "throttles"},
+    {"audit", "audit_trail", "directory", "sessions", "throttles"},
     {"access"},
     {"settings"},
     {"validation"},
@@ -102,7 +112,7 @@ def test_what_is_beside_the_walk_knows_only_its_like() -> None:
 
 def test_only_the_doors_know_a_request() -> None:
     with_request = {module for module, path in MODULES.items() if "flask.request" in imports(path)}
-    doors = {"admin", "admin_keys", "admin_setup", "admin_users", "admin_verify", "api", "api_changes"}
+    doors = {"admin", "admin_audit", "admin_keys", "admin_setup", "admin_users", "admin_verify", "api", "api_changes"}
     assert with_request <= doors | {"access", "detour", "envelope", "forms", "headers", "pages", "visits"}
 
 

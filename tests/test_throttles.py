@@ -16,7 +16,7 @@ from argon2 import PasswordHasher
 from flask import Flask
 
 from app import create_app
-from conftest import CHEAP, DATABASES, PASSWORD, Answer, Cast, dispose, execute, make_user, rows
+from conftest import CHEAP, DATABASES, PASSWORD, Answer, Cast, dispose, execute, make_user, rewrite_audit, rows
 from servers import Server, Tree, tree
 from users import clock, database, signin, throttles
 from users.actors import Actor
@@ -333,7 +333,8 @@ def two(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         servers = made.start("granian", "flask")
         key = {"SECRET_KEY": (made.instance / "secret_key").read_text()}
         app = create_app({**CHEAP, "DATABASE_URL": f"sqlite:///{made.instance}/enrol.db", **given, **key})
-        for table in ("throttles", "admin_sessions", "audit_events", "api_keys", "users"):
+        rewrite_audit(app, "DELETE FROM audit_events")
+        for table in ("throttles", "admin_sessions", "api_keys", "users"):
             execute(app, f"DELETE FROM {table}")
         make_user(app, "ada@example.com", Role.ADMIN)
         yield Two(made, servers, app)

@@ -5,21 +5,23 @@
     visits       who is at this browser; its token            detour       by the sign-in page and back to the form
     api          users created and read, under /v1            api_changes  users changed, verified, let in
     admin        sign-in, sign-out, your account              admin_users  the list, the sign-up form, one user
-    admin_keys   API keys                                     admin_setup  the first run
-    admin_verify an address is verified by a click            access       an API key becomes an Actor; guards
+    admin_keys   API keys                                     admin_audit  who did what to whom
+    admin_setup  the first run                                admin_verify an address is verified by a click
+    access       an API key becomes an Actor; guards          cli          what all commands share
     cli_users    flask users …                                cli_keys     flask keys …
-    doctor       flask doctor                                 cli          what all commands share
+    cli_audit    flask audit …                                doctor       flask doctor
     forms        labels, widgets, the CSRF token; no rules    parsing      a body becomes one strict JSON object
     validation   a mapping becomes a NewUser, or Invalid      emails       an address and its uniqueness key
     passwords    bounds, hash, generator, common ones         setup        the first administrator, by a link
     signin       who knows their password; sessions           idempotency  a create that may be sent again
     verification a link that verifies an address              health       what a supervisor asks: alive, ready?
     service      users created and read                       service_keys the acts on API keys
-    service_changes: users changed and deleted                sessions     who is signed in, as rows
-    audit        the rows that say who did what               throttles    wrong passwords, counted as rows
-    directory    what the pages read                          gate         how many hashes at once
-    limits       requests, counted in memory                  models       the tables
-    database     SQLite and Postgres made to behave alike
+    service_changes: users changed and deleted                service_purge: deleted ones erased for good
+    audit        the rows that say who did what               audit_trail  those rows, found again
+    audit_words  and told in sentences                        sessions     who is signed in, as rows
+    directory    what the pages read                          throttles    wrong passwords, counted as rows
+    limits       requests, counted in memory                  gate         how many hashes at once
+    database     SQLite and Postgres made to behave alike     models       the tables
 
 Before the walk: upgrading (from one schema to the next, by migrations/), first_run (what a start says).
 Beside it: actors (who acts), roles (who may do what), keys (an API key as text), errors (what can go wrong), fields
@@ -36,12 +38,14 @@ def init_app(app: Flask) -> None:
     from users import (  # noqa: F401  (api and admin… hang their routes on bp)
         access,
         admin,
+        admin_audit,
         admin_keys,
         admin_setup,
         admin_users,
         admin_verify,
         api,
         api_changes,
+        cli_audit,
         cli_keys,
         cli_users,
         doctor,
@@ -54,7 +58,7 @@ def init_app(app: Flask) -> None:
     api.init_app(app)
     envelope.init_app(app)
     pages.init_app(app)
-    for command in (cli_users.users_group, cli_keys.keys_group, doctor.doctor_command):
+    for command in (cli_users.users_group, cli_keys.keys_group, cli_audit.audit_group, doctor.doctor_command):
         app.cli.add_command(command)
     app.register_blueprint(bp)
     pages.check_views(app)

@@ -35,6 +35,9 @@ _KEY_AND_OWNER = (
     .outerjoin(User, ApiKey.owner_id == User.id)
     .where(ApiKey.key_hash == bindparam("key_hash"))
 )
+# Refusals of one key or one user that leave an audit row: each is a write, which a request that is refused before its
+# rate is judged would otherwise have for nothing.
+REFUSALS = limits.Rate(60, 60)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,6 +47,7 @@ def init_app(app: Flask) -> None:
     """Give `app` its limits, whose memory is this process's."""
     rate = app.extensions["enrol.settings"].rate_limit
     app.extensions["enrol.key_buckets"] = rate and limits.Buckets(rate)
+    app.extensions["enrol.refusal_buckets"] = limits.Buckets(REFUSALS)
     app.extensions["enrol.wrong_key_buckets"] = limits.Buckets(WRONG_KEYS)
 
 

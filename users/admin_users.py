@@ -7,6 +7,7 @@ from flask import g, redirect, render_template, request
 
 from users import (
     audit,
+    audit_words,
     bp,
     clock,
     detour,
@@ -27,24 +28,11 @@ from users.refusals import UserChanged
 from users.roles import Permission, Role, permissions_of
 
 _ACCOUNT = "/admin/account"
-_ACTS: dict[str, str] = {
-    audit.Action.SESSION_CREATE: "signed in",
-    audit.Action.SESSION_END: "signed out",
-    audit.Action.SESSION_END_OTHERS: "ended their other sessions",
-    audit.Action.USER_CREATE: "created this user",
-    audit.Action.USER_DEACTIVATE: "deactivated this user",
-    audit.Action.USER_SET_PASSWORD: "set a new password",
-}
 _DONE = {
     "created": audit.Action.USER_CREATE,
     "deactivated": audit.Action.USER_DEACTIVATE,
     "password": audit.Action.USER_SET_PASSWORD,
 }
-_REFUSED: dict[str, str] = {
-    audit.Action.SESSION_CREATE: "was refused a sign-in",
-    audit.Action.USER_SET_PASSWORD: "was refused a new password: the current one was wrong",
-}
-_KINDS = {"setup": "The set-up link", "terminal": "The command line", "visitor": "Somebody"}
 
 
 @bp.get("/admin/users")
@@ -188,24 +176,8 @@ def _done(user: User) -> str | None:
     return done if done in _DONE and audit.is_newest(user.id, _DONE[done]) else None
 
 
-def _events(user: User) -> list[dict[str, Any]]:
+def _events(user: User) -> list[audit_words.Told]:
     """Return what happened to the user lately, as sentences, to those who may read it."""
     if Permission.AUDIT_READ not in g.actor.permissions:
         return []
-    events = audit.recent(user.id)
-    addresses = directory.emails_of(event.actor_user_id for event in events)
-    key_names = directory.key_names_of(event.actor_key_id for event in events)
-    told = []
-    for event in events:
-        who = key_names.get(event.actor_key_id or "") or addresses.get(event.actor_user_id or "")
-        acts = _ACTS if event.outcome == "ok" else _REFUSED
-        told.append(
-            {
-                "who": who or _KINDS.get(event.actor_kind, event.actor_kind),
-                "by_key": bool(event.actor_key_id),
-                "act": acts.get(event.action, event.action),
-                "at": event.at,
-                "request_id": event.request_id,
-            }
-        )
-    return told
+    return audit_words.tell(audit.recent(user.id), about=user.id)

@@ -1,15 +1,20 @@
-"""The audit trail: one row for each act, written in the act's own transaction, so that none is without its trace."""
+"""The audit trail: one row for each act, written in the act's own transaction, so that none is without its trace.
+
+What somebody known was refused leaves a row too, in a transaction of its own.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
+from flask import current_app
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.orm import Session
 
-from users import clock, database, ids
+from users import clock, database, ids, limits, logs
 from users.actors import Actor
-from users.models import AuditEvent, db
+from users.errors import Denied, EnrolError, LastAdministrator, RateLimitExceeded, Unavailable
+from users.models import AuditEvent
 
 
 class Action(StrEnum):
@@ -17,12 +22,14 @@ class Action(StrEnum):
 
     KEY_CREATE = "key.create"
     KEY_REVOKE = "key.revoke"
+    REQUEST_REFUSE = "request.refuse"
     SESSION_CREATE = "session.create"
     SESSION_END = "session.end"
     SESSION_END_OTHERS = "session.end_others"
     USER_CREATE = "user.create"
     USER_DEACTIVATE = "user.deactivate"
     USER_DELETE = "user.delete"
+    USER_PURGE = "user.purge"
     USER_REACTIVATE = "user.reactivate"
     USER_SET_PASSWORD = "user.set_password"  # noqa: S105  (an act, not a password)
     USER_UPDATE = "user.update"
@@ -31,7 +38,15 @@ class Action(StrEnum):
     VERIFICATION_CREATE = "verification.create"
 
 
-_INSERT = insert(db.metadata.tables["audit_events"])
+_INSERT = insert(AuditEvent)
+
+
+class Outcome(StrEnum):
+    """How it ended."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    THROTTLED = "throttled"  # refused unseen, after too many wrong passwords
 
 
 def record(
@@ -42,7 +57,7 @@ def record(
     at: datetime,
     fields: list[str],
     *,
-    outcome: str = "ok",
+    outcome: Outcome = Outcome.OK,
 ) -> None:
     """Add the row that says what `actor` did; `fields` are the names of what was set, never the values."""
     event = {
@@ -61,10 +76,31 @@ def record(
     transaction.execute(_INSERT, event)
 
 
+def note_refusal(error: EnrolError, actor: Actor, target_id: str | None = None) -> None:
+    """Record that `actor` was refused, and for want of which permissions, if that is what `error` says.
+
+    Whoever is not known leaves no row: no key, a wrong or stopped one, no session. A stranger must not make the
+    database write at will; that guesses at passwords do leave rows is `signin`'s doing, where throttles bound them.
+    Nor does somebody known for long: past `access.REFUSALS`, and when the database cannot write at once, the
+    refusal is in the log alone, and the answer neither fails nor waits.
+    """
+    if actor.kind in ("setup", "visitor") or not isinstance(error, Denied | LastAdministrator):
+        return
+    reasons = error.missing.split() if isinstance(error, Denied) else [error.code]
+    refusals: limits.Buckets = current_app.extensions["enrol.refusal_buckets"]
+    try:
+        refusals.take(actor.key_id or actor.user_id or actor.kind).require()
+        with database.transaction(patient=False) as session:
+            outcome = Outcome.REFUSED
+            record(session, Action.REQUEST_REFUSE, target_id, actor, clock.now(), reasons, outcome=outcome)
+    except (RateLimitExceeded, Unavailable):
+        logs.event("refusal_not_recorded", code=error.code, key_id=actor.key_id, user_id=actor.user_id)
+
+
 def is_newest(target_id: str, action: Action) -> bool:
     """Tell whether `action` is the last thing that was done to the user or key, and was done just now."""
     return any(
-        event.action == action and event.outcome == "ok" and clock.now() - event.at < clock.A_MOMENT
+        event.action == action and event.outcome == Outcome.OK and clock.now() - event.at < clock.A_MOMENT
         for event in recent(target_id, limit=1)
     )
 

@@ -1,13 +1,15 @@
 """The command line: what all commands share. Data on stdout, words on stderr (SPEC, section 4)."""
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import click
 from flask import jsonify
 
-from users import emails, envelope, ids, logs, service
+from users import audit, emails, envelope, ids, logs, service
 from users.actors import Actor, terminal
 from users.errors import Conflict, EnrolError, Invalid, LastAdministrator, NotFound, Unavailable, UserNotFound
 from users.models import User
@@ -19,6 +21,8 @@ _EXIT_CODES: dict[type[EnrolError], int] = {
     Conflict: EXIT_EXISTS,
     NotFound: EXIT_NOT_FOUND,
 }
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_LONGEST = timedelta(days=36500)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print what the API would answer.")
 
@@ -44,6 +48,7 @@ class Command(click.Command):
             ctx.exit(EXIT_UNEXPECTED)
 
     def _fail(self, ctx: click.Context, error: EnrolError) -> None:
+        audit.note_refusal(error, actor())
         if ctx.params.get("as_json"):
             print_json(envelope.body(error, envelope.new_trace_id()))
         for sentence in _sentences(error):
@@ -63,6 +68,22 @@ def _sentences(error: EnrolError) -> Iterable[str]:
 def actor() -> Actor:
     """Return who acts: the operator at the terminal."""
     return terminal(envelope.new_trace_id())
+
+
+def period(_context: click.Context, _option: click.Parameter, value: str | None) -> timedelta | None:
+    """Return the time that `90d` stands for: the callback of an option."""
+    if value is None:
+        return None
+    match = re.fullmatch(r"([1-9][0-9]{0,6})([mhdw])", value)
+    found = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else timedelta.max
+    if found > _LONGEST:
+        raise click.BadParameter("takes a number and a unit, m, h, d or w: 90d. At most 36500d.")
+    return found
+
+
+def at_a_terminal() -> bool:
+    """Tell whether there is somebody to ask."""
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def find_user(reference: str) -> User:

@@ -1,6 +1,5 @@
 """`flask keys …`: make API keys and revoke them."""
 
-import re
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -8,12 +7,9 @@ import click
 from flask.cli import AppGroup
 
 from users import clock, service_keys, validation
-from users.cli import Command, actor, find_user, json_option, print_json, print_result, print_table
+from users.cli import Command, actor, find_user, json_option, period, print_json, print_result, print_table
 from users.models import ApiKey
 from users.roles import Permission, permissions_of
-
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_LONGEST = timedelta(days=36500)
 
 keys_group = AppGroup("keys", help="Make API keys and revoke them.")
 keys_group.command_class = Command
@@ -29,7 +25,7 @@ keys_group.command_class = Command
     help="May be given several times.",
 )
 @click.option("--owner", metavar="EMAIL_OR_ID", help="The user the key belongs to; without one it is a service key.")
-@click.option("--expires-in", metavar="90d", callback=lambda _context, _option, value: _lifetime(value))
+@click.option("--expires-in", metavar="90d", callback=period)
 @json_option
 def create_key(
     name: str, scopes: tuple[str, ...], owner: str | None, expires_in: timedelta | None, as_json: bool
@@ -71,16 +67,6 @@ def revoke_key(key_id: str, as_json: bool) -> None:
     key = service_keys.revoke_key(key_id, actor=actor())
     click.echo(f"API key revoked: {key.name}", err=True)
     print_result(key.as_key() if as_json else None, key.id)
-
-
-def _lifetime(value: str | None) -> timedelta | None:
-    if value is None:
-        return None
-    match = re.fullmatch(r"([1-9][0-9]{0,6})([mhdw])", value)
-    lifetime = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else timedelta.max
-    if lifetime > _LONGEST:
-        raise click.BadParameter("takes a number and a unit, m, h, d or w: 90d. At most 36500d.")
-    return lifetime
 
 
 def _key_row(key: ApiKey) -> Sequence[str]:

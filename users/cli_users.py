@@ -3,13 +3,24 @@
 import re
 import sys
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import click
 from flask.cli import AppGroup
 
-from users import passwords, service, service_changes, settings, validation
-from users.cli import Command, actor, find_user, json_option, print_json, print_result, print_table
+from users import clock, passwords, service, service_changes, service_purge, settings, validation
+from users.cli import (
+    Command,
+    actor,
+    at_a_terminal,
+    find_user,
+    json_option,
+    period,
+    print_json,
+    print_result,
+    print_table,
+)
 
 _STDIN_BYTES = 64 * 1024  # far over the longest password, so that one too long is told so
 
@@ -107,6 +118,22 @@ def set_password(user: str, password_stdin: bool, generate_password: bool, as_js
     print_result(changed.as_user() if as_json else None, password if generate_password else changed.id)
 
 
+@users_group.command("purge")
+@click.option("--deleted-before", metavar="30d", callback=period, required=True, help="How long ago they were deleted.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def purge_users(deleted_before: timedelta, yes: bool) -> None:
+    """Erase for good the users who were deleted long ago; print how many."""
+    moment = clock.now() - deleted_before
+    if not yes:
+        if not at_a_terminal():
+            raise click.UsageError("Give --yes: there is no terminal to ask at.")
+        words = f"Users to erase for good, with their API keys: {service_purge.count(moment)}. Go on?"
+        click.confirm(words, abort=True, err=True)
+    erased = service_purge.purge_users(moment, actor=actor())
+    click.echo("Users erased for good:", err=True)
+    click.echo(erased)
+
+
 def _password(from_stdin: bool, generate: bool, as_json: bool) -> str:
     """Return the password that the options ask for, not yet validated. It never stands in argv."""
     if from_stdin and generate:
@@ -119,14 +146,10 @@ def _password(from_stdin: bool, generate: bool, as_json: bool) -> str:
         # Bytes that are not UTF-8 become lone surrogates, which validation refuses.
         text = sys.stdin.buffer.read(_STDIN_BYTES).decode("utf-8", "surrogateescape")
         return re.sub(r"\r?\n\Z", "", text)  # the one line break that echo or an editor adds
-    if not _at_a_terminal():
+    if not at_a_terminal():
         raise click.UsageError("Give --password-stdin or --generate-password: there is no terminal to ask at.")
     answer: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     return answer
-
-
-def _at_a_terminal() -> bool:
-    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _user_row(user: dict[str, Any]) -> Sequence[str]:

@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, SecurityEr
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 from werkzeug.exceptions import NotFound as NoRoute
 
-from users import clock, headers, logs, visits
+from users import audit, clock, headers, ids, logs, visits
 from users.errors import (
     EnrolError,
     InternalServerError,
@@ -22,7 +22,6 @@ from users.errors import (
     UntrustedHost,
 )
 
-_TRACE_ID = re.compile(r"req_[A-Za-z0-9]{8,60}", re.ASCII)
 _CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 
 
@@ -59,7 +58,7 @@ def body(error: EnrolError, trace_id: str) -> dict[str, Any]:
 def _begin() -> None:
     g.started = time.monotonic()
     given = request.headers.get("X-Request-Id", "")
-    g.trace_id = given if _TRACE_ID.fullmatch(given) else new_trace_id()
+    g.trace_id = given if ids.is_request_id(given) else new_trace_id()
     g.client_request_id = given if given != g.trace_id and _CLIENT_REQUEST_ID.fullmatch(given) else None
 
 
@@ -72,6 +71,8 @@ def _finish(response: Response) -> Response:
         # The server then hangs up; a client that does not know would send its next request into the closing
         # connection and lose it.
         response.headers["Connection"] = "close"
+    if "refusal" in g and "actor" in g:
+        audit.note_refusal(g.refusal, g.actor, _target())
     if "is_probe" not in g or response.status_code >= 400:
         _log(response)
     return response
@@ -81,6 +82,12 @@ def _may_leave_body(response: Response) -> bool:
     """Tell whether the request has a body that may not have been read: refused, or not asked for."""
     has_body = request.content_length or "Transfer-Encoding" in request.headers
     return bool(has_body) and (response.status_code >= 400 or "stream" not in vars(request))  # Werkzeug keeps it there
+
+
+def _target() -> str | None:
+    """Return the user or key that the address names."""
+    named = (str(value) for value in (request.view_args or {}).values())
+    return next((one for one in named if ids.is_user_id(one) or ids.is_key_id(one)), None)
 
 
 def _log(response: Response) -> None:
@@ -98,7 +105,7 @@ def _log(response: Response) -> None:
 
 def _render(error: Exception) -> Response:
     """Answer with `error`, in JSON under /v1 and as a page elsewhere: the path alone decides."""
-    expected = _expected(error)
+    expected = g.refusal = _expected(error)
     g.error_code = expected.code
     if request.path == "/v1" or request.path.startswith("/v1/"):
         response = jsonify(body(expected, g.trace_id))

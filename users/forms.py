@@ -16,6 +16,7 @@ from wtforms import (
 )
 
 from users import passwords
+from users.audit import Action
 from users.roles import Permission, Role
 from users.validation import Rules
 
@@ -152,3 +153,23 @@ class KeyForm(Form):
         super().__init__(**defaults)
         held = set(scopes)
         self.scopes.choices = {scope.value: words for scope, words in SCOPE_WORDS.items() if scope in held}
+
+
+class TrailForm(Form):
+    """What to find in the audit trail."""
+
+    actor = StringField("Who did it", render_kw={"autocomplete": "off"})
+    user = StringField("To whom or what", render_kw={"autocomplete": "off"})
+    request = StringField("Request ID", render_kw={"autocomplete": "off"})
+    action = SelectField("What was done")
+    since = StringField("First day, in UTC", render_kw={"type": "date"})
+    until = StringField("Last day, in UTC", render_kw={"type": "date"})
+
+    def __init__(self, **defaults: object) -> None:
+        super().__init__(**defaults)
+        self.action.choices = {"": "Anything", **{one.value: _spoken(one) for one in Action}}
+
+
+def _spoken(action: Action) -> str:
+    """Return `user.set_password` as "User: set password"."""
+    return action.replace(".", ": ").replace("_", " ").capitalize()

@@ -6,9 +6,12 @@ Ours until Python 3.14, whose standard library has `uuid.uuid7`, is the floor.
 import re
 import secrets
 import time
+from datetime import datetime
 
 _USER_ID = re.compile(r"usr_[0-9a-f]{32}", re.ASCII)
 _KEY_ID = re.compile(r"akid_[0-9a-f]{32}", re.ASCII)
+_EVENT_ID = re.compile(r"evt_[0-9a-f]{32}", re.ASCII)
+_REQUEST_ID = re.compile(r"req_[A-Za-z0-9]{8,60}", re.ASCII)
 
 
 def new_id(prefix: str) -> str:
@@ -23,6 +26,11 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{number:032x}"
 
 
+def before(prefix: str, moment: datetime) -> str:
+    """Return what sorts after every id made before `moment`, and before all others."""
+    return f"{prefix}_{max(0, int(moment.timestamp() * 1000)):012x}"
+
+
 def is_user_id(text: str) -> bool:
     """Tell whether `text` has the form of a user's id; only such a text is looked up."""
     return bool(_USER_ID.fullmatch(text))
@@ -31,3 +39,13 @@ def is_user_id(text: str) -> bool:
 def is_key_id(text: str) -> bool:
     """Tell whether `text` has the form of an API key's id; only such a text is looked up."""
     return bool(_KEY_ID.fullmatch(text))
+
+
+def is_event_id(text: str) -> bool:
+    """Tell whether `text` has the form of an audit event's id."""
+    return bool(_EVENT_ID.fullmatch(text))
+
+
+def is_request_id(text: str) -> bool:
+    """Tell whether `text` has the form of a request's id (SPEC, section 2)."""
+    return bool(_REQUEST_ID.fullmatch(text))

@@ -167,12 +167,31 @@ class ApiKey(Model):
 class AuditEvent(Model):
     """Who did what to whom: one row for each act, written in the act's own transaction.
 
-    It holds ids and the names of changed fields, never values, so that erasing a user erases nothing here. No
-    foreign keys: a row outlives what it speaks of.
+    It holds ids and the names of changed fields, never values, so that erasing a user erases no more here than the
+    address. No foreign keys: a row outlives what it speaks of. Triggers of migration 0005 refuse every other change.
     """
 
     __tablename__ = "audit_events"
-    __table_args__ = (Index("ix_audit_events_target_id", "target_id", "id"),)
+    # Ids sort by time: what each of these finds, it finds newest first.
+    __table_args__ = (
+        Index("ix_audit_events_target_id", "target_id", "id"),
+        Index(
+            "ix_audit_events_actor_user_id",
+            "actor_user_id",
+            "id",
+            sqlite_where=text("actor_user_id IS NOT NULL"),
+            postgresql_where=text("actor_user_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_audit_events_actor_key_id",
+            "actor_key_id",
+            "id",
+            sqlite_where=text("actor_key_id IS NOT NULL"),
+            postgresql_where=text("actor_key_id IS NOT NULL"),
+        ),
+        Index("ix_audit_events_action", "action", "id"),
+        Index("ix_audit_events_request_id", "request_id"),
+    )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -188,6 +207,22 @@ class AuditEvent(Model):
 
     def __repr__(self) -> str:
         return f"<AuditEvent {self.id}>"
+
+    def as_event(self) -> dict[str, Any]:
+        """Return the members of an exported event: ids and names, never an email or another value."""
+        return {
+            "id": self.id,
+            "at": rfc3339(self.at),
+            "action": self.action,
+            "outcome": self.outcome,
+            "actor_kind": self.actor_kind,
+            "actor_user_id": self.actor_user_id,
+            "actor_key_id": self.actor_key_id,
+            "target_id": self.target_id,
+            "fields": self.fields,
+            "address": self.address,
+            "request_id": self.request_id,
+        }
 
 
 class AdminSession(Model):

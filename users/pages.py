@@ -169,6 +169,7 @@ def _answer(view: View, again: View | None, values: Mapping[str, Any]) -> Answer
     try:
         return view(**values)
     except (Conflict, Invalid, LastAdministrator, Refused, SetupLinkEnded, SetupOver) as error:
+        g.refusal = error
         return _show_again(again, values, _problems(error), 422 if isinstance(error, Conflict) else error.status)
     except (Overloaded, TooManyWrongPasswords) as error:
         response = _show_again(again, values, _problems(error), error.status)

@@ -15,12 +15,12 @@ from users.actors import Actor
 from users.audit import Action
 from users.emails import Email
 from users.errors import Conflict, UserNotFound
-from users.models import User, db
+from users.models import User
 from users.passwords import Hasher
 from users.roles import Permission, Role
 from users.validation import NewUser
 
-_INSERT = insert(db.metadata.tables["users"])
+_INSERT = insert(User)
 
 
 def create_user(new: NewUser, *, actor: Actor, condition: Callable[[Session, User], None] | None = None) -> User:

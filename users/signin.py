@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from users import audit, clock, database, emails, service, sessions, throttles
 from users.actors import Actor
-from users.audit import Action
+from users.audit import Action, Outcome
 from users.errors import TooManyWrongPasswords, Unavailable
 from users.models import User
 from users.passwords import WrongPassword
@@ -107,13 +107,13 @@ def _counted(tries: Tries, target: User | None, action: Action, actor: Actor) ->
     except TooManyWrongPasswords:
         with database.transaction() as session:
             if throttles.is_first_refusal(session, tries):
-                _note(session, target, action, actor, outcome="throttled")
+                _note(session, target, action, actor, outcome=Outcome.THROTTLED)
         raise
     try:
         yield
     except WrongPassword:
         with database.transaction() as session:
-            _note(session, target, action, actor, outcome="refused")
+            _note(session, target, action, actor, outcome=Outcome.REFUSED)
         raise
     except Exception:  # overloaded, or a database that went away: nobody has learnt anything
         with contextlib.suppress(Unavailable):
@@ -121,7 +121,7 @@ def _counted(tries: Tries, target: User | None, action: Action, actor: Actor) ->
         raise
 
 
-def _note(session: Session, target: User | None, action: Action, actor: Actor, *, outcome: str) -> None:
+def _note(session: Session, target: User | None, action: Action, actor: Actor, *, outcome: Outcome) -> None:
     audit.record(session, action, target.id if target else None, actor, clock.now(), [], outcome=outcome)
 
 

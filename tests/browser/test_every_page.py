@@ -204,6 +204,28 @@ def test_the_link_that_verifies_an_address(site: Site, inspector: Inspector) -> 
     inspector.look("verify without a link")
 
 
+def test_the_audit_trail(site: Site, inspector: Inspector) -> None:
+    page = inspector.page
+    site.fill()
+    sign_in(page, site)
+    page.goto(f"{site.address}/admin/audit")
+    inspector.look("audit")
+    follow(page, "text=Next")
+    inspector.look("last page of the audit")
+    page.goto(f"{site.address}/admin/audit")
+    page.fill("#actor", "ada@example.com")
+    page.fill("#since", "2026-01-31")
+    page.fill("#until", "2026-01-31")
+    follow(page, "text=Find")
+    assert page.inner_text("main h2") == "Nothing found"
+    inspector.look("nothing found in the audit")
+    page.fill("#actor", "nobody@example.com")
+    follow(page, "text=Find")
+    inspector.look("audit with an error")
+    follow(page, "text=Show everything")
+    assert page.input_value("#actor") == ""
+
+
 def test_the_current_page_can_be_told_in_forced_colours(site: Site, opened: "Callable[..., Page]") -> None:
     page = opened(forced_colors="active")
     site.fill()

@@ -1,0 +1,88 @@
+"""Erasing for good the users who were deleted: what the law asks for. Only their ids stay, in the audit trail."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, and_, delete, func, select, update
+
+from users import audit, clock, database
+from users.actors import Actor
+from users.audit import Action
+from users.models import AdminSession, ApiKey, AuditEvent, IdempotencyRecord, User
+from users.roles import Permission
+
+# In one transaction, so that nobody waits long for it.
+USERS_AT_ONCE = 100
+ADDRESSES_AT_ONCE = 1000
+
+
+def count(before: datetime) -> int:
+    """Return how many users were deleted before this moment."""
+    with database.reading() as session:
+        return session.scalar(select(func.count()).select_from(User).where(User.deleted_at < before)) or 0
+
+
+def purge_users(before: datetime, *, actor: Actor) -> int:
+    """Erase the users who were deleted before this moment, and return how many there were.
+
+    With each go their API keys, sessions and kept answers, and the addresses that they acted from. Each leaves an
+    audit row, in the transaction that erases them: a purge that is killed has erased nobody without a trace, and the
+    next one goes on. Raises Denied.
+    """
+    actor.require(Permission.USERS_DELETE)
+    erased, last = 0, ""
+    while found := _deleted(before, last):
+        for user_id in found:
+            _forget_addresses(user_id)
+        erased += _erase(found, actor)
+        last = found[-1]
+    return erased
+
+
+def _deleted(before: datetime, after: str) -> Sequence[str]:
+    deleted = select(User.id).where(User.deleted_at < before, User.id > after).order_by(User.id)
+    with database.reading() as session:
+        return session.scalars(deleted.limit(USERS_AT_ONCE)).all()
+
+
+def _erase(user_ids: Sequence[str], actor: Actor) -> int:
+    """Erase those of the users whom no other purge has erased meanwhile; return how many."""
+    with database.transaction() as session:
+        deleted = select(User).where(User.id.in_(user_ids), User.deleted_at.is_not(None)).order_by(User.id)
+        users = session.scalars(deleted.with_for_update()).all()
+        theirs = [user.id for user in users]
+        session.execute(delete(AdminSession).where(AdminSession.user_id.in_(theirs)))
+        session.execute(delete(ApiKey).where(ApiKey.owner_id.in_(theirs)))
+        session.execute(delete(IdempotencyRecord).where(_answers_about(users)))
+        session.execute(delete(User).where(User.id.in_(theirs)))
+        for user_id in theirs:
+            audit.record(session, Action.USER_PURGE, user_id, actor, clock.now(), [])
+    return len(theirs)
+
+
+def _answers_about(users: Sequence[User]) -> ColumnElement[bool]:
+    """Tell the answers that show these users: made at the same time as they, which an index finds."""
+    shows = IdempotencyRecord.answer["id"].as_string().in_([user.id for user in users])
+    return and_(IdempotencyRecord.created_at.in_([user.created_at for user in users]), shows)
+
+
+def _forget_addresses(user_id: str) -> None:
+    """Take the address from what the user did and from the sign-ins that failed, which were likely the user's too.
+
+    Nobody acts as a deleted user: what is not there now does not come any more.
+    """
+    tried = (AuditEvent.target_id == user_id) & (AuditEvent.actor_kind == "visitor")
+    for theirs in (AuditEvent.actor_user_id == user_id, tried):
+        last = ""
+        while found := _forget_some(theirs, last):
+            last = found[-1]
+
+
+def _forget_some(theirs: ColumnElement[bool], after: str) -> Sequence[str]:
+    """Do so for the next of `theirs` after this id; return which those were."""
+    known = select(AuditEvent.id).where(theirs, AuditEvent.id > after, AuditEvent.address.is_not(None))
+    with database.transaction() as session:
+        found = session.scalars(known.order_by(AuditEvent.id).limit(ADDRESSES_AT_ONCE)).all()
+        if found:
+            session.execute(update(AuditEvent).where(AuditEvent.id.in_(found)).values(address=None))
+    return found
