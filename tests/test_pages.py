@@ -10,7 +10,8 @@ from flask import Flask
 
 from app import create_app
 from conftest import CHEAP, PASSWORD, Cast, dispose, make_key, make_user, rows
-from users import database, directory
+from users import database, directory, verification
+from users.actors import terminal
 from users.errors import Unavailable
 from users.roles import Permission, Role
 from visitors import LOGIN, NEW_USER, Visitor, problems_in, signed_in, summary_in, token_in
@@ -70,9 +71,11 @@ def test_a_token_that_is_not_of_this_session_changes_nothing(
         "of another": signed_in(app, cast.omar).token("/admin/account"),
         "from before the sign-in": before,
     }[kind]
+    with app.app_context():
+        link = verification.issue(cast.sam.id, actor=terminal("req_test00000000")).token
     then = state(app)
     for path in changing:
-        answer = ada.post(path, token=token, **FORM)
+        answer = ada.post(path, token=token, **FORM, link=link)
         if path == "/setup":
             assert answer.status_code == 404
             continue
