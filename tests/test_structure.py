@@ -41,7 +41,7 @@ CORRIDOR = [
     {"database"},
     {"models"},
 ]
-BESIDE = {"actors", "clock", "errors", "fields", "ids", "keys", "logs", "refusals", "roles"}
+BESIDE = {"actors", "clock", "errors", "fields", "ids", "keys", "logs", "refusals", "roles", "search"}
 
 
 @cache

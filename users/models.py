@@ -1,12 +1,28 @@
 """The tables, in SQLAlchemy's terms. `users/migrations` makes them; a test holds the two together."""
 
 from datetime import UTC, datetime
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, LargeBinary, Text, TypeDecorator, text
+from sqlalchemy import (
+    JSON,
+    Computed,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Text,
+    TypeDecorator,
+    event,
+    inspect,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from users import search
 from users.clock import rfc3339
 
 
@@ -43,7 +59,21 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 # Ids are compared byte by byte on both databases, whatever language Postgres was set up for: paging relies on it.
-Id = Text().with_variant(Text(collation="C"), "postgresql")
+# So are the keys of the search, whose beginnings are ranges.
+Bytewise = Text().with_variant(Text(collation="C"), "postgresql")
+Id = Bytewise
+
+
+class Status(IntEnum):
+    """What a user is. The many are last, so that a new one comes at the end of an index."""
+
+    DELETED = 0
+    DEACTIVATED = 1
+    ACTIVE = 2
+
+
+_UNREAD: dict[str, Any] = {"deferred": True, "deferred_raiseload": True}
+STATUS_SQL = "CASE WHEN deleted_at IS NOT NULL THEN 0 WHEN is_active THEN 2 ELSE 1 END"
 
 
 class User(Model):
@@ -66,7 +96,14 @@ class User(Model):
             sqlite_where=text("global_role_id IS NOT NULL"),
             postgresql_where=text("global_role_id IS NOT NULL"),
         ),
+        # For the list and its search: the users of one status, by age or by the beginning of a key.
+        Index("ix_users_status_id", "status", "id"),
+        Index("ix_users_status_email", "status", "search_email"),
+        Index("ix_users_status_domain", "status", "search_domain"),
+        Index("ix_users_status_name", "status", "search_name"),
+        Index("ix_users_status_last_name", "status", "search_last_name"),
     )
+    __mapper_args__ = {"eager_defaults": False}  # noqa: RUF012  (SQLAlchemy's)  an insert need not ask for the status
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     email: Mapped[str] = mapped_column(Text)
@@ -81,6 +118,12 @@ class User(Model):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # For indexes alone, never read: the database keeps the first, `_set_search_keys` the others.
+    status: Mapped[int] = mapped_column(Integer, Computed(STATUS_SQL, persisted=True), nullable=True, **_UNREAD)
+    search_email: Mapped[str | None] = mapped_column(Bytewise, **_UNREAD)
+    search_domain: Mapped[str | None] = mapped_column(Bytewise, **_UNREAD)
+    search_name: Mapped[str | None] = mapped_column(Bytewise, **_UNREAD)
+    search_last_name: Mapped[str | None] = mapped_column(Bytewise, **_UNREAD)
 
     def __repr__(self) -> str:
         return f"<User {self.id}>"
@@ -107,6 +150,16 @@ class User(Model):
             "full_name": full_name,
             "last_login": self.last_login and rfc3339(self.last_login),
         }
+
+
+@event.listens_for(User, "before_insert")
+@event.listens_for(User, "before_update")
+def _set_search_keys(_mapper: object, _connection: object, user: User) -> None:
+    """Keep what the user is found by in step with what it is made of, whoever changes that."""
+    of: Any = inspect(user)
+    if any(of.attrs[name].history.has_changes() for name in ("email", "first_name", "last_name")):
+        for name, key in search.keys(user.email, user.first_name, user.last_name).items():
+            setattr(user, name, key)
 
 
 class ApiKey(Model):
