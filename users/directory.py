@@ -1,7 +1,7 @@
 """What the pages read: users newest first, of one status or found by a text, and the names behind ids.
 
 A page of the list costs the same however many users there are and whatever is searched: the queries are always the
-same few, and each reads at most `CAP` entries of an index.
+same few, and each reads at most so many entries of an index.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,8 @@ from users import database, search
 from users.models import ApiKey, Status, User
 
 PAGE_SIZE = 25
-CAP = 1_000
+COUNTED = 1_000  # of each status, for the filters
+FOUND = 300  # of each status, for a search: beside the index, each is read from a place of its own in the table
 SHOWN = {
     "all": (Status.ACTIVE, Status.DEACTIVATED),
     "active": (Status.ACTIVE,),
@@ -71,7 +72,7 @@ def find(
 
 
 def count() -> int:
-    """Return how many users are not deleted, or a number above `CAP` if more than that are."""
+    """Return how many users are not deleted; a number above COUNTED if they are more than that."""
     with database.reading() as session:
         counts = _counts(session)
     return _sum(counts[status] for status in SHOWN["all"]).number
@@ -83,10 +84,10 @@ def _sum(counts: Iterable[Count]) -> Count:
 
 
 def _counts(session: Session) -> dict[Status, Count]:
-    """Return how many users there are of each status, counted as far as `CAP` in one query."""
-    some = [select(User.id).where(User.status == status).limit(CAP + 1).subquery() for status in Status]
+    """Return how many users there are of each status, as far as they are counted, in one query."""
+    some = [select(User.status).where(User.status == status).limit(COUNTED + 1).subquery() for status in Status]
     row = session.execute(select(*[select(func.count()).select_from(one).scalar_subquery() for one in some])).one()
-    return {status: Count(number, number > CAP) for status, number in zip(Status, row, strict=True)}
+    return {status: Count(number, number > COUNTED) for status, number in zip(Status, row, strict=True)}
 
 
 def _next_to(
@@ -109,10 +110,11 @@ def _nearest(ids: Iterable[str], before: str | None, after: str | None) -> list[
 
 def _found(session: Session, key: str) -> tuple[dict[Status, set[str]], dict[Status, Count]]:
     """Return the ids of the users whom `key` finds, by status, and how many they are."""
-    rows = session.execute(_MATCHES, {"key": key, "above": search.above(key)}).all()
-    found = {status: [row.id for row in rows if row.status == status] for status in Status}
-    ids = {status: set(found[status]) for status in Status}
-    return ids, {status: Count(len(ids[status]), len(found[status]) > CAP) for status in Status}
+    rows: dict[int, list[str]] = {status: [] for status in Status}
+    for status, user_id in session.execute(_MATCHES, {"key": key, "above": search.above(key)}):
+        rows[status].append(user_id)
+    found = {status: set(rows[status]) for status in Status}
+    return found, {status: Count(len(found[status]), len(rows[status]) > FOUND) for status in Status}
 
 
 def _beginning_with_key(status: Status, column: InstrumentedAttribute[str | None]) -> Select[int, str]:
@@ -130,8 +132,8 @@ def _matches(status: Status) -> Select[int, str]:
 
 
 def _some(query: Any) -> Select[Any]:
-    """Return the first of what `query` finds, one more than `CAP` to know whether there are more, for a union."""
-    return select(query.limit(CAP + 1).subquery())
+    """Return the first of what `query` finds, for a union; one more than FOUND, to know whether there are more."""
+    return select(query.limit(FOUND + 1).subquery())
 
 
 # Of each status by itself: the deleted must not hide the active, nor the many the few. One user may be found twice.
