@@ -86,6 +86,12 @@ def test_a_name_may_begin_with_the_last_character_there_is(app: Flask) -> None:
     assert found(app, "\U0010ffff") == ["last@example.com"]
 
 
+@pytest.mark.parametrize("name", ["\ufdfa" * 255, "".join(chr(0x20000 + 97 * n) for n in range(255))])
+def test_the_longest_names_fit_into_the_index(app: Flask, name: str) -> None:
+    make_user(app, "long@example.com", first_name=name, last_name=name)
+    assert found(app, name) == ["long@example.com"]
+
+
 def test_only_a_whole_id_finds_a_user(app: Flask, people: dict[str, User]) -> None:
     user = people["plain@mail.example.com"]
     assert found(app, f" {user.id.upper()} ") == [user.email]
