@@ -104,11 +104,12 @@ def compare(database: str, few: Site, many: Site, rounds: int) -> list[str]:
                 site.ask(name)
         taken = [(few.ask(name), many.ask(name)) for _ in range(rounds)]
         times = [[pair[i][0] for pair in taken] for i in (0, 1)]
-        queries = [{pair[i][1] for pair in taken} for i in (0, 1)]
+        # The least: once a minute, that the session is in use is written down.
+        queries = [min(pair[i][1] for pair in taken) for i in (0, 1)]
         (p50, p95), (p50_many, p95_many) = [percentiles(one) for one in times]
-        is_good = p95_many <= SLOWER * p95 and max(queries[0]) == max(queries[1])
+        is_good = p95_many <= SLOWER * p95 and queries[0] == queries[1]
         cells = [name, database, f"{p50:.1f} / {p95:.1f}", f"{p50_many:.1f} / {p95_many:.1f}"]
-        cells += [f"{p95_many / p95:.1f}", " / ".join(str(max(one)) for one in queries), "" if is_good else "MISSED"]
+        cells += [f"{p95_many / p95:.1f}", " / ".join(map(str, queries)), "" if is_good else "MISSED"]
         print(f"| {' | '.join(cells)} |", flush=True)
         missed += [] if is_good else [name]
     return missed
