@@ -22,13 +22,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask
+from sqlalchemy import bindparam, text
 
 from app import create_app
 from conftest import CHEAP, Api, dispose, execute, make_key, make_user, migrate, own_postgres, rows
 from servers import BIN, Tree, Wire, tree
-from users import database, service_changes, upgrading
+from users import clock, database, directory, service_changes, upgrading
 from users.actors import terminal
-from users.models import User, db
+from users.models import User, UtcDateTime, db
 from users.roles import Permission
 
 
@@ -292,3 +293,42 @@ def test_another_process_that_closes_sqlite_takes_nothing_away(app: Flask, tmp_p
         subprocess.run([sys.executable, "-c", line], check=True)
         assert log.stat().st_ino == before
     assert rows(app, "SELECT email FROM users") == [("jo@example.com",)]
+
+
+def test_users_from_before_the_search_are_found_by_it(empty_url: str) -> None:
+    app = create_app({**CHEAP, "DATABASE_URL": empty_url})
+    migrating = app.test_cli_runner()
+    assert migrating.invoke(args=["db", "upgrade", "0005"]).exit_code == 0
+    columns = "id, email, email_key, first_name, password_hash, is_active, created_at, updated_at, deleted_at"
+    at = clock.now()
+    people = [
+        {
+            "id": f"usr_{n:032x}",
+            "email": f"jo{n}@müller.example",
+            "name": f"JO N{n}",
+            "on": n != 1,
+            "at": at,
+            "gone": None,
+        }
+        for n in range(12_001)  # more than are read at once
+    ]
+    people[2].update(on=False, gone=at)
+    with app.app_context(), db.engine.begin() as connection:
+        insert = f"INSERT INTO users ({columns}) VALUES (:id, :email, :email, :name, 'x', :on, :at, :at, :gone)"
+        moments = [bindparam(name, type_=UtcDateTime) for name in ("at", "gone")]
+        connection.execute(text(insert).bindparams(*moments), people)
+    upgraded = migrating.invoke(args=["db", "upgrade"])
+    assert upgraded.exit_code == 0, upgraded.output
+    with app.app_context():
+        for n, shown in ((0, "active"), (1, "deactivated"), (2, "deleted"), (6_000, "active"), (12_000, "active")):
+            for asked in (f"JO{n}@", f"jo n{n}"):
+                assert people[n]["id"] in [user.id for user in directory.find(asked, shown).users]
+        assert directory.find("müller").counts["active"].many
+    dispose(app)
+
+
+def test_an_upgrade_that_computes_is_not_written_as_sql(empty_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    app = create_app({**CHEAP, "DATABASE_URL": empty_url})
+    assert app.test_cli_runner().invoke(args=["db", "upgrade", "--sql"]).exit_code == 1
+    assert "upgrade without --sql" in caplog.text
+    dispose(app)

@@ -320,11 +320,11 @@ def test_the_wrong_method_says_so(ada: Visitor) -> None:
 def test_a_fault_says_its_request_id_and_nothing_of_the_cause(
     app: Flask, ada: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail() -> int:
+    def fail(*_given: object, **_place: object) -> directory.Page:
         raise ValueError(CANARY)
 
     app.config["PROPAGATE_EXCEPTIONS"] = False
-    monkeypatch.setattr(directory, "count", fail)
+    monkeypatch.setattr(directory, "find", fail)
     answer = ada.get("/admin/users")
     assert answer.status_code == 500
     assert "<h1>Sorry, there is a problem with the service</h1>" in answer.text

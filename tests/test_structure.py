@@ -53,7 +53,7 @@ CORRIDOR = [
     {"database"},
     {"models"},
 ]
-BESIDE = {"actors", "clock", "errors", "fields", "ids", "keys", "logs", "refusals", "roles"}
+BESIDE = {"actors", "clock", "errors", "fields", "ids", "keys", "logs", "refusals", "roles", "search"}
 
 
 @cache

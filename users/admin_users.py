@@ -2,6 +2,7 @@
 
 import shlex
 from typing import Any
+from urllib.parse import urlencode
 
 from flask import g, redirect, render_template, request
 
@@ -28,6 +29,7 @@ from users.refusals import UserChanged
 from users.roles import Permission, Role, permissions_of
 
 _ACCOUNT = "/admin/account"
+_LONGEST_SEARCH = 512  # two names and a space; the page repeats it in every link
 _DONE = {
     "created": audit.Action.USER_CREATE,
     "deactivated": audit.Action.USER_DEACTIVATE,
@@ -38,9 +40,12 @@ _DONE = {
 @bp.get("/admin/users")
 @page(Permission.USERS_READ)
 def show_users() -> Answer:
-    """List the users, newest first."""
-    found = directory.newest(before=_id_in("before"), after=_id_in("after"))
-    return render_template("users.html", page=found, total=directory.count())
+    """List the users, newest first: those that `?q=` finds, and that `?status=` names."""
+    q = request.args.get("q", "").strip()[:_LONGEST_SEARCH]
+    status = request.args.get("status", "")
+    shown = status if status in directory.SHOWN else "all"
+    found = directory.find(q, shown, before=_id_in("before"), after=_id_in("after"))
+    return render_template("users.html", page=found, q=q, shown=shown, new=_could_be_made(q, found), href=_list_href)
 
 
 @bp.get("/admin/users/new")
@@ -141,6 +146,23 @@ def _user_for_change(user_id: str) -> User:
 def _id_in(parameter: str) -> str | None:
     given = request.args.get(parameter, "")
     return given if ids.is_user_id(given) else None
+
+
+def _list_href(q: str, shown: str, **place: str) -> str:
+    """Return where the list shows this; `place` is the `before` or `after` of a page that is not the first."""
+    asked = {"q": q, "status": "" if shown == "all" else shown, **place}
+    query = urlencode({name: value for name, value in asked.items() if value})
+    return f"{detour.HOME}?{query}" if query else detour.HOME
+
+
+def _could_be_made(q: str, found: directory.Page) -> bool:
+    """Tell whether an address was looked for that nobody has and that the administrator may give to a new user."""
+    if found.counts["all"].number or Permission.USERS_CREATE not in g.actor.permissions:
+        return False
+    try:
+        return bool(emails.lookup_key(q))
+    except emails.BadEmail:
+        return False
 
 
 def _about(user: User) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import difflib
 import re
-import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -12,6 +11,7 @@ from dns.exception import DNSException
 from email_validator import EmailNotValidError, EmailUndeliverableError, ValidatedEmail, validate_email
 
 from users.fields import FieldCode
+from users.search import folded
 
 MAX_BYTES = 254  # RFC 5321, 4.5.3.1.3: a path of 256 with its two angle brackets; of UTF-8, and of the IDNA form
 DNS_SECONDS = 3
@@ -111,7 +111,7 @@ def _is_too_long_when_encoded(text: str) -> bool:
 
 
 def _key(local_part: str, ascii_domain: str) -> str:
-    return f"{unicodedata.normalize('NFKC', local_part).casefold()}@{ascii_domain}"
+    return f"{folded(local_part)}@{ascii_domain}"
 
 
 def _in_or_under(domain: str, domains: Collection[str]) -> bool:

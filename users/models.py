@@ -1,12 +1,28 @@
 """The tables, in SQLAlchemy's terms. `users/migrations` makes them; a test holds the two together."""
 
 from datetime import UTC, datetime, timedelta
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, LargeBinary, Text, TypeDecorator, text
+from sqlalchemy import (
+    JSON,
+    Computed,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Text,
+    TypeDecorator,
+    event,
+    inspect,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from users import search
 from users.clock import rfc3339
 
 
@@ -43,7 +59,21 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 # Ids are compared byte by byte on both databases, whatever language Postgres was set up for: paging relies on it.
-Id = Text().with_variant(Text(collation="C"), "postgresql")
+# So are the keys of the search, whose beginnings are ranges.
+Bytewise = Text().with_variant(Text(collation="C"), "postgresql")
+Id = Bytewise
+
+
+class Status(IntEnum):
+    """What a user is. The many are last, so that a new one comes at the end of an index."""
+
+    DELETED = 0
+    DEACTIVATED = 1
+    ACTIVE = 2
+
+
+_UNREAD: dict[str, Any] = {"deferred": True, "deferred_raiseload": True}
+STATUS_SQL = "CASE WHEN deleted_at IS NOT NULL THEN 0 WHEN is_active THEN 2 ELSE 1 END"
 
 
 def entity_tag(updated_at: datetime, last_login: datetime | None = None) -> str:
@@ -72,7 +102,14 @@ class User(Model):
             sqlite_where=text("global_role_id IS NOT NULL"),
             postgresql_where=text("global_role_id IS NOT NULL"),
         ),
+        # For the list and its search: the users of one status, by age or by the beginning of a key.
+        Index("ix_users_status_id", "status", "id"),
+        Index("ix_users_status_email", "status", "search_email"),
+        Index("ix_users_status_domain", "status", "search_domain"),
+        Index("ix_users_status_name", "status", "search_name"),
+        Index("ix_users_status_last_name", "status", "search_last_name"),
     )
+    __mapper_args__ = {"eager_defaults": False}  # noqa: RUF012  (SQLAlchemy's)  an insert need not ask for the status
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     email: Mapped[str] = mapped_column(Text)
@@ -87,13 +124,20 @@ class User(Model):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # For indexes alone, never read: the database keeps the first, `as_row` and `_set_search_keys` the others.
+    status: Mapped[int] = mapped_column(Integer, Computed(STATUS_SQL, persisted=True), nullable=True, **_UNREAD)
+    search_email: Mapped[str | None] = mapped_column(Bytewise, **_UNREAD)
+    search_domain: Mapped[str | None] = mapped_column(Bytewise, **_UNREAD)
+    search_name: Mapped[str | None] = mapped_column(Bytewise, **_UNREAD)
+    search_last_name: Mapped[str | None] = mapped_column(Bytewise, **_UNREAD)
 
     def __repr__(self) -> str:
         return f"<User {self.id}>"
 
     def as_row(self) -> dict[str, Any]:
         """Return what an insert writes."""
-        return {column.key: getattr(self, column.key) for column in self.__table__.columns}
+        plain = {name: getattr(self, name) for name in _WRITTEN}
+        return plain | search.keys(self.email, self.first_name, self.last_name)
 
     def touch(self, now: datetime) -> None:
         """Note a change made `now`: later than the one before it, also where the clock was set back."""
@@ -126,6 +170,18 @@ class User(Model):
             "full_name": full_name,
             "last_login": self.last_login and rfc3339(self.last_login),
         }
+
+
+_WRITTEN = [name for (name, one) in User.__mapper__.column_attrs.items() if not one.deferred]
+
+
+@event.listens_for(User, "before_update")
+def _set_search_keys(_mapper: object, _connection: object, user: User) -> None:
+    """Keep what the user is found by in step with what it is made of, whoever changes that."""
+    of: Any = inspect(user)
+    if any(of.attrs[name].history.has_changes() for name in ("email", "first_name", "last_name")):
+        for name, key in search.keys(user.email, user.first_name, user.last_name).items():
+            setattr(user, name, key)
 
 
 class ApiKey(Model):

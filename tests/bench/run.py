@@ -16,11 +16,11 @@ from pathlib import Path
 from statistics import median
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent.parent)]
+sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 
-from clients import Tally, all_at_once, ask_for, create, get  # noqa: E402  (the path is set first)
 from faults.site import Site, open_site  # noqa: E402
 
+from bench.clients import Tally, all_at_once, ask_for, create, get  # noqa: E402  (the path is set first)
 from servers import BIN, Server  # noqa: E402
 
 FLOOR, DEFAULT, CHEAP = "m=19456,t=2,p=1", "m=65536,t=3,p=4", "m=8,t=1,p=1"
@@ -75,7 +75,7 @@ def bare(site: Site, cost: str, seconds: float) -> float:
 
 def ask(server: Server, seconds: float, status: int, make: Callable[[], bytes], **options: float) -> Tally:
     """Let clients ask, and insist that every answer has this status."""
-    tally = ask_for(seconds, server.port, make, **options)  # type: ignore[arg-type]
+    tally = ask_for(seconds, server.port, make, **options)
     assert set(tally.statuses) == {status}, tally.statuses
     return tally
 

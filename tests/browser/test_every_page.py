@@ -129,6 +129,7 @@ def test_the_users(site: Site, inspector: Inspector) -> None:
     inspector.look("users")
     follow(page, "text=Next")
     inspector.look("last page of users")
+    look_at_the_search(inspector, site)
     page.goto(f"{site.address}/admin/users/new")
     inspector.look("new user")
     page.check("#choice-1")
@@ -157,6 +158,22 @@ def test_the_users(site: Site, inspector: Inspector) -> None:
     inspector.look("deactivate")
     follow(page, "text=Deactivate user")
     inspector.look("deactivated")
+
+
+def look_at_the_search(inspector: Inspector, site: Site) -> None:
+    """Search and filter the list: some found, nobody found, nobody there."""
+    page = inspector.page
+    page.fill("#q", "person")
+    follow(page, "button:has-text('Search')")
+    inspector.look("users found")
+    follow(page, "text=Deactivated")
+    inspector.look("no deactivated user found")
+    follow(page, "text=Clear")
+    inspector.look("no deactivated users")
+    page.goto(f"{site.address}/admin/users?q=somebody.who.is.not.there.and.whose.address.is.long%40example.com")
+    inspector.look("an address that is not found")
+    follow(page, "text=Create this user")
+    assert page.input_value("#email") == "somebody.who.is.not.there.and.whose.address.is.long@example.com"
 
 
 def test_the_keys(site: Site, inspector: Inspector) -> None:
@@ -231,7 +248,7 @@ def test_the_current_page_can_be_told_in_forced_colours(site: Site, opened: "Cal
     site.fill()
     sign_in(page, site)
     colours = [
-        page.locator(f"nav a[href='/admin/{name}']").evaluate("link => getComputedStyle(link).borderBottomColor")
+        page.locator(f".bar nav a[href='/admin/{name}']").evaluate("link => getComputedStyle(link).borderBottomColor")
         for name in ("users", "keys")
     ]
     assert colours[0] != colours[1]
@@ -251,6 +268,10 @@ def test_what_is_printed_is_whole_and_has_nothing_to_press(site: Site, opened: "
     page = opened(viewport={"width": 500, "height": 800})
     site.fill()
     sign_in(page, site)
+    page.emulate_media(media="print")
+    assert page.is_visible("table")
+    assert not any(page.is_visible(selector) for selector in ("#q", ".tabs", ".pager", ".button"))
+    page.emulate_media(media="screen")
     page.goto(f"{site.address}/admin/users/new")
     page.fill("#email", "somebody.with.a.long.address@example.com")
     follow(page, "text=Create user")

@@ -1,0 +1,1 @@
+"""Enrol timed: `million.py` prints how the pages fare among a million users."""

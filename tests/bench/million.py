@@ -1,0 +1,144 @@
+"""Time the pages among 1,000 and among 1,000,000 users: `nice .venv/bin/python tests/bench/million.py`.
+
+Each page is asked for in turns among the few and among the many, so that both suffer alike from whatever else the
+machine does. The target: a p95 among the many of at most three times that among the few, and as many queries.
+"""
+
+import argparse
+import logging
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
+
+from sqlalchemy import event  # noqa: E402
+
+from app import create_app  # noqa: E402
+from bench import population  # noqa: E402  (the path is set first)
+from conftest import CHEAP, dispose, make_user, migrate, own_postgres, postgres_database  # noqa: E402
+from users import service  # noqa: E402
+from users.models import db  # noqa: E402
+from users.roles import Role  # noqa: E402
+from visitors import Visitor, signed_in  # noqa: E402
+
+# What is asked for: a path, in which {middle} is the id of the user in the middle.
+PAGES = {
+    "list": "/admin/users",
+    "list, from the middle": "/admin/users?before={middle}",
+    "list, back from the middle": "/admin/users?after={middle}",
+    "active": "/admin/users?status=active",
+    "deactivated": "/admin/users?status=deactivated",
+    "deleted": "/admin/users?status=deleted",
+    "search, a rare name": "/admin/users?q=xenia",
+    "search, a full name": "/admin/users?q=Xenia+Quintero",
+    "search, a common name": "/admin/users?q=maria",
+    "search, one letter": "/admin/users?q=a",
+    "search, one letter, deactivated": "/admin/users?q=m&status=deactivated",
+    "search, a common domain": "/admin/users?q=example.com",
+    "search, a rare domain": "/admin/users?q=%40firm1999.example.net",
+    "search, an id": "/admin/users?q={middle}",
+    "search, nobody": "/admin/users?q=nobody+is+called+this",
+    "search, second page": "/admin/users?q=example.com&before={middle}",
+    "one user": "/admin/users/{middle}",
+}
+# What has no page: a call with the id in the middle.
+CALLS: dict[str, Callable[[str], object]] = {
+    "list_users, from the middle": lambda middle: service.list_users(after=middle),
+    "list_users, active, from the middle": lambda middle: service.list_users(after=middle, active_only=True),
+    "count_active_administrators": lambda _middle: service.count_active_administrators(),
+}
+SLOWER = 3
+
+
+class Site:
+    """An application on a database with so many users, and Ada, who is signed in."""
+
+    def __init__(self, address: str, number: int) -> None:
+        migrate(address)
+        population.populate(address, number)
+        self.app = create_app({**CHEAP, "DATABASE_URL": address})
+        logging.getLogger("enrol").setLevel(logging.WARNING)  # no line for each request
+        self.ada: Visitor = signed_in(self.app, make_user(self.app, "ada@enrol.example.org", Role.ADMIN))
+        self.middle = population.middle_id(number)
+        self.queries = 0
+        with self.app.app_context():
+            event.listen(db.engine, "before_cursor_execute", self._count)
+
+    def _count(self, *_given: object) -> None:
+        self.queries += 1
+
+    def ask(self, name: str) -> tuple[float, int]:
+        """Return the milliseconds and the queries that one answer took."""
+        self.queries, start = 0, time.perf_counter()
+        if name in PAGES:
+            answer = self.ada.get(PAGES[name].format(middle=self.middle))
+            assert answer.status_code == 200, answer.text
+        else:
+            with self.app.app_context():
+                CALLS[name](self.middle)
+        return (time.perf_counter() - start) * 1000, self.queries
+
+
+@contextmanager
+def addresses(database: str) -> Iterator[tuple[str, str]]:
+    """Yield the addresses of two empty databases, side by side."""
+    with TemporaryDirectory(prefix="enrol-million-") as folder, ExitStack() as stack:
+        if database == "sqlite":
+            yield f"sqlite:///{folder}/few.db", f"sqlite:///{folder}/many.db"
+            return
+        server = stack.enter_context(own_postgres()).get_uri()
+        yield stack.enter_context(postgres_database(server)), stack.enter_context(postgres_database(server))
+
+
+def compare(database: str, few: Site, many: Site, rounds: int) -> list[str]:
+    """Print a line for each page, and return the names of those that miss the target."""
+    missed = []
+    for name in [*PAGES, *CALLS]:
+        for site in (few, many):  # once psycopg has prepared a statement, Postgres may plan it anew up to ten times
+            for _ in range(12):
+                site.ask(name)
+        taken = [(few.ask(name), many.ask(name)) for _ in range(rounds)]
+        times = [[pair[i][0] for pair in taken] for i in (0, 1)]
+        # The least: once a minute, that the session is in use is written down.
+        queries = [min(pair[i][1] for pair in taken) for i in (0, 1)]
+        (p50, p95), (p50_many, p95_many) = [percentiles(one) for one in times]
+        is_good = p95_many <= SLOWER * p95 and queries[0] == queries[1]
+        cells = [name, database, f"{p50:.1f} / {p95:.1f}", f"{p50_many:.1f} / {p95_many:.1f}"]
+        cells += [f"{p95_many / p95:.1f}", " / ".join(map(str, queries)), "" if is_good else "MISSED"]
+        print(f"| {' | '.join(cells)} |", flush=True)
+        missed += [] if is_good else [name]
+    return missed
+
+
+def percentiles(times: list[float]) -> tuple[float, float]:
+    """Return the median and the 95th percentile."""
+    return statistics.median(times), statistics.quantiles(times, n=20)[-1]
+
+
+def main() -> None:
+    """Print the table of both databases, and end with 1 if anything misses the target."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--users", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--only", default="", help="sqlite or postgres")
+    given = parser.parse_args()
+    print(f"| page | database | p50 / p95 in ms of 1,000 | of {given.users:,} | p95 by p95 | queries | |")
+    print("|---|---|---|---|---|---|---|")
+    missed = []
+    for database in ("sqlite", "postgres"):
+        if given.only in ("", database):
+            with addresses(database) as (address, address_of_many):
+                few, many = Site(address, 1_000), Site(address_of_many, given.users)
+                missed += compare(database, few, many, given.rounds)
+                dispose(few.app)
+                dispose(many.app)
+    sys.exit(bool(missed))
+
+
+if __name__ == "__main__":
+    main()
