@@ -12,7 +12,7 @@
     validation   a mapping becomes a NewUser, or Invalid      emails       an address and its uniqueness key
     passwords    bounds, hash, generator, common ones         setup        the first administrator, by a link
     signin       in, out, your password, your sessions        idempotency  a create that may be sent again
-    health       what a supervisor asks: alive, ready?
+    docs         the reference, and /openapi.json             health       what a supervisor asks: alive, ready?
     service      the acts on users, with their audit rows     service_keys the acts on API keys
     audit        the rows that say who did what               sessions     who is signed in, as rows
     directory    what the pages read                          throttles    wrong passwords, counted as rows
@@ -20,8 +20,9 @@
     database     SQLite and Postgres made to behave alike     models       the tables
 
 Before the walk: upgrading (from one schema to the next, by migrations/), first_run (what a start says).
-Beside it: actors (who acts), roles (who may do what), keys (an API key as text), errors (what can go wrong), fields (with one
-field), refusals (on a page), logs, clock, ids.
+Beside it: actors (who acts), roles (who may do what), keys (an API key as text), errors (what can go wrong), fields
+(with one field), refusals (on a page), contract (openapi.json, read), examples (a call in three languages), logs,
+clock, ids.
 """
 
 from flask import Blueprint, Flask
@@ -40,6 +41,7 @@ def init_app(app: Flask) -> None:
         api,
         cli_keys,
         cli_users,
+        docs,
         doctor,
         envelope,
         health,
