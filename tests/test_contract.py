@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from answers import judge_of
+from answers import judge_of, operation_of
 from app import create_app
 from conftest import CHEAP, PASSWORD
 from users import clock, contract, emails, errors, ids, parsing, passwords, validation
@@ -170,6 +170,18 @@ def test_the_pattern_of_a_name_is_the_rule_of_the_code(name: str, passes: bool) 
     assert judge_of(SCHEMAS["NewUser"]).is_valid(body) is passes
     with nullcontext() if passes else pytest.raises(errors.Invalid):
         validation.new_user(body, validation.Rules())
+
+
+def test_the_document_and_the_url_map_agree(client: FlaskClient) -> None:
+    """Every method of every path under /v1, with the permissions of its guard, and nothing else."""
+    app = client.application
+    there = {
+        (*operation_of(method, rule.rule), *sorted(app.view_functions[rule.endpoint].guard))  # type: ignore[attr-defined]
+        for rule in app.url_map.iter_rules()
+        if rule.rule.startswith("/v1")
+        for method in (rule.methods or set()) - {"HEAD"}
+    }
+    assert {(one.method.lower(), one.path, *one.permissions) for one in contract.operations()} == there
 
 
 def test_it_is_served_for_this_servers_own_address(client: FlaskClient) -> None:
