@@ -14,7 +14,7 @@ def curl(method: str, url: str, body: Body = None, *, key: str = "$API_KEY") -> 
     how = "" if method == "GET" else f"-X {method} "
     lines = [f'curl {how}"{url}"', f'-H "X-API-Key: {key}"']
     if body is not None:
-        sent = shlex.quote(_pretty(body, 2))
+        sent = shlex.quote(_pretty(body, 2).replace("\n", "\n  "))
         lines += ['-H "Content-Type: application/json"', f"-d {sent}"]
     return " \\\n  ".join(lines)
 
