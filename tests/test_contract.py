@@ -10,7 +10,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from answers import judge_of, operation_of
 from app import create_app
-from conftest import CHEAP, PASSWORD
+from conftest import CHEAP, PASSWORD, Api
 from users import clock, contract, emails, errors, ids, parsing, passwords, throttles, validation
 from users.errors import EnrolError
 from users.fields import FieldCode
@@ -188,6 +188,23 @@ def test_the_document_and_the_url_map_agree(client: FlaskClient) -> None:
         for method in (rule.methods or set()) - {"HEAD"}
     }
     assert {(one.method.lower(), one.path, *one.permissions) for one in contract.operations()} == there
+
+
+@pytest.mark.parametrize("name", ["Limit", "Skip"])
+def test_the_service_takes_a_parameter_up_to_its_bounds_and_not_beyond(api: Api, name: str) -> None:
+    parameter = DOCUMENT["components"]["parameters"][name]
+    least, most = parameter["schema"]["minimum"], parameter["schema"]["maximum"]
+    for value, status in ((least, 200), (most, 200), (least - 1, 400), (most + 1, 400)):
+        for path in ("/v1/user/", "/v1/user/deleted"):
+            assert api.get(f"{path}?{parameter['name']}={value}").status_code == status
+
+
+def test_the_service_takes_as_many_ids_as_are_told_and_no_more(api: Api) -> None:
+    ids_told = SCHEMAS["UserIds"]["properties"]["user_ids"]
+    least, most = ids_told["minItems"], ids_told["maxItems"]
+    for number, status in ((least, 200), (most, 200), (least - 1, 422), (most + 1, 422)):
+        body = {"user_ids": SCHEMAS["UserId"]["examples"] * number}
+        assert api.call("POST", "/v1/user/batch", json=body).status_code == status
 
 
 def test_it_is_served_for_this_servers_own_address(client: FlaskClient) -> None:
