@@ -19,6 +19,7 @@ from flask.testing import FlaskClient, FlaskCliRunner
 from hypothesis import settings as hypothesis_settings
 from sqlalchemy import bindparam, text
 
+import answers
 from app import create_app
 from users import service, service_keys, validation
 from users.actors import terminal
@@ -182,6 +183,14 @@ def events(app: Flask) -> Iterator[list[logging.LogRecord]]:
     logging.getLogger("enrol").addHandler(handler)
     yield handler.records
     logging.getLogger("enrol").removeHandler(handler)
+
+
+@pytest.fixture(autouse=True)
+def _every_answer_is_as_the_document_says() -> Iterator[None]:
+    """Fail a test that got from /v1 what `openapi.json` does not promise."""
+    with answers.watched() as complaints:
+        yield
+    assert complaints == []
 
 
 @dataclass

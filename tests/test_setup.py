@@ -43,7 +43,9 @@ def test_the_link_makes_an_administrator_who_is_signed_in(app: Flask) -> None:
     ada = opened(app, link(app))
     answer = ada.post("/setup", token=ada.token("/setup"), **FORM)
     assert (answer.status_code, answer.location) == (303, "/admin/start")
-    assert "Get started" in ada.get("/admin/start").text
+    page = ada.get("/admin/start").text
+    assert "Get started" in page
+    assert '<a href="/docs">Read the docs</a>' in page
     ((role, first_name),) = rows(app, "SELECT global_role_id, first_name FROM users")
     assert (role, first_name) == ("role_admin", "Ada")
     ((kind,),) = rows(app, "SELECT actor_kind FROM audit_events WHERE action = 'user.create'")

@@ -24,17 +24,8 @@ MODULES = {path.stem: path for path in (ROOT / "users").glob("*.py") if path.ste
 FLASK = {"flask", "flask_migrate", "flask_sqlalchemy", "flask_wtf", "werkzeug", "wtforms"}
 # The walk of a request (`users/__init__`): what stands in a row knows only rows below it, and what is beside the walk.
 CORRIDOR = [
-    {
-        "admin",
-        "admin_audit",
-        "admin_keys",
-        "admin_setup",
-        "admin_users",
-        "admin_verify",
-        "api",
-        "api_changes",
-        "health",
-    },
+    {"admin", "admin_audit", "admin_keys", "admin_setup", "admin_users", "admin_verify"}
+    | {"api", "api_changes", "docs", "health"},
     {"cli_audit", "cli_keys", "cli_users", "doctor"},
     {"cli", "first_run"},
     {"envelope", "pages"},
@@ -53,7 +44,8 @@ CORRIDOR = [
     {"database"},
     {"models"},
 ]
-BESIDE = {"actors", "clock", "errors", "fields", "ids", "keys", "logs", "refusals", "roles", "search"}
+BESIDE = {"actors", "clock", "contract", "errors", "examples", "fields", "ids", "keys", "logs", "refusals", "roles"}
+BESIDE |= {"search"}
 
 
 @cache
@@ -113,6 +105,7 @@ def test_what_is_beside_the_walk_knows_only_its_like() -> None:
 def test_only_the_doors_know_a_request() -> None:
     with_request = {module for module, path in MODULES.items() if "flask.request" in imports(path)}
     doors = {"admin", "admin_audit", "admin_keys", "admin_setup", "admin_users", "admin_verify", "api", "api_changes"}
+    doors |= {"docs"}
     assert with_request <= doors | {"access", "detour", "envelope", "forms", "headers", "pages", "visits"}
 
 
@@ -150,7 +143,10 @@ def test_every_view_names_its_guard_or_says_that_it_is_public(bare: Flask) -> No
             public.add(rule.rule)
         else:
             assert set(guard) <= set(Permission)
-    assert public == {"/", "/admin", "/admin/login", "/healthz", "/readyz", "/setup", "/verify"}
+    assert public == {"/", "/admin", "/admin/login", "/healthz", "/readyz", "/setup", "/verify"} | {
+        "/docs",
+        "/openapi.json",
+    }
 
 
 def test_every_page_that_changes_something_names_the_page_to_show_again(bare: Flask) -> None:

@@ -14,7 +14,8 @@
     validation   a mapping becomes a NewUser, or Invalid      emails       an address and its uniqueness key
     passwords    bounds, hash, generator, common ones         setup        the first administrator, by a link
     signin       who knows their password; sessions           idempotency  a create that may be sent again
-    verification a link that verifies an address              health       what a supervisor asks: alive, ready?
+    verification a link that verifies an address              docs         the reference, and /openapi.json
+    health       what a supervisor asks: alive, ready?
     service      users created and read                       service_keys the acts on API keys
     service_changes: users changed and deleted                service_purge: deleted ones erased for good
     audit        the rows that say who did what               audit_trail  those rows, found again
@@ -25,7 +26,8 @@
 
 Before the walk: upgrading (from one schema to the next, by migrations/), first_run (what a start says).
 Beside it: actors (who acts), roles (who may do what), keys (an API key as text), errors (what can go wrong), fields
-(with one field), refusals (on a page), search (what users are found by), logs, clock, ids.
+(with one field), refusals (on a page), search (what users are found by), contract (openapi.json, read), examples (a
+call in three languages), logs, clock, ids.
 """
 
 from flask import Blueprint, Flask
@@ -48,6 +50,7 @@ def init_app(app: Flask) -> None:
         cli_audit,
         cli_keys,
         cli_users,
+        docs,
         doctor,
         envelope,
         health,

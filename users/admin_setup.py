@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from flask import current_app, g, make_response, redirect, render_template, request
+from flask import g, make_response, redirect, render_template, request
 
 from users import bp, directory, forms, pages, service_keys, settings, setup, signin, validation, visits
 from users.pages import Answer, page, public
@@ -51,7 +51,6 @@ def show_start() -> Answer:
         has_key=bool(keys),
         has_user=directory.count() > 1,
         has_called=any(key.last_used_at for key in keys),
-        has_docs=any(rule.rule == "/docs" for rule in current_app.url_map.iter_rules()),
         address=pages.address(),
         curl=pages.curl("/v1/user/me"),
     )

@@ -1,7 +1,5 @@
 """What all pages share: who may open one, which forms are believed, and how a form that was refused comes back."""
 
-import json
-import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from urllib.parse import urlsplit
 from flask import Flask, g, make_response, redirect, request
 from werkzeug.wrappers import Response
 
-from users import audit, clock, detour, directory, forms, headers, settings, visits
+from users import audit, clock, detour, directory, examples, forms, headers, settings, visits
 from users.errors import (
     AddressUnknown,
     Conflict,
@@ -245,10 +243,7 @@ def link(path: str) -> str:
 
 def curl(path: str, body: Mapping[str, str] | None = None, *, key: str = "$API_KEY") -> str:
     """Return a call of the API as a command that can be pasted: a POST of `body`, or a GET without one."""
-    method, sent = ("", []) if body is None else ("-X POST ", [json.dumps(body, ensure_ascii=False)])
-    lines = [f'curl {method}"{address() or UNKNOWN}{path}"', f'-H "X-API-Key: {key}"']
-    lines += [line for text in sent for line in ('-H "Content-Type: application/json"', f"-d {shlex.quote(text)}")]
-    return " \\\n  ".join(lines)
+    return examples.curl("GET" if body is None else "POST", f"{address() or UNKNOWN}{path}", body, key=key)
 
 
 def _is_loopback(host: str) -> bool:

@@ -75,7 +75,7 @@ def bare(site: Site, cost: str, seconds: float) -> float:
 
 def ask(server: Server, seconds: float, status: int, make: Callable[[], bytes], **options: float) -> Tally:
     """Let clients ask, and insist that every answer has this status."""
-    tally = ask_for(seconds, server.port, make, **options)
+    tally = ask_for(seconds, server.port, make, **options)  # type: ignore[arg-type]
     assert set(tally.statuses) == {status}, tally.statuses
     return tally
 

@@ -47,7 +47,7 @@ class Inspector:
     def _measure_targets(self, name: str, least: int) -> None:
         """Note buttons, fields and links of their own that are lower than `least` pixels (WCAG 2.2, 2.5.8)."""
         selector = "button, .button, main input:not([type=hidden], .unseen), select"
-        selector += ", nav a, .mark, .me a, .skip, .acts a, .row > a, .back a, tbody a, .summary a:only-child"
+        selector += ", nav a, summary, .mark, .me a, .skip, .acts a, .row > a, .back a, tbody a, .summary a:only-child"
         measure: Any = """(elements, least) => elements
             .filter(element => element.checkVisibility())
             .map(element => element.closest('.pick') ?? element)
@@ -176,6 +176,23 @@ def look_at_the_search(inspector: Inspector, site: Site) -> None:
     assert page.input_value("#email") == "somebody.who.is.not.there.and.whose.address.is.long@example.com"
 
 
+def test_the_reference(site: Site, inspector: Inspector, opened: "Callable[..., Page]") -> None:
+    page = inspector.page
+    page.goto(f"{site.address}/docs")
+    inspector.look("reference")
+    page.locator("summary").evaluate_all("all => all.forEach(one => one.parentElement.open = true)")
+    inspector.look("reference, all of it open")
+    without_script = opened(java_script_enabled=False)
+    without_script.goto(f"{site.address}/docs")
+    assert without_script.is_visible("#createUser-curl")
+    assert not without_script.is_visible("#createUser-python")
+    without_script.locator("#createUser >> text=Python").first.click()
+    assert without_script.is_visible("#createUser-python")
+    assert not without_script.is_visible("#createUser-curl")
+    follow(without_script, "nav >> text=Errors")
+    assert without_script.url.endswith("/docs#errors")
+
+
 def test_the_keys(site: Site, inspector: Inspector) -> None:
     page = inspector.page
     site.fill()
@@ -280,5 +297,8 @@ def test_what_is_printed_is_whole_and_has_nothing_to_press(site: Site, opened: "
     follow_link = page.locator(".row a").first.get_attribute("href")
     page.goto(f"{site.address}{follow_link}")
     assert not page.is_visible("#actions")
+    page.goto(f"{site.address}/docs")
+    assert page.evaluate("[...document.querySelectorAll('pre')].every(pre => pre.checkVisibility())")
+    assert not page.is_visible("nav")
     page.goto(f"{page.url.partition('?')[0]}/password")
     assert not page.is_visible("text=Cancel")

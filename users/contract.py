@@ -1,0 +1,199 @@
+"""The API's contract, `openapi.json`, and what its reader asks of it: operations, fields, answers, codes. No Flask."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+Node = Mapping[str, Any]  # a part of the document
+
+_FILE = Path(__file__).with_name("openapi.json")
+_FORMATS = {"date-time": "RFC 3339", "idn-email": "email", "uri": "URL"}
+
+
+@dataclass(frozen=True)
+class Field:
+    """A member of a JSON object, or a parameter."""
+
+    name: str
+    type: str  # in words, with its bounds
+    required: bool
+    description: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an operation may answer: an object, or one of some errors."""
+
+    status: int
+    description: str
+    returns: str  # in words
+    fields: list[Field]
+    codes: list[str]
+    example: str  # JSON, or "" for an error
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one path."""
+
+    id: str
+    tag: str
+    method: str
+    path: str
+    summary: str
+    description: str
+    permissions: list[str]
+    parameters: list[Field]
+    fields: list[Field]  # of the body
+    body: dict[str, Any] | None  # an example
+    answers: list[Answer]
+    example_path: str  # with an id or an email in it
+
+
+@dataclass(frozen=True)
+class Code:
+    """What can go wrong, and how to mend it."""
+
+    code: str
+    status: int
+    meaning: str
+    fix: str
+
+
+@cache
+def document() -> dict[str, Any]:
+    """Return the whole document."""
+    found: dict[str, Any] = json.loads(_FILE.read_text(encoding="utf-8"))
+    return found
+
+
+def resolve(node: Node) -> Node:
+    """Return what `node` refers to, its own members over it; or `node` itself."""
+    if "$ref" not in node:
+        return node
+    found: Any = document()
+    for name in node["$ref"].removeprefix("#/").split("/"):
+        found = found[name]
+    return {**resolve(found), **{name: value for name, value in node.items() if name != "$ref"}}
+
+
+@cache
+def operations() -> list[Operation]:
+    """Return all operations, in the document's order."""
+    return [
+        _operation(method, path, node)
+        for path, methods in document()["paths"].items()
+        for method, node in methods.items()
+    ]
+
+
+def _operation(method: str, path: str, node: Node) -> Operation:
+    parameters = [resolve(one) for one in node.get("parameters", [])]
+    body = node.get("requestBody", {}).get("content", {}).get("application/json", {})
+    values = {one["name"]: one["example"] for one in parameters if one["in"] == "path"}
+    return Operation(
+        id=node["operationId"],
+        tag=node["tags"][0],
+        method=method.upper(),
+        path=path,
+        summary=node["summary"],
+        description=node["description"],
+        permissions=next(iter(node["security"][0].values())),
+        parameters=[_parameter(one) for one in parameters],
+        fields=fields(body["schema"]) if body else [],
+        body=body.get("example"),
+        answers=[_answer(int(status), resolve(one)) for status, one in node["responses"].items()],
+        example_path=path.format(**values),
+    )
+
+
+def _parameter(node: Node) -> Field:
+    where = {"path": "in the path", "query": "in the query", "header": "header"}[node["in"]]
+    return Field(node["name"], f"{where}, {_type(node['schema'])}", node.get("required", False), node["description"])
+
+
+def _answer(status: int, node: Node) -> Answer:
+    content = node["content"]["application/json"]
+    if status >= 400:
+        error = content["schema"]["properties"]["error"]
+        codes = [resolve(one)["title"] for one in error.get("oneOf", [error])]
+        return Answer(status, node["description"], "", [], codes, "")
+    examples = [one["value"] for one in content.get("examples", {}).values()] or [content["example"]]
+    shown = "\n\n".join(json.dumps(one, indent=2, ensure_ascii=False) for one in examples)
+    return Answer(status, node["description"], _type(content["schema"]), _own_fields(content["schema"]), [], shown)
+
+
+def _own_fields(schema: Node) -> list[Field]:
+    """Return the fields of an answer, but for a user's and a profile's: the page tells those once."""
+    return [] if resolve(schema).get("title") in ("User", "Profile") else fields(schema)
+
+
+def fields(schema: Node) -> list[Field]:
+    """Return the members of an object."""
+    found = resolve(schema)
+    return [
+        Field(name, _type(one), name in found.get("required", []), resolve(one).get("description", ""))
+        for name, one in found.get("properties", {}).items()
+    ]
+
+
+def _type(node: Node) -> str:
+    """Return the type in words, with its bounds: "string or null, at most 255 characters"."""
+    schema = resolve(node)
+    if schema.get("type") == "object":
+        return str(schema["title"])
+    if "const" in schema:
+        return json.dumps(schema["const"])
+    if "enum" in schema:
+        values = [json.dumps(value) for value in schema["enum"]]
+        return f"{', '.join(values[:-1])} or {values[-1]}"
+    if schema["type"] == "array":
+        return f"array of {_bounds(schema, 'Items')}{_type(schema['items'])}"
+    types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    return ", ".join(part for part in (" or ".join(types), *_limits(schema)) if part)
+
+
+def _limits(schema: Node) -> Iterator[str]:
+    yield _FORMATS.get(schema.get("format", ""), "")
+    length, size = _bounds(schema, "Length"), _bounds(schema, "imum")
+    yield f"{length}characters" if length else ""
+    yield size.strip()
+    if "default" in schema:
+        yield f"default {json.dumps(schema['default'])}"
+
+
+def _bounds(schema: Node, name: str) -> str:
+    """Return `8 to 1,024 `, with a space behind, or nothing."""
+    least, most = schema.get(f"min{name}"), schema.get(f"max{name}")
+    if most is not None:
+        return f"{least:,} to {most:,} " if least else f"at most {most:,} "
+    return f"{least:,} or more " if least else ""
+
+
+@cache
+def codes() -> list[Code]:
+    """Return every code of an answer, by status; a field's own codes stand behind VALIDATION_ERROR."""
+    schemas = document()["components"]["schemas"]
+    found = [_code(one) for one in schemas.values() if "x-how-to-fix" in one and "properties" in one]
+    return sorted([*found, *_field_codes(schemas["FieldCode"])], key=lambda one: one.status)
+
+
+def _code(schema: Node) -> Code:
+    status = schema["properties"]["status"]["const"]
+    return Code(schema["title"], status, schema["description"], schema["x-how-to-fix"])
+
+
+def _field_codes(schema: Node) -> Iterator[Code]:
+    told = {one["title"] for one in document()["components"]["schemas"].values()}
+    for code, meaning, fix in zip(schema["enum"], schema["x-enum-descriptions"], schema["x-how-to-fix"], strict=True):
+        if code not in told:
+            yield Code(code, 422, meaning, fix)
+
+
+def example_of(name: str, code: str) -> str:
+    """Return the error `code` as the answer `name` of the document shows it."""
+    examples = document()["components"]["responses"][name]["content"]["application/json"]["examples"]
+    return json.dumps(examples[code]["value"], indent=2, ensure_ascii=False)

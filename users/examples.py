@@ -1,0 +1,51 @@
+"""One call of the API, ready to be pasted, for curl, Python and JavaScript, with what each brings along. No Flask."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from textwrap import indent
+from typing import Any
+
+Body = Mapping[str, Any] | None
+
+
+def curl(method: str, url: str, body: Body = None, *, key: str = "$API_KEY") -> str:
+    """Return the call as a command of a shell."""
+    how = "" if method == "GET" else f"-X {method} "
+    lines = [f'curl {how}"{url}"', f'-H "X-API-Key: {key}"']
+    if body is not None:
+        sent = shlex.quote(_pretty(body, 2).replace("\n", "\n  "))
+        lines += ['-H "Content-Type: application/json"', f"-d {sent}"]
+    return " \\\n  ".join(lines)
+
+
+def python(method: str, url: str, body: Body = None) -> str:
+    """Return the call as a program that needs nothing but Python's standard library."""
+    headers = '"X-API-Key": os.environ["API_KEY"]'
+    lines = [json.dumps(url), f'method="{method}"', f"headers={{{headers}}}"]
+    if body is not None:
+        lines[-1] = f'headers={{{headers}, "Content-Type": "application/json"}}'
+        lines.append(f"data=json.dumps({_pretty(body, 4)}).encode()")
+    arguments = indent(",\n".join(lines), "    ")
+    return (
+        "import json, os, urllib.request\n\n"
+        f"request = urllib.request.Request(\n{arguments},\n)\n"
+        "with urllib.request.urlopen(request) as response:\n"
+        "    print(json.load(response))"
+    )
+
+
+def javascript(method: str, url: str, body: Body = None) -> str:
+    """Return the call as a module for Node.js 18 or newer."""
+    headers = '"X-API-Key": process.env.API_KEY'
+    lines = [f'method: "{method}"', f"headers: {{ {headers} }}"]
+    if body is not None:
+        lines[-1] = f'headers: {{ {headers}, "Content-Type": "application/json" }}'
+        lines.append(f"body: JSON.stringify({_pretty(body, 2)})")
+    options = indent(",\n".join(lines), "  ")
+    return f"const response = await fetch({json.dumps(url)}, {{\n{options},\n}});\nconsole.log(await response.json());"
+
+
+def _pretty(body: Body, spaces: int) -> str:
+    """Return `body` as JSON, which Python reads too where it holds no true, false or null: no example does."""
+    return json.dumps(body, indent=spaces, ensure_ascii=False)
