@@ -1,13 +1,16 @@
 """The acts: what they change, what they refuse, and the audit row that each leaves in its own transaction."""
 
 import json
+from collections.abc import Callable
 
 import pytest
+from bench import population
 from flask import Flask
 from sqlalchemy.exc import IntegrityError
+from test_directory import plans_of
 
 from conftest import PASSWORD, Cast, execute, make_key, make_user, rows
-from users import clock, service, service_keys, validation, verification
+from users import clock, service, service_keys, service_purge, validation, verification
 from users.actors import Actor
 from users.emails import parse_email
 from users.errors import Conflict, Denied, KeyNotFound, UserNotFound
@@ -22,6 +25,28 @@ def as_actor(user: User) -> Actor:
     """Return `user` as the holder of a key that takes in all their permissions."""
     permissions = Role(user.global_role_id).permissions if user.global_role_id else frozenset[Permission]()
     return Actor("key", permissions, user_id=user.id, key_id="akid_1", address="192.0.2.7", request_id="req_12345678")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        service.list_deleted_users,
+        lambda: service.list_users(active_only=True),
+        lambda: service_purge.count(clock.now()),
+        lambda: service_purge._deleted(clock.now(), ""),
+    ],
+    ids=["deleted", "active", "to purge", "purged next"],
+)
+def test_few_among_many_are_found_by_the_index_of_their_status(
+    app: Flask, database_url: str, read: Callable[[], object]
+) -> None:
+    population.populate(database_url, 3_000)
+    execute(app, "UPDATE users SET is_active = false WHERE id NOT IN (SELECT id FROM users ORDER BY id DESC LIMIT 30)")
+    if database_url.startswith("postgres"):
+        execute(app, "ANALYZE users")
+    with app.app_context():
+        (plan,) = plans_of(read)
+    assert "ix_users_status" in plan
 
 
 def new(email: str, role: Role | None = None, password: str = PASSWORD) -> NewUser:

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, select, update
 from users import audit, clock, database
 from users.actors import Actor
 from users.audit import Action
-from users.models import AdminSession, ApiKey, AuditEvent, IdempotencyRecord, User
+from users.models import AdminSession, ApiKey, AuditEvent, IdempotencyRecord, Status, User
 from users.roles import Permission
 
 # In one transaction, so that nobody waits long for it.
@@ -19,7 +19,7 @@ ADDRESSES_AT_ONCE = 1000
 def count(before: datetime) -> int:
     """Return how many users were deleted before this moment."""
     with database.reading() as session:
-        return session.scalar(select(func.count()).select_from(User).where(User.deleted_at < before)) or 0
+        return session.scalar(select(func.count()).select_from(User).where(*_long_gone(before))) or 0
 
 
 def purge_users(before: datetime, *, actor: Actor) -> int:
@@ -40,9 +40,14 @@ def purge_users(before: datetime, *, actor: Actor) -> int:
 
 
 def _deleted(before: datetime, after: str) -> Sequence[str]:
-    deleted = select(User.id).where(User.deleted_at < before, User.id > after).order_by(User.id)
+    deleted = select(User.id).where(*_long_gone(before), User.id > after).order_by(User.id)
     with database.reading() as session:
         return session.scalars(deleted.limit(USERS_AT_ONCE)).all()
+
+
+def _long_gone(before: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Tell who was deleted before this moment. By the status too, whose index leaves out all who were not."""
+    return User.status == Status.DELETED, User.deleted_at < before
 
 
 def _erase(user_ids: Sequence[str], actor: Actor) -> int:
