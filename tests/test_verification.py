@@ -138,6 +138,23 @@ def test_verifying_twice_is_harmless(app: Flask, cast: Cast, visitor: Visitor) -
     assert len(trail(app)) == 2
 
 
+def test_two_clicks_at_once_are_one_act(
+    app: Flask, cast: Cast, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = opened(visitor, issue(app, cast.sam))
+    find = verification.find_user
+
+    def find_and_use(token: str) -> User:
+        user = find(token)
+        monkeypatch.setattr(verification, "find_user", find)
+        verification.use(token, actor=TERMINAL)
+        return user
+
+    monkeypatch.setattr(verification, "find_user", find_and_use)
+    assert click(visitor, page).location == "/verify"
+    assert len(trail(app)) == 2
+
+
 def test_a_newer_link_verifies_anew(app: Flask, cast: Cast, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     click(visitor, opened(visitor, issue(app, cast.sam)))
     later = clock.now() + timedelta(days=400)

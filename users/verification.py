@@ -31,6 +31,10 @@ class Issued:
     expires_at: datetime
 
 
+class _Used(Exception):
+    """The link has verified the address already."""
+
+
 def issue(user_id: str, *, actor: Actor) -> Issued:
     """Return a new link for the user, whom `actor` may change. Raises Denied, UserNotFound."""
     actor.require(Permission.USERS_UPDATE)
@@ -69,17 +73,24 @@ def is_used(token: str, user: User) -> bool:
 def use(token: str, *, actor: Actor) -> None:
     """Verify the address that the link was made for, once. Raises VerificationLinkEnded."""
     user = find_user(token)
-    if is_used(token, user):
-        return
     holder = replace(actor, kind="verification", permissions=ALL_PERMISSIONS)
     try:
-        service_changes.verify_user(user.id, actor=holder, condition=lambda locked: _require_signed(token, locked))
+        service_changes.verify_user(user.id, actor=holder, condition=lambda locked: _require_usable(token, locked))
     except UserNotFound:
         raise VerificationLinkEnded from None
+    except _Used:
+        return
 
 
 def _end(token: str) -> datetime:
     return datetime.fromtimestamp(int(token.split(".")[1]), UTC)
+
+
+def _require_usable(token: str, user: User) -> None:
+    """Judge the link once more, with the user locked: the address may have changed, or a second click have come."""
+    _require_signed(token, user)
+    if is_used(token, user):
+        raise _Used
 
 
 def _require_signed(token: str, user: User) -> None:
