@@ -69,6 +69,8 @@ def test_a_generated_password_is_alone_on_stdout_and_works(app: Flask, runner: F
         ("users", "create", "jo@example.com", "--password", "in argv"),
         ("users", "list", "--limit", "0"),
         ("users", "list", "--limit", "9223372036854775808"),
+        ("users", "list", "--after", "ada@example.com"),
+        ("users", "list", "--after", "\udcff"),
         ("keys", "create", "ci"),
         ("keys", "create", "ci", "--scope", "users:conquer"),
         ("keys", "create", "ci", "--scope", "users:read", "--expires-in", "soon"),
@@ -76,7 +78,7 @@ def test_a_generated_password_is_alone_on_stdout_and_works(app: Flask, runner: F
         ("keys", "create", "ci", "--scope", "users:read", "--expires-in", "9999999w"),
         ("users", "conquer"),
     ],
-    ids=" ".join,
+    ids=lambda args: ascii(" ".join(args)),
 )
 def test_wrong_usage_is_exit_2(app: Flask, runner: FlaskCliRunner, args: tuple[str, ...]) -> None:
     result = run(runner, *args)
@@ -100,7 +102,8 @@ def test_what_was_not_found_is_exit_5(runner: FlaskCliRunner) -> None:
         for command in (("show",), ("deactivate",), ("set-password", "--generate-password")):
             result = run(runner, "users", command[0], reference, *command[1:])
             assert (result.exit_code, result.stdout, result.stderr) == (5, "", "There is no such user.\n")
-    assert run(runner, "keys", "revoke", "akid_1").exit_code == 5
+    for key_id in ("akid_1", "akid_01900000000070008000000000000000", "\udcff"):
+        assert run(runner, "keys", "revoke", key_id).exit_code == 5
     assert run(runner, "keys", "create", "ci", "--owner", "nobody@example.com").exit_code == 5
 
 
@@ -121,6 +124,14 @@ def test_the_last_administrator_is_exit_3(runner: FlaskCliRunner, cast: Cast) ->
     result = run(runner, "users", "deactivate", "ada@example.com")
     assert result.exit_code == 3
     assert result.stderr == "This is the last active administrator. Give another user the role first.\n"
+
+
+def test_a_refusal_is_in_the_trail_under_the_id_that_was_printed(
+    app: Flask, runner: FlaskCliRunner, cast: Cast
+) -> None:
+    printed = json.loads(run(runner, "users", "deactivate", "ada@example.com", "--json").stdout)
+    (row,) = rows(app, "SELECT request_id FROM audit_events WHERE outcome = 'refused'")
+    assert printed["error"]["trace_id"] == row.request_id
 
 
 def test_a_user_is_found_by_any_spelling_of_the_email(app: Flask, runner: FlaskCliRunner) -> None:

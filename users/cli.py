@@ -48,9 +48,10 @@ class Command(click.Command):
             ctx.exit(EXIT_UNEXPECTED)
 
     def _fail(self, ctx: click.Context, error: EnrolError) -> None:
-        audit.note_refusal(error, actor())
+        trace_id = envelope.new_trace_id()
+        audit.note_refusal(error, terminal(trace_id))
         if ctx.params.get("as_json"):
-            print_json(envelope.body(error, envelope.new_trace_id()))
+            print_json(envelope.body(error, trace_id))
         for sentence in _sentences(error):
             click.echo(sentence, err=True)
         codes = (code for kind, code in _EXIT_CODES.items() if isinstance(error, kind))

@@ -6,8 +6,9 @@ from datetime import timedelta
 import click
 from flask.cli import AppGroup
 
-from users import clock, service_keys, validation
+from users import clock, ids, service_keys, validation
 from users.cli import Command, actor, find_user, json_option, period, print_json, print_result, print_table
+from users.errors import KeyNotFound
 from users.models import ApiKey
 from users.roles import Permission, permissions_of
 
@@ -64,6 +65,8 @@ def list_keys(as_json: bool) -> None:
 @json_option
 def revoke_key(key_id: str, as_json: bool) -> None:
     """Revoke an API key (akid_…), which stops at once."""
+    if not ids.is_key_id(key_id):  # no database takes every text
+        raise KeyNotFound
     key = service_keys.revoke_key(key_id, actor=actor())
     click.echo(f"API key revoked: {key.name}", err=True)
     print_result(key.as_key() if as_json else None, key.id)

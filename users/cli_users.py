@@ -9,7 +9,7 @@ from typing import Any
 import click
 from flask.cli import AppGroup
 
-from users import clock, passwords, service, service_changes, service_purge, settings, validation
+from users import clock, ids, passwords, service, service_changes, service_purge, settings, validation
 from users.cli import (
     Command,
     actor,
@@ -72,6 +72,8 @@ def create_user(
 @json_option
 def list_users(after: str, limit: int, active_only: bool, as_json: bool) -> None:
     """List the users, oldest first."""
+    if after and not ids.is_user_id(after):
+        raise click.BadParameter("takes the id of a user.", param_hint="--after")
     users = service.list_users(after=after, limit=limit, active_only=active_only)
     if as_json:
         print_json([user.as_user() for user in users])
