@@ -42,7 +42,7 @@ CORRIDOR = [
     {"gate", "limits"},
     {"upgrading"},
     {"database"},
-    {"models"},
+    {"drivers", "models"},
 ]
 BESIDE = {"actors", "clock", "contract", "errors", "examples", "fields", "ids", "keys", "logs", "refusals", "roles"}
 BESIDE |= {"search"}

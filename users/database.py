@@ -1,28 +1,24 @@
-"""The two databases made to behave alike: durable, bounded in time, and honest when they cannot be used.
+"""The database: read and written in bounded time, and honest when it cannot be used.
 
-Everything the service reads or writes goes through `reading()` or `transaction()`.
+Everything that the service reads or writes goes through `reading()`, `find()`, `transaction()` or `writing()`.
 """
 
 import contextlib
-import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from flask import Flask, current_app, g, has_request_context
 from flask_migrate import Migrate
-from psycopg.abc import PQGen
-from sqlalchemy import Connection, Row, Select, event, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy import Connection, Row, Select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from users import drivers
 from users.errors import Unavailable
 from users.models import db
 
@@ -30,8 +26,6 @@ HEAD = "0006"  # the migration that this code needs, the newest in users/migrati
 
 POOL_SIZE = 16  # connections of one process; none is held while a password is hashed
 POOL_WAIT_SECONDS = 2
-CONNECT_SECONDS = 2  # for each address that the host's name stands for; psycopg takes no less
-SQLITE_BUSY_SECONDS = 3
 BUDGET_SECONDS = 4.0  # of database time in one request: waiting for a connection, connecting and every statement
 
 AWAY = (
@@ -44,33 +38,12 @@ NEWER = "The database was made by a newer version of Enrol. Install that version
 _SCHEMA_SQLSTATES = {"42P01", "42703"}  # undefined table, undefined column
 _REFUSED_SQLSTATES = {"25006", "42501"}  # read-only transaction, insufficient privilege
 
-_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
-
 
 @dataclass
 class _Schema:
     """Whether the database was seen at HEAD: asked until it is so, then no more."""
 
     at_head: bool = False
-
-
-class DeadlineConnection(psycopg.Connection[Any]):
-    """A psycopg connection that gives up, and closes itself, when the request's budget is spent.
-
-    Time-outs set on the server do not fire in a server that is frozen, and the pool's ping would hang with it.
-    """
-
-    def wait(self, gen: PQGen[Any], interval: float = 0.1, timeout: float | None = None) -> Any:
-        """Drive one exchange with the server for as long as the budget allows."""
-        deadline = _deadline.get()
-        if deadline is None:
-            return super().wait(gen, interval, timeout)
-        try:
-            return super().wait(gen, interval, max(0.0, deadline - time.monotonic()))
-        except psycopg.OperationalError:
-            if time.monotonic() >= deadline:
-                self.close()
-            raise
 
 
 def init_app(app: Flask, url: str) -> None:
@@ -87,60 +60,7 @@ def init_app(app: Flask, url: str) -> None:
     db.init_app(app)
     Migrate(app, db, directory=str(Path(__file__).with_name("migrations")))
     with app.app_context():
-        engine = db.engine
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "do_connect", _make_private)
-        event.listen(engine, "connect", _set_up_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-    else:
-        event.listen(engine, "do_connect", _connect_postgres)
-
-
-def private(path: str, flags: int) -> int:
-    """Open a file that only this user may read: the `opener` of `open`."""
-    return os.open(path, flags, 0o600)
-
-
-def _make_private(_dialect: object, _record: object, arguments: list[Any], _options: dict[str, Any]) -> None:
-    """Make the file before SQLite does, which would let other users read it; its -wal and -shm take on the mode.
-
-    Only a file that is not there: closing one that is would drop all locks of this process on it (fcntl(2)). Another
-    process that ends would then take itself for the last, and remove the write-ahead log under our feet, with every
-    user in it (https://sqlite.org/howtocorrupt.html, 2.2).
-    """
-    with contextlib.suppress(OSError):  # it is there; or SQLite says it better
-        open(arguments[0], "x", opener=private).close()
-
-
-def _set_up_sqlite(connection: DBAPIConnection, _record: object) -> None:
-    connection.isolation_level = None  # BEGIN is ours, see _begin_sqlite
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_SECONDS * 1000}")
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = FULL")  # a 201 means that the row is on disk
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that reads first and writes later fails at once, whatever the busy timeout, when another process
-    # wrote in between (SQLITE_BUSY_SNAPSHOT): writers take the lock at their start.
-    options = connection.get_execution_options()
-    if not options.get("sqlite_patient", True):
-        connection.exec_driver_sql("PRAGMA busy_timeout = 0")
-    try:
-        connection.exec_driver_sql(f"BEGIN {options.get('sqlite_begin', 'DEFERRED')}")
-    finally:
-        if not options.get("sqlite_patient", True):
-            connection.exec_driver_sql(f"PRAGMA busy_timeout = {SQLITE_BUSY_SECONDS * 1000}")
-
-
-def _connect_postgres(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
-    deadline = _deadline.get()
-    if deadline is not None and time.monotonic() >= deadline:  # the pool tries anew when its ping fails
-        raise psycopg.OperationalError
-    options.setdefault("connect_timeout", CONNECT_SECONDS)
-    return DeadlineConnection.connect(*arguments, **options)
+        drivers.set_up(db.engine)
 
 
 def sqlite_file() -> Path | None:
@@ -255,11 +175,11 @@ def _budget() -> Iterator[None]:
     """Bound the database's waits by what is left of the request's budget; outside a request by all of it."""
     start = time.monotonic()
     left: float = g.get("database_seconds", BUDGET_SECONDS) if has_request_context() else BUDGET_SECONDS
-    token = _deadline.set(start + left)
+    token = drivers.deadline.set(start + left)
     try:
         yield
     finally:
-        _deadline.reset(token)
+        drivers.deadline.reset(token)
         if has_request_context():
             g.database_seconds = left - (time.monotonic() - start)
 

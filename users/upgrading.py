@@ -13,7 +13,7 @@ from flask import Flask
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from users import database, logs
+from users import database, drivers, logs
 from users.errors import Unavailable
 
 STUCK = (
@@ -81,7 +81,7 @@ def _lock_file(engine: Engine) -> Iterator[None]:
         return
     path = Path(engine.url.database or "")
     try:
-        with open(path.with_name(path.name + ".lock"), "a", opener=database.private) as lock:
+        with open(path.with_name(path.name + ".lock"), "a", opener=drivers.private) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             _copy_if_behind(path)
             yield
@@ -106,5 +106,5 @@ def _copy_if_behind(path: Path) -> None:
         if rows and not at_head:
             copy = path.with_name(f"{path.name}.before-{database.HEAD}")
             copy.unlink(missing_ok=True)
-            open(copy, "x", opener=database.private).close()
+            open(copy, "x", opener=drivers.private).close()
             connection.execute("VACUUM INTO ?", [str(copy)])

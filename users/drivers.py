@@ -1,0 +1,93 @@
+"""The two drivers made to behave alike: a file that is private, writes that are durable, waits that end."""
+
+import contextlib
+import os
+import time
+from contextvars import ContextVar
+from typing import Any
+
+import psycopg
+from psycopg.abc import PQGen
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+
+CONNECT_SECONDS = 2  # for each address that the host's name stands for; psycopg takes no less
+SQLITE_BUSY_SECONDS = 3
+
+deadline: ContextVar[float | None] = ContextVar("deadline", default=None)  # by `time.monotonic`, of every wait
+
+
+class DeadlineConnection(psycopg.Connection[Any]):
+    """A psycopg connection that gives up, and closes itself, when the request's budget is spent.
+
+    Time-outs set on the server do not fire in a server that is frozen, and the pool's ping would hang with it.
+    """
+
+    def wait(self, gen: PQGen[Any], interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Drive one exchange with the server for as long as the budget allows."""
+        end = deadline.get()
+        if end is None:
+            return super().wait(gen, interval, timeout)
+        try:
+            return super().wait(gen, interval, max(0.0, end - time.monotonic()))
+        except psycopg.OperationalError:
+            if time.monotonic() >= end:
+                self.close()
+            raise
+
+
+def set_up(engine: Engine) -> None:
+    """Make every connection of `engine` one of these."""
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "do_connect", _make_private)
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    else:
+        event.listen(engine, "do_connect", _connect_postgres)
+
+
+def private(path: str, flags: int) -> int:
+    """Open a file that only this user may read: the `opener` of `open`."""
+    return os.open(path, flags, 0o600)
+
+
+def _make_private(_dialect: object, _record: object, arguments: list[Any], _options: dict[str, Any]) -> None:
+    """Make the file before SQLite does, which would let other users read it; its -wal and -shm take on the mode.
+
+    Only a file that is not there: closing one that is would drop all locks of this process on it (fcntl(2)). Another
+    process that ends would then take itself for the last, and remove the write-ahead log under our feet, with every
+    user in it (https://sqlite.org/howtocorrupt.html, 2.2).
+    """
+    with contextlib.suppress(OSError):  # it is there; or SQLite says it better
+        open(arguments[0], "x", opener=private).close()
+
+
+def _set_up_sqlite(connection: DBAPIConnection, _record: object) -> None:
+    connection.isolation_level = None  # BEGIN is ours, see _begin_sqlite
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_SECONDS * 1000}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")  # a 201 means that the row is on disk
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and writes later fails at once, whatever the busy timeout, when another process
+    # wrote in between (SQLITE_BUSY_SNAPSHOT): writers take the lock at their start.
+    options = connection.get_execution_options()
+    if not options.get("sqlite_patient", True):
+        connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+    try:
+        connection.exec_driver_sql(f"BEGIN {options.get('sqlite_begin', 'DEFERRED')}")
+    finally:
+        if not options.get("sqlite_patient", True):
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {SQLITE_BUSY_SECONDS * 1000}")
+
+
+def _connect_postgres(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
+    end = deadline.get()
+    if end is not None and time.monotonic() >= end:  # the pool tries anew when its ping fails
+        raise psycopg.OperationalError
+    options.setdefault("connect_timeout", CONNECT_SECONDS)
+    return DeadlineConnection.connect(*arguments, **options)
