@@ -65,6 +65,8 @@ def test_a_sentence_says_who_did_what_to_whom(app: Flask, cast: Cast, ada: Actor
     assert told(app, Action.USER_CREATE, omar, service_key) == "The API key CI created omar@example.com"
     assert told(app, Action.USER_CREATE, omar, terminal("req_1")) == "The command line created omar@example.com"
     assert told(app, Action.USER_CREATE, omar, replace(VISITOR, kind="setup")).startswith("The set-up link created")
+    clicked = told(app, Action.USER_VERIFY, omar, replace(VISITOR, kind="verification"))
+    assert clicked == "Whoever opened the link verified the address of omar@example.com"
     assert told(app, Action.USER_CREATE, omar, ada, about=omar) == f"{say} created this user"
     assert told(app, Action.USER_DEACTIVATE, cast.ada.id, ada) == f"{say} deactivated themselves"
     assert told(app, Action.KEY_REVOKE, key_id, ada) == f"{say} revoked the API key CI"

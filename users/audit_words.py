@@ -32,7 +32,12 @@ _REFUSED: Mapping[str, str] = {
     Action.USER_SET_PASSWORD: "was refused a new password: the current one was wrong",
     Action.USER_VERIFY_PASSWORD: "checked the password of {}: wrong",
 }
-_KINDS = {"setup": "the set-up link", "terminal": "the command line", "visitor": "somebody"}
+_KINDS = {
+    "setup": "the set-up link",
+    "terminal": "the command line",
+    "verification": "whoever opened the link",
+    "visitor": "somebody",
+}
 
 
 @dataclass(frozen=True)

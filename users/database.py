@@ -82,10 +82,11 @@ def reading() -> Iterator[Session]:
 def find(statement: Select[*tuple[Any, ...]], **values: object) -> Row[Any] | None:
     """Return the first row of `statement`, or None.
 
-    For what every request asks: without a session it takes half the time. Raises Unavailable when the database
-    cannot be used.
+    For what every request asks: without a session and a transaction it takes half the time. Raises Unavailable when
+    the database cannot be used.
     """
-    with _connection() as connection:
+    alone = {"sqlite_begin": ""} if db.engine.dialect.name == "sqlite" else {"isolation_level": "AUTOCOMMIT"}
+    with _connection(**alone) as connection:
         return connection.execute(statement, values).first()
 
 
@@ -120,7 +121,7 @@ def session_on(connection: Connection) -> Session:
 
 @contextlib.contextmanager
 def _connection(**options: Any) -> Iterator[Connection]:
-    """Yield a connection in a transaction that nobody commits, on a database at HEAD."""
+    """Yield a connection to a database at HEAD; nobody commits what it did."""
     with _budget(), honest():
         _require_head()
         connection = db.engine.connect().execution_options(**options)

@@ -76,10 +76,13 @@ def _begin_sqlite(connection: Connection) -> None:
     # A transaction that reads first and writes later fails at once, whatever the busy timeout, when another process
     # wrote in between (SQLITE_BUSY_SNAPSHOT): writers take the lock at their start.
     options = connection.get_execution_options()
+    begin = options.get("sqlite_begin", "DEFERRED")
+    if not begin:  # one statement, which is its own transaction
+        return
     if not options.get("sqlite_patient", True):
         connection.exec_driver_sql("PRAGMA busy_timeout = 0")
     try:
-        connection.exec_driver_sql(f"BEGIN {options.get('sqlite_begin', 'DEFERRED')}")
+        connection.exec_driver_sql(f"BEGIN {begin}")
     finally:
         if not options.get("sqlite_patient", True):
             connection.exec_driver_sql(f"PRAGMA busy_timeout = {SQLITE_BUSY_SECONDS * 1000}")
