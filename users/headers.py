@@ -28,7 +28,7 @@ def is_https() -> bool:
 
 def add(response: Response) -> None:
     """Put the headers on `response`."""
-    response.headers.update(_SECURITY)
+    response.headers.extend(_SECURITY)  # nobody else sets one, so none is looked for
     response.headers["Cache-Control"] = _FOREVER if _is_hashed_file(response) else "no-store"
     if is_https():
         response.headers["Strict-Transport-Security"] = _HSTS

@@ -67,12 +67,13 @@ def _answers_about(users: Sequence[User]) -> ColumnElement[bool]:
 
 
 def _forget_addresses(user_id: str) -> None:
-    """Take the address from what the user did and from the sign-ins that failed, which were likely the user's too.
+    """Take the address from what the user did and from what nobody known did to the user, who it likely was.
 
-    Nobody acts as a deleted user: what is not there now does not come any more.
+    That is a sign-in that failed, a click on the verification link, the set-up. Nobody acts as a deleted user: what
+    is not there now does not come any more.
     """
-    tried = (AuditEvent.target_id == user_id) & (AuditEvent.actor_kind == "visitor")
-    for theirs in (AuditEvent.actor_user_id == user_id, tried):
+    unknown = AuditEvent.actor_user_id.is_(None) & AuditEvent.actor_key_id.is_(None)
+    for theirs in (AuditEvent.actor_user_id == user_id, (AuditEvent.target_id == user_id) & unknown):
         last = ""
         while found := _forget_some(theirs, last):
             last = found[-1]
