@@ -10,11 +10,12 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from conftest import PASSWORD, Cast, execute, make_user, rewrite_audit, rows
-from users import clock, roles
-from users.passwords import GENERATED_ALPHABET, Hasher
+from conftest import PASSWORD, Api, Cast, execute, make_user, rewrite_audit, rows
+from users import clock, roles, service_changes
+from users.actors import terminal
+from users.passwords import GENERATED_ALPHABET
 from users.roles import Permission, Role
-from visitors import LOGIN, NEW_USER, Visitor, mark_in, problems_in, signed_in, summary_in
+from visitors import NEW_USER, Visitor, problems_in, signed_in, summary_in
 
 
 def new_id(answer_location: str) -> str:
@@ -148,7 +149,10 @@ def test_a_likely_typo_is_pointed_out_but_is_no_error(ada: Visitor, typed: str, 
     page = ada.get(answer.location).text
     assert ("Is the address right?" in page) == bool(meant)
     if meant:
-        assert "/admin/users/new?email=jo%40gmail.com" in page or "/admin/users/new?email=jo@gmail.com" in page
+        (edit,) = re.findall(r'<a href="(/admin/users/usr_\w+/edit[^"]+)">change the address<', page)
+        assert 'id="email" inputmode="email" name="email" spellcheck="false" type="email" value="jo@gmail.com"' in (
+            ada.get(edit).text
+        )
 
 
 def test_only_roles_that_the_administrator_holds_are_offered(ada: Visitor, omar: Visitor) -> None:
@@ -221,7 +225,25 @@ def test_the_list_says_who_is_deactivated_and_shows_nobody_deleted(app: Flask, a
     assert "Deactivated" in page
     assert "3 users" in page
     assert "sam@example.com" not in page
-    assert ada.get(f"/admin/users/{cast.sam.id}").status_code == 404
+
+
+def test_a_deleted_user_s_page_tells_what_is_known_and_offers_nothing(
+    app: Flask, ada: Visitor, cast: Cast, api: Api
+) -> None:
+    with app.app_context():
+        service_changes.delete_user(cast.sam.id, actor=terminal("req_test00000000"))
+    page = ada.get(f"/admin/users/{cast.sam.id}")
+    assert page.status_code == 200
+    assert re.search(r"This user was deleted on <time datetime=", page.text)
+    assert "<dt>Deleted</dt>" in page.text
+    assert '<span class="tag">Deleted</span>' in page.text
+    assert "sam@example.com" in page.text
+    assert "What happened lately" in page.text
+    main = page.text.partition("<main")[2]
+    assert "<form" not in main
+    assert f"/admin/users/{cast.sam.id}/" not in main
+    assert f'href="/admin/users/{cast.sam.id}"' in ada.get("/admin/users?status=deleted").text
+    assert api.get(f"/v1/user/{cast.sam.id}").status_code == 404
 
 
 def test_an_instance_of_one_says_what_to_do_next(app: Flask) -> None:
@@ -252,15 +274,6 @@ def test_what_happened_is_for_those_who_may_read_it(app: Flask, cast: Cast, omar
     assert "What happened lately" in signed_in(app, cast.vera).get(f"/admin/users/{cast.sam.id}").text
 
 
-def test_nobody_changes_who_holds_what_they_do_not(app: Flask, omar: Visitor, cast: Cast) -> None:
-    page = omar.get(f"/admin/users/{cast.ada.id}").text
-    assert "This user’s role can do more than yours" in page
-    assert "/deactivate" not in page
-    assert omar.post(f"/admin/users/{cast.ada.id}/deactivate").status_code == 403
-    assert omar.post(f"/admin/users/{cast.ada.id}/password", choice="generate").status_code == 403
-    assert signed_in_as(app, "ada@example.com", PASSWORD)
-
-
 def test_an_auditor_sees_no_actions(app: Flask, cast: Cast) -> None:
     vera = signed_in(app, cast.vera)
     assert ">Actions<" not in vera.get(f"/admin/users/{cast.sam.id}").text
@@ -268,33 +281,7 @@ def test_an_auditor_sees_no_actions(app: Flask, cast: Cast) -> None:
     assert vera.get(NEW_USER).status_code == 403
 
 
-def test_deactivating_asks_first_and_says_the_effect(app: Flask, ada: Visitor, cast: Cast) -> None:
-    page = ada.get(f"/admin/users/{cast.omar.id}/deactivate").text
-    assert "can no longer sign in, and their sessions and API keys stop at once" in page
-    answer = ada.post(f"/admin/users/{cast.omar.id}/deactivate")
-    page = ada.get(answer.location).text
-    assert "User deactivated" in page
-    assert "/deactivate" not in page
-    assert "This user is deactivated already" in ada.get(f"/admin/users/{cast.omar.id}/deactivate").text
-    assert not signed_in_as(app, "omar@example.com", PASSWORD)
-
-
-def test_the_last_administrator_stays(app: Flask, ada: Visitor, cast: Cast) -> None:
-    answer = ada.post(f"/admin/users/{cast.ada.id}/deactivate")
-    assert answer.status_code == 409
-    assert "This is the last active administrator" in summary_in(answer)
-    assert ada.is_in
-
-
-def test_whoever_deactivates_themselves_is_signed_out(app: Flask, ada: Visitor, cast: Cast) -> None:
-    make_user(app, "olga@example.com", Role.ADMIN)
-    answer = ada.post(f"/admin/users/{cast.ada.id}/deactivate")
-    assert answer.location == "/admin/login?done=out"
-    assert ada.session_id is None
-    assert "You are signed out" in ada.get(answer.location).text
-
-
-@pytest.mark.parametrize("done", ["created", "deactivated", "password"])
+@pytest.mark.parametrize("done", ["created", "deactivated", "password", "reactivated", "updated", "verified"])
 def test_a_notice_tells_only_what_was_done_last(app: Flask, ada: Visitor, cast: Cast, done: str) -> None:
     execute(app, "UPDATE users SET is_active = false, updated_at = :at", at=clock.now())
     execute(app, "UPDATE users SET is_active = true WHERE id = :id", id=cast.ada.id)
@@ -313,76 +300,9 @@ def test_a_link_proves_nothing_about_what_was_done(app: Flask, ada: Visitor, cas
         at=clock.now() - timedelta(days=1),
     )
     rewrite_audit(app, "UPDATE audit_events SET at = :at", at=clock.now() - timedelta(days=1))
-    for done in ("created", "deactivated", "password", "x"):
+    for done in ("created", "deactivated", "password", "reactivated", "updated", "verified", "x"):
         page = ada.get(f"/admin/users/{cast.omar.id}?done={done}").text
         assert 'class="notice' not in page
-
-
-@pytest.mark.parametrize("password", ["short", ""])
-def test_a_new_password_is_judged_as_everywhere(ada: Visitor, cast: Cast, password: str) -> None:
-    answer = ada.post(f"/admin/users/{cast.omar.id}/password", choice="type", password=password)
-    assert answer.status_code == 422
-    words = "Enter a password" if not password else "Password must be at least 8 characters"
-    assert problems_in(answer) == [("password", words)]
-
-
-def test_a_new_generated_password_works_once_it_is_shown(app: Flask, ada: Visitor, cast: Cast) -> None:
-    answer = ada.post(f"/admin/users/{cast.omar.id}/password", choice="generate")
-    assert answer.status_code == 200
-    assert signed_in_as(app, "omar@example.com", html.unescape(password_on(answer.text)))
-    assert ada.get(LOGIN).status_code == 303
-
-
-@pytest.mark.parametrize("choice", ["generate", "type"])
-def test_a_password_is_set_once_however_often_the_form_is_sent(
-    app: Flask, ada: Visitor, cast: Cast, choice: str
-) -> None:
-    path = f"/admin/users/{cast.omar.id}/password"
-    mark = mark_in(ada.get(path))
-    first = ada.post(path, mark=mark, choice="generate")
-    password = html.unescape(password_on(first.text))
-    again = ada.post(path, mark=mark, choice=choice, password="another horse battery")
-    assert again.status_code == 422
-    assert "no new password was set" in summary_in(again)
-    assert signed_in_as(app, "omar@example.com", password)
-    assert ada.post(path, mark=mark_in(again), choice="generate").status_code == 200
-
-
-@pytest.mark.parametrize("mark", ["", "x", "2026-11-24T08:00:00+00:00"])
-def test_a_password_is_set_only_for_the_user_as_the_form_showed_them(
-    app: Flask, ada: Visitor, cast: Cast, mark: str
-) -> None:
-    answer = ada.post(f"/admin/users/{cast.omar.id}/password", mark=mark, choice="generate")
-    assert answer.status_code == 422
-    assert signed_in_as(app, "omar@example.com", PASSWORD)
-
-
-def test_a_user_who_changes_while_a_password_is_hashed_keeps_theirs(
-    app: Flask, ada: Visitor, cast: Cast, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_hash = Hasher.hash
-
-    def change(self: Hasher, password: str) -> str:
-        moment = clock.now()
-        execute(app, "UPDATE users SET updated_at = :at WHERE id = :id", at=moment, id=cast.omar.id)
-        return make_hash(self, password)
-
-    monkeypatch.setattr(Hasher, "hash", change)
-    answer = ada.post(f"/admin/users/{cast.omar.id}/password", choice="type", password="another horse battery")
-    assert answer.status_code == 422
-    assert signed_in_as(app, "omar@example.com", PASSWORD)
-
-
-def test_your_own_password_is_changed_with_the_current_one_only(app: Flask, ada: Visitor, cast: Cast) -> None:
-    path = f"/admin/users/{cast.ada.id}/password"
-    mark = rows(app, "SELECT updated_at FROM users WHERE id = :id", id=cast.ada.id)
-    answers = [
-        ada.get(path),
-        ada.post(path, choice="generate"),
-        ada.post(path, mark=str(mark[0][0]), choice="generate"),
-    ]
-    assert [(answer.status_code, answer.location) for answer in answers] == [(303, "/admin/account")] * 3
-    assert signed_in_as(app, "ada@example.com", PASSWORD)
 
 
 @pytest.mark.parametrize("settings", [{"ENROL_PASSWORD_MIN_LENGTH": "20"}])

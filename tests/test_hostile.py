@@ -20,6 +20,7 @@ from werkzeug.datastructures import MultiDict
 
 from app import create_app
 from conftest import CHEAP, PASSWORD, Api, dispose, make_key, make_user, migrate, postgres_database, rows
+from users.models import User
 from users.roles import Permission, Role
 from visitors import Visitor, signed_in
 
@@ -103,6 +104,12 @@ def powers(apps: list[Flask]) -> list[Api]:
 def administrators(apps: list[Flask]) -> list[Visitor]:
     """An administrator signed in at each."""
     return [signed_in(app, make_user(app, "root@example.com", Role.ADMIN)) for app in apps]
+
+
+@pytest.fixture(scope="module")
+def edited(apps: list[Flask]) -> list[User]:
+    """Somebody at each whose form is filled in."""
+    return [make_user(app, "edited@example.com") for app in apps]
 
 
 def alike(answers: list[Any]) -> Any:
@@ -236,26 +243,29 @@ def test_every_address_bears_everything(
     assert [count(app) for app in apps] == [n + (answer.status_code == 201) for n in before]
 
 
-fields = st.sampled_from(
-    ["email", "first_name", "last_name", "password", "choice", "global_role_id", "name", "scopes", "owner", "link"]
-)
+names_of_fields = "email first_name last_name password choice global_role_id name scopes owner link mark confirmed"
+fields = st.sampled_from([*names_of_fields.split(), "was-email", "was-first_name", "was-last_name"])
 
 
 @examples("form")
 @given(
     path=st.sampled_from(
         ["/admin/users/new", "/admin/keys/new", "/admin/account", "/admin/account/sessions", "/setup", "/verify"]
-    ),
+    )
+    | st.sampled_from(["edit", "password", "verify"]).map("/admin/users/{{id}}/{}".format),
     form=st.lists(st.tuples(fields | typed, typed | st.sampled_from(["type", "generate", PASSWORD])), max_size=8),
 )
 def test_every_form_bears_everything(
-    apps: list[Flask], administrators: list[Visitor], path: str, form: list[tuple[str, str]]
+    apps: list[Flask], administrators: list[Visitor], edited: list[User], path: str, form: list[tuple[str, str]]
 ) -> None:
     before = [count(app) for app in apps]
     answers = []
-    for visitor in administrators:
-        data = MultiDict([*form, ("csrf_token", visitor.token("/admin/account"))])
-        answers.append(timely(lambda visitor=visitor, data=data: visitor.client.post(path, data=data)))
+    for visitor, user in zip(administrators, edited, strict=True):
+        sent = {
+            "path": path.format(id=user.id),
+            "data": MultiDict([*form, ("csrf_token", visitor.token("/admin/account"))]),
+        }
+        answers.append(timely(lambda visitor=visitor, sent=sent: visitor.client.post(**sent)))
     answer = alike(answers)
     made = answer.status_code in (200, 303) and path == "/admin/users/new"
     assert [count(app) for app in apps] == [n + made for n in before]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from bench import population
@@ -15,6 +16,7 @@ from users.actors import Actor
 from users.emails import parse_email
 from users.errors import Conflict, Denied, KeyNotFound, UserNotFound
 from users.models import User
+from users.refusals import KeyMadeAlready
 from users.roles import Permission, Role
 from users.validation import NewKey, NewUser
 
@@ -166,6 +168,29 @@ def test_a_key_is_revoked_once_and_for_all(app: Flask, cast: Cast) -> None:
         with pytest.raises(Denied):
             service_keys.revoke_key(key.id, actor=as_actor(cast.omar))
     assert len(rows(app, "SELECT id FROM audit_events WHERE action = 'key.revoke'")) == 1
+
+
+def test_a_key_is_rolled_by_those_who_may_make_its_like(app: Flask, cast: Cast) -> None:
+    make_key(app, Permission.USERS_READ, Permission.USERS_CREATE)
+    same = Actor("key", frozenset({Permission.KEYS_MANAGE, Permission.USERS_READ, Permission.USERS_CREATE}))
+
+    def roll(key_id: str, permissions: frozenset[Permission], new_id: str = "akid_2") -> service_keys.IssuedKey:
+        actor, day = Actor("key", permissions), timedelta(days=1)
+        return service_keys.roll_key(key_id, ends_in=day, new_id=new_id, lifetime=day, actor=actor)
+
+    with app.app_context():
+        (key,) = service_keys.list_keys()
+        for missing in same.permissions:
+            with pytest.raises(Denied):
+                roll(key.id, same.permissions - {missing})
+        with pytest.raises(KeyNotFound):
+            roll("akid_1", same.permissions)
+        issued = roll(key.id, same.permissions)
+        assert (issued.key.name, issued.key.scopes, issued.key.owner_id) == (key.name, key.scopes, None)
+        assert issued.key.expires_at == issued.key.created_at + timedelta(days=1)
+        with pytest.raises(KeyMadeAlready):
+            roll(key.id, same.permissions)
+        assert len(service_keys.list_keys()) == 2
 
 
 def test_another_constraint_is_not_taken_for_a_taken_email(

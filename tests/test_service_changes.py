@@ -40,6 +40,7 @@ ACTS: dict[str, Callable[[User, Actor], Any]] = {
     "nothing": lambda user, actor: update(user, actor=actor),
     "set_password": lambda user, actor: service_changes.set_password(user.id, "another password", actor=actor),
     "deactivate": lambda user, actor: service_changes.deactivate_user(user.id, actor=actor),
+    "reactivate": lambda user, actor: service_changes.reactivate_user(user.id, actor=actor),
     "verify": lambda user, actor: service_changes.verify_user(user.id, actor=actor),
     "delete": lambda user, actor: service_changes.delete_user(user.id, actor=actor),
 }

@@ -36,7 +36,9 @@ class Visitor:
         if token == OWN:
             page = self.get("/admin/account")
             token = token_in(page) if page.status_code == 200 else self.token(LOGIN)
-        if "mark" not in fields and re.fullmatch(r"/admin/keys/new|/admin/users/\w+/password", path):
+        if "mark" not in fields and re.fullmatch(
+            r"/admin/keys/(new|\w+/roll)|/admin/users/\w+/(password|verify)", path
+        ):
             fields["mark"] = mark_in(self.get(path))
         data = {**fields, "csrf_token": token} if token is not None else fields
         return self.client.post(path, data=data, headers=headers)

@@ -5,9 +5,10 @@
     visits       who is at this browser; its token            detour       by the sign-in page and back to the form
     api          users created and read, under /v1            api_changes  users changed, verified, let in
     admin        sign-in, sign-out, your account              admin_users  the list, the sign-up form, one user
-    admin_keys   API keys                                     admin_audit  who did what to whom
-    admin_setup  the first run                                admin_verify an address is verified by a click
-    access       an API key becomes an Actor; guards          cli          what all commands share
+    admin_user_changes: one user changed and deleted          admin_keys   API keys
+    admin_audit  who did what to whom                         admin_setup  the first run
+    admin_verify an address is verified by a click            access       an API key becomes an Actor; guards
+    cli          what all commands share
     cli_users    flask users …                                cli_keys     flask keys …
     cli_audit    flask audit …                                doctor       flask doctor
     forms        labels, widgets, the CSRF token; no rules    parsing      a body becomes one strict JSON object
@@ -44,6 +45,7 @@ def init_app(app: Flask) -> None:
         admin_audit,
         admin_keys,
         admin_setup,
+        admin_user_changes,
         admin_users,
         admin_verify,
         api,

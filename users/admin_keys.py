@@ -1,4 +1,4 @@
-"""The pages about API keys: the list, a new key, and its revocation."""
+"""The pages about API keys: the list, a new key, one in the place of another, and the end of one."""
 
 from datetime import timedelta
 
@@ -20,9 +20,17 @@ def show_keys() -> Answer:
     """List the API keys, newest first."""
     keys = list(reversed(service_keys.list_keys()))
     owners = directory.emails_of(key.owner_id for key in keys)
-    stopped = directory.stopped_among(owners)
-    revoked = audit.is_newest(request.args.get("revoked", ""), audit.Action.KEY_REVOKE)
-    return render_template("keys.html", keys=keys, owners=owners, stopped=stopped, now=clock.now(), revoked=revoked)
+    stopped, now = directory.stopped_among(owners), clock.now()
+    given = request.args.get("revoked", "")
+    return render_template(
+        "keys.html",
+        keys=keys,
+        owners=owners,
+        stopped=stopped,
+        now=now,
+        can_roll={key.id for key in keys if _can_roll(key, stopped)},
+        revoked=ids.is_key_id(given) and audit.is_newest(given, audit.Action.KEY_REVOKE),
+    )
 
 
 @bp.get("/admin/keys/new")
@@ -54,17 +62,47 @@ def add_key() -> Answer:
     try:
         issued = service_keys.create_key(new, owner=owner, lifetime=lifetime, actor=g.actor, key_id=key_id)
     except KeyMadeAlready:
-        return make_response(render_template("key_made.html", key=service_keys.get_key(key_id)), 409)
-    held = permissions_of(owner.global_role_id)
+        return _made_already(key_id)
+    return _shown(issued, owner)
+
+
+@bp.get("/admin/keys/<key_id>/roll")
+@page(Permission.KEYS_MANAGE)
+def show_roll_key(key_id: str) -> Answer:
+    """Show the form for a new key in the place of this one."""
+    key = _key(key_id)
+    service_keys.require_scopes(key, g.actor)
+    if not _can_roll(key, directory.stopped_among([key.owner_id] if key.owner_id else [])):
+        g.problems = []  # this page says it all
+        return make_response(render_template("key_ended.html", key=key), 409)
     return render_template(
-        "key_shown.html",
-        issued=issued,
-        owner=owner,
-        idle=sorted(scopes - held),
-        creates=Permission.USERS_CREATE in scopes & held,
-        curl=_first_call(issued, creates=Permission.USERS_CREATE in scopes & held),
-        address=pages.address(),
+        "key_roll.html",
+        key=key,
+        form=forms.RollForm(expires="90" if key.expires_at else "never"),
+        owner=directory.get_user(key.owner_id) if key.owner_id else None,
+        mark=visits.sealed(ids.new_id("akid")),
     )
+
+
+@bp.post("/admin/keys/<key_id>/roll")
+@page(Permission.KEYS_MANAGE, again=show_roll_key)
+def roll_key(key_id: str) -> Answer:
+    """Make the new key and show it, this once; the old one ends when the administrator says."""
+    new_id = visits.unsealed(forms.mark())
+    if new_id is None:
+        raise Outdated
+    old, form, found = _key(key_id), forms.RollForm(), pages.Findings()
+    with found.noted():
+        ends_in = _ends_in(form.ends.data)
+    with found.noted():
+        lifetime = _lifetime(form.expires.data)
+    found.refuse()
+    try:
+        issued = service_keys.roll_key(old.id, ends_in=ends_in, new_id=new_id, lifetime=lifetime, actor=g.actor)
+    except KeyMadeAlready:
+        return _made_already(new_id)
+    owner = directory.get_user(old.owner_id) if old.owner_id else None
+    return _shown(issued, owner, old=service_keys.get_key(old.id))
 
 
 @bp.get("/admin/keys/<key_id>/revoke")
@@ -88,10 +126,37 @@ def _key(key_id: str) -> ApiKey:
     return service_keys.get_key(key_id)
 
 
+def _can_roll(key: ApiKey, stopped: frozenset[str]) -> bool:
+    """Tell whether the key works, so that another can take its place, and is not wider than the administrator."""
+    return not key.has_ended(clock.now()) and key.owner_id not in stopped and set(key.scopes) <= g.actor.permissions
+
+
+def _made_already(key_id: str) -> Answer:
+    return make_response(render_template("key_made.html", key=service_keys.get_key(key_id)), 409)
+
+
+def _shown(issued: service_keys.IssuedKey, owner: User | None, old: ApiKey | None = None) -> Answer:
+    """Return the page that shows the key, with a first call that it can make."""
+    scopes = frozenset(issued.key.scopes)
+    held = permissions_of(owner.global_role_id) if owner else scopes
+    creates = Permission.USERS_CREATE in scopes & held
+    return render_template(
+        "key_shown.html",
+        issued=issued,
+        owner=owner,
+        old=old,
+        idle=sorted(scopes - held),
+        creates=creates,
+        curl=_first_call(issued, creates=creates),
+        address=pages.address(),
+        now=clock.now(),
+    )
+
+
 def _first_call(issued: service_keys.IssuedKey, *, creates: bool) -> str:
     if creates:
         return pages.curl("/v1/user/", {"email": "new.user@example.com", "password": "PASSWORD"}, key=issued.secret)
-    return pages.curl("/v1/user/me", key=issued.secret)
+    return pages.curl("/v1/user/me" if issued.key.owner_id else "/v1/user/?limit=1", key=issued.secret)
 
 
 def _owner(text: str) -> User:
@@ -111,3 +176,9 @@ def _lifetime(expires: str | None) -> timedelta | None:
     if expires not in forms.EXPIRY_DAYS:
         raise Refused({"expires": "Choose when the key expires"})
     return timedelta(days=int(expires)) if expires.isdigit() else None
+
+
+def _ends_in(hours: str | None) -> timedelta:
+    if hours not in forms.OLD_KEY_ENDS:
+        raise Refused({"ends": "Choose when the old key stops working"})
+    return timedelta(hours=int(hours))

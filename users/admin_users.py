@@ -1,4 +1,4 @@
-"""The pages about users: the list, the sign-up form, one user and what can be done with it."""
+"""The pages about users: the list, the sign-up form, one user."""
 
 import shlex
 from typing import Any
@@ -18,29 +18,30 @@ from users import (
     ids,
     pages,
     service,
-    service_changes,
     settings,
     validation,
 )
-from users.errors import UserNotFound
 from users.models import User
 from users.pages import Answer, page
-from users.refusals import UserChanged
-from users.roles import Permission, Role, permissions_of
+from users.roles import Permission, grantable_by, permissions_of
 
-_ACCOUNT = "/admin/account"
 _LONGEST_SEARCH = 512  # two names and a space; the page repeats it in every link
 _DONE = {
     "created": audit.Action.USER_CREATE,
     "deactivated": audit.Action.USER_DEACTIVATE,
     "password": audit.Action.USER_SET_PASSWORD,
+    "reactivated": audit.Action.USER_REACTIVATE,
+    "updated": audit.Action.USER_UPDATE,
+    "verified": audit.Action.USER_VERIFY,
 }
 
 
 @bp.get("/admin/users")
 @page(Permission.USERS_READ)
 def show_users() -> Answer:
-    """List the users, newest first: those that `?q=` finds, and that `?status=` names."""
+    """List the users, newest first: those that `?q=` finds, and that `?status=` names; `?deleted=` was, just now."""
+    if audit.is_newest(_id_in("deleted") or "", audit.Action.USER_DELETE):
+        g.notice = "User deleted"
     q = request.args.get("q", "").strip()[:_LONGEST_SEARCH]
     status = request.args.get("status", "")
     shown = status if status in directory.SHOWN else "all"
@@ -52,7 +53,7 @@ def show_users() -> Answer:
 @page(Permission.USERS_CREATE)
 def show_new_user() -> Answer:
     """Show the sign-up form, `?email=` filled in."""
-    form = forms.UserForm(_roles_to_offer(), email=request.args.get("email"))
+    form = forms.UserForm(grantable_by(g.actor.permissions), email=request.args.get("email"))
     return render_template("user_new.html", form=form, rules=settings.current().rules)
 
 
@@ -60,7 +61,7 @@ def show_new_user() -> Answer:
 @page(Permission.USERS_CREATE, again=show_new_user)
 def add_user() -> Answer:
     """Create the user and lead to its page; with a generated password, show that now, this once."""
-    form = forms.UserForm(_roles_to_offer())
+    form = forms.UserForm(grantable_by(g.actor.permissions))
     rules = settings.current().rules
     password = form.password_or_new(rules)
     given = {**form.given(*validation.ADMIN_FIELDS), "password": password}
@@ -73,74 +74,9 @@ def add_user() -> Answer:
 @bp.get("/admin/users/<user_id>")
 @page(Permission.USERS_READ)
 def show_user(user_id: str) -> Answer:
-    """Show one user, what happened to it lately, and what can be done with it."""
-    user = _user(user_id)
+    """Show one user, what happened to it lately, and what can be done with it; nothing with one who is deleted."""
+    user = directory.get_user(user_id)
     return render_template("user.html", events=_events(user), done=_done(user), **_about(user))
-
-
-@bp.get("/admin/users/<user_id>/password")
-@page(Permission.USERS_UPDATE)
-def show_set_password(user_id: str) -> Answer:
-    """Show the form for a user's new password."""
-    if user_id == g.user.id:  # nobody's own password is changed without the current one
-        return redirect(_ACCOUNT, 303)
-    user = _user_for_change(user_id)
-    return render_template("user_password.html", form=forms.PasswordForm(), user=user, rules=settings.current().rules)
-
-
-@bp.post("/admin/users/<user_id>/password")
-@page(Permission.USERS_UPDATE, again=show_set_password)
-def set_user_password(user_id: str) -> Answer:
-    """Give the user a new password and lead to its page; a generated one is shown now, this once."""
-    if user_id == g.user.id:
-        return redirect(_ACCOUNT, 303)
-    user, form = _user(user_id), forms.PasswordForm()
-    if forms.mark() != user.updated_at.isoformat():
-        raise UserChanged
-    password = form.password_or_new(settings.current().rules)
-    new = validation.new_password(password, settings.current().rules)
-    unchanged = service_changes.unchanged_since(user.updated_at)
-    user = service_changes.set_password(user.id, new, actor=g.actor, condition=unchanged)
-    if form.generates:
-        return render_template("user_password_shown.html", password=password, created=False, **_about(user))
-    return redirect(f"{detour.HOME}/{user.id}?done=password", 303)
-
-
-@bp.get("/admin/users/<user_id>/deactivate")
-@page(Permission.USERS_UPDATE)
-def show_deactivate(user_id: str) -> Answer:
-    """Ask whether the user is to be deactivated."""
-    return render_template("user_deactivate.html", user=_user_for_change(user_id))
-
-
-@bp.post("/admin/users/<user_id>/deactivate")
-@page(Permission.USERS_UPDATE, again=show_deactivate)
-def deactivate_user(user_id: str) -> Answer:
-    """Deactivate the user."""
-    user = service_changes.deactivate_user(_user(user_id).id, actor=g.actor)
-    if user.id == g.user.id:
-        return pages.signed_out()
-    return redirect(f"{detour.HOME}/{user.id}?done=deactivated", 303)
-
-
-def _roles_to_offer() -> list[Role]:
-    """Return the roles that the administrator may give: nobody grants what they do not hold."""
-    held: frozenset[Permission] = g.actor.permissions
-    return [role for role in Role if Permission.ROLES_ASSIGN in held and role.permissions <= held]
-
-
-def _user(user_id: str) -> User:
-    # By form first: Postgres takes no NUL, which a path can hold, in a text.
-    if not ids.is_user_id(user_id):
-        raise UserNotFound
-    return service.get_user(user_id)
-
-
-def _user_for_change(user_id: str) -> User:
-    """Return the user if the administrator may change it, as `service` will judge when the form is sent."""
-    user = _user(user_id)
-    g.actor.require(*permissions_of(user.global_role_id))
-    return user
 
 
 def _id_in(parameter: str) -> str | None:
@@ -170,7 +106,6 @@ def _about(user: User) -> dict[str, Any]:
     held: frozenset[Permission] = g.actor.permissions
     return {
         "user": user,
-        "full_name": user.as_profile()["full_name"],
         "may_change": Permission.USERS_UPDATE in held and permissions_of(user.global_role_id) <= held,
         "is_new": clock.now() - user.created_at < clock.A_MOMENT,
         "likely": emails.likely_meant(user.email),

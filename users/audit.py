@@ -22,6 +22,7 @@ class Action(StrEnum):
 
     KEY_CREATE = "key.create"
     KEY_REVOKE = "key.revoke"
+    KEY_ROLL = "key.roll"
     REQUEST_REFUSE = "request.refuse"
     SESSION_CREATE = "session.create"
     SESSION_END = "session.end"

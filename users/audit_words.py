@@ -12,6 +12,7 @@ from users.models import AuditEvent
 _DONE: Mapping[str, str] = {
     Action.KEY_CREATE: "created {}",
     Action.KEY_REVOKE: "revoked {}",
+    Action.KEY_ROLL: "rolled {}",
     Action.SESSION_CREATE: "signed in",
     Action.SESSION_END: "signed out",
     Action.SESSION_END_OTHERS: "ended their other sessions",

@@ -11,7 +11,8 @@ from typing import Any
 from sqlalchemy import Select, bindparam, func, select, union_all
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from users import database, search
+from users import database, ids, search
+from users.errors import UserNotFound
 from users.models import ApiKey, Status, User
 
 PAGE_SIZE = 25
@@ -58,14 +59,14 @@ def find(
     with database.reading() as session:
         if key:
             found, counts = _found(session, key)
-            ids = [user_id for status in SHOWN[shown] for user_id in found[status]]
+            found_ids = [user_id for status in SHOWN[shown] for user_id in found[status]]
         else:
             counts = _counts(session)
-            ids = _next_to(session, SHOWN[shown], before, after, limit + 1)
-        ids = _nearest(ids, before, after)  # one more than the page is to know whether there are more
-        query = select(User).where(User.id.in_(ids[:limit])).order_by(User.id.desc())
+            found_ids = _next_to(session, SHOWN[shown], before, after, limit + 1)
+        found_ids = _nearest(found_ids, before, after)  # one more than the page is to know whether there are more
+        query = select(User).where(User.id.in_(found_ids[:limit])).order_by(User.id.desc())
         users = list(session.scalars(query).all())
-    more = len(ids) > limit
+    more = len(found_ids) > limit
     newer = users[0].id if users and (more if after else before) else None
     older = users[-1].id if users and (after or more) else None
     return Page(users, newer, older, {name: _sum(counts[status] for status in SHOWN[name]) for name in SHOWN})
@@ -101,11 +102,11 @@ def _next_to(
     return list(session.scalars(union_all(*each)).all())
 
 
-def _nearest(ids: Iterable[str], before: str | None, after: str | None) -> list[str]:
+def _nearest(user_ids: Iterable[str], before: str | None, after: str | None) -> list[str]:
     """Return the ids on the side asked for, the nearest first."""
     if after:
-        return sorted(user_id for user_id in ids if user_id > after)
-    return sorted((user_id for user_id in ids if not before or user_id < before), reverse=True)
+        return sorted(user_id for user_id in user_ids if user_id > after)
+    return sorted((user_id for user_id in user_ids if not before or user_id < before), reverse=True)
 
 
 def _found(session: Session, key: str) -> tuple[dict[Status, set[str]], dict[Status, Count]]:
@@ -138,6 +139,15 @@ def _some(query: Any) -> Select[Any]:
 
 # Of each status by itself: the deleted must not hide the active, nor the many the few. One user may be found twice.
 _MATCHES = union_all(*map(_matches, Status))
+
+
+def get_user(user_id: str) -> User:
+    """Return the user with this id, the deleted ones too, or raise UserNotFound."""
+    with database.reading() as session:
+        user = session.get(User, user_id) if ids.is_user_id(user_id) else None
+    if user is None:
+        raise UserNotFound
+    return user
 
 
 def emails_of(user_ids: Iterable[str | None]) -> Mapping[str, str]:

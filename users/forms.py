@@ -43,6 +43,7 @@ SCOPE_WORDS = {
     Permission.AUDIT_READ: "Read the audit trail",
 }
 EXPIRY_DAYS = {"30": "30 days", "90": "90 days", "365": "1 year", "never": "Never"}
+OLD_KEY_ENDS = {"0": "Now", "1": "In 1 hour", "24": "In 24 hours", "168": "In 7 days"}  # hours
 
 
 def token() -> str:
@@ -118,8 +119,8 @@ class PasswordForm(Form):
         return passwords.generate(rules.password_min_length) if self.generates else self.password.data
 
 
-class UserForm(PasswordForm):
-    """A new user: somebody else, whom this browser's own addresses and names do not fit."""
+class EditForm(Form):
+    """What is known of a user: somebody else, whom this browser's own addresses and names do not fit."""
 
     email = EmailField("Email address", render_kw={"autocomplete": "off"})
     first_name = StringField("First name (optional)", render_kw={"autocomplete": "off"})
@@ -134,11 +135,22 @@ class UserForm(PasswordForm):
             del self.global_role_id
 
 
+class UserForm(EditForm, PasswordForm):
+    """A new user."""
+
+
 class OwnPasswordForm(Form):
     """A new password for whoever is signed in."""
 
     current_password = PasswordField("Current password", render_kw={"autocomplete": "current-password"})
     password = PasswordField("New password", render_kw={"autocomplete": "new-password"})
+
+
+class RollForm(Form):
+    """A new API key in the place of another, which ends."""
+
+    ends = RadioField("The old key stops working", choices=OLD_KEY_ENDS, default="24")
+    expires = RadioField("The new key expires after", choices=EXPIRY_DAYS)
 
 
 class KeyForm(Form):

@@ -166,7 +166,7 @@ def _answer(view: View, again: View | None, values: Mapping[str, Any]) -> Answer
         return _show_again(again, values, [Problem(Outdated.message)], 400)
     try:
         return view(**values)
-    except (Conflict, Invalid, LastAdministrator, Refused, SetupLinkEnded, SetupOver) as error:
+    except (AddressUnknown, Conflict, Invalid, LastAdministrator, Refused, SetupLinkEnded, SetupOver) as error:
         g.refusal = error
         return _show_again(again, values, _problems(error), 422 if isinstance(error, Conflict) else error.status)
     except (Overloaded, TooManyWrongPasswords) as error:
@@ -196,6 +196,8 @@ def _problems(error: EnrolError) -> list[Problem]:
         return [_taken(error)]
     if isinstance(error, Refused) and error.problems:
         return [Problem(words, name) for name, words in error.problems.items()]
+    if isinstance(error, LastAdministrator) and "global_role_id" in request.form:
+        return [Problem(error.message, "global_role_id")]
     return [Problem(error.message)]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from users.errors import Denied, EnrolError, NotFound
+from users.errors import Denied, EnrolError, NotFound, UserNotFound
 
 
 class CrossSite(Denied):
@@ -59,6 +59,31 @@ class UserChanged(Outdated):
     )
 
 
+class UserEdited(Outdated):
+    """Somebody else changed what the form had shown."""
+
+    message = (
+        "Somebody else changed this user after the page was opened, so nothing was saved. Check what is marked, then "
+        "save again."
+    )
+
+
+class AddressChanged(Outdated):
+    """The address is not the one that the form showed."""
+
+    message = "The email address has changed since the page was opened, so nothing was saved. Check it, then try again."
+
+
+class UserDeleted(UserNotFound):
+    """There was such a user, who is deleted now, maybe since the page was opened."""
+
+    message = "There is nothing to change any more."
+
+    def __init__(self, user_id: str) -> None:
+        super().__init__()
+        self.deleted_id = user_id
+
+
 class VerificationLinkEnded(Outdated):
     """The link that verifies an address is a day old, or the address is not that of its user any more."""
 
@@ -69,3 +94,9 @@ class KeyMadeAlready(Outdated):
     """This very form has made its API key."""
 
     message = "This API key was made a moment ago."
+
+
+class KeyEnded(Outdated):
+    """The API key does not work any more: it was revoked, its time is over, or its owner is not active."""
+
+    message = "This API key has stopped working."

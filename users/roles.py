@@ -43,3 +43,8 @@ _GRANTS = {
 def permissions_of(role_id: str | None) -> frozenset[Permission]:
     """Return what a user with this `global_role_id` may do: nothing for none and for one that is not known."""
     return Role(role_id).permissions if role_id in set(Role) else frozenset()
+
+
+def grantable_by(held: frozenset[Permission]) -> list[Role]:
+    """Return the roles that a holder of these permissions may give: nobody grants what they do not hold."""
+    return [role for role in Role if Permission.ROLES_ASSIGN in held and role.permissions <= held]

@@ -75,6 +75,11 @@ def deactivate_user(user_id: str, *, actor: Actor) -> User:
     return update_user(user_id, UserChanges(frozenset({"is_active"}), is_active=False), actor=actor)
 
 
+def reactivate_user(user_id: str, *, actor: Actor) -> User:
+    """Let the user go on, through access with all keys that have not ended; the sessions stay ended."""
+    return update_user(user_id, UserChanges(frozenset({"is_active"}), is_active=True), actor=actor)
+
+
 def delete_user(user_id: str, *, actor: Actor, condition: Condition | None = None) -> User:
     """Delete the user, with all sessions and, through access, all keys; the row stays, and the email is free again.
 

@@ -1,18 +1,20 @@
 """The acts on API keys: each one function, in one transaction with its audit row."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from users import audit, clock, database, ids, keys
 from users.actors import Actor
 from users.audit import Action
-from users.errors import KeyNotFound
+from users.errors import Denied, KeyNotFound
 from users.models import ApiKey, User
-from users.refusals import KeyMadeAlready
+from users.refusals import KeyEnded, KeyMadeAlready
 from users.roles import Permission
 from users.validation import NewKey
 
@@ -30,31 +32,43 @@ def create_key(
 ) -> IssuedKey:
     """Make an API key for `owner`, or a service key for none, ending after `lifetime` if one is given.
 
-    With a `key_id` it is made once, however often it is asked for (the database's primary key decides): after that
-    KeyMadeAlready is raised. Raises Denied for scopes that the actor does not hold.
+    With a `key_id` it is made once, however often it is asked for: after that KeyMadeAlready is raised. Raises Denied
+    for scopes that the actor does not hold.
     """
     actor.require(Permission.KEYS_MANAGE, *new.scopes)  # nobody makes a key wider than themselves
-    secret = keys.new_key()
-    now = clock.now()
-    key = ApiKey(
-        id=key_id or ids.new_id("akid"),
-        prefix=secret[: keys.PREFIX_LENGTH],
-        key_hash=keys.digest(secret),
-        name=new.name,
-        scopes=sorted(new.scopes),
-        owner_id=owner.id if owner else None,
-        created_at=now,
-        expires_at=now + lifetime if lifetime else None,
-    )
-    try:
-        with database.transaction() as session:
-            session.add(key)
-            audit.record(session, Action.KEY_CREATE, key.id, actor, now, ["name", "scopes", "owner_id", "expires_at"])
-    except IntegrityError as error:
-        if not database.is_violation(error, "api_keys_pkey", "api_keys.id"):
-            raise
-        raise KeyMadeAlready from None
-    return IssuedKey(key, secret)
+    issued = _new(new.name, sorted(new.scopes), owner.id if owner else None, lifetime, key_id or ids.new_id("akid"))
+    with _once() as session:
+        _insert(session, issued.key, actor)
+    return issued
+
+
+def roll_key(key_id: str, *, ends_in: timedelta, new_id: str, lifetime: timedelta | None, actor: Actor) -> IssuedKey:
+    """Make a key with the name, scopes and owner of this one, which goes on for `ends_in` but not beyond its own end.
+
+    The new key has the id `new_id` and ends after `lifetime` if one is given. It is made once, however often it is
+    asked for: after that KeyMadeAlready is raised. Raises KeyNotFound, KeyEnded, Denied for scopes that the actor
+    does not hold.
+    """
+    actor.require(Permission.KEYS_MANAGE)
+    with _once() as session:
+        old = _locked(session, key_id)
+        require_scopes(old, actor)
+        issued = _new(old.name, old.scopes, old.owner_id, lifetime, new_id)
+        _insert(session, issued.key, actor)  # first, so that who sends a form twice is told that
+        now = issued.key.created_at
+        owner = session.get(User, old.owner_id) if old.owner_id else None
+        if old.has_ended(now) or (owner and not owner.is_active):
+            raise KeyEnded
+        old.expires_at = min(now + ends_in, old.expires_at or now + ends_in)
+        audit.record(session, Action.KEY_ROLL, old.id, actor, now, ["expires_at"])
+    return issued
+
+
+def require_scopes(key: ApiKey, actor: Actor) -> None:
+    """Raise Denied if the key is wider than the actor, who may not roll it then."""
+    missing = set(key.scopes) - actor.permissions
+    if missing:
+        raise Denied(missing)
 
 
 def get_key(key_id: str) -> ApiKey:
@@ -76,10 +90,50 @@ def revoke_key(key_id: str, *, actor: Actor) -> ApiKey:
     """Stop the API key in every process at once; nothing happens if it is stopped already. Raises KeyNotFound."""
     actor.require(Permission.KEYS_MANAGE)
     with database.transaction() as session:
-        key = session.scalar(select(ApiKey).where(ApiKey.id == key_id).with_for_update())
-        if key is None:
-            raise KeyNotFound
+        key = _locked(session, key_id)
         if key.deactivated_at is None:
             key.deactivated_at = clock.now()
             audit.record(session, Action.KEY_REVOKE, key.id, actor, key.deactivated_at, ["deactivated_at"])
     return key
+
+
+def _locked(session: Session, key_id: str) -> ApiKey:
+    """Return the key, locked until the end of the transaction."""
+    key = session.scalar(select(ApiKey).where(ApiKey.id == key_id).with_for_update())
+    if key is None:
+        raise KeyNotFound
+    return key
+
+
+def _new(name: str, scopes: list[str], owner_id: str | None, lifetime: timedelta | None, key_id: str) -> IssuedKey:
+    secret, now = keys.new_key(), clock.now()
+    key = ApiKey(
+        id=key_id,
+        prefix=secret[: keys.PREFIX_LENGTH],
+        key_hash=keys.digest(secret),
+        name=name,
+        scopes=scopes,
+        owner_id=owner_id,
+        created_at=now,
+        expires_at=now + lifetime if lifetime else None,
+    )
+    return IssuedKey(key, secret)
+
+
+def _insert(session: Session, key: ApiKey, actor: Actor) -> None:
+    session.add(key)
+    session.flush()
+    fields = ["name", "scopes", "owner_id", "expires_at"]
+    audit.record(session, Action.KEY_CREATE, key.id, actor, key.created_at, fields)
+
+
+@contextmanager
+def _once() -> Iterator[Session]:
+    """Yield a transaction that makes a key, or raise KeyMadeAlready: the database's primary key decides."""
+    try:
+        with database.transaction() as session:
+            yield session
+    except IntegrityError as error:
+        if not database.is_violation(error, "api_keys_pkey", "api_keys.id"):
+            raise
+        raise KeyMadeAlready from None

@@ -160,6 +160,67 @@ def test_the_users(site: Site, inspector: Inspector) -> None:
     inspector.look("deactivated")
 
 
+def test_changing_a_user(site: Site, inspector: Inspector) -> None:
+    page = inspector.page
+    site.fill()
+    sign_in(page, site)
+    follow(page, "text=person25@example.com")
+    user = page.url
+    inspector.look("user with every action")
+    edit_with_errors(inspector, user)
+    page.goto(f"{user}/verify")
+    inspector.look("verify")
+    follow(page, "button:has-text('Make a link')")
+    inspector.look("verification link")
+    page.goto(f"{user}/verify")
+    follow(page, "button:has-text('Mark as verified')")
+    inspector.look("verified")
+    page.goto(f"{user}/reactivate")
+    inspector.look("active already")
+    page.goto(f"{user}/deactivate")
+    follow(page, "text=Deactivate user")
+    page.goto(f"{user}/reactivate")
+    inspector.look("reactivate")
+    follow(page, "text=Reactivate user")
+    inspector.look("reactivated")
+    page.goto(f"{user}/delete")
+    inspector.look("delete")
+    follow(page, "text=Delete user")
+    inspector.look("deleted, back at the list")
+    page.goto(user)
+    inspector.look("deleted user")
+    page.goto(f"{user}/edit")
+    inspector.look("deleted meanwhile")
+
+
+def edit_with_errors(inspector: Inspector, user: str) -> None:
+    """Look at the form for a user in all its states."""
+    page = inspector.page
+    page.goto(f"{user}/edit")
+    inspector.look("edit")
+    follow(page, "text=Save changes")
+    inspector.look("nothing changed")
+    page.fill("#email", "ada@example.com")
+    page.fill("#first_name", "x" * 256)
+    follow(page, "text=Save changes")
+    inspector.look("edit with an error")
+    page.fill("#first_name", "Pat")
+    follow(page, "text=Save changes")
+    inspector.look("edit, taken")
+    page.fill("#email", "pat@example.com")
+    page.locator("[name=was-first_name]").evaluate("field => field.value = 'Other'")
+    follow(page, "text=Save changes")
+    inspector.look("edit, changed meanwhile")
+    page.select_option("#global_role_id", "role_admin")
+    follow(page, "text=Save changes")
+    inspector.look("edited")
+    page.goto(f"{user}/edit")
+    page.select_option("#global_role_id", "")
+    follow(page, "text=Save changes")
+    inspector.look("take the administrator's role away")
+    follow(page, "text=Take away the role")
+
+
 def look_at_the_search(inspector: Inspector, site: Site) -> None:
     """Search and filter the list: some found, nobody found, nobody there."""
     page = inspector.page
@@ -210,7 +271,20 @@ def test_the_keys(site: Site, inspector: Inspector) -> None:
     assert page.inner_text("h1") == "This API key was made a moment ago"
     inspector.look("key made already")
     page.goto(f"{site.address}/admin/keys")
-    follow(page, ".act a")
+    follow(page, ".act a >> nth=0")
+    roll = page.url
+    inspector.look("roll")
+    page.locator("#ends-0").evaluate("radio => radio.value = 'never'")
+    page.check("#ends-0")
+    follow(page, "button:has-text('Roll key')")
+    inspector.look("roll with an error")
+    page.check("#ends-0")
+    follow(page, "button:has-text('Roll key')")
+    inspector.look("rolled")
+    page.goto(roll)
+    inspector.look("cannot be rolled")
+    page.goto(f"{site.address}/admin/keys")
+    follow(page, ".act a >> nth=1")
     inspector.look("revoke")
     follow(page, "text=Revoke key")
     inspector.look("revoked")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from chromium import Hand, Keyboard, Mouse, Site, follow
 
-from conftest import PASSWORD
+from conftest import PASSWORD, make_user
+from users.roles import Role
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -141,6 +142,43 @@ def sign_in(hand: Hand, email: str, password: str) -> None:
     hand.fill("Email address", email)
     hand.fill("Password", password)
     hand.press("Sign in")
+
+
+def test_a_user_is_edited_by_two_stopped_let_go_on_and_deleted(
+    hand: Hand, site: Site, opened: "Callable[..., Page]"
+) -> None:
+    site.fill()
+    make_user(site.app(), "grace@example.com", Role.ADMIN)
+    page, other = hand.page, Mouse(opened(java_script_enabled=False))
+    for one, email in ((hand, "ada@example.com"), (other, "grace@example.com")):
+        one.page.goto(f"{site.address}/admin/login")
+        sign_in(one, email, PASSWORD)
+        one.press("person25@example.com")
+        one.press("Edit")
+    other.fill("First name (optional)", "Pat")
+    other.press("Save changes")
+    assert "Changes saved" in other.page.locator(".notice:focus").inner_text()
+    hand.fill("Email address", "pat@example.com")
+    hand.fill("Last name (optional)", "Doe")
+    hand.press("Save changes")
+    told = page.locator(".summary:focus li").all_inner_texts()
+    assert told[0].startswith("Somebody else changed this user")
+    assert [words.translate({0x2068: None, 0x2069: None}) for words in told[1:]] == [
+        "First name was changed to “Pat” meanwhile"
+    ]
+    assert page.get_by_label("Last name (optional)").input_value() == "Doe"
+    hand.press("Save changes")
+    assert "Changes saved" in page.locator(".notice:focus").inner_text()
+    assert "Pat Doe" in page.locator(".facts").inner_text()
+    for act, done in (("Deactivate", "User deactivated"), ("Reactivate", "User reactivated")):
+        hand.press(act)
+        hand.press(f"{act} user")
+        assert page.locator(".notice:focus").inner_text() == done
+    hand.press("Delete")
+    assert "This cannot be undone." in page.locator("main").inner_text()
+    hand.press("Delete user")
+    assert page.locator(".notice:focus").inner_text() == "User deleted"
+    assert "pat@example.com" not in page.locator("main").inner_text()
 
 
 def test_a_problem_s_link_leads_to_its_field_by_keyboard(site: Site, opened: "Callable[..., Page]") -> None:
