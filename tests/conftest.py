@@ -24,7 +24,8 @@ import answers
 from app import create_app
 from users import service, service_keys, validation
 from users.actors import terminal
-from users.models import User, UtcDateTime, db
+from users.columns import UtcDateTime
+from users.models import User, db
 from users.roles import Permission, Role
 
 Answer = Any  # a werkzeug TestResponse, whose `json` is typed as if it could be None

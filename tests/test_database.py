@@ -29,7 +29,8 @@ from conftest import CHEAP, Api, dispose, execute, make_key, make_user, migrate,
 from servers import BIN, Tree, Wire, tree
 from users import clock, database, directory, service_changes, upgrading
 from users.actors import terminal
-from users.models import User, UtcDateTime, db
+from users.columns import UtcDateTime
+from users.models import User, db
 from users.roles import Permission
 
 

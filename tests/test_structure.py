@@ -44,8 +44,8 @@ CORRIDOR = [
     {"database"},
     {"drivers", "models"},
 ]
-BESIDE = {"actors", "clock", "contract", "errors", "examples", "fields", "ids", "keys", "logs", "refusals", "roles"}
-BESIDE |= {"search"}
+BESIDE = {"actors", "clock", "columns", "contract", "errors", "examples"}
+BESIDE |= {"fields", "ids", "keys", "logs", "refusals", "roles", "search"}
 
 
 @cache

@@ -5,25 +5,12 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import (
-    JSON,
-    Computed,
-    DateTime,
-    Dialect,
-    ForeignKey,
-    Index,
-    Integer,
-    LargeBinary,
-    Text,
-    TypeDecorator,
-    event,
-    inspect,
-    text,
-)
+from sqlalchemy import JSON, Computed, ForeignKey, Index, Integer, LargeBinary, Text, event, inspect, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from users import search
 from users.clock import rfc3339
+from users.columns import Bytewise, Id, UtcDateTime
 
 
 class Base(DeclarativeBase):
@@ -39,29 +26,9 @@ else:
     Model = db.Model
 
 
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC datetime with microseconds on both databases; SQLite stores it without the zone."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return what the database stores."""
-        if value is None or dialect.name != "sqlite":
-            return value
-        return value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return `value` as an aware UTC datetime."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-# Ids are compared byte by byte on both databases, whatever language Postgres was set up for: paging relies on it.
-# So are the keys of the search, whose beginnings are ranges.
-Bytewise = Text().with_variant(Text(collation="C"), "postgresql")
-Id = Bytewise
+def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """Return an index of those rows alone for which `where` is true."""
+    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
 
 
 class Status(IntEnum):
@@ -88,20 +55,9 @@ class User(Model):
     __tablename__ = "users"
     __table_args__ = (
         # The one rule that makes emails unique, among users who are not deleted; `service` reads its name.
-        Index(
-            "uq_users_email_key",
-            "email_key",
-            unique=True,
-            sqlite_where=text("deleted_at IS NULL"),
-            postgresql_where=text("deleted_at IS NULL"),
-        ),
+        _partial("uq_users_email_key", "email_key", where="deleted_at IS NULL", unique=True),
         # The few who hold a role, so that an administrator is found without a walk through all users.
-        Index(
-            "ix_users_global_role_id",
-            "global_role_id",
-            sqlite_where=text("global_role_id IS NOT NULL"),
-            postgresql_where=text("global_role_id IS NOT NULL"),
-        ),
+        _partial("ix_users_global_role_id", "global_role_id", where="global_role_id IS NOT NULL"),
         # For the list and its search: the users of one status, by age or by the beginning of a key.
         Index("ix_users_status_id", "status", "id"),
         Index("ix_users_status_email", "status", "search_email"),
@@ -235,20 +191,8 @@ class AuditEvent(Model):
     # Ids sort by time: what each of these finds, it finds newest first.
     __table_args__ = (
         Index("ix_audit_events_target_id", "target_id", "id"),
-        Index(
-            "ix_audit_events_actor_user_id",
-            "actor_user_id",
-            "id",
-            sqlite_where=text("actor_user_id IS NOT NULL"),
-            postgresql_where=text("actor_user_id IS NOT NULL"),
-        ),
-        Index(
-            "ix_audit_events_actor_key_id",
-            "actor_key_id",
-            "id",
-            sqlite_where=text("actor_key_id IS NOT NULL"),
-            postgresql_where=text("actor_key_id IS NOT NULL"),
-        ),
+        _partial("ix_audit_events_actor_user_id", "actor_user_id", "id", where="actor_user_id IS NOT NULL"),
+        _partial("ix_audit_events_actor_key_id", "actor_key_id", "id", where="actor_key_id IS NOT NULL"),
         Index("ix_audit_events_action", "action", "id"),
         Index("ix_audit_events_request_id", "request_id"),
     )

@@ -14,8 +14,9 @@ from sqlalchemy import bindparam, case, delete, func, select, text, update
 from sqlalchemy.orm import Session
 
 from users import clock, database, limits, settings
+from users.columns import UtcDateTime
 from users.errors import TooManyWrongPasswords
-from users.models import Throttle, UtcDateTime
+from users.models import Throttle
 
 TRIES = 10
 PERIOD = timedelta(minutes=5)

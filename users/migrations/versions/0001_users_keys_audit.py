@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from users.models import Id, UtcDateTime
+from users.columns import Id, UtcDateTime
 
 revision = "0001"
 down_revision = None

@@ -8,7 +8,8 @@ from alembic import context, op
 from alembic.util import CommandError
 
 from users import search
-from users.models import STATUS_SQL, Bytewise
+from users.columns import Bytewise
+from users.models import STATUS_SQL
 
 revision = "0006"
 down_revision = "0005"

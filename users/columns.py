@@ -1,0 +1,30 @@
+"""Types of columns that mean the same on both databases."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import DateTime, Dialect, Text, TypeDecorator
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime with microseconds on both databases; SQLite stores it without the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return what the database stores."""
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return `value` as an aware UTC datetime."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# Ids are compared byte by byte on both databases, whatever language Postgres was set up for: paging relies on it.
+# So are the keys of the search, whose beginnings are ranges.
+Bytewise = Text().with_variant(Text(collation="C"), "postgresql")
+Id = Bytewise
