@@ -19,6 +19,7 @@ from flask.testing import FlaskClient, FlaskCliRunner
 from hypothesis import settings as hypothesis_settings
 from jinja2 import FileSystemBytecodeCache
 from sqlalchemy import bindparam, text
+from werkzeug.routing import Rule
 
 import answers
 from app import create_app
@@ -38,6 +39,21 @@ COMPILED = FileSystemBytecodeCache()  # of this user alone, and told from others
 DATABASES: tuple[str, ...] = ("sqlite", "postgres")
 # Before and after a test changes the audit trail on Postgres, where it is append-only.
 UNGUARDED = [f"ALTER TABLE audit_events {act} TRIGGER USER" for act in ("DISABLE", "ENABLE")]
+
+# Werkzeug compiles every rule anew for every application, which is most of what it costs to make one.
+_compile_one = Rule._compile_builder
+_compiled: dict[tuple[str, bool], Any] = {}
+
+
+def _compile_once(rule: Rule, append_unknown: bool = True) -> Any:
+    """Return the builder of addresses for `rule`, which depends on the rule's text alone."""
+    key = (rule.rule, append_unknown)
+    if key not in _compiled:
+        _compiled[key] = _compile_one(rule, append_unknown)
+    return _compiled[key]
+
+
+Rule._compile_builder = _compile_once  # type: ignore[assignment, method-assign]
 
 for _name in [name for name in os.environ if name.startswith("ENROL_") or name in ("DATABASE_URL", "SECRET_KEY")]:
     del os.environ[_name]  # the tests say themselves what is set
