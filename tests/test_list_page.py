@@ -78,12 +78,13 @@ def test_the_filters_count_and_keep_the_search(app: Flask, ada: Visitor, cast: C
     assert emails_on(ada.get(link(deactivated, "All"))) == ["vera@example.com", "omar@example.com", "ada@example.com"]
 
 
-def test_the_deleted_are_shown_and_lead_nowhere(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_the_deleted_are_shown_and_lead_to_what_is_known_of_them(app: Flask, ada: Visitor, cast: Cast) -> None:
     execute(app, "UPDATE users SET is_active = false, deleted_at = created_at WHERE id = :id", id=cast.sam.id)
     page = ada.get(f"{LIST}?status=deleted")
     assert emails_on(page) == ["sam@example.com"]
     assert '<span class="tag">Deleted</span>' in page.text
-    assert cast.sam.id not in page.text
+    assert f'href="/admin/users/{cast.sam.id}"' in page.text
+    assert ada.get(f"/admin/users/{cast.sam.id}").status_code == 200
     assert "1 deleted user, newest first" in words(page)
 
 

@@ -1,7 +1,7 @@
 """Who is answered what, everywhere: a row for every route, a column for everybody. A route without a row fails.
 
 Under /v1 each sends a key of their own that has every scope; on the pages each has a session. Forms and bodies are sent
-with nothing in them: 422 says that somebody was let in and judged, 401 and 403 that nobody looked.
+with nothing in them: 401 and 403 say that nobody looked at it, any other answer that somebody was let in.
 """
 
 import re

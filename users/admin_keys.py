@@ -97,12 +97,12 @@ def roll_key(key_id: str) -> Answer:
     with found.noted():
         lifetime = _lifetime(form.expires.data)
     found.refuse()
+    owner = directory.get_user(old.owner_id) if old.owner_id else None  # before the act: nothing may fail after it
     try:
         issued = service_keys.roll_key(old.id, ends_in=ends_in, new_id=new_id, lifetime=lifetime, actor=g.actor)
     except KeyMadeAlready:
         return _made_already(new_id)
-    owner = directory.get_user(old.owner_id) if old.owner_id else None
-    return _shown(issued, owner, old=service_keys.get_key(old.id))
+    return _shown(issued, owner)
 
 
 @bp.get("/admin/keys/<key_id>/revoke")
@@ -135,7 +135,7 @@ def _made_already(key_id: str) -> Answer:
     return make_response(render_template("key_made.html", key=service_keys.get_key(key_id)), 409)
 
 
-def _shown(issued: service_keys.IssuedKey, owner: User | None, old: ApiKey | None = None) -> Answer:
+def _shown(issued: service_keys.IssuedKey, owner: User | None) -> Answer:
     """Return the page that shows the key, with a first call that it can make."""
     scopes = frozenset(issued.key.scopes)
     held = permissions_of(owner.global_role_id) if owner else scopes
@@ -144,7 +144,7 @@ def _shown(issued: service_keys.IssuedKey, owner: User | None, old: ApiKey | Non
         "key_shown.html",
         issued=issued,
         owner=owner,
-        old=old,
+        old=issued.old,
         idle=sorted(scopes - held),
         creates=creates,
         curl=_first_call(issued, creates=creates),
@@ -153,14 +153,18 @@ def _shown(issued: service_keys.IssuedKey, owner: User | None, old: ApiKey | Non
     )
 
 
-def _first_call(issued: service_keys.IssuedKey, *, creates: bool) -> str:
+def _first_call(issued: service_keys.IssuedKey, *, creates: bool) -> str | None:
+    """Return a call that the key may make, or None where there is no short one."""
     if creates:
         return pages.curl("/v1/user/", {"email": "new.user@example.com", "password": "PASSWORD"}, key=issued.secret)
-    return pages.curl("/v1/user/me" if issued.key.owner_id else "/v1/user/?limit=1", key=issued.secret)
+    if issued.key.owner_id:
+        return pages.curl("/v1/user/me", key=issued.secret)
+    reads = Permission.USERS_READ in issued.key.scopes
+    return pages.curl("/v1/user/?limit=1", key=issued.secret) if reads else None
 
 
 def _owner(text: str) -> User:
-    """Return the active user with this address: a key from these pages always has an owner."""
+    """Return the active user with this address: a key made new on these pages has an owner."""
     if not text.strip():
         raise Refused({"owner": "Enter the email address of the key’s owner"})
     try:

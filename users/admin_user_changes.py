@@ -6,6 +6,7 @@ from users import (
     bp,
     detour,
     directory,
+    emails,
     forms,
     pages,
     service_changes,
@@ -194,7 +195,16 @@ def _typed() -> dict[str, str]:
 def _changed_meanwhile(user: User) -> list[str]:
     """Return what is not as the form showed it, and not as it asks for either: a form sent twice is no news."""
     now, seen, typed = _shown(user), _seen(), _typed()
-    return [name for name in now if name in seen and now[name] not in (seen[name], typed.get(name))]
+    differ = [name for name in now if name in seen and now[name] not in (seen[name], typed.get(name))]
+    return [name for name in differ if name != "email" or not _is_one_address(now[name], typed.get(name, ""))]
+
+
+def _is_one_address(stored: str, typed: str) -> bool:
+    """Tell whether what was typed is the stored address, which may be kept in another form."""
+    try:
+        return emails.lookup_key(stored) == emails.lookup_key(typed)
+    except emails.BadEmail:
+        return False
 
 
 def _require_as_seen(user: User) -> None:

@@ -40,7 +40,8 @@ _DONE = {
 @page(Permission.USERS_READ)
 def show_users() -> Answer:
     """List the users, newest first: those that `?q=` finds, and that `?status=` names; `?deleted=` was, just now."""
-    if audit.is_newest(_id_in("deleted") or "", audit.Action.USER_DELETE):
+    deleted = _id_in("deleted")
+    if deleted and audit.is_newest(deleted, audit.Action.USER_DELETE):
         g.notice = "User deleted"
     q = request.args.get("q", "").strip()[:_LONGEST_SEARCH]
     status = request.args.get("status", "")

@@ -142,7 +142,7 @@ class UserNotFound(NotFound):
 
 
 class KeyNotFound(NotFound):
-    """No such API key (command line only)."""
+    """No such API key."""
 
     message = "There is no such API key. List them with: flask keys list"
     system_message = "No API key matches"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from sqlalchemy import select
@@ -25,6 +25,7 @@ class IssuedKey:
 
     key: ApiKey
     secret: str = field(repr=False)
+    old: ApiKey | None = None  # in whose place it is
 
 
 def create_key(
@@ -61,7 +62,7 @@ def roll_key(key_id: str, *, ends_in: timedelta, new_id: str, lifetime: timedelt
             raise KeyEnded
         old.expires_at = min(now + ends_in, old.expires_at or now + ends_in)
         audit.record(session, Action.KEY_ROLL, old.id, actor, now, ["expires_at"])
-    return issued
+    return replace(issued, old=old)
 
 
 def require_scopes(key: ApiKey, actor: Actor) -> None:
