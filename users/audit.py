@@ -39,7 +39,7 @@ class Action(StrEnum):
     VERIFICATION_CREATE = "verification.create"
 
 
-_INSERT = insert(AuditEvent)
+_INSERT = insert(AuditEvent.metadata.tables["audit_events"])  # the same statement whatever is None
 
 
 class Outcome(StrEnum):

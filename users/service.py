@@ -20,7 +20,7 @@ from users.passwords import Hasher
 from users.roles import Permission, Role
 from users.validation import NewUser
 
-_INSERT = insert(User)
+_INSERT = insert(User.metadata.tables["users"])
 
 
 def create_user(new: NewUser, *, actor: Actor, condition: Callable[[Session, User], None] | None = None) -> User:
