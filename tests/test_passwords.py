@@ -6,8 +6,9 @@ import argon2
 import pytest
 
 from users import passwords, validation
+from users.argon2id import HashParameters
 from users.gate import Gate
-from users.passwords import Hasher, HashParameters
+from users.passwords import Hasher
 
 hasher = Hasher(HashParameters(memory=8, time=1, lanes=1), Gate(1))
 

@@ -17,8 +17,9 @@ from app import create_app
 from conftest import CHEAP
 from servers import REPOSITORY, Server, Tree
 from users import access, gate, logs, settings, throttles
+from users.argon2id import HashParameters
 from users.errors import EnrolError
-from users.passwords import MIN_LENGTH, HashParameters, _common
+from users.passwords import MIN_LENGTH, _common
 
 UNUSED = {**CHEAP, "DATABASE_URL": "sqlite:////nowhere/enrol.db"}  # for an application that is only looked at
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")

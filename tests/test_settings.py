@@ -16,8 +16,8 @@ import app
 from app import create_app, serve
 from conftest import CHEAP, SECRET_KEY, dispose
 from users import gate, settings
+from users.argon2id import HashParameters
 from users.limits import Rate
-from users.passwords import HashParameters
 from users.settings import TAKES, BadSetting, Settings, load
 from users.validation import Rules
 

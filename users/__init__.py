@@ -23,8 +23,8 @@
     audit_words  and told in sentences                        sessions     who is signed in, as rows
     directory    what the pages read                          throttles    wrong passwords, counted as rows
     limits       requests, counted in memory                  gate         how many hashes at once
-    database     read and written, in bounded time            drivers      SQLite and Postgres made alike
-    models       the tables
+    argon2id     one hash, in memory that is kept             database     read and written, in bounded time
+    drivers      SQLite and Postgres made alike               models       the tables
 
 Before the walk: upgrading (from one schema to the next, by migrations/), first_run (what a start says).
 Beside it: actors (who acts), roles (who may do what), keys (an API key as text), errors (what can go wrong), fields

@@ -1,17 +1,14 @@
 """Passwords: the bounds, the hash, the generator and the list of common ones. Rules are applied in `validation`."""
 
-import base64
 import math
 import secrets
 import string
 import unicodedata
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerifyMismatchError
-
+from users import argon2id
+from users.argon2id import HashParameters
 from users.gate import Gate
 
 MIN_LENGTH = 8  # code points, before and after NFKC; ENROL_PASSWORD_MIN_LENGTH can raise it
@@ -25,23 +22,6 @@ GENERATED_BITS = GENERATED_LENGTH * math.log2(len(GENERATED_ALPHABET))  # 92.9
 _COMMON = Path(__file__).with_name("common_passwords.txt")
 
 
-@dataclass(frozen=True)
-class HashParameters:
-    """The cost of argon2id: `memory` in KiB, `time` in passes, `lanes` computed side by side."""
-
-    memory: int = 65536
-    time: int = 3
-    lanes: int = 4
-
-    def __str__(self) -> str:
-        return f"m={self.memory},t={self.time},p={self.lanes}"
-
-    def below_floor(self) -> bool:
-        """Tell whether this is weaker than every configuration of OWASP's Password Storage Cheat Sheet."""
-        floor = ((47104, 1), (19456, 2), (12288, 3), (9216, 4), (7168, 5))
-        return not any(self.memory >= memory and self.time >= time for memory, time in floor)
-
-
 class WrongPassword(Exception):
     """The password is not the one that the hash was made of, or there is no such user."""
 
@@ -53,34 +33,30 @@ class Hasher:
     """
 
     def __init__(self, parameters: HashParameters, gate: Gate) -> None:
+        self._parameters = parameters
         self._gate = gate
-        self._argon2 = PasswordHasher(
-            time_cost=parameters.time, memory_cost=parameters.memory, parallelism=parameters.lanes
-        )
         # Of no password: random bytes in a hash's place cost as much to check, and nothing to make.
-        salt, digest = (base64.b64encode(secrets.token_bytes(size)).rstrip(b"=").decode() for size in (16, 32))
-        self._nobody = f"$argon2id$v=19${parameters}${salt}${digest}"
+        self._nobody = argon2id.encoded(
+            parameters, *map(secrets.token_bytes, (argon2id.SALT_BYTES, argon2id.DIGEST_BYTES))
+        )
 
     def hash(self, password: str) -> str:
         """Return the encoded hash of `password`, which is brought to NFKC first (RFC 8265, section 4.2)."""
-        return self._gate.run(self._argon2.hash, normalise(password))
+        return self._gate.run(argon2id.hash_of, normalise(password).encode(), self._parameters)
 
     def verify(self, password_hash: str | None, password: str) -> None:
         """Return if `password` is the one that `password_hash` was made of, else raise WrongPassword.
 
         None stands for a user who is not there: it takes the time of one hash as well, and always raises.
         """
-        try:
-            given = normalise(password).encode("utf-8", "surrogatepass")
-            self._gate.run(self._argon2.verify, password_hash or self._nobody, given)
-        except (VerifyMismatchError, InvalidHashError):
-            raise WrongPassword from None
-        if password_hash is None:  # one chance in 2**256
+        given = normalise(password).encode("utf-8", "surrogatepass")
+        known = self._gate.run(argon2id.is_hash_of, password_hash or self._nobody, given)
+        if not known or password_hash is None:  # one chance in 2**256 that nobody's fits
             raise WrongPassword
 
     def is_outdated(self, password_hash: str) -> bool:
         """Tell whether the hash was made with other parameters than today's."""
-        return self._argon2.check_needs_rehash(password_hash)
+        return not password_hash.startswith(argon2id.beginning(self._parameters))
 
 
 def normalise(password: str) -> str:

@@ -16,8 +16,9 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from users import gate
+from users.argon2id import HashParameters
 from users.limits import Rate
-from users.passwords import MIN_LENGTH, HashParameters
+from users.passwords import MIN_LENGTH
 from users.validation import Rules
 
 # Every variable and what it takes, in the order of the contract's table; README's table is compared with this one.
