@@ -1,5 +1,6 @@
 """Both databases hold what is acknowledged, are given up on in time, and are brought from one schema to the next."""
 
+import math
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psycopg
 import pytest
@@ -27,7 +29,7 @@ from sqlalchemy import bindparam, text
 from app import create_app
 from conftest import CHEAP, Api, dispose, execute, make_key, make_user, migrate, own_postgres, rows
 from servers import BIN, Tree, Wire, tree
-from users import clock, database, directory, service_changes, upgrading
+from users import clock, database, directory, drivers, service_changes, upgrading
 from users.actors import terminal
 from users.columns import UtcDateTime
 from users.models import User, db
@@ -79,6 +81,19 @@ def test_connections_that_were_cut_while_idle_are_not_noticed(wire: Wire, wired_
     assert wired_api.create(email=_email()).status_code == 201
     wire.cut()
     assert wired_api.create(email=_email()).status_code == 201
+
+
+@pytest.mark.parametrize(("idle", "asked"), [(math.inf, 0), (0, 1)], ids=["just used", "idle"])
+def test_only_a_connection_that_was_idle_is_asked_whether_it_lives(
+    wired_api: Api, monkeypatch: pytest.MonkeyPatch, idle: float, asked: int
+) -> None:
+    assert wired_api.create(email=_email()).status_code == 201
+    monkeypatch.setattr(drivers, "IDLE_SECONDS", idle)
+    with wired_api.client.application.app_context():
+        engine = db.engine
+        with mock.patch.object(engine.dialect, "do_ping", wraps=engine.dialect.do_ping) as ping:
+            engine.connect().close()
+    assert ping.call_count == asked
 
 
 def test_a_connection_that_is_cut_before_the_commit_has_no_outcome_to_tell(wire: Wire, wired_api: Api) -> None:

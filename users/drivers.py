@@ -1,18 +1,24 @@
 """The two drivers made to behave alike: a file that is private, writes that are durable, waits that end."""
 
 import contextlib
+import math
 import os
+import selectors
 import time
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import psycopg
 from psycopg.abc import PQGen
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Dialect, Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 CONNECT_SECONDS = 2  # for each address that the host's name stands for; psycopg takes no less
 SQLITE_BUSY_SECONDS = 3
+IDLE_SECONDS = 1  # after which a connection to Postgres is asked whether it still lives before it is used again
 
 deadline: ContextVar[float | None] = ContextVar("deadline", default=None)  # by `time.monotonic`, of every wait
 
@@ -44,6 +50,8 @@ def set_up(engine: Engine) -> None:
         event.listen(engine, "begin", _begin_sqlite)
     else:
         event.listen(engine, "do_connect", _connect_postgres)
+        event.listen(engine, "checkin", _note_rest)
+        event.listen(engine, "checkout", partial(_ask_if_idle, engine.dialect))
 
 
 def private(path: str, flags: int) -> int:
@@ -94,3 +102,29 @@ def _connect_postgres(_dialect: object, _record: object, arguments: list[Any], o
         raise psycopg.OperationalError
     options.setdefault("connect_timeout", CONNECT_SECONDS)
     return DeadlineConnection.connect(*arguments, **options)
+
+
+def _note_rest(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.info["idle_since"] = time.monotonic()
+
+
+def _ask_if_idle(
+    dialect: Dialect, connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: PoolProxiedConnection
+) -> None:
+    """Let the pool replace a connection that was lost while nobody used it.
+
+    SQLAlchemy's own ping asks the server each time, one trip more for each that is made. Here one that rested for a
+    moment is asked only if the server has closed it or has something to say.
+    """
+    if time.monotonic() - record.info.get("idle_since", math.inf) < IDLE_SECONDS and _is_quiet(connection):
+        return
+    try:
+        dialect.do_ping(connection)
+    except psycopg.Error:
+        raise DisconnectionError from None
+
+
+def _is_quiet(connection: Any) -> bool:
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection, selectors.EVENT_READ)
+        return not selector.select(0)

@@ -34,26 +34,31 @@ class Gate:
 
     def __init__(self, slots: int, queue: int = QUEUE) -> None:
         self._threads = ThreadPoolExecutor(slots, "hash", initializer=_step_back)
-        self._places = threading.BoundedSemaphore(slots + queue)
+        self._lock = threading.Lock()
+        self._places = slots + queue  # that are free
+
+    def require_place(self) -> None:
+        """Raise Overloaded if there is no place now: whoever is sure to be refused can be so before all else."""
+        if self._places <= 0:
+            raise Overloaded
 
     def run(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return what `work` returns or raise what it raises.
 
         Raises Overloaded at once when the queue is full, and when the work has not begun after WAIT_SECONDS.
         """
-        if not self._places.acquire(blocking=False):
-            raise Overloaded
+        self._enter()
         try:
             future = self._threads.submit(self._do, work, *args, **kwargs)
         except BaseException:
-            self._places.release()
+            self._leave()
             raise
         try:
             return future.result(WAIT_SECONDS)
         except TimeoutError:
             if not future.cancel():  # the work has begun
                 return future.result()
-            self._places.release()
+            self._leave()
             raise Overloaded from None
         finally:
             del future  # it holds the error that is raised, whose traceback holds this frame: a circle
@@ -63,7 +68,16 @@ class Gate:
         try:
             return work(*args, **kwargs)
         finally:
-            self._places.release()
+            self._leave()
+
+    def _enter(self) -> None:
+        with self._lock:
+            self.require_place()
+            self._places -= 1
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._places += 1
 
 
 def _step_back() -> None:

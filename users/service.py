@@ -6,7 +6,7 @@ They need an application context and no request. `actor` says who acts; what the
 from collections.abc import Callable, Sequence
 
 from flask import current_app
-from sqlalchemy import ColumnElement, Select, insert, select
+from sqlalchemy import Select, bindparam, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -21,6 +21,9 @@ from users.roles import Permission, Role
 from users.validation import NewUser
 
 _INSERT = insert(User.metadata.tables["users"])
+# Made once, as in `access`.
+_BY_ID = select(User).where(User.id == bindparam("id"), User.deleted_at.is_(None))
+_BY_EMAIL = select(User).where(User.email_key == bindparam("email_key"), User.deleted_at.is_(None))
 
 
 def create_user(new: NewUser, *, actor: Actor, condition: Callable[[Session, User], None] | None = None) -> User:
@@ -93,14 +96,12 @@ def get_user(user_id: str) -> User:
     # By form first: Postgres takes no NUL, which a path can hold, in a text.
     if not ids.is_user_id(user_id):
         raise UserNotFound
-    with database.reading() as session:
-        return _found(session, User.id == user_id)
+    return _found(_BY_ID, id=user_id)
 
 
 def get_user_by_email(email_key: str) -> User:
     """Return the user with this key of an email (`emails.lookup_key`), who is not deleted, or raise UserNotFound."""
-    with database.reading() as session:
-        return _found(session, User.email_key == email_key)
+    return _found(_BY_EMAIL, email_key=email_key)
 
 
 def get_users(user_ids: Sequence[str]) -> Sequence[User]:
@@ -145,11 +146,11 @@ def hasher() -> Hasher:
     return found
 
 
-def _found(session: Session, condition: ColumnElement[bool]) -> User:
-    user = session.scalar(select(User).where(condition, User.deleted_at.is_(None)))
-    if user is None:
+def _found(statement: Select[User], **values: str) -> User:
+    row = database.find(statement, **values)
+    if row is None:
         raise UserNotFound
-    return user
+    return User(**row._mapping)
 
 
 def active_administrators() -> Select[str]:

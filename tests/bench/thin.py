@@ -101,3 +101,8 @@ def list_users() -> Response:
     with engine.connect() as connection:
         rows = connection.execute(page.order_by(users.c.id).limit(request.args.get("limit", 100, int))).mappings().all()
     return jsonify([shown(row) for row in rows])
+
+
+def serve() -> Flask:
+    """Return the application, as a production server asks for it."""
+    return app
