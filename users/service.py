@@ -147,10 +147,11 @@ def hasher() -> Hasher:
 
 
 def _found(statement: Select[User], **values: str) -> User:
-    row = database.find(statement, **values)
-    if row is None:
+    with database.reading() as session:
+        user = session.scalar(statement, values)
+    if user is None:
         raise UserNotFound
-    return User(**row._mapping)
+    return user
 
 
 def active_administrators() -> Select[str]:
