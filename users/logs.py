@@ -11,6 +11,7 @@ import queue
 import re
 import sys
 import threading
+import time
 import traceback
 from datetime import UTC, datetime
 from types import TracebackType
@@ -35,6 +36,8 @@ FIELDS = (
 )
 
 WAITING_LINES = 1000  # of one server process, in a megabyte or two, until its stderr is read again
+# After the last line: woken for each, the thread would take the interpreter from every request, a tenth of its time.
+REST_SECONDS = 0.02
 
 _logger = logging.getLogger("enrol")
 _PLAIN = re.compile(r"[!-~]+")
@@ -62,24 +65,34 @@ class _Aside(logging.Handler):
     def __init__(self, writer: logging.Handler) -> None:
         super().__init__()
         self._writer = writer
-        self._waiting: queue.Queue[logging.LogRecord] = queue.Queue(WAITING_LINES)
-        self._dropped = 0
+        self._waiting: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+        self._taken = self._written = self._dropped = 0
         threading.Thread(target=self._write, name="log", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Leave the line to be written. The logger lets one thread in at a time."""
-        try:
-            self._waiting.put_nowait(record)
-        except queue.Full:
+        if self._waiting.qsize() >= WAITING_LINES:
             self._dropped += 1
+        else:
+            self._taken += 1
+            self._waiting.put(record)
+
+    def flush(self) -> None:
+        """Wait for the lines to be written, a second at most: `logging` asks for it at the end of the process."""
+        limit = time.monotonic() + 1
+        while self._written < self._taken and time.monotonic() < limit:
+            time.sleep(REST_SECONDS)
 
     def _write(self) -> None:
         told = 0
         while True:
             self._writer.handle(self._waiting.get())
+            self._written += 1
             if (dropped := self._dropped) > told:
                 self._writer.handle(_missing(dropped - told))
                 told = dropped
+            if self._waiting.empty():
+                time.sleep(REST_SECONDS)
 
 
 def _missing(count: int) -> logging.LogRecord:
