@@ -177,13 +177,17 @@ class Conflict(EnrolError):
 
 
 class LastAdministrator(EnrolError):
-    """The act would leave the service without an active administrator."""
+    """The act would leave the service without an active administrator, who is `user_id`."""
 
     code = "LAST_ADMINISTRATOR"
     status = 409
     type = "conflict_error"
     message = "This is the last active administrator. Give another user the role first."
     system_message = "At least one active user must hold role_admin"
+
+    def __init__(self, user_id: str) -> None:
+        super().__init__()
+        self.user_id = user_id
 
 
 class PreconditionFailed(EnrolError):
