@@ -115,8 +115,11 @@ def _about(user: User) -> dict[str, Any]:
     }
 
 
-def _same_act(user: User) -> dict[str, str]:
-    """Return the creation of `user` as a call of the API and as a command, with placeholders for what is secret."""
+def _same_act(user: User) -> dict[str, str | None]:
+    """Return the creation of `user` as a call of the API and as a command, with placeholders for what is secret.
+
+    The `role` takes a call of its own.
+    """
     names = {name: value for name in ("first_name", "last_name") if (value := getattr(user, name))}
     body = {"email": user.email, **names, "password": "PASSWORD"}
     options = [f"--{name.replace('_', '-')}={value}" for name, value in names.items()]
@@ -124,6 +127,7 @@ def _same_act(user: User) -> dict[str, str]:
     email = ["--", user.email] if user.email.startswith("-") else [user.email]
     return {
         "curl": pages.curl("/v1/user/", body),
+        "role": user.global_role_id,
         "command": shlex.join(["flask", "users", "create", *options, "--generate-password", *email]),
     }
 
