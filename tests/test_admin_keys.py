@@ -156,7 +156,9 @@ def test_a_key_may_never_expire(app: Flask, ada: Visitor) -> None:
 
 
 def test_the_list_is_newest_first_and_says_each_state(app: Flask, ada: Visitor, cast: Cast) -> None:
-    assert "No API keys yet" in ada.get("/admin/keys").text
+    empty = ada.get("/admin/keys").text
+    assert "No API keys yet" in empty
+    assert empty.count(f'href="{NEW}"') == 1
     for name in ("oldest", "expired", "newest"):
         make_key(app, Permission.USERS_READ, owner=cast.ada, name=name)
     make_key(app, Permission.USERS_READ, name="service")

@@ -79,7 +79,7 @@ def show_roll_key(key_id: str) -> Answer:
         return make_response(render_template("key_ended.html", key=key), 409)
     if _is_rolled_meanwhile(key):
         words = "It was rolled meanwhile. Rolling it again makes another new key"
-        g.problems = [Problem(words, "ends"), *g.get("problems", [])]
+        g.problems = [*g.get("problems", []), Problem(words, "ends")]
     return render_template(
         "key_roll.html",
         key=key,

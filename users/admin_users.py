@@ -41,13 +41,19 @@ _DONE = {
 def show_users() -> Answer:
     """List the users, newest first: those that `?q=` finds, and that `?status=` names; `?deleted=` was, just now."""
     deleted = _id_in("deleted")
-    if deleted and audit.is_newest(deleted, audit.Action.USER_DELETE):
-        g.notice = "User deleted"
     q = request.args.get("q", "").strip()[:_LONGEST_SEARCH]
     status = request.args.get("status", "")
     shown = status if status in directory.SHOWN else "all"
     found = directory.find(q, shown, before=_id_in("before"), after=_id_in("after"))
-    return render_template("users.html", page=found, q=q, shown=shown, new=_could_be_made(q, found), href=_list_href)
+    return render_template(
+        "users.html",
+        page=found,
+        q=q,
+        shown=shown,
+        new=_could_be_made(q, found),
+        href=_list_href,
+        deleted=deleted and audit.is_newest(deleted, audit.Action.USER_DELETE),
+    )
 
 
 @bp.get("/admin/users/new")
