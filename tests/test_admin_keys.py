@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import text
 
 from conftest import Answer, Cast, execute, make_key, make_user, rows
 from users import clock, ids, roles, service_keys
 from users.actors import terminal
+from users.errors import UserNotFound
+from users.models import db
 from users.refusals import KeyEnded, KeyMadeAlready
 from users.roles import Permission, Role
 from visitors import Visitor, mark_in, problems_in, seen_end_in, signed_in, summary_in
@@ -142,6 +145,21 @@ def test_an_owner_who_goes_while_a_key_is_made_is_said(
     answer = ada.post(NEW, **{**FORM, "owner": "sam@example.com"})
     assert answer.status_code == 422
     assert problems_in(answer) == [("owner", "No user has this email address")]
+    assert rows(app, "SELECT 1 FROM api_keys") == []
+
+
+def test_an_owner_who_is_being_erased_gets_no_key(app: Flask, cast: Cast) -> None:
+    def make() -> None:
+        make_key(app, Permission.USERS_READ, owner=cast.sam)
+
+    with ThreadPoolExecutor(1) as pool:
+        with app.app_context(), db.engine.begin() as erasing:
+            erasing.execute(text("DELETE FROM users WHERE id = :id"), {"id": cast.sam.id})
+            made = pool.submit(make)
+            with pytest.raises(TimeoutError):
+                made.result(0.3)  # it waits for the outcome
+        with pytest.raises(UserNotFound):
+            made.result()
     assert rows(app, "SELECT 1 FROM api_keys") == []
 
 
