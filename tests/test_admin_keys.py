@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import text
 
-from conftest import Cast, execute, make_key, rows
+from conftest import Answer, Cast, execute, make_key, make_user, rows
 from users import clock, ids, roles, service_keys
 from users.actors import terminal
+from users.errors import UserNotFound
+from users.models import db
 from users.refusals import KeyEnded, KeyMadeAlready
 from users.roles import Permission, Role
-from visitors import Visitor, mark_in, problems_in, signed_in, summary_in
+from visitors import Visitor, mark_in, problems_in, seen_end_in, signed_in, summary_in
 
 FORM: dict[str, Any] = {
     "name": "CI",
@@ -126,6 +129,40 @@ def test_what_is_wrong_is_said_beside_its_field(
     assert f'id="{problem[0]}"' in answer.text
 
 
+@pytest.mark.parametrize(
+    "statement", ["DELETE FROM users WHERE id = :id", "UPDATE users SET deleted_at = :at WHERE id = :id"]
+)
+def test_an_owner_who_goes_while_a_key_is_made_is_said(
+    app: Flask, ada: Visitor, cast: Cast, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    create_key = service_keys.create_key
+
+    def erase_first(*given: Any, **more: Any) -> service_keys.IssuedKey:
+        execute(app, statement, **({"at": clock.now()} if ":at" in statement else {}), id=cast.sam.id)
+        return create_key(*given, **more)
+
+    monkeypatch.setattr(service_keys, "create_key", erase_first)
+    answer = ada.post(NEW, **{**FORM, "owner": "sam@example.com"})
+    assert answer.status_code == 422
+    assert problems_in(answer) == [("owner", "No user has this email address")]
+    assert rows(app, "SELECT 1 FROM api_keys") == []
+
+
+def test_an_owner_who_is_being_erased_gets_no_key(app: Flask, cast: Cast) -> None:
+    def make() -> None:
+        make_key(app, Permission.USERS_READ, owner=cast.sam)
+
+    with ThreadPoolExecutor(1) as pool:
+        with app.app_context(), db.engine.begin() as erasing:
+            erasing.execute(text("DELETE FROM users WHERE id = :id"), {"id": cast.sam.id})
+            made = pool.submit(make)
+            with pytest.raises(TimeoutError):
+                made.result(0.3)  # it waits for the outcome
+        with pytest.raises(UserNotFound):
+            made.result()
+    assert rows(app, "SELECT 1 FROM api_keys") == []
+
+
 def test_everything_wrong_is_said_at_once(ada: Visitor) -> None:
     answer = ada.post(NEW, name="", owner="nobody@example.com", expires="1")
     assert [name for name, _ in problems_in(answer)] == ["name", "scopes", "owner", "expires"]
@@ -137,7 +174,9 @@ def test_a_key_may_never_expire(app: Flask, ada: Visitor) -> None:
 
 
 def test_the_list_is_newest_first_and_says_each_state(app: Flask, ada: Visitor, cast: Cast) -> None:
-    assert "No API keys yet" in ada.get("/admin/keys").text
+    empty = ada.get("/admin/keys").text
+    assert "No API keys yet" in empty
+    assert empty.count(f'href="{NEW}"') == 1
     for name in ("oldest", "expired", "newest"):
         make_key(app, Permission.USERS_READ, owner=cast.ada, name=name)
     make_key(app, Permission.USERS_READ, name="service")
@@ -243,6 +282,11 @@ def old(app: Flask, cast: Cast) -> Old:
     return Old(app, cast)
 
 
+def shown_in(page: Answer) -> dict[str, str]:
+    """Return what the page's form says that it was made for."""
+    return {"mark": mark_in(page), "was-expires_at": seen_end_in(page)}
+
+
 def acts(app: Flask) -> list[str]:
     """Return what was done to keys, in order."""
     found = rows(app, "SELECT action FROM audit_events WHERE action LIKE 'key.%' ORDER BY id")
@@ -302,14 +346,69 @@ def test_a_key_can_be_rolled_to_end_now(ada: Visitor, old: Old) -> None:
 
 @pytest.mark.parametrize("ends", ["0", "24"])
 def test_a_roll_that_is_sent_twice_makes_one_key(app: Flask, ada: Visitor, old: Old, ends: str) -> None:
-    mark = mark_in(ada.get(old.path))
-    key_on(ada.post(old.path, mark=mark, ends=ends, expires="90").text)
+    shown = shown_in(ada.get(old.path))
+    key_on(ada.post(old.path, **shown, ends=ends, expires="90").text)
     left = old.left()
-    again = ada.post(old.path, mark=mark, ends="168", expires="90")
+    again = ada.post(old.path, **shown, ends="168", expires="90")
     assert again.status_code == 409
     assert "<h1>This API key was made a moment ago</h1>" in again.text
     assert acts(app) == ["key.create", "key.create", "key.roll"]
     assert old.left() <= left
+
+
+ROLLED = "Somebody else rolled this API key after the page was opened, so no new key was made."
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "ends"),
+    [(timedelta(days=30), "24"), (timedelta(days=30), "168"), (timedelta(days=3), "168"), (None, "24")],
+)
+def test_the_second_of_two_who_roll_a_key_is_told(
+    app: Flask, ada: Visitor, cast: Cast, expires_in: timedelta | None, ends: str
+) -> None:
+    old = Old(app, cast, expires_in)
+    grace = signed_in(app, make_user(app, "grace@example.com", Role.ADMIN))
+    first, second = ada.get(old.path), grace.get(old.path)
+
+    def send(browser: Visitor, opened: Answer, **changed: str) -> Answer:
+        return browser.post(old.path, **{**shown_in(opened), "ends": ends, "expires": "90", **changed})
+
+    key_on(send(ada, first).text)
+    left = old.left()
+    refused = send(grace, second)
+    assert refused.status_code == 422
+    assert ROLLED in summary_in(refused)
+    assert problems_in(refused) == [("ends", "It was rolled meanwhile. Rolling it again makes another new key")]
+    assert acts(app) == ["key.create", "key.create", "key.roll"]
+    assert old.left() <= left
+    assert send(ada, first).status_code == 409  # the very form that rolled it
+    key_on(send(grace, refused, ends="1").text)  # who knows of it may
+    assert acts(app) == ["key.create", *["key.create", "key.roll"] * 2]
+
+
+def test_a_roll_meanwhile_is_told_whatever_else_is_wrong(ada: Visitor, old: Old) -> None:
+    shown = shown_in(ada.get(old.path))
+    assert ada.post(old.path, ends="24", expires="90").status_code == 200
+    words = "It was rolled meanwhile. Rolling it again makes another new key"
+    assert problems_in(ada.post(old.path, **shown, ends="24", expires="")) == [
+        ("ends", words),
+        ("expires", "Choose when the key expires"),
+    ]
+    assert problems_in(ada.post(old.path, token="stale", **shown, ends="24", expires="90")) == [("ends", words)]
+
+
+def test_two_who_roll_a_key_at_the_same_time_make_one(app: Flask, cast: Cast, old: Old) -> None:
+    browsers = [signed_in(app, user) for user in (cast.ada, make_user(app, "grace@example.com", Role.ADMIN))]
+    pages = [browser.get(old.path) for browser in browsers]
+    tokens = [browser.token("/admin/account") for browser in browsers]
+
+    def roll(number: int) -> int:
+        form = {**shown_in(pages[number]), "ends": "24", "expires": "90"}
+        return int(browsers[number].post(old.path, token=tokens[number], **form).status_code)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(roll, range(2))) == [200, 422]
+    assert acts(app) == ["key.create", "key.create", "key.roll"]
 
 
 def test_rolls_at_the_same_time_make_one_key(app: Flask, old: Old) -> None:
@@ -337,6 +436,14 @@ def test_a_key_is_rolled_only_from_a_form_of_this_session(app: Flask, ada: Visit
     assert acts(app) == ["key.create"]
 
 
+def test_a_form_that_does_not_say_which_end_it_showed_rolls_nothing(app: Flask, ada: Visitor, old: Old) -> None:
+    mark = mark_in(ada.get(old.path))
+    answer = ada.post(old.path, mark=mark, ends="1", expires="365")
+    assert answer.status_code == 422
+    assert "This page was open for too long" in summary_in(answer)
+    assert acts(app) == ["key.create"]
+
+
 def test_what_is_wrong_in_a_roll_is_said_at_once(app: Flask, ada: Visitor, old: Old) -> None:
     answer = ada.post(old.path, ends="5", expires="")
     assert answer.status_code == 422
@@ -356,11 +463,11 @@ STOPPED = {
 
 @pytest.mark.parametrize("why", STOPPED)
 def test_a_key_that_has_stopped_is_not_rolled(app: Flask, ada: Visitor, old: Old, why: str) -> None:
-    mark = mark_in(ada.get(old.path))
+    shown = shown_in(ada.get(old.path))
     assert f'href="{old.path}"' in ada.get("/admin/keys").text
     execute(app, STOPPED[why])
     assert f'href="{old.path}"' not in ada.get("/admin/keys").text
-    for answer in (ada.get(old.path), ada.post(old.path, mark=mark, ends="24", expires="90")):
+    for answer in (ada.get(old.path), ada.post(old.path, **shown, ends="24", expires="90")):
         assert answer.status_code == 409
         assert "<h1>This API key cannot be rolled</h1>" in answer.text
         assert "<title>This API key" in answer.text
@@ -376,7 +483,7 @@ def test_nobody_rolls_a_key_that_is_wider_than_themselves(
     path = f"/admin/keys/{key_id}/roll"
     assert path not in omar.get("/admin/keys").text
     assert omar.get(path).status_code == 403
-    assert omar.post(path, mark=mark_in(omar.get(NEW)), ends="0", expires="90").status_code == 403
+    assert omar.post(path, **shown_in(omar.get(NEW)), ends="0", expires="90").status_code == 403
     assert acts(app) == ["key.create"]
 
 

@@ -2,13 +2,14 @@
 
 import html
 import re
+from typing import Any
 
 import pytest
 from flask import Flask
 from test_admin_users import password_on, signed_in_as
 
 from conftest import PASSWORD, Answer, Cast, execute, make_key, make_user, rows
-from users import clock, service_changes
+from users import clock, service_changes, verification
 from users.actors import terminal
 from users.passwords import Hasher
 from users.roles import Permission, Role
@@ -67,8 +68,20 @@ def test_what_is_edited_is_saved_and_told(app: Flask, ada: Visitor, cast: Cast) 
 def test_saving_nothing_says_so_and_leaves_no_trace(app: Flask, ada: Visitor, cast: Cast) -> None:
     answer = edit(ada, cast.omar.id)
     assert answer.status_code == 200
-    assert "Nothing was changed, so there was nothing to save" in answer.text
+    assert re.search(
+        r'<div class="notice plain"[^>]*>\s*<p class="lead">Nothing was changed, so there was', answer.text
+    )
     assert "There is a problem" not in answer.text
+    assert acts_on(app, cast.omar.id) == []
+
+
+@pytest.mark.parametrize("typed", [{"email": "omar@EXAMPLE.com"}, {"first_name": "Omar\u2028"}])
+def test_what_is_stored_already_in_another_spelling_is_no_change(
+    app: Flask, ada: Visitor, cast: Cast, typed: dict[str, str]
+) -> None:
+    answer = edit(ada, cast.omar.id, **typed)
+    assert answer.status_code == 200
+    assert "Nothing was changed, so there was nothing to save" in answer.text
     assert acts_on(app, cast.omar.id) == []
 
 
@@ -116,6 +129,19 @@ def test_an_address_that_is_taken_is_linked_to_who_has_it(ada: Visitor, cast: Ca
 def test_what_the_address_was_is_no_obstacle_to_another_name(app: Flask, ada: Visitor, cast: Cast) -> None:
     execute(app, "UPDATE users SET email = 'sam@corp.local' WHERE id = :id", id=cast.sam.id)  # once allowed
     assert edit(ada, cast.sam.id, first_name="Sam").status_code == 303
+
+
+def test_a_role_that_is_not_known_stays_until_another_is_chosen(app: Flask, ada: Visitor, cast: Cast) -> None:
+    execute(app, "UPDATE users SET global_role_id = 'role_newer' WHERE id = :id", id=cast.sam.id)
+    page = ada.get(f"/admin/users/{cast.sam.id}/edit")
+    assert '<option selected value="role_newer">role_newer – not known to this version of Enrol</option>' in page.text
+    assert edit(ada, cast.sam.id, first_name="Sam").status_code == 303
+    assert user_row(app, cast.sam.id) == ("sam@example.com", "Sam", None, "role_newer")
+    refused = edit(ada, cast.sam.id, email="sam@", last_name="Sy")
+    assert fields_of(refused)["global_role_id"] == "role_newer"
+    assert edit(ada, cast.sam.id, global_role_id="role_member").status_code == 303
+    assert user_row(app, cast.sam.id)[3] == "role_member"
+    assert "role_newer" not in ada.get(f"/admin/users/{cast.sam.id}/edit").text
 
 
 def test_two_who_edit_one_user_are_told_and_lose_nothing(app: Flask, ada: Visitor, cast: Cast) -> None:
@@ -263,6 +289,21 @@ def test_a_link_to_hand_over_is_shown_once_and_works(app: Flask, ada: Visitor, c
     token = link.partition("token=")[2]
     assert token not in ada.get(f"/admin/users/{cast.omar.id}").text
     assert acts_on(app, cast.omar.id) == ["verification.create"]
+
+
+def test_the_address_beside_a_link_is_the_one_that_it_verifies(
+    app: Flask, ada: Visitor, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issue = verification.issue
+
+    def change_first(*given: Any, **more: Any) -> verification.Issued:
+        execute(app, "UPDATE users SET email = 'o@example.com' WHERE id = :id", id=cast.omar.id)
+        return issue(*given, **more)
+
+    monkeypatch.setattr(verification, "issue", change_first)
+    page = ada.post(f"/admin/users/{cast.omar.id}/verification").text
+    assert 'Send this link to <bdi dir="auto">o@example.com</bdi>' in page
+    assert "omar@example.com" not in page
 
 
 def test_no_link_is_made_to_an_address_that_is_not_known(app: Flask, ada: Visitor, cast: Cast) -> None:

@@ -116,6 +116,17 @@ def test_a_generated_password_is_shown_once(app: Flask, ada: Visitor) -> None:
         assert password not in ada.get(path).text
 
 
+@pytest.mark.parametrize("choice", ["generate", "type"])
+def test_what_a_create_leaves_out_is_told_beside_the_call(ada: Visitor, choice: str) -> None:
+    for role in ("role_auditor", ""):
+        answer = ada.create(email=f"jo{role}@example.com", choice=choice, global_role_id=role)
+        page = answer.text if choice == "generate" else ada.get(answer.location).text
+        panel = html.unescape(page.partition('id="by-api"')[2])
+        words = '<code>PATCH /v1/user/{id}</code> with <code>{"global_role_id": "role_auditor"}</code>'
+        assert (words in panel) == bool(role)
+        assert ("PATCH" in panel) == bool(role)
+
+
 def test_a_second_click_says_who_was_made_a_moment_ago(ada: Visitor) -> None:
     assert ada.post(NEW_USER, email="jo@example.com", choice="generate").status_code == 200
     again = ada.post(NEW_USER, email="jo@example.com", choice="generate")
@@ -125,7 +136,9 @@ def test_a_second_click_says_who_was_made_a_moment_ago(ada: Visitor) -> None:
     assert words.endswith("already exists: View jo@example.com, created by you a moment ago")
     (path,) = set(re.findall(r'href="(/admin/users/usr_[^"]+)"', again.text))
     page = ada.get(path).text
-    assert "If you missed the generated password, set a new one" in page
+    offer = f'If you missed the generated password, <a href="{path.partition("?")[0]}/password">set a new password</a>.'
+    assert offer in page
+    assert page.index(offer) < page.index(">Edit<")
     (path,) = set(re.findall(r'href="(/admin/users/usr_[^"]+)"', ada.create().text))
     typed = ada.get(path).text
     assert "Created a moment ago." in typed

@@ -146,7 +146,7 @@ def test_the_last_administrator_is_told_on_the_pages_and_at_the_terminal(
     assert ada.post(f"/admin/users/{cast.ada.id}/deactivate").status_code == 409
     assert runner.invoke(args=["users", "deactivate", "ada@example.com"]).exit_code == 3
     told = [(row["actor_kind"], row["target_id"], row["fields"]) for row in refusals(app)]
-    assert told == [("session", cast.ada.id, ["LAST_ADMINISTRATOR"]), ("terminal", None, ["LAST_ADMINISTRATOR"])]
+    assert told == [("session", cast.ada.id, ["LAST_ADMINISTRATOR"]), ("terminal", cast.ada.id, ["LAST_ADMINISTRATOR"])]
 
 
 def test_a_stranger_makes_the_database_write_nothing(app: Flask, visitor: Visitor, api: Api, cast: Cast) -> None:

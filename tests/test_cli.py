@@ -15,7 +15,7 @@ from flask.testing import FlaskCliRunner
 
 from conftest import CHEAP, PASSWORD, Api, Cast, execute, make_user, rows
 from servers import BIN, REPOSITORY
-from users import argon2id, keys, passwords, service
+from users import argon2id, keys, passwords, service, service_keys
 from users.roles import Role
 
 
@@ -120,10 +120,25 @@ def test_bytes_that_are_not_utf_8_are_no_password(runner: FlaskCliRunner) -> Non
     assert result.stderr == "Password must not contain NUL or lone surrogates\n"
 
 
+def test_an_owner_who_goes_while_a_key_is_made_is_exit_5(
+    app: Flask, runner: FlaskCliRunner, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_key = service_keys.create_key
+
+    def erase_first(*given: Any, **more: Any) -> service_keys.IssuedKey:
+        execute(app, "DELETE FROM users WHERE id = :id", id=cast.sam.id)
+        return create_key(*given, **more)
+
+    monkeypatch.setattr(service_keys, "create_key", erase_first)
+    result = run(runner, "keys", "create", "CI", "--owner", "sam@example.com", "--scope", "users:read")
+    assert (result.exit_code, result.stdout, result.stderr) == (5, "", "There is no such user.\n")
+
+
 def test_the_last_administrator_is_exit_3(runner: FlaskCliRunner, cast: Cast) -> None:
     result = run(runner, "users", "deactivate", "ada@example.com")
     assert result.exit_code == 3
-    assert result.stderr == "This is the last active administrator. Give another user the role first.\n"
+    words = "This is the last active administrator. Give another user the role first."
+    assert result.stderr == f"{words} ({cast.ada.id})\n"
 
 
 def test_a_refusal_is_in_the_trail_under_the_id_that_was_printed(

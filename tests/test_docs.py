@@ -83,6 +83,16 @@ def test_it_tells_the_limit_that_this_server_sets(rate: str) -> None:
     assert ("This server sets keys no limit." in page) is (rate == "off")
 
 
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
+def test_whoever_was_signed_in_reads_it_without_the_database_too(path: str) -> None:
+    client = create_app(UNREACHED).test_client()
+    client.set_cookie("enrol", "x" * 43)
+    answer = client.get(path)
+    assert answer.status_code == 200
+    assert "Sign out" not in answer.text
+    assert answer.text == create_app(UNREACHED).test_client().get(path).text
+
+
 def test_every_page_leads_to_it(client: FlaskClient) -> None:
     for path in ("/admin/login", "/nothing", "/docs"):
         assert '<a href="/docs">Docs</a>' in client.get(path).text

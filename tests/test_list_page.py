@@ -45,6 +45,12 @@ def test_the_table_is_one_for_everybody(app: Flask, ada: Visitor, cast: Cast) ->
     assert "4 users, newest first" in words(page)
 
 
+def test_whoever_is_alone_is_told_once_what_to_do_next(app: Flask) -> None:
+    page = signed_in(app, make_user(app, "ada@example.com", Role.ADMIN)).get(LIST)
+    assert "No users yet but you" in page.text
+    assert page.text.count('href="/admin/users/new"') == 1
+
+
 def test_the_search_is_a_form_that_needs_no_script(ada: Visitor) -> None:
     page = ada.get(f"{LIST}?q=o%26%22m&status=active")
     form = re.findall(r"<form[^>]+search.*?</form>", page.text, re.DOTALL)[0]

@@ -10,7 +10,7 @@ from flask import Flask
 
 from app import create_app
 from conftest import CHEAP, PASSWORD, Cast, dispose, make_key, make_user, rows
-from users import database, directory, verification
+from users import database, directory, sessions, verification
 from users.actors import terminal
 from users.errors import Unavailable
 from users.roles import Permission, Role
@@ -330,6 +330,21 @@ def test_a_fault_says_its_request_id_and_nothing_of_the_cause(
     assert "<h1>Sorry, there is a problem with the service</h1>" in answer.text
     assert answer.headers["X-Request-Id"] in answer.text
     assert CANARY not in answer.text
+
+
+def test_what_everybody_may_read_needs_nobody_s_session(
+    app: Flask, ada: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: str) -> None:
+        raise Unavailable("away")
+
+    monkeypatch.setattr(sessions, "find", fail)
+    page = ada.get(LOGIN)
+    assert page.status_code == 200
+    assert "Sign out" not in page.text
+    answer = ada.post(LOGIN, token=token_in(page), email="ada@example.com", password=PASSWORD)
+    assert answer.status_code == 503  # the session that it would replace is not known
+    assert len(rows(app, "SELECT 1 FROM admin_sessions")) == 1
 
 
 def test_the_error_page_needs_no_database(ada: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,12 +11,11 @@ from argon2 import PasswordHasher
 from flask import Flask
 from test_service import NOBODY, as_actor
 
-from conftest import PASSWORD, Cast, execute, make_key, make_user, rows
+from conftest import Cast, execute, make_key, make_user, rows
 from users import clock, service, service_changes, validation
 from users.actors import Actor, terminal
 from users.errors import Conflict, Denied, LastAdministrator, UserNotFound
 from users.models import User
-from users.refusals import UserChanged
 from users.roles import ALL_PERMISSIONS, Permission, Role
 from visitors import signed_in
 
@@ -160,18 +159,6 @@ def test_updated_at_only_goes_forward(app: Flask, cast: Cast, monkeypatch: pytes
         seen.append(service_changes.verify_user(cast.sam.id, actor=TERMINAL).updated_at)
     assert seen == sorted(set(seen))
     assert seen[-1] - seen[0] < timedelta(seconds=1)
-
-
-def test_a_form_that_was_made_for_another_state_sets_no_password(app: Flask, cast: Cast) -> None:
-    with app.app_context():
-        update(cast.sam, first_name="Sam")
-        for seen_at, expected in ((cast.sam.updated_at, UserChanged), (service.get_user(cast.sam.id).updated_at, None)):
-            condition = service_changes.unchanged_since(seen_at)
-            if expected:
-                with pytest.raises(expected):
-                    service_changes.set_password(cast.sam.id, PASSWORD, actor=TERMINAL, condition=condition)
-            else:
-                service_changes.set_password(cast.sam.id, PASSWORD, actor=TERMINAL, condition=condition)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,8 @@ class Visitor:
         if "mark" not in fields and re.fullmatch(
             r"/admin/keys/(new|\w+/roll)|/admin/users/\w+/(password|verify)", path
         ):
-            fields["mark"] = mark_in(self.get(path))
+            page = self.get(path)
+            fields |= {"mark": mark_in(page), "was-expires_at": seen_end_in(page)}
         data = {**fields, "csrf_token": token} if token is not None else fields
         return self.client.post(path, data=data, headers=headers)
 
@@ -77,6 +78,12 @@ def token_in(page: Answer) -> str:
 def mark_in(page: Answer) -> str:
     """Return what the page's form says that it was made for; nothing if it does not."""
     found = re.search(r'name="mark" value="([^"]+)"', page.text)
+    return html.unescape(found[1]) if found else ""
+
+
+def seen_end_in(page: Answer) -> str:
+    """Return which end of the API key the page's form was made for; nothing if it has none or does not say."""
+    found = re.search(r'name="was-expires_at" value="([^"]+)"', page.text)
     return html.unescape(found[1]) if found else ""
 
 

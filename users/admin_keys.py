@@ -7,8 +7,8 @@ from flask import g, make_response, redirect, render_template, request
 from users import audit, bp, clock, directory, emails, forms, ids, pages, service, service_keys, validation, visits
 from users.errors import KeyNotFound, UserNotFound
 from users.models import ApiKey, User
-from users.pages import Answer, page
-from users.refusals import KeyMadeAlready, Outdated, Refused
+from users.pages import Answer, Problem, page
+from users.refusals import KeyMadeAlready, KeyRolled, Outdated, Refused
 from users.roles import ALL_PERMISSIONS, Permission, permissions_of
 
 _KEYS = "/admin/keys"
@@ -63,6 +63,8 @@ def add_key() -> Answer:
         issued = service_keys.create_key(new, owner=owner, lifetime=lifetime, actor=g.actor, key_id=key_id)
     except KeyMadeAlready:
         return _made_already(key_id)
+    except UserNotFound:  # since a moment ago
+        raise _no_owner() from None
     return _shown(issued, owner)
 
 
@@ -75,9 +77,13 @@ def show_roll_key(key_id: str) -> Answer:
     if not _can_roll(key, directory.stopped_among([key.owner_id] if key.owner_id else [])):
         g.problems = []  # this page says it all
         return make_response(render_template("key_ended.html", key=key), 409)
+    if _is_rolled_meanwhile(key):
+        words = "It was rolled meanwhile. Rolling it again makes another new key"
+        g.problems = [*g.get("problems", []), Problem(words, "ends")]
     return render_template(
         "key_roll.html",
         key=key,
+        end=_end_of(key),
         form=forms.RollForm(expires="90" if key.expires_at else "never"),
         owner=directory.get_user(key.owner_id) if key.owner_id else None,
         mark=visits.sealed(ids.new_id("akid")),
@@ -89,7 +95,7 @@ def show_roll_key(key_id: str) -> Answer:
 def roll_key(key_id: str) -> Answer:
     """Make the new key and show it, this once; the old one ends when the administrator says."""
     new_id = visits.unsealed(forms.mark())
-    if new_id is None:
+    if new_id is None or "was-expires_at" not in request.form:
         raise Outdated
     old, form, found = _key(key_id), forms.RollForm(), pages.Findings()
     with found.noted():
@@ -99,7 +105,14 @@ def roll_key(key_id: str) -> Answer:
     found.refuse()
     owner = directory.get_user(old.owner_id) if old.owner_id else None  # before the act: nothing may fail after it
     try:
-        issued = service_keys.roll_key(old.id, ends_in=ends_in, new_id=new_id, lifetime=lifetime, actor=g.actor)
+        issued = service_keys.roll_key(
+            old.id,
+            ends_in=ends_in,
+            new_id=new_id,
+            lifetime=lifetime,
+            actor=g.actor,
+            condition=_require_not_rolled,
+        )
     except KeyMadeAlready:
         return _made_already(new_id)
     return _shown(issued, owner)
@@ -129,6 +142,20 @@ def _key(key_id: str) -> ApiKey:
 def _can_roll(key: ApiKey, stopped: frozenset[str]) -> bool:
     """Tell whether the key works, so that another can take its place, and is not wider than the administrator."""
     return not key.has_ended(clock.now()) and key.owner_id not in stopped and set(key.scopes) <= g.actor.permissions
+
+
+def _end_of(key: ApiKey) -> str:
+    """Return the key's end for a form to carry, by which it knows whether the key was rolled since."""
+    return key.expires_at.isoformat() if key.expires_at else ""
+
+
+def _is_rolled_meanwhile(key: ApiKey) -> bool:
+    return request.form.get("was-expires_at", _end_of(key)) != _end_of(key)
+
+
+def _require_not_rolled(key: ApiKey) -> None:
+    if _is_rolled_meanwhile(key):
+        raise KeyRolled
 
 
 def _made_already(key_id: str) -> Answer:
@@ -170,10 +197,14 @@ def _owner(text: str) -> User:
     try:
         owner = service.get_user_by_email(emails.lookup_key(text))
     except (emails.BadEmail, UserNotFound):
-        raise Refused({"owner": "No user has this email address"}) from None
+        raise _no_owner() from None
     if not owner.is_active:
         raise Refused({"owner": "This user is deactivated, so the key could do nothing"})
     return owner
+
+
+def _no_owner() -> Refused:
+    return Refused({"owner": "No user has this email address"})
 
 
 def _lifetime(expires: str | None) -> timedelta | None:

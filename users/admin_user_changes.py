@@ -42,15 +42,16 @@ def edit_user(user_id: str) -> Answer:
     _require_as_seen(user)
     given = {name: value for name, value in typed.items() if value != seen[name]}
     if not given:
-        g.notice = "Nothing was changed, so there was nothing to save"
-        return _edit_page(user)
+        return _nothing_to_save(user)
     changes = validation.user_changes(given, settings.current().rules)
     if _ends_administration(user, changes) and "confirmed" not in request.form:
         return render_template("user_demote.html", user=user, typed=typed, seen=seen)
-    user = service_changes.update_user(user.id, changes, actor=g.actor, condition=_require_as_seen)
-    if user.id == g.user.id and not sessions.may_sign_in(user):
+    saved = service_changes.update_user(user.id, changes, actor=g.actor, condition=_require_as_seen)
+    if saved.updated_at == user.updated_at and _shown(user) == seen:  # not so when the form is sent a second time
+        return _nothing_to_save(user)
+    if saved.id == g.user.id and not sessions.may_sign_in(saved):
         return pages.signed_out()
-    return _lead_to(user, "updated")
+    return _lead_to(saved, "updated")
 
 
 @bp.get("/admin/users/<user_id>/password")
@@ -70,12 +71,10 @@ def set_user_password(user_id: str) -> Answer:
     if user_id == g.user.id:
         return redirect(_ACCOUNT, 303)
     user, form = _user_for_change(user_id), forms.PasswordForm()
-    if forms.mark() != user.updated_at.isoformat():
-        raise UserChanged
+    _require_unchanged(user)
     password = form.password_or_new(settings.current().rules)
     new = validation.new_password(password, settings.current().rules)
-    unchanged = service_changes.unchanged_since(user.updated_at)
-    user = service_changes.set_password(user.id, new, actor=g.actor, condition=unchanged)
+    user = service_changes.set_password(user.id, new, actor=g.actor, condition=_require_unchanged)
     if form.generates:
         return render_template("user_password_shown.html", password=password, created=False, user=user)
     return _lead_to(user, "password")
@@ -103,7 +102,7 @@ def make_verification_link(user_id: str) -> Answer:
     user, there = _user_for_change(user_id), pages.link("/verify")  # before anything is done
     issued = verification.issue(user.id, actor=g.actor)
     link = f"{there}?token={issued.token}"
-    return render_template("user_verify_link.html", user=user, link=link, expires_at=issued.expires_at)
+    return render_template("user_verify_link.html", user=issued.user, link=link, expires_at=issued.expires_at)
 
 
 @bp.get("/admin/users/<user_id>/deactivate")
@@ -176,6 +175,11 @@ def _edit_page(user: User) -> Answer:
     return render_template("user_edit.html", form=form, user=user, now=now)
 
 
+def _nothing_to_save(user: User) -> Answer:
+    g.notice = "Nothing was changed, so there was nothing to save"
+    return _edit_page(user)
+
+
 def _shown(user: User) -> dict[str, str]:
     """Return what the form shows of the user to this administrator."""
     names = [name for name in _EDITED if name != "global_role_id" or Permission.ROLES_ASSIGN in g.actor.permissions]
@@ -207,11 +211,6 @@ def _is_one_address(stored: str, typed: str) -> bool:
         return False
 
 
-def _require_as_seen(user: User) -> None:
-    if _changed_meanwhile(user):
-        raise UserEdited
-
-
 def _words_of_change(name: str, now: str, is_typed: bool) -> str:
     # Isolated (Unicode, U+2068 and U+2069): a name from right to left does not turn the sentence around.
     shown = _role_words(now) if name == "global_role_id" else f"“\u2068{now}\u2069”"
@@ -226,6 +225,19 @@ def _role_words(role: str) -> str:
 def _ends_administration(user: User, changes: UserChanges) -> bool:
     takes_role = "global_role_id" in changes.given and changes.global_role_id != Role.ADMIN
     return takes_role and user.global_role_id == Role.ADMIN
+
+
+# What the forms were made for: conditions of the acts, judged again with the user locked.
+
+
+def _require_as_seen(user: User) -> None:
+    if _changed_meanwhile(user):
+        raise UserEdited
+
+
+def _require_unchanged(user: User) -> None:
+    if forms.mark() != user.updated_at.isoformat():
+        raise UserChanged
 
 
 def _require_address(user: User) -> None:

@@ -41,13 +41,19 @@ _DONE = {
 def show_users() -> Answer:
     """List the users, newest first: those that `?q=` finds, and that `?status=` names; `?deleted=` was, just now."""
     deleted = _id_in("deleted")
-    if deleted and audit.is_newest(deleted, audit.Action.USER_DELETE):
-        g.notice = "User deleted"
     q = request.args.get("q", "").strip()[:_LONGEST_SEARCH]
     status = request.args.get("status", "")
     shown = status if status in directory.SHOWN else "all"
     found = directory.find(q, shown, before=_id_in("before"), after=_id_in("after"))
-    return render_template("users.html", page=found, q=q, shown=shown, new=_could_be_made(q, found), href=_list_href)
+    return render_template(
+        "users.html",
+        page=found,
+        q=q,
+        shown=shown,
+        new=_could_be_made(q, found),
+        href=_list_href,
+        deleted=deleted and audit.is_newest(deleted, audit.Action.USER_DELETE),
+    )
 
 
 @bp.get("/admin/users/new")
@@ -115,8 +121,11 @@ def _about(user: User) -> dict[str, Any]:
     }
 
 
-def _same_act(user: User) -> dict[str, str]:
-    """Return the creation of `user` as a call of the API and as a command, with placeholders for what is secret."""
+def _same_act(user: User) -> dict[str, str | None]:
+    """Return the creation of `user` as a call of the API and as a command, with placeholders for what is secret.
+
+    The `role` takes a call of its own.
+    """
     names = {name: value for name in ("first_name", "last_name") if (value := getattr(user, name))}
     body = {"email": user.email, **names, "password": "PASSWORD"}
     options = [f"--{name.replace('_', '-')}={value}" for name, value in names.items()]
@@ -124,6 +133,7 @@ def _same_act(user: User) -> dict[str, str]:
     email = ["--", user.email] if user.email.startswith("-") else [user.email]
     return {
         "curl": pages.curl("/v1/user/", body),
+        "role": user.global_role_id,
         "command": shlex.join(["flask", "users", "create", *options, "--generate-password", *email]),
     }
 

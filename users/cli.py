@@ -49,7 +49,8 @@ class Command(click.Command):
 
     def _fail(self, ctx: click.Context, error: EnrolError) -> None:
         trace_id = envelope.new_trace_id()
-        audit.note_refusal(error, terminal(trace_id))
+        target_id = error.user_id if isinstance(error, LastAdministrator) else None
+        audit.note_refusal(error, terminal(trace_id), target_id)
         if ctx.params.get("as_json"):
             print_json(envelope.body(error, trace_id))
         for sentence in _sentences(error):
@@ -63,6 +64,8 @@ def _sentences(error: EnrolError) -> Iterable[str]:
         return [one.message for one in error.errors]
     if isinstance(error, Conflict) and error.user_id:
         return [f"{error.message}: {error.user_id}"]
+    if isinstance(error, LastAdministrator):
+        return [f"{error.message} ({error.user_id})"]
     return [error.hint if isinstance(error, Unavailable) else error.message]
 
 

@@ -10,10 +10,6 @@ from typing import Any, ClassVar
 from users.fields import FieldCode, FieldError
 
 
-def _sentence(error: FieldError) -> str:
-    return error.message if error.message.endswith("?") else f"{error.message}."
-
-
 class EnrolError(Exception):
     """An expected error. The class says what happened, the instance adds `details` and response `headers`."""
 
@@ -170,20 +166,22 @@ class Conflict(EnrolError):
     def __init__(self, *, user_id: str | None, show_user_id: bool) -> None:
         self.user_id = user_id
         error = FieldError("email", FieldCode.USER_ALREADY_EXISTS, self.message)
-        details: dict[str, Any] = {"field": "email", "errors": [error.as_dict()]}
-        if user_id and show_user_id:
-            details["user_id"] = user_id
-        super().__init__(details=details)
+        shown = {"user_id": user_id} if user_id and show_user_id else {}
+        super().__init__(details={"field": "email", "errors": [error.as_dict()], **shown})
 
 
 class LastAdministrator(EnrolError):
-    """The act would leave the service without an active administrator."""
+    """The act would leave the service without an active administrator, who is `user_id`."""
 
     code = "LAST_ADMINISTRATOR"
     status = 409
     type = "conflict_error"
     message = "This is the last active administrator. Give another user the role first."
     system_message = "At least one active user must hold role_admin"
+
+    def __init__(self, user_id: str) -> None:
+        super().__init__()
+        self.user_id = user_id
 
 
 class PreconditionFailed(EnrolError):
@@ -240,7 +238,8 @@ class Invalid(EnrolError):
         super().__init__(details={"field": first.field, "errors": [error.as_dict() for error in self.errors]})
         if len(self.errors) == 1:
             self.code = str(first.code)
-        self.message = self.errors[0].message if len(self.errors) == 1 else " ".join(map(_sentence, self.errors))
+        sentences = (one.message if one.message.endswith("?") else f"{one.message}." for one in self.errors)
+        self.message = first.message if len(self.errors) == 1 else " ".join(sentences)
 
 
 def whole_seconds(seconds: float) -> int:

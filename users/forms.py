@@ -130,6 +130,9 @@ class EditForm(Form):
     def __init__(self, roles: Iterable[Role], **defaults: object) -> None:
         super().__init__(**defaults)
         choices = {role.value: " – ".join(ROLE_WORDS[role]) for role in roles}
+        held = str(defaults.get("global_role_id") or "")
+        if held and held not in choices:  # a newer version's, which stays unless another is chosen
+            choices[held] = f"{held} – not known to this version of Enrol"
         self.global_role_id.choices = {"": "No role", **choices}
         if not choices and not self.global_role_id.data:
             del self.global_role_id

@@ -20,6 +20,7 @@ from users.errors import (
     LastAdministrator,
     Overloaded,
     TooManyWrongPasswords,
+    Unavailable,
 )
 from users.fields import FieldCode, FieldError
 from users.refusals import CrossSite, Outdated, Refused, SetupLinkEnded, SetupOver
@@ -115,7 +116,11 @@ def public(*, again: View | None = None) -> Callable[[View], View]:
         @wraps(view)
         def guarded(**values: Any) -> Answer:
             _refuse_cross_site()
-            visits.recognise()
+            try:
+                visits.recognise()
+            except Unavailable:  # what everybody may read needs nobody's session
+                if changes():
+                    raise
             return _answer(view, again, values)
 
         return _marked(guarded, PUBLIC, again)

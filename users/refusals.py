@@ -96,6 +96,12 @@ class KeyMadeAlready(Outdated):
     message = "This API key was made a moment ago."
 
 
+class KeyRolled(Outdated):
+    """The API key's end is not the one that the form showed."""
+
+    message = "Somebody else rolled this API key after the page was opened, so no new key was made."
+
+
 class KeyEnded(Outdated):
     """The API key does not work any more: it was revoked, its time is over, or its owner is not active."""
 

@@ -5,7 +5,6 @@ user who is not there UserNotFound.
 """
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -17,22 +16,11 @@ from users.actors import Actor
 from users.audit import Action
 from users.errors import LastAdministrator, UserNotFound
 from users.models import User
-from users.refusals import UserChanged
 from users.roles import Permission, Role, permissions_of
 from users.validation import CHANGE_FIELDS, UserChanges
 
 # Judges the user as they are, locked, before anything is changed: what it raises stops the act.
 Condition = Callable[[User], None]
-
-
-def unchanged_since(seen_at: datetime) -> Condition:
-    """Return the condition that the user's `updated_at` is `seen_at`, which raises UserChanged."""
-
-    def judge(user: User) -> None:
-        if user.updated_at != seen_at:
-            raise UserChanged
-
-    return judge
 
 
 def update_user(user_id: str, changes: UserChanges, *, actor: Actor, condition: Condition | None = None) -> User:
@@ -54,7 +42,7 @@ def update_user(user_id: str, changes: UserChanges, *, actor: Actor, condition: 
             if "global_role_id" in values:
                 _require_may_assign(values["global_role_id"], actor)
             if administrators == [user.id] and not _stays_administrator(values):
-                raise LastAdministrator
+                raise LastAdministrator(user.id)
             if values:
                 _set(session, user, values, actor)
     except IntegrityError as error:
@@ -90,7 +78,7 @@ def delete_user(user_id: str, *, actor: Actor, condition: Condition | None = Non
         administrators = _lock_administrators(session)
         user = for_change(session, user_id, actor, condition)
         if administrators == [user.id]:
-            raise LastAdministrator
+            raise LastAdministrator(user.id)
         now = clock.now()
         user.is_active = False
         user.deleted_at = now

@@ -1,6 +1,6 @@
 """The acts on API keys: each one function, in one transaction with its audit row."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from users import audit, clock, database, ids, keys
 from users.actors import Actor
 from users.audit import Action
-from users.errors import Denied, KeyNotFound
+from users.errors import Denied, KeyNotFound, UserNotFound
 from users.models import ApiKey, User
 from users.refusals import KeyEnded, KeyMadeAlready
 from users.roles import Permission
@@ -34,21 +34,31 @@ def create_key(
     """Make an API key for `owner`, or a service key for none, ending after `lifetime` if one is given.
 
     With a `key_id` it is made once, however often it is asked for: after that KeyMadeAlready is raised. Raises Denied
-    for scopes that the actor does not hold.
+    for scopes that the actor does not hold, UserNotFound for an owner who was deleted meanwhile.
     """
     actor.require(Permission.KEYS_MANAGE, *new.scopes)  # nobody makes a key wider than themselves
     issued = _new(new.name, sorted(new.scopes), owner.id if owner else None, lifetime, key_id or ids.new_id("akid"))
     with _once() as session:
+        if owner:
+            _hold(session, owner.id)
         _insert(session, issued.key, actor)
     return issued
 
 
-def roll_key(key_id: str, *, ends_in: timedelta, new_id: str, lifetime: timedelta | None, actor: Actor) -> IssuedKey:
+def roll_key(
+    key_id: str,
+    *,
+    ends_in: timedelta,
+    new_id: str,
+    lifetime: timedelta | None,
+    actor: Actor,
+    condition: Callable[[ApiKey], None] | None = None,
+) -> IssuedKey:
     """Make a key with the name, scopes and owner of this one, which goes on for `ends_in` but not beyond its own end.
 
     The new key has the id `new_id` and ends after `lifetime` if one is given. It is made once, however often it is
-    asked for: after that KeyMadeAlready is raised. Raises KeyNotFound, KeyEnded, Denied for scopes that the actor
-    does not hold.
+    asked for: after that KeyMadeAlready is raised. `condition` judges the old key as it is, locked: what it raises
+    stops the act. Raises KeyNotFound, KeyEnded, Denied for scopes that the actor does not hold.
     """
     actor.require(Permission.KEYS_MANAGE)
     with _once() as session:
@@ -60,7 +70,11 @@ def roll_key(key_id: str, *, ends_in: timedelta, new_id: str, lifetime: timedelt
         owner = session.get(User, old.owner_id) if old.owner_id else None
         if old.has_ended(now) or (owner and not owner.is_active):
             raise KeyEnded
-        old.expires_at = min(now + ends_in, old.expires_at or now + ends_in)
+        if condition:
+            condition(old)
+        end = now + ends_in
+        # Moved in any case: by its end a form tells whether the key was rolled since.
+        old.expires_at = min(end, old.expires_at - timedelta(microseconds=1)) if old.expires_at else end
         audit.record(session, Action.KEY_ROLL, old.id, actor, now, ["expires_at"])
     return replace(issued, old=old)
 
@@ -104,6 +118,13 @@ def _locked(session: Session, key_id: str) -> ApiKey:
     if key is None:
         raise KeyNotFound
     return key
+
+
+def _hold(session: Session, owner_id: str) -> None:
+    """Keep the owner from being erased until the end of the transaction, or raise UserNotFound."""
+    there = select(User.id).where(User.id == owner_id, User.deleted_at.is_(None))
+    if session.scalar(there.with_for_update(read=True, key_share=True)) is None:
+        raise UserNotFound
 
 
 def _new(name: str, scopes: list[str], owner_id: str | None, lifetime: timedelta | None, key_id: str) -> IssuedKey:

@@ -25,8 +25,9 @@ _TOKEN = re.compile(r"(usr_[0-9a-f]{32})\.([0-9]{1,11})\.[A-Za-z0-9_-]{43}", re.
 
 @dataclass(frozen=True)
 class Issued:
-    """A link just made: its token and when it ends."""
+    """A link just made: whose address it verifies, its token and when it ends."""
 
+    user: User
     token: str = field(repr=False)
     expires_at: datetime
 
@@ -44,7 +45,7 @@ def issue(user_id: str, *, actor: Actor) -> Issued:
         user = service_changes.for_change(session, user_id, actor)
         audit.record(session, Action.VERIFICATION_CREATE, user.id, actor, now, [])
     signed = _signer(user).sign(f"{user.id}.{int(expires_at.timestamp())}")
-    return Issued(signed.decode("ascii"), expires_at)
+    return Issued(user, signed.decode("ascii"), expires_at)
 
 
 def is_token(text: str) -> bool:

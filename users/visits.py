@@ -30,11 +30,11 @@ class Cookies(SecureCookieSessionInterface):
 
 
 def recognise() -> bool:
-    """Note who is signed in, if somebody is."""
+    """Note who is signed in, if somebody is; whoever cannot be looked up is a visitor."""
+    g.actor = access.visitor()
     session_id = request.cookies.get(cookie_name())
     user = sessions.find(session_id) if session_id else None
     if user is None or session_id is None:
-        g.actor = access.visitor()
         return False
     _be(user, session_id)
     return True
