@@ -73,19 +73,16 @@ def wait_until_refused(server: Server) -> None:
         raise AssertionError("it still takes connections")
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"POST /admin/login HTTP/1.1\r\nHost: 127.0.0.1\r\nCont",
-        b"POST /admin/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-        b"Content-Length: 200\r\n\r\nemail=",
-    ],
-    ids=["idle", "slow header", "slow body"],
-)
-def test_a_client_that_stalls_cannot_hold_up_the_end(server: Server, content: bytes) -> None:
-    with server.connect() as connection:
-        connection.sendall(content)
+_SLOW_HEADER = b"POST /admin/login HTTP/1.1\r\nHost: 127.0.0.1\r\nCont"
+_SLOW_BODY = b"POST /admin/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+_SLOW_BODY += b"Content-Length: 200\r\n\r\nemail="
+
+
+@pytest.mark.parametrize("sent", [[b""], [_SLOW_HEADER, _SLOW_BODY]], ids=["idle", "slow"])
+def test_a_client_that_stalls_cannot_hold_up_the_end(server: Server, sent: list[bytes]) -> None:
+    with contextlib.ExitStack() as connections:
+        for content in sent:
+            connections.enter_context(server.connect()).sendall(content)
         time.sleep(0.3)
         stopped = stop(server)
         assert server.process.wait(KILL_SECONDS + 10) == 0
