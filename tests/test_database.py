@@ -96,6 +96,18 @@ def test_only_a_connection_that_was_idle_is_asked_whether_it_lives(
     assert ping.call_count == asked
 
 
+def test_whatever_is_lost_while_idle_is_replaced_by_one_that_is_not_asked(
+    wired_api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert wired_api.create(email=_email()).status_code == 201
+    monkeypatch.setattr(drivers, "IDLE_SECONDS", 0)
+    with wired_api.client.application.app_context():
+        dialect = db.engine.dialect
+    with mock.patch.object(dialect, "do_ping", side_effect=psycopg.OperationalError) as ping:
+        assert wired_api.get("/v1/user/me").status_code == 404  # the key has no owner
+    assert ping.call_count == 1
+
+
 def test_a_connection_that_is_cut_before_the_commit_has_no_outcome_to_tell(wire: Wire, wired_api: Api) -> None:
     assert wired_api.create(email=_email()).status_code == 201
     wire.close()

@@ -1,7 +1,6 @@
 """The two drivers made to behave alike: a file that is private, writes that are durable, waits that end."""
 
 import contextlib
-import math
 import os
 import selectors
 import time
@@ -116,7 +115,9 @@ def _ask_if_idle(
     SQLAlchemy's own ping asks the server each time, one trip more for each that is made. Here one that rested for a
     moment is asked only if the server has closed it or has something to say.
     """
-    if time.monotonic() - record.info.get("idle_since", math.inf) < IDLE_SECONDS and _is_quiet(connection):
+    since = record.info.get("idle_since")
+    # A new one is not asked: the pool takes a second loss in a row for a fault of the program.
+    if since is None or (time.monotonic() - since < IDLE_SECONDS and _is_quiet(connection)):
         return
     try:
         dialect.do_ping(connection)
