@@ -100,7 +100,7 @@ def test_whatever_is_lost_while_idle_is_replaced_by_one_that_is_not_asked(
     wired_api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert wired_api.create(email=_email()).status_code == 201
-    monkeypatch.setattr(drivers, "IDLE_SECONDS", 0)
+    monkeypatch.setattr(drivers, "_is_quiet", lambda _connection: False)
     with wired_api.client.application.app_context():
         dialect = db.engine.dialect
     with mock.patch.object(dialect, "do_ping", side_effect=psycopg.OperationalError) as ping:
