@@ -26,7 +26,7 @@ from users.models import db  # noqa: E402
 from users.roles import Role  # noqa: E402
 from visitors import Visitor, signed_in  # noqa: E402
 
-# What is asked for: a path, in which {middle} is the id of the user in the middle.
+# What is asked for: a path, in which {middle} is the id of the user in the middle, {event} of its creation.
 PAGES = {
     "list": "/admin/users",
     "list, from the middle": "/admin/users?before={middle}",
@@ -45,6 +45,12 @@ PAGES = {
     "search, nobody": "/admin/users?q=nobody+is+called+this",
     "search, second page": "/admin/users?q=example.com&before={middle}",
     "one user": "/admin/users/{middle}",
+    "audit": "/admin/audit",
+    "audit, from the middle": "/admin/audit?before={event}",
+    "audit, back from the middle": "/admin/audit?after={event}",
+    "audit, of one user": "/admin/audit?user={middle}",
+    "audit, a common act": "/admin/audit?action=user.create",
+    "audit, a day": "/admin/audit?since=2020-01-01&until=2020-01-01",
 }
 # What has no page: a call with the id in the middle.
 CALLS: dict[str, Callable[[str], object]] = {
@@ -76,7 +82,7 @@ class Site:
         """Return the milliseconds and the queries that one answer took."""
         self.queries, start = 0, time.perf_counter()
         if name in PAGES:
-            answer = self.ada.get(PAGES[name].format(middle=self.middle))
+            answer = self.ada.get(PAGES[name].format(middle=self.middle, event=self.middle.replace("usr", "evt")))
             assert answer.status_code == 200, answer.text
         else:
             with self.app.app_context():
