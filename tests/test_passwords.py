@@ -74,6 +74,12 @@ def test_argon2_cannot_hash_a_lone_surrogate_which_is_why_validation_refuses_it(
         hasher.hash("pass\ud800word")
 
 
+@pytest.mark.parametrize("stored", ["", "plain text", "$2b$12$CjwKCAjw", "$argon2id$v=19$m=8,t=1,p=1$c2Fsd$ZGlnZXN0"])
+def test_no_password_fits_what_is_no_hash(stored: str) -> None:
+    with pytest.raises(passwords.WrongPassword):
+        hasher.verify(stored, "correct horse battery")
+
+
 def test_a_hasher_shows_neither_password_nor_hash() -> None:
     hasher.hash("correct horse battery")
     assert "correct horse" not in repr(vars(hasher))

@@ -54,8 +54,11 @@ class Hasher:
         None stands for a user who is not there: it takes the time of one hash as well, and always raises.
         """
         given = normalise(password).encode("utf-8", "surrogatepass")
-        known = self._gate.run(argon2id.is_hash_of, password_hash or self._nobody, given)
-        if not known or password_hash is None:  # one chance in 2**256 that nobody's fits
+        try:
+            fits = self._gate.run(argon2id.is_hash_of, password_hash or self._nobody, given)
+        except ValueError:  # what is stored is no hash of ours
+            raise WrongPassword from None
+        if not fits or password_hash is None:  # one chance in 2**256 that nobody's fits
             raise WrongPassword
 
     def is_outdated(self, password_hash: str) -> bool:
