@@ -2,7 +2,8 @@
 
 argon2-cffi has the memory of each hash given by the system and takes it back there. For 64 MiB that means 16,384 pages
 which the kernel clears first, a third of the whole time. This is argon2-cffi's own code on memory of ours: of each
-thread that hashes as much as one hash needs, in huge pages where Linux has them.
+thread that hashes as much as one hash needs, in huge pages where Linux has them. The C structure it is called with is
+that of the pinned version; the tests hold every hash against argon2-cffi's own.
 """
 
 import base64
