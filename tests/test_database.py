@@ -108,6 +108,15 @@ def test_whatever_is_lost_while_idle_is_replaced_by_one_that_is_not_asked(
     assert ping.call_count == 1
 
 
+def test_a_connection_that_was_closed_on_our_side_is_replaced(wired_api: Api) -> None:
+    assert wired_api.create(email=_email()).status_code == 201
+    with wired_api.client.application.app_context(), db.engine.connect() as connection:
+        closed = connection.connection.dbapi_connection
+    assert closed
+    closed.close()
+    assert wired_api.get("/v1/user/me").status_code == 404  # the key has no owner
+
+
 def test_a_connection_that_is_cut_before_the_commit_has_no_outcome_to_tell(wire: Wire, wired_api: Api) -> None:
     assert wired_api.create(email=_email()).status_code == 201
     wire.close()

@@ -117,10 +117,11 @@ def _ask_if_idle(
     """
     since = record.info.get("idle_since")
     # A new one is not asked: the pool takes a second loss in a row for a fault of the program.
-    if since is None or (time.monotonic() - since < IDLE_SECONDS and _is_quiet(connection)):
+    if since is None:
         return
     try:
-        dialect.do_ping(connection)
+        if time.monotonic() - since >= IDLE_SECONDS or not _is_quiet(connection):
+            dialect.do_ping(connection)
     except psycopg.Error:
         raise DisconnectionError from None
 
