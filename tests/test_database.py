@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -29,9 +29,10 @@ from sqlalchemy import bindparam, text
 from app import create_app
 from conftest import CHEAP, Api, dispose, execute, make_key, make_user, migrate, own_postgres, rows
 from servers import BIN, Tree, Wire, tree
-from users import clock, database, directory, drivers, service_changes, upgrading
+from users import clock, database, directory, drivers, service, service_changes, upgrading
 from users.actors import terminal
 from users.columns import UtcDateTime
+from users.errors import Unavailable
 from users.models import User, db
 from users.roles import Permission
 
@@ -129,12 +130,66 @@ def test_acts_that_read_before_they_write_wait_for_each_other(app: Flask) -> Non
     together = threading.Barrier(len(users))
 
     def deactivate(user: User) -> bool:
-        with app.app_context():
-            together.wait()
-            return service_changes.deactivate_user(user.id, actor=terminal("req_test00000000")).is_active
+        together.wait()
+        return _deactivate(app, user)
 
     with ThreadPoolExecutor(len(users)) as pool:
         assert list(pool.map(deactivate, users)) == [False] * len(users)
+
+
+def _deactivate(app: Flask, user: User) -> bool:
+    with app.app_context():
+        return service_changes.deactivate_user(user.id, actor=terminal("req_test00000000")).is_active
+
+
+@contextmanager
+def _sqlite_locked(app: Flask) -> Iterator[None]:
+    with app.app_context(), closing(sqlite3.connect(str(database.sqlite_file()))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_writers_who_wait_for_sqlite_leave_the_readers_their_connections(app: Flask) -> None:
+    users = [make_user(app, f"jo{number}@example.com") for number in range(database.POOL_SIZE + 4)]
+    with ThreadPoolExecutor(len(users)) as pool:
+        with _sqlite_locked(app):
+            waiting = [pool.submit(_deactivate, app, user) for user in users]
+            time.sleep(0.2)
+            start = time.monotonic()
+            assert service.get_user(users[0].id).is_active
+            assert time.monotonic() - start < 1
+        assert [one.result() for one in waiting] == [False] * len(users)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_writers_who_wait_for_sqlite_in_vain_give_up_when_their_time_is_spent(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = [make_user(app, f"jo{number}@example.com") for number in range(3)]
+    monkeypatch.setattr(database, "BUDGET_SECONDS", 0.5)
+
+    def give_up(user: User) -> float:
+        start = time.monotonic()
+        with pytest.raises(Unavailable):
+            _deactivate(app, user)
+        return time.monotonic() - start
+
+    with _sqlite_locked(app), ThreadPoolExecutor(len(users)) as pool:
+        took = list(pool.map(give_up, users))
+    assert min(took) > 0.4
+    assert max(took) < 2
+    assert [_deactivate(app, user) for user in users] == [False] * len(users)  # no turn was lost
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_sqlite_file_that_cannot_be_written_is_given_up_on_at_once(app: Flask) -> None:
+    with app.app_context(), db.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA query_only = ON")  # of the connection that the pool gives next
+    start = time.monotonic()
+    with app.app_context(), pytest.raises(Unavailable), database.transaction():
+        pass
+    assert time.monotonic() - start < 1
 
 
 class Freezer:

@@ -5,6 +5,7 @@ Everything that the service reads or writes goes through `reading()`, `find()`, 
 
 import contextlib
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ def init_app(app: Flask, url: str) -> None:
         "pool_use_lifo": True,  # the connection used last is the one that is surest to live
     }
     app.extensions["enrol.schema"] = _Schema()
+    app.extensions["enrol.turn"] = threading.Lock()
     db.init_app(app)
     Migrate(app, db, directory=str(Path(__file__).with_name("migrations")))
     with app.app_context():
@@ -98,9 +100,9 @@ def _without_transaction() -> dict[str, str]:
 def transaction(*, patient: bool = True) -> Iterator[Session]:
     """Yield a session to write with and commit at the end; an exception rolls everything back.
 
-    On SQLite the write lock is held from the start. A caller who is not `patient` waits for nobody's lock. Raises
-    IntegrityError when a constraint refuses, and Unavailable when the database cannot be used, with the outcome
-    unknown when the connection is lost during COMMIT.
+    On SQLite the write lock is held from the start. A caller who is not `patient` hardly waits for it, or for any
+    other. Raises IntegrityError when a constraint refuses, and Unavailable when the database cannot be used, with
+    the outcome unknown when the connection is lost during COMMIT.
     """
     with writing(patient=patient) as connection, session_on(connection) as session:
         yield session
@@ -110,9 +112,9 @@ def transaction(*, patient: bool = True) -> Iterator[Session]:
 @contextlib.contextmanager
 def writing(*, patient: bool = True) -> Iterator[Connection]:
     """Yield the bare connection of a `transaction`: for the act that must be quick."""
-    with _connection(sqlite_begin="IMMEDIATE", sqlite_patient=patient) as connection:
+    with _budget(), _turn(patient), _connection(sqlite_begin="IMMEDIATE", sqlite_patient=patient) as connection:
         if not patient and connection.dialect.name == "postgresql":
-            connection.execute(text("SET LOCAL lock_timeout = '20ms'"))
+            connection.execute(text(f"SET LOCAL lock_timeout = '{drivers.IMPATIENT_SECONDS}s'"))
         yield connection
         with honest(committing=True):
             connection.commit()
@@ -135,6 +137,24 @@ def _connection(**options: Any) -> Iterator[Connection]:
         finally:
             with honest():  # a rollback on a lost connection must not hide why it was lost
                 connection.close()
+
+
+@contextlib.contextmanager
+def _turn(patient: bool) -> Iterator[None]:
+    """Let one of this process's writers at a time ask for SQLite's write lock.
+
+    The others wait here, where they hold no connection that a read could use.
+    """
+    if db.engine.dialect.name != "sqlite":
+        yield
+        return
+    lock: threading.Lock = current_app.extensions["enrol.turn"]
+    if not lock.acquire(timeout=max(0, drivers.give_up_at(patient=patient) - time.monotonic())):
+        raise Unavailable(AWAY)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def one_at_a_time(session: Session, number: int) -> None:
@@ -178,6 +198,9 @@ def _find_head() -> None:
 @contextlib.contextmanager
 def _budget() -> Iterator[None]:
     """Bound the database's waits by what is left of the request's budget; outside a request by all of it."""
+    if drivers.deadline.get() is not None:  # they are bound already
+        yield
+        return
     start = time.monotonic()
     left: float = g.get("database_seconds", BUDGET_SECONDS) if has_request_context() else BUDGET_SECONDS
     token = drivers.deadline.set(start + left)

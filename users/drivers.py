@@ -3,6 +3,7 @@
 import contextlib
 import os
 import selectors
+import sqlite3
 import time
 from contextvars import ContextVar
 from functools import partial
@@ -16,7 +17,11 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 CONNECT_SECONDS = 2  # for each address that the host's name stands for; psycopg takes no less
-SQLITE_BUSY_SECONDS = 3
+SQLITE_BUSY_SECONDS = 3  # that a read waits for others, who have it wait only after a crash
+IMPATIENT_SECONDS = 0.02  # that a write waits for a lock when it can as well be left out
+# In which SQLite is asked again for its write lock. Its own pauses grow to a tenth of a second: of 32 clients who
+# created users as fast as they could, the unlucky one was still waiting after three.
+SQLITE_PAUSE_SECONDS = 0.001
 IDLE_SECONDS = 1  # after which a connection to Postgres is asked whether it still lives before it is used again
 
 deadline: ContextVar[float | None] = ContextVar("deadline", default=None)  # by `time.monotonic`, of every wait
@@ -39,6 +44,12 @@ class DeadlineConnection(psycopg.Connection[Any]):
             if time.monotonic() >= end:
                 self.close()
             raise
+
+
+def give_up_at(*, patient: bool) -> float:
+    """Return when, by `time.monotonic`, to wait no longer for a lock."""
+    soon = time.monotonic() + IMPATIENT_SECONDS
+    return max(soon, deadline.get() or soon) if patient else soon
 
 
 def set_up(engine: Engine) -> None:
@@ -84,15 +95,32 @@ def _begin_sqlite(connection: Connection) -> None:
     # wrote in between (SQLITE_BUSY_SNAPSHOT): writers take the lock at their start.
     options = connection.get_execution_options()
     begin = options.get("sqlite_begin", "DEFERRED")
-    if not begin:  # one statement, which is its own transaction
-        return
-    if not options.get("sqlite_patient", True):
-        connection.exec_driver_sql("PRAGMA busy_timeout = 0")
-    try:
+    if begin == "IMMEDIATE":
+        _take_write_lock(connection, give_up_at(patient=options["sqlite_patient"]))
+    elif begin:  # else one statement, which is its own transaction
         connection.exec_driver_sql(f"BEGIN {begin}")
+
+
+def _take_write_lock(connection: Connection, until: float) -> None:
+    driver: Any = connection.connection.driver_connection  # SQLAlchemy takes long over each question
+    driver.execute("PRAGMA busy_timeout = 0")
+    try:
+        while _is_busy(driver) and time.monotonic() < until:
+            time.sleep(SQLITE_PAUSE_SECONDS)
+        if not driver.in_transaction:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # for an error of SQLAlchemy's
     finally:
-        if not options.get("sqlite_patient", True):
-            connection.exec_driver_sql(f"PRAGMA busy_timeout = {SQLITE_BUSY_SECONDS * 1000}")
+        driver.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_SECONDS * 1000}")
+
+
+def _is_busy(driver: sqlite3.Connection) -> bool:
+    """Take the write lock, or tell whether it is because somebody has it that this cannot be done."""
+    try:
+        driver.execute("BEGIN IMMEDIATE")
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        return code & 0xFF == sqlite3.SQLITE_BUSY  # the upper bits tell with what: a recovery, say
+    return False
 
 
 def _connect_postgres(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
