@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import select
+import signal
 import time
 import uuid
 from collections.abc import Iterator
@@ -88,17 +89,34 @@ def read(pipe: int, *, until: str, times: int = 1) -> str:
     return text
 
 
-def test_lines_that_had_to_be_dropped_are_counted(here: Tree, key: str, pipe: int) -> None:
+def test_lines_that_had_to_be_dropped_are_counted_where_they_are_missing(here: Tree, key: str, pipe: int) -> None:
     (server,) = here.start("granian", output=">/dev/null 2>pipe")
-    requests = logs.WAITING_LINES + 200
+    for _ in range(2):
+        ask(server, "/v1/user/profile", times=logs.WAITING_LINES + 200)
+        text = read(pipe, until='"event": "request"', times=logs.WAITING_LINES)
+        ask(server, "/v1/user/current")  # for which there is room again
+        text += read(pipe, until='"/v1/user/current"')
+        told = json.loads(text.splitlines()[-2])
+        assert (told["event"], told["level"]) == ("log_lines_dropped", "warning")
+        assert told["count"] + text.count('"/v1/user/profile"') == logs.WAITING_LINES + 200
+
+
+def ask(server: Server, path: str, *, times: int = 1) -> None:
+    """Ask without a right key, which leaves a line as well."""
     with contextlib.closing(server.keep()) as connection:
-        for _ in range(requests):
-            connection.request("GET", "/v1/user/me", headers={"X-API-Key": "ak_wrong"})
+        for _ in range(times):
+            connection.request("GET", path, headers={"X-API-Key": "ak_wrong"})
             connection.getresponse().read()
-    told = next(line for line in read(pipe, until="log_lines_dropped").splitlines() if "log_lines_dropped" in line)
-    dropped = json.loads(told)
-    assert dropped["level"] == "warning"
-    assert 0 < dropped["count"] < 200, "those in the pipe and those that wait are not lost"
+
+
+@pytest.mark.parametrize(("kind", "end"), [("flask", signal.SIGINT), ("granian", signal.SIGTERM)])
+def test_a_pipe_that_nobody_reads_does_not_hold_up_the_end(
+    here: Tree, key: str, pipe: int, kind: str, end: signal.Signals
+) -> None:
+    (server,) = here.start(kind, output=">pipe 2>pipe")
+    assert_serves(server, key, 60)
+    server.process.send_signal(end)
+    assert server.process.wait(10) == 0
 
 
 @pytest.mark.parametrize("output", [">/dev/full 2>/dev/full", ">&- 2>&-"])

@@ -1,6 +1,7 @@
 """SIGTERM: what was begun is finished, what is new is refused, and the production server ends by itself."""
 
 import contextlib
+import http.client
 import signal
 import socket
 import sqlite3
@@ -61,6 +62,27 @@ def test_a_create_that_runs_gets_its_answer_and_the_process_ends(here: Tree, ser
     assert server.process.wait(KILL_SECONDS) == 0
     assert query(here, "SELECT email FROM users") == [("jo@example.com",)]
     assert '"route": "/v1/user/", "status": 201' in server.log()
+
+
+def test_every_answer_that_was_given_has_its_line(here: Tree, server: Server) -> None:
+    key = here.flask("keys", "create", "test", "--scope", "users:read").stdout.strip()
+
+    def ask(_client: int) -> int:
+        answers = 0
+        with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(server.keep()) as connection:
+            while True:
+                connection.request("GET", "/v1/user/usr_nobody", headers={"X-API-Key": key})
+                answers += bool(connection.getresponse().read())
+        return answers
+
+    with ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(ask, client) for client in range(4)]
+        time.sleep(1)
+        stop(server)
+        assert server.process.wait(KILL_SECONDS) == 0
+    answers = sum(one.result() for one in asking)
+    assert answers > 100
+    assert server.log().count('"/v1/user/<id:user_id>"') == answers
 
 
 def wait_until_refused(server: Server) -> None:

@@ -7,6 +7,7 @@ is escaped, so that none can forge a line.
 import contextlib
 import json
 import logging
+import multiprocessing.util
 import queue
 import re
 import sys
@@ -52,14 +53,14 @@ class _Stderr(logging.Handler):
             sys.stderr.write(self.format(record) + "\n")
             sys.stderr.flush()
         except Exception:
-            with contextlib.suppress(ValueError):  # stderr itself is closed
+            with contextlib.suppress(Exception):  # stderr itself is closed
                 self.handleError(record)
 
 
 class _Aside(logging.Handler):
     """Leaves the writing to a thread of its own: a pipe that nobody empties holds whoever writes to it, for good.
 
-    What comes while WAITING_LINES wait is dropped, and told as a number once a line can be written again.
+    What comes while WAITING_LINES wait is dropped, and told as a number where it is missing, before the next line.
     """
 
     def __init__(self, writer: logging.Handler) -> None:
@@ -68,29 +69,37 @@ class _Aside(logging.Handler):
         self._waiting: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
         self._taken = self._written = self._dropped = 0
         threading.Thread(target=self._write, name="log", daemon=True).start()
+        # A worker of a production server that forks ends without what `logging` does at the end of a process.
+        multiprocessing.util.Finalize(None, self.flush, exitpriority=0)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Leave the line to be written. The logger lets one thread in at a time."""
+        """Leave the line to be written. `handle` lets one thread in at a time."""
         if self._waiting.qsize() >= WAITING_LINES:
             self._dropped += 1
-        else:
-            self._taken += 1
-            self._waiting.put(record)
+            return
+        self._tell_gap()
+        self._leave(record)
 
     def flush(self) -> None:
-        """Wait for the lines to be written, a second at most: `logging` asks for it at the end of the process."""
+        """Wait for the lines to be written, a second at most: it is the end of the process."""
+        self._tell_gap()
         limit = time.monotonic() + 1
         while self._written < self._taken and time.monotonic() < limit:
             time.sleep(REST_SECONDS)
 
+    def _tell_gap(self) -> None:
+        if self._dropped:
+            self._leave(_missing(self._dropped))
+            self._dropped = 0
+
+    def _leave(self, record: logging.LogRecord) -> None:
+        self._taken += 1
+        self._waiting.put(record)
+
     def _write(self) -> None:
-        told = 0
         while True:
-            self._writer.handle(self._waiting.get())
+            self._writer.emit(self._waiting.get())  # not `handle`, whose lock the end of the process would wait for
             self._written += 1
-            if (dropped := self._dropped) > told:
-                self._writer.handle(_missing(dropped - told))
-                told = dropped
             if self._waiting.empty():
                 time.sleep(REST_SECONDS)
 
