@@ -18,7 +18,7 @@ from flask import Flask
 from flask.testing import FlaskClient, FlaskCliRunner
 from hypothesis import settings as hypothesis_settings
 from jinja2 import FileSystemBytecodeCache
-from sqlalchemy import bindparam, text
+from sqlalchemy import Connection, bindparam, event, text
 from werkzeug.routing import Rule
 
 import answers
@@ -173,11 +173,19 @@ def settings() -> dict[str, str]:
     return {}
 
 
+def _insist_that_reading_reads(connection: Connection, _cursor: object, statement: str, *_more: object) -> None:
+    options = connection.get_execution_options()
+    if options.get("isolation_level") == "AUTOCOMMIT" or options.get("sqlite_begin") == "":
+        assert statement.startswith("SELECT"), statement
+
+
 @pytest.fixture
 def app(database_url: str, settings: dict[str, str]) -> Iterator[Flask]:
     """The application on an empty database."""
     app = create_app({**CHEAP, "DATABASE_URL": database_url, "TESTING": True, **settings})
     app.jinja_env.bytecode_cache = COMPILED  # every application would compile the pages for itself
+    with app.app_context():
+        event.listen(db.engine, "before_cursor_execute", _insist_that_reading_reads)
     yield app
     dispose(app)
 

@@ -23,8 +23,9 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from flask import Flask
+from flask import Flask, g
 from sqlalchemy import bindparam, text
+from sqlalchemy.exc import DBAPIError
 
 from app import create_app
 from conftest import CHEAP, Api, dispose, execute, make_key, make_user, migrate, own_postgres, rows
@@ -32,7 +33,7 @@ from servers import BIN, Tree, Wire, tree
 from users import clock, database, directory, drivers, service, service_changes, upgrading
 from users.actors import terminal
 from users.columns import UtcDateTime
-from users.errors import Unavailable
+from users.errors import Unavailable, UserNotFound
 from users.models import User, db
 from users.roles import Permission
 
@@ -190,6 +191,49 @@ def test_a_sqlite_file_that_cannot_be_written_is_given_up_on_at_once(app: Flask)
     with app.app_context(), pytest.raises(Unavailable), database.transaction():
         pass
     assert time.monotonic() - start < 1
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_what_was_given_up_on_ends_in_postgres_too(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "BUDGET_SECONDS", 0.5)
+    app = create_app({**CHEAP, "DATABASE_URL": database_url})
+    user = make_user(app, "jo@example.com")
+    with psycopg.connect(database_url) as other, psycopg.connect(database_url, autocommit=True) as onlooker:
+        other.execute("LOCK TABLE users")
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'users'::regclass"
+        with pytest.raises(Unavailable):
+            _deactivate(app, user)
+        assert onlooker.execute(waiting).fetchone() == (1,)
+        limit = time.monotonic() + 2
+        while onlooker.execute(waiting).fetchone() != (0,):
+            assert time.monotonic() < limit
+            time.sleep(0.05)
+    assert _deactivate(app, user) is False
+    dispose(app)
+
+
+def test_a_request_whose_time_is_spent_does_not_queue_for_a_connection(app: Flask) -> None:
+    with app.test_request_context():
+        g.database_seconds = -0.1
+        with pytest.raises(Unavailable), mock.patch.object(db.engine, "connect") as connect, database.reading():
+            pass
+    assert not connect.called
+
+
+def test_a_connection_that_is_lost_does_not_hide_what_was_raised(wire: Wire, wired_api: Api) -> None:
+    def act() -> None:
+        with wired_api.client.application.app_context(), database.transaction() as session:
+            session.execute(text("SELECT 1"))
+            wire.cut()
+            raise UserNotFound
+
+    with pytest.raises(UserNotFound):
+        act()
+
+
+def test_a_fault_in_a_statement_is_not_taken_for_a_database_that_is_away(app: Flask) -> None:
+    with app.app_context(), pytest.raises(DBAPIError), database.reading() as session:
+        session.execute(text("SELECT 1 +"))
 
 
 class Freezer:

@@ -4,6 +4,7 @@ Everything that the service reads or writes goes through `reading()`, `find()`, 
 """
 
 import contextlib
+import re
 import sqlite3
 import threading
 import time
@@ -37,6 +38,7 @@ BEHIND = "The database is not set up for this version of Enrol. Run: flask db up
 NEWER = "The database was made by a newer version of Enrol. Install that version, or restore a backup."
 
 _SCHEMA_SQLSTATES = {"42P01", "42703"}  # undefined table, undefined column
+_SCHEMA_WORDS = re.compile("no such (table|column): |table .* has no column named ")
 _REFUSED_SQLSTATES = {"25006", "42501"}  # read-only transaction, insufficient privilege
 
 
@@ -58,11 +60,11 @@ def init_app(app: Flask, url: str) -> None:
         "pool_use_lifo": True,  # the connection used last is the one that is surest to live
     }
     app.extensions["enrol.schema"] = _Schema()
-    app.extensions["enrol.turn"] = threading.Lock()
+    app.extensions["enrol.writer"] = threading.Lock()
     db.init_app(app)
     Migrate(app, db, directory=str(Path(__file__).with_name("migrations")))
     with app.app_context():
-        drivers.set_up(db.engine)
+        drivers.set_up(db.engine, BUDGET_SECONDS)
 
 
 def sqlite_file() -> Path | None:
@@ -76,7 +78,8 @@ def reading() -> Iterator[Session]:
     """Yield a session to read with; its connection is back in the pool at the end.
 
     Each statement sees what is there by then: Postgres would give a transaction around them no more, for two more
-    trips to it. Raises Unavailable when the database cannot be used.
+    trips to it. Without one a write would stay, and a result that is not read to its end would let the next reader on
+    SQLite see the same once more. Raises Unavailable when the database cannot be used.
     """
     with _connection(**_without_transaction()) as connection, session_on(connection) as session:
         yield session
@@ -112,7 +115,7 @@ def transaction(*, patient: bool = True) -> Iterator[Session]:
 @contextlib.contextmanager
 def writing(*, patient: bool = True) -> Iterator[Connection]:
     """Yield the bare connection of a `transaction`: for the act that must be quick."""
-    with _budget(), _turn(patient), _connection(sqlite_begin="IMMEDIATE", sqlite_patient=patient) as connection:
+    with _budget(), _alone(patient), _connection(sqlite_begin="IMMEDIATE", sqlite_patient=patient) as connection:
         if not patient and connection.dialect.name == "postgresql":
             connection.execute(text(f"SET LOCAL lock_timeout = '{drivers.IMPATIENT_SECONDS}s'"))
         yield connection
@@ -127,7 +130,7 @@ def session_on(connection: Connection) -> Session:
 
 @contextlib.contextmanager
 def _connection(**options: Any) -> Iterator[Connection]:
-    """Yield a connection to a database at HEAD; nobody commits what it did."""
+    """Yield a connection to a database at HEAD; whoever writes with it commits."""
     with _budget(), honest():
         _require_head()
         connection = db.engine.connect().execution_options(**options)
@@ -135,12 +138,12 @@ def _connection(**options: Any) -> Iterator[Connection]:
             connection.begin()
             yield connection
         finally:
-            with honest():  # a rollback on a lost connection must not hide why it was lost
+            with contextlib.suppress(DBAPIError):  # a connection that is lost must not hide what was raised
                 connection.close()
 
 
 @contextlib.contextmanager
-def _turn(patient: bool) -> Iterator[None]:
+def _alone(patient: bool) -> Iterator[None]:
     """Let one of this process's writers at a time ask for SQLite's write lock.
 
     The others wait here, where they hold no connection that a read could use.
@@ -148,7 +151,7 @@ def _turn(patient: bool) -> Iterator[None]:
     if db.engine.dialect.name != "sqlite":
         yield
         return
-    lock: threading.Lock = current_app.extensions["enrol.turn"]
+    lock: threading.Lock = current_app.extensions["enrol.writer"]
     if not lock.acquire(timeout=max(0, drivers.give_up_at(patient=patient) - time.monotonic())):
         raise Unavailable(AWAY)
     try:
@@ -203,6 +206,8 @@ def _budget() -> Iterator[None]:
         return
     start = time.monotonic()
     left: float = g.get("database_seconds", BUDGET_SECONDS) if has_request_context() else BUDGET_SECONDS
+    if left <= 0:
+        raise Unavailable(AWAY)
     token = drivers.deadline.set(start + left)
     try:
         yield
@@ -239,15 +244,17 @@ def is_violation(error: IntegrityError, constraint: str, *columns: str) -> bool:
 
 
 def is_schema(error: Exception) -> bool:
-    """Tell whether a table or column is missing: on SQLite the general code 1 (its other uses are faults of ours)."""
+    """Tell whether a table or column is missing: SQLite says so in words, under a code for all kinds of faults."""
     cause = getattr(error, "orig", None)
-    sqlite_code = getattr(cause, "sqlite_errorcode", None)
-    return sqlite_code == sqlite3.SQLITE_ERROR or getattr(cause, "sqlstate", None) in _SCHEMA_SQLSTATES
+    on_sqlite = isinstance(cause, sqlite3.OperationalError) and _SCHEMA_WORDS.match(str(cause))
+    return bool(on_sqlite) or getattr(cause, "sqlstate", None) in _SCHEMA_SQLSTATES
 
 
 def is_away(error: Exception) -> bool:
     """Tell whether the database itself is at fault: not reached, refusing, full, locked or damaged."""
     cause = getattr(error, "orig", None)
+    if getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:  # a fault in what it was told
+        return False
     return (
         isinstance(error, OperationalError | InterfaceError | PoolTimeout)
         or getattr(cause, "sqlstate", None) in _REFUSED_SQLSTATES

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-import selectors
+import select
 import sqlite3
 import time
 from contextvars import ContextVar
@@ -52,14 +52,15 @@ def give_up_at(*, patient: bool) -> float:
     return max(soon, deadline.get() or soon) if patient else soon
 
 
-def set_up(engine: Engine) -> None:
-    """Make every connection of `engine` one of these."""
+def set_up(engine: Engine, statement_seconds: float) -> None:
+    """Make every connection of `engine` one of these. Postgres is to end a statement after `statement_seconds`."""
     if engine.dialect.name == "sqlite":
         event.listen(engine, "do_connect", _make_private)
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     else:
         event.listen(engine, "do_connect", _connect_postgres)
+        event.listen(engine, "connect", partial(_bound_statements, statement_seconds))
         event.listen(engine, "checkin", _note_rest)
         event.listen(engine, "checkout", partial(_ask_if_idle, engine.dialect))
 
@@ -131,6 +132,17 @@ def _connect_postgres(_dialect: object, _record: object, arguments: list[Any], o
     return DeadlineConnection.connect(*arguments, **options)
 
 
+def _bound_statements(seconds: float, connection: Any, _record: object) -> None:
+    """Let the server end what is given up on here.
+
+    One that waits for a lock would else stay there for as long, and the pool open another beside it. Not among the
+    options of the connection, which PgBouncer refuses.
+    """
+    connection.autocommit = True
+    connection.execute(f"SET statement_timeout = {seconds * 1000:.0f}")
+    connection.autocommit = False
+
+
 def _note_rest(_connection: object, record: ConnectionPoolEntry) -> None:
     record.info["idle_since"] = time.monotonic()
 
@@ -155,6 +167,6 @@ def _ask_if_idle(
 
 
 def _is_quiet(connection: Any) -> bool:
-    with selectors.DefaultSelector() as selector:
-        selector.register(connection, selectors.EVENT_READ)
-        return not selector.select(0)
+    readable = select.poll()  # which takes no file descriptor, of which there may be none left
+    readable.register(connection, select.POLLIN)
+    return not readable.poll(0)

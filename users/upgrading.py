@@ -52,6 +52,7 @@ def alone(engine: Engine) -> Iterator[Connection]:
     try:
         with database.honest(), _lock_file(engine), engine.begin() as connection:
             if engine.dialect.name == "postgresql":
+                connection.execute(text("SET LOCAL statement_timeout = 0"))  # others migrate as long as they need
                 connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _UPGRADE_LOCK})
             if database.hint(MigrationContext.configure(connection).get_current_revision()) == database.NEWER:
                 raise CommandError(database.NEWER)
@@ -67,7 +68,7 @@ def _migrating() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        if database.is_away(error) and not database.is_schema(error):
+        if database.is_away(error):
             raise
         logs.unexpected(error)
         raise CommandError(STUCK) from None
