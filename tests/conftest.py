@@ -23,6 +23,7 @@ from werkzeug.routing import Rule
 
 import answers
 from app import create_app
+from servers import Tree
 from users import service, service_keys, validation
 from users.actors import terminal
 from users.columns import UtcDateTime
@@ -261,6 +262,16 @@ def make_user(app: Flask, email: str, role: Role | None = None, password: str = 
     with app.app_context():
         new = validation.new_user(given, validation.Rules(), fields=validation.ADMIN_FIELDS)
         return service.create_user(new, actor=terminal("req_test00000000"))
+
+
+@contextmanager
+def behind(installation: Tree) -> Iterator[Flask]:
+    """An application in this process on the database of an installation: a command takes a second to begin."""
+    address = installation.environment.get("DATABASE_URL") or f"sqlite:///{installation.instance}/enrol.db"
+    migrate(address)
+    app = create_app({**CHEAP, "DATABASE_URL": address})
+    yield app
+    dispose(app)
 
 
 def make_key(app: Flask, *scopes: Permission, owner: User | None = None, name: str = "test") -> str:

@@ -14,6 +14,8 @@ from servers import Reply
 from users.models import User
 from users.roles import Permission, Role
 
+pytestmark = pytest.mark.xdist_group("four")  # they share servers, which one worker of xdist starts
+
 Send = Callable[[], Reply]
 
 

@@ -203,7 +203,6 @@ def test_what_was_given_up_on_ends_in_postgres_too(database_url: str, monkeypatc
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'users'::regclass"
         with pytest.raises(Unavailable):
             _deactivate(app, user)
-        assert onlooker.execute(waiting).fetchone() == (1,)
         limit = time.monotonic() + 2
         while onlooker.execute(waiting).fetchone() != (0,):
             assert time.monotonic() < limit

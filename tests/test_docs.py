@@ -17,11 +17,13 @@ from flask.testing import FlaskClient
 
 from answers import documented, judge_of
 from app import create_app
-from conftest import CHEAP, PASSWORD, unavailable
+from conftest import CHEAP, PASSWORD, behind, make_key, make_user, unavailable
 from servers import Server, Tree, tree
 from users import contract
 from users.fields import FieldCode
 from users.roles import Permission, Role
+
+pytestmark = pytest.mark.xdist_group("docs")  # they share servers, which one worker of xdist starts
 
 RUN = {"curl": ["bash"], "python": [sys.executable], "javascript": ["node"]}
 ENDINGS = {"curl": "sh", "python": "py", "javascript": "mjs"}
@@ -100,19 +102,17 @@ def test_every_page_leads_to_it(client: FlaskClient) -> None:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Tree, Server]]:
-    """A running server with an administrator."""
+    """A running server."""
     with tree(tmp_path_factory.mktemp("docs") / "enrol") as here:
         (server,) = here.start("granian")
-        here.flask("users", "create", "owner@example.com", "--role", Role.ADMIN, "--generate-password")
         yield here, server
 
 
 @pytest.fixture(scope="module")
 def key(site: tuple[Tree, Server]) -> str:
     """The administrator's key, for everything."""
-    scopes = [word for permission in Permission for word in ("--scope", permission)]
-    made = site[0].flask("keys", "create", "docs", *scopes, "--owner", "owner@example.com")
-    return str(made.stdout.strip())
+    with behind(site[0]) as app:
+        return make_key(app, *Permission, owner=make_user(app, "owner@example.com", Role.ADMIN))
 
 
 def shown(site: tuple[Tree, Server]) -> dict[str, str]:

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import PASSWORD
+from conftest import PASSWORD, behind, make_key
 from servers import KINDS, Reply, Server, Tree, tree
 from users import logs
+from users.roles import Permission
 
 PIPE_BYTES = 4096  # the smallest there is: some twenty lines
 SET_PIPE_SIZE = 1031  # fcntl.F_SETPIPE_SZ, which Linux alone has
@@ -31,8 +32,8 @@ def here(tmp_path: Path) -> Iterator[Tree]:
 @pytest.fixture
 def key(here: Tree) -> str:
     """A key that may create users, in a database of its own."""
-    assert here.flask("db", "upgrade").returncode == 0
-    return here.flask("keys", "create", "test", "--scope", "users:create").stdout.strip()
+    with behind(here) as app:
+        return make_key(app, Permission.USERS_CREATE)
 
 
 @pytest.fixture

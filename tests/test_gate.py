@@ -12,11 +12,12 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from conftest import PASSWORD, Api, Cast, rows
+from conftest import PASSWORD, Api, Cast, behind, make_key, rows
 from servers import Tree, tree
 from users import argon2id, gate, service
 from users.errors import Overloaded
 from users.gate import Gate
+from users.roles import Permission
 from visitors import NEW_USER, Visitor, summary_in
 
 
@@ -302,7 +303,8 @@ def test_a_server_full_of_sign_ups_tells_the_surplus_at_once_and_answers_reads(
     slow: Tree, callers: ThreadPoolExecutor
 ) -> None:
     (server,) = slow.start("granian")
-    key = slow.flask("keys", "create", "test", "--scope", "users:create", "--scope", "users:read").stdout.strip()
+    with behind(slow) as app:
+        key = make_key(app, Permission.USERS_CREATE, Permission.USERS_READ)
 
     def create(number: int) -> tuple[int, float]:
         body = {"email": f"jo{number}@example.com", "password": PASSWORD}

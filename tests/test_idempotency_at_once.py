@@ -21,6 +21,8 @@ from servers import Reply, Wire
 from users import clock, service
 from users.roles import Permission
 
+pytestmark = pytest.mark.xdist_group("four")  # they share servers, which one worker of xdist starts
+
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> "Held":

@@ -18,6 +18,8 @@ from users import clock, database, emails
 from users.models import User
 from users.roles import Permission, Role
 
+pytestmark = pytest.mark.xdist_group("four")  # they share servers, which one worker of xdist starts
+
 # All the same address to whoever compares them: case, NFKC (ligature, long s, full width) and the domain's IDNA form.
 VARIANTS = (
     "strasse{}@bücher.com",

