@@ -1,6 +1,8 @@
 """argon2id in kept memory: the same hashes as argon2-cffi makes, in the same memory each time."""
 
+import mmap
 import re
+import resource
 import subprocess
 import sys
 import threading
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import argon2
 import pytest
+from argon2.low_level import ffi
 
 from users import argon2id
 from users.argon2id import HashParameters
@@ -34,10 +37,34 @@ def test_a_salt_and_a_digest_of_other_lengths_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "fish", "$argon2i$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$ZGlnZXN0", "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$"]
+    "text",
+    [
+        "",
+        "fish",
+        "$argon2i$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$ZGlnZXN0",
+        "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$",
+        "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbH$ZGlnZXN0",  # a salt of 7 bytes; argon2 asks for 8
+        "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$ZGln",  # a digest of 3 bytes; argon2 asks for 4
+        "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$ZGlnZXN0Z",  # no base64
+        *(
+            f"$argon2id$v=19${cost}$c2FsdHNhbHQ$ZGlnZXN0"
+            for cost in (
+                "m=0,t=1,p=1",
+                "m=8,t=0,p=1",
+                "m=8,t=1,p=0",
+                "m=15,t=1,p=2",
+                "m=99999999,t=1,p=1",
+                "m=4294967295,t=1,p=1",
+                "m=99999999999999999999,t=1,p=1",
+                "m=8,t=4294967295,p=1",
+                "m=4096,t=1,p=256",
+                "t=1,m=8,p=1",
+            )
+        ),
+    ],
 )
 def test_what_is_no_hash_of_argon2id_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="not an encoded hash"):
+    with pytest.raises(ValueError, match=r"not an encoded hash|not parameters|Invalid base64"):
         argon2id.is_hash_of(text, b"fish")
 
 
@@ -46,19 +73,98 @@ def test_parameters_that_argon2_cannot_run_are_refused() -> None:
         argon2id.hash_of(b"fish", HashParameters(memory=8, time=1, lanes=2))
 
 
-def test_a_thread_keeps_its_memory_and_asks_for_more_only_when_it_needs_more() -> None:
-    def hash_all() -> list[object]:
-        found: list[object] = []
-        for memory in (64, 8, 64, 4096, 64):
+def test_a_thread_keeps_the_memory_of_its_last_hash_and_no_more() -> None:
+    def hash_all() -> list[mmap.mmap | None]:
+        found = []
+        for memory in (64, 64, 4096, 64):
             argon2id.hash_of(b"fish", HashParameters(memory, 1, 1))
             found.append(argon2id._kept.block)
         return found
 
     with ThreadPoolExecutor(1) as thread:
-        first, *second, third, last = thread.submit(hash_all).result()
-    assert second == [first, first]
-    assert third is not first
-    assert last is third
+        first, second, costly, last = thread.submit(hash_all).result()
+    assert second is first
+    assert [len(block) for block in (first, costly, last) if block] == [
+        memory * 1024 + argon2id.HUGE_PAGE for memory in (64, 4096, 64)
+    ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the faults of a thread are not counted")
+def test_argon2_computes_in_the_memory_that_is_kept() -> None:
+    def faults_of_the_second() -> int:
+        for _ in range(2):
+            before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+            argon2id.hash_of(b"fish", HashParameters(65536, 1, 1))
+        return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
+
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(faults_of_the_second).result() < 1000  # of 16,384 pages in memory that is new
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_the_memory_is_private_and_may_have_huge_pages() -> None:
+    def described() -> str:
+        argon2id.hash_of(b"fish", HashParameters(4096, 1, 1))
+        start = int(ffi.cast("uintptr_t", argon2id._kept.start))
+        for described in re.split(r"(?m)^(?=[0-9a-f]+-)", Path("/proc/self/smaps").read_text())[1:]:
+            low, high = (int(end, 16) for end in described.split()[0].split("-"))
+            if low <= start < high:
+                return described
+        raise AssertionError("no such memory")
+
+    with ThreadPoolExecutor(1) as thread:
+        memory = thread.submit(described).result()
+    assert " rw-p " in memory
+    setting = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if setting.exists() and "[never]" not in setting.read_text():
+        assert re.search(r"THPeligible: +1", memory)
+
+
+@pytest.mark.parametrize("code", [-22, -33])
+def test_a_system_without_memory_or_threads_for_it_is_told_apart_and_nothing_is_kept(
+    code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_context: object, _type: int) -> int:
+        assert argon2id._kept.block
+        return code
+
+    def hash_one() -> None:
+        with pytest.raises(MemoryError):
+            argon2id.hash_of(b"fish", HashParameters(64, 1, 1))
+        assert argon2id._kept.block is None
+
+    monkeypatch.setattr(argon2id, "core", fail)
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(hash_one).result()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit does nothing elsewhere")
+def test_memory_that_the_system_refuses_is_a_memory_error_and_a_later_hash_works() -> None:
+    program = """
+import pathlib, resource
+from users import argon2id
+argon2id.hash_of(b"fish", argon2id.HashParameters(64, 1, 1))
+used = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**24, -1))
+try:
+    argon2id.hash_of(b"fish", argon2id.HashParameters(65536, 1, 1))
+except MemoryError:
+    print(argon2id.is_hash_of(argon2id.hash_of(b"fish", argon2id.HashParameters(64, 1, 1)), b"fish"))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
+def test_argon2_gets_no_memory_that_is_not_there() -> None:
+    def lent(size: int) -> object:
+        argon2id._kept.hold(4096)
+        memory = ffi.new("uint8_t **")
+        argon2id._lend(memory, size)
+        return memory[0]
+
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(lent, 4096).result() != ffi.NULL
+        assert thread.submit(lent, 4097).result() == ffi.NULL
 
 
 def test_no_password_and_no_state_stays_in_the_memory() -> None:
@@ -83,7 +189,7 @@ def test_threads_do_not_share_memory() -> None:
         assert list(threads.map(hash_many, (b"fish", b"horse"))) == [True, True]
 
 
-def test_a_hundred_hashes_take_no_more_memory_than_one() -> None:
+def test_many_hashes_take_no_more_memory_than_one() -> None:
     status = Path("/proc/self/status")
     if not status.exists():
         pytest.skip("needs Linux's /proc")

@@ -151,17 +151,41 @@ def test_who_waited_too_long_is_told_and_leaves_the_queue(
     assert work.begun == [0, 2], "nobody waits for it any more: it is not begun"
 
 
-@pytest.mark.parametrize("error", [ValueError, TimeoutError, MemoryError])
-def test_work_that_fails_frees_its_slot(error: type[Exception]) -> None:
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(ValueError, ValueError), (TimeoutError, TimeoutError), (RuntimeError, RuntimeError), (MemoryError, Overloaded)],
+)
+def test_work_that_fails_frees_its_slot(error: type[Exception], told: type[Exception]) -> None:
     door = Gate(1, 0)
 
     def fail() -> None:
         raise error
 
     for _ in range(3):
-        with pytest.raises(error):
+        with pytest.raises(told):
             door.run(fail)
     assert door.run(str, 5) == "5"
+
+
+def test_a_system_without_a_thread_for_it_is_overloaded_and_no_bound_gives_way(
+    callers: ThreadPoolExecutor, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    door = Gate(2, 1)
+    running = ask(callers, door, work, 0)
+    work.wait_for(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        for number in range(1, 11):
+            with pytest.raises(Overloaded):
+                door.run(work, number)
+    work.end()
+    assert running.result(10) == 0
+    assert [door.run(str, 5) for _ in range(3)] == ["5", "5", "5"]
+    assert work.begun == [0], "nobody waits for the others"
+    assert door._places == 3
 
 
 def test_the_default_is_a_slot_for_each_core_that_the_process_may_use() -> None:
@@ -229,6 +253,10 @@ class TestWhenEveryPlaceIsTaken:
         assert "The service is busy. Try again in a few seconds." in summary_in(page)
         assert 'value="jo@example.com"' in page.text
         assert PASSWORD not in page.text
+
+    def test_a_bad_request_is_told_what_is_wrong_with_it(self, api: Api) -> None:
+        assert api.call("POST", "/v1/user/", json={"email": "jo"}).status_code == 422
+        assert api.call("POST", "/v1/user/", data="{", content_type="application/json").status_code == 400
 
     def test_a_sign_in_is_503_and_costs_no_try(self, app: Flask, visitor: Visitor) -> None:
         for _ in range(15):

@@ -5,7 +5,7 @@ import unicodedata
 import argon2
 import pytest
 
-from users import passwords, validation
+from users import argon2id, passwords, validation
 from users.argon2id import HashParameters
 from users.gate import Gate
 from users.passwords import Hasher
@@ -78,6 +78,32 @@ def test_argon2_cannot_hash_a_lone_surrogate_which_is_why_validation_refuses_it(
 def test_no_password_fits_what_is_no_hash(stored: str) -> None:
     with pytest.raises(passwords.WrongPassword):
         hasher.verify(stored, "correct horse battery")
+
+
+def test_to_be_wrong_costs_a_hash_of_today_whatever_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    today = HashParameters(memory=64, time=2, lanes=1)
+    costlier, checked = Hasher(today, Gate(1)), []
+    fitting = argon2id.is_hash_of
+
+    def noting(known: str, password: bytes) -> bool:
+        checked.append(known.split("$")[3])
+        return fitting(known, password)
+
+    monkeypatch.setattr(argon2id, "is_hash_of", noting)
+    old = "m=8,t=1,p=1"
+    for stored, work in [
+        (None, [str(today)]),
+        (costlier.hash("correct horse battery"), [str(today)]),
+        (hasher.hash("correct horse battery"), [old, str(today)]),
+        ("$2b$12$CjwKCAjw", ["CjwKCAjw", str(today)]),
+    ]:
+        checked.clear()
+        with pytest.raises(passwords.WrongPassword):
+            costlier.verify(stored, "battery horse correct")
+        assert checked == work
+    checked.clear()
+    costlier.verify(hasher.hash("correct horse battery"), "correct horse battery")
+    assert checked == [old]
 
 
 def test_a_hasher_shows_neither_password_nor_hash() -> None:

@@ -1,9 +1,9 @@
 """argon2id (RFC 9106), computed in memory that its thread keeps from one hash to the next.
 
-argon2-cffi has the memory of each hash given by the system and takes it back there. For 64 MiB that means 16,384 pages
-which the kernel clears first, a third of the whole time. This is argon2-cffi's own code on memory of ours: of each
-thread that hashes as much as one hash needs, in huge pages where Linux has them. The C structure it is called with is
-that of the pinned version; the tests hold every hash against argon2-cffi's own.
+argon2-cffi asks the system for the memory of each hash and gives it back. For 64 MiB that means 16,384 pages which the
+kernel clears first, a third of the whole time. This is argon2-cffi's own code on memory of ours: each thread that
+hashes keeps what its last hash needed, in huge pages where Linux has them. The C structure it is called with is that
+of the pinned version; the tests hold every hash against argon2-cffi's own.
 """
 
 import base64
@@ -23,7 +23,11 @@ SALT_BYTES = 16  # RFC 9106, section 3.1: "sufficient for most applications"
 DIGEST_BYTES = 32
 HUGE_PAGE = 2 * 1024 * 1024
 
-_ENCODED = re.compile(r"\$argon2id\$v=19\$m=([0-9]+),t=([0-9]+),p=([0-9]+)\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)")
+MOST_MEMORY = 4 * 1024 * 1024  # KiB: more for one hash is a slip of the finger
+_MEMORY_FAILED, _THREAD_FAILED = -22, -33  # ARGON2_MEMORY_ALLOCATION_ERROR, ARGON2_THREAD_FAIL
+
+_PARAMETERS = re.compile(r"m=([0-9]{1,8}),t=([0-9]{1,4}),p=([0-9]{1,3})")
+_ENCODED = re.compile(r"\$argon2id\$v=19\$([mtp0-9=,]+)\$([A-Za-z0-9+/]{11,})\$([A-Za-z0-9+/]{6,})")
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,19 @@ class HashParameters:
     memory: int = 65536
     time: int = 3
     lanes: int = 4
+
+    @classmethod
+    def read(cls, text: str) -> "HashParameters":
+        """Return the parameters in `text`, which is what `str` makes of them.
+
+        Raises ValueError if they are none, or none that argon2 computes (RFC 9106, section 3.1) in MOST_MEMORY.
+        """
+        found = _PARAMETERS.fullmatch(text)
+        if found:
+            memory, time, lanes = map(int, found.groups())
+            if time >= 1 and 1 <= lanes <= 255 and 8 * lanes <= memory <= MOST_MEMORY:
+                return cls(memory, time, lanes)
+        raise ValueError("not parameters of argon2id")
 
     def __str__(self) -> str:
         return f"m={self.memory},t={self.time},p={self.lanes}"
@@ -48,23 +65,34 @@ class _Kept(threading.local):
 
     block: mmap.mmap | None = None
     start: Any = None
+    size = 0
 
     def hold(self, size: int) -> None:
-        """Keep at least `size` bytes from now on."""
-        if self.block is None or len(self.block) < size + HUGE_PAGE:
-            self.block = mmap.mmap(-1, size + HUGE_PAGE)
-            if hasattr(mmap, "MADV_HUGEPAGE"):
-                with contextlib.suppress(OSError):  # a kernel built without
-                    self.block.madvise(mmap.MADV_HUGEPAGE)
-            address = int(ffi.cast("uintptr_t", ffi.from_buffer(self.block)))
-            self.start = ffi.cast("uint8_t *", -(-address // HUGE_PAGE) * HUGE_PAGE)
+        """Keep `size` bytes from now on. Raises MemoryError."""
+        if size == self.size:
+            return
+        self.drop()
+        try:  # private: of shared memory Linux makes no huge pages unless it was told to
+            block = mmap.mmap(-1, size + HUGE_PAGE, access=mmap.ACCESS_COPY)
+        except OSError:
+            raise MemoryError from None
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            with contextlib.suppress(OSError):  # a kernel built without
+                block.madvise(mmap.MADV_HUGEPAGE)
+        address = int(ffi.cast("uintptr_t", ffi.from_buffer(block)))
+        self.start = ffi.cast("uint8_t *", -(-address // HUGE_PAGE) * HUGE_PAGE)
+        self.block, self.size = block, size
+
+    def drop(self) -> None:
+        """Give the memory back to the system."""
+        self.block, self.start, self.size = None, None, 0
 
 
 _kept = _Kept()
 
 
-def _lend(memory: Any, _size: int) -> int:
-    memory[0] = _kept.start
+def _lend(memory: Any, size: int) -> int:
+    memory[0] = _kept.start if size <= _kept.size else ffi.NULL
     return 0
 
 
@@ -93,8 +121,8 @@ def is_hash_of(known: str, password: bytes) -> bool:
     found = _ENCODED.fullmatch(known)
     if not found:
         raise ValueError("not an encoded hash of argon2id")
-    parameters = HashParameters(*map(int, found.groups()[:3]))
-    salt, digest = (base64.b64decode(part + "=" * (-len(part) % 4)) for part in found.groups()[3:])
+    parameters = HashParameters.read(found[1])
+    salt, digest = (base64.b64decode(part + "=" * (-len(part) % 4)) for part in found.groups()[1:])
     return hmac.compare_digest(_derive(password, salt, parameters, len(digest)), digest)
 
 
@@ -109,7 +137,10 @@ def beginning(parameters: HashParameters) -> str:
 
 
 def _derive(password: bytes, salt: bytes, parameters: HashParameters, size: int) -> bytes:
-    """Return `size` bytes: what argon2id makes of `password` and `salt`."""
+    """Return `size` bytes: what argon2id makes of `password` and `salt`.
+
+    Raises MemoryError if the system has no memory or no threads for it.
+    """
     _kept.hold(parameters.memory * 1024)
     given, salted, digest = ffi.from_buffer(password), ffi.from_buffer(salt), ffi.new("uint8_t[]", size)
     context = {
@@ -129,7 +160,8 @@ def _derive(password: bytes, salt: bytes, parameters: HashParameters, size: int)
     }
     code = core(ffi.new("argon2_context *", context), Type.ID.value)
     if code:
-        raise HashingError(error_to_str(code))
+        _kept.drop()  # it may not be cleared
+        raise MemoryError if code in (_MEMORY_FAILED, _THREAD_FAILED) else HashingError(error_to_str(code))
     return bytes(ffi.buffer(digest))
 
 

@@ -1,7 +1,7 @@
 """The hashing gate: how many passwords one process hashes at once, and how many may wait for it.
 
-A hash takes a core and its memory (64 MiB at the default parameters) for a tenth of a second. Without a bound, a
-burst of sign-ups would take all memory and keep everybody waiting.
+At the default parameters a hash takes 64 MiB and a tenth of a second of a core's time. Without a bound, a burst of
+sign-ups would take all memory and keep everybody waiting.
 """
 
 import contextlib
@@ -37,53 +37,58 @@ class Gate:
         self._lock = threading.Lock()
         self._places = slots + queue  # that are free
 
-    def require_place(self) -> None:
-        """Raise Overloaded if there is no place now: whoever is sure to be refused can be so before all else."""
-        if self._places <= 0:
-            raise Overloaded
-
     def run(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return what `work` returns or raise what it raises.
 
-        Raises Overloaded at once when the queue is full, and when the work has not begun after WAIT_SECONDS.
+        Raises Overloaded at once when the queue is full, when the system has no thread or no memory for the work,
+        and when the work has not begun after WAIT_SECONDS.
         """
-        self._enter()
+        place = self._take_place()
         try:
-            future = self._threads.submit(self._do, work, *args, **kwargs)
-        except BaseException:
-            self._leave()
-            raise
+            future = self._threads.submit(self._do, place, work, *args, **kwargs)
+        except (MemoryError, RuntimeError):  # "can't start new thread"; the work stays queued, without its place
+            self._give_back(place)
+            raise Overloaded from None
         try:
             return future.result(WAIT_SECONDS)
         except TimeoutError:
             if not future.cancel():  # the work has begun
                 return future.result()
-            self._leave()
+            self._give_back(place)
             raise Overloaded from None
         finally:
             del future  # it holds the error that is raised, whose traceback holds this frame: a circle
 
-    def _do(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    def _do(self, place: list[None], work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Do the work and free its place before whoever waits for it can come back with more."""
+        if not place:
+            raise Overloaded  # which nobody hears
         try:
             return work(*args, **kwargs)
+        except MemoryError:
+            raise Overloaded from None
         finally:
-            self._leave()
+            self._give_back(place)
 
-    def _enter(self) -> None:
+    def _take_place(self) -> list[None]:
+        """Return a place: what can be given back once."""
         with self._lock:
-            self.require_place()
+            if not self._places:
+                raise Overloaded
             self._places -= 1
+        return [None]
 
-    def _leave(self) -> None:
+    def _give_back(self, place: list[None]) -> None:
         with self._lock:
-            self._places += 1
+            self._places += len(place)
+            place.clear()
 
 
 def _step_back() -> None:
     """Give this thread a lower priority, which on Linux a thread has for itself (sched(7), "The nice value")."""
     if sys.platform == "linux":
-        os.nice(NICENESS)
+        with contextlib.suppress(OSError):  # forbidden: hashes then run beside requests
+            os.nice(NICENESS)
 
 
 def usable_cores() -> int:

@@ -40,10 +40,6 @@ class Hasher:
             parameters, *map(secrets.token_bytes, (argon2id.SALT_BYTES, argon2id.DIGEST_BYTES))
         )
 
-    def require_place(self) -> None:
-        """Raise Overloaded if to hash would do so now."""
-        self._gate.require_place()
-
     def hash(self, password: str) -> str:
         """Return the encoded hash of `password`, which is brought to NFKC first (RFC 8265, section 4.2)."""
         return self._gate.run(argon2id.hash_of, normalise(password).encode(), self._parameters)
@@ -51,15 +47,21 @@ class Hasher:
     def verify(self, password_hash: str | None, password: str) -> None:
         """Return if `password` is the one that `password_hash` was made of, else raise WrongPassword.
 
-        None stands for a user who is not there: it takes the time of one hash as well, and always raises.
+        None stands for a user who is not there. To be wrong takes the time of one hash of today's parameters or
+        more, whatever is stored: it tells nobody who is there.
         """
+        if password_hash is not None and self._fits(password_hash, password):
+            return
+        if password_hash is None or self.is_outdated(password_hash):
+            self._fits(self._nobody, password)
+        raise WrongPassword
+
+    def _fits(self, password_hash: str, password: str) -> bool:
         given = normalise(password).encode("utf-8", "surrogatepass")
         try:
-            fits = self._gate.run(argon2id.is_hash_of, password_hash or self._nobody, given)
+            return self._gate.run(argon2id.is_hash_of, password_hash, given)
         except ValueError:  # what is stored is no hash of ours
-            raise WrongPassword from None
-        if not fits or password_hash is None:  # one chance in 2**256 that nobody's fits
-            raise WrongPassword
+            return False
 
     def is_outdated(self, password_hash: str) -> bool:
         """Tell whether the hash was made with other parameters than today's."""

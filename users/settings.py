@@ -52,7 +52,6 @@ _WELL_KNOWN = re.compile(
     re.IGNORECASE,
 )
 _HOST = re.compile(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
-_HASH = re.compile(r"m=([0-9]{1,8}),t=([0-9]{1,4}),p=([0-9]{1,3})")
 
 _RATE = re.compile(r"([1-9][0-9]{0,8})/(second|minute|hour)")
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600}
@@ -254,15 +253,11 @@ def _public_url(values: Mapping[str, str]) -> str | None:
 def _password_hash(values: Mapping[str, str]) -> HashParameters:
     unsafe = _choice(values, "ENROL_PASSWORD_HASH_UNSAFE", ("off", "1")) == "1"
     given = values.get("ENROL_PASSWORD_HASH") or str(HashParameters())
-    match = _HASH.fullmatch(given)
-    if not match:
-        raise _bad("ENROL_PASSWORD_HASH")
-    parameters = HashParameters(*(int(number) for number in match.groups()))
-    # argon2 itself asks for 8 KiB a lane (RFC 9106, 3.1); 4 GiB a hash is a slip of the finger.
-    possible = (
-        parameters.time >= 1 and 1 <= parameters.lanes <= 255 and 8 * parameters.lanes <= parameters.memory <= 2**22
-    )
-    if not possible or (parameters.below_floor() and not unsafe):
+    try:
+        parameters = HashParameters.read(given)
+    except ValueError:
+        raise _bad("ENROL_PASSWORD_HASH") from None
+    if parameters.below_floor() and not unsafe:
         raise _bad("ENROL_PASSWORD_HASH")
     return parameters
 
