@@ -254,9 +254,17 @@ class TestWhenEveryPlaceIsTaken:
         assert 'value="jo@example.com"' in page.text
         assert PASSWORD not in page.text
 
-    def test_a_bad_request_is_told_what_is_wrong_with_it(self, api: Api) -> None:
-        assert api.call("POST", "/v1/user/", json={"email": "jo"}).status_code == 422
-        assert api.call("POST", "/v1/user/", data="{", content_type="application/json").status_code == 400
+    def test_a_create_is_judged_as_by_any_limit_after_who_asks_and_before_what(self, app: Flask, api: Api) -> None:
+        narrow = make_key(app, Permission.USERS_READ)
+        for key, headers, status in [
+            ("ak_wrong", {}, 401),
+            (narrow, {}, 403),
+            ("own", {"Idempotency-Key": " "}, 400),
+            ("own", {"Idempotency-Key": "7c1b8a6e"}, 422),  # its answer may be kept already
+            ("own", {}, 503),
+        ]:
+            answer = api.call("POST", "/v1/user/", key=key, headers=headers, json={"email": "jo"})
+            assert answer.status_code == status
 
     def test_a_sign_in_is_503_and_costs_no_try(self, app: Flask, visitor: Visitor) -> None:
         for _ in range(15):

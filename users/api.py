@@ -36,6 +36,10 @@ def create_user() -> Answer:
     """
     validate_only = parsing.boolean(request, "validate_only")
     key = parsing.idempotency_key(request)
+    if not (validate_only or key):  # neither needs a hash for sure
+        # The limit of the service as a whole, judged where the caller's own is, before the work on a body: in a burst
+        # of creates that is a sixth of a refusal.
+        service.hasher().require_place()
     given = parsing.json_object(request)
     attempt = idempotency.attempt(g.actor.key_id, key, given) if key else None
     # Before the rules, which may have changed since, and before the hash, which is slow.

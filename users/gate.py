@@ -37,6 +37,11 @@ class Gate:
         self._lock = threading.Lock()
         self._places = slots + queue  # that are free
 
+    def require_place(self) -> None:
+        """Raise Overloaded if there is no place now: whoever is sure to be refused can be so before all else."""
+        if not self._places:
+            raise Overloaded
+
     def run(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return what `work` returns or raise what it raises.
 
@@ -73,8 +78,7 @@ class Gate:
     def _take_place(self) -> list[None]:
         """Return a place: what can be given back once."""
         with self._lock:
-            if not self._places:
-                raise Overloaded
+            self.require_place()
             self._places -= 1
         return [None]
 

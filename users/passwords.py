@@ -40,6 +40,10 @@ class Hasher:
             parameters, *map(secrets.token_bytes, (argon2id.SALT_BYTES, argon2id.DIGEST_BYTES))
         )
 
+    def require_place(self) -> None:
+        """Raise Overloaded if to hash would do so now."""
+        self._gate.require_place()
+
     def hash(self, password: str) -> str:
         """Return the encoded hash of `password`, which is brought to NFKC first (RFC 8265, section 4.2)."""
         return self._gate.run(argon2id.hash_of, normalise(password).encode(), self._parameters)
