@@ -70,7 +70,7 @@ def test_a_double_click_ends_at_the_user_just_made(page: "Page", site: Site) -> 
     if page.locator(".summary").count():  # the second click was faster than the first answer
         assert "created by you a moment ago" in page.inner_text(".summary")
         follow(page, ".summary >> text=View jo@example.com")
-        assert "If you missed the generated password, set a new one" in page.inner_text("main")
+        assert "If you missed the generated password, set a new password" in page.inner_text("main")
     else:
         assert "User created" in page.inner_text("main")
 
