@@ -140,7 +140,7 @@ class Tree:
         (folder / "app.py").write_bytes((REPOSITORY / "app.py").read_bytes())
         for name in ("users", "templates", "static"):
             (folder / name).symlink_to(REPOSITORY / name)
-        # Nor what has every start of a server compile all of it again.
+        # The last would have every start of a server compile all of it again.
         dropped = ("FLASK_", "GRANIAN_", "PYTHONDONTWRITEBYTECODE")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
         self.environment = {**kept, **CHEAP_HASH, **settings}

@@ -51,8 +51,8 @@ class Hasher:
     def verify(self, password_hash: str | None, password: str) -> None:
         """Return if `password` is the one that `password_hash` was made of, else raise WrongPassword.
 
-        None stands for a user who is not there. To be wrong takes the time of one hash of today's parameters or
-        more, whatever is stored: it tells nobody who is there.
+        None stands for a user who is not there. To be wrong never takes less than a hash of today's parameters,
+        whatever is stored.
         """
         if password_hash is not None and self._fits(password_hash, password):
             return
