@@ -185,6 +185,7 @@ def test_a_problem_s_link_leads_to_its_field_by_keyboard(site: Site, opened: "Ca
     page = opened()
     page.goto(site.setup_link())
     follow(page, "main button.wide")
+    page.locator(".summary:focus").wait_for()
     for _ in range(2):
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
