@@ -1,5 +1,6 @@
 """What the tests share: both databases, an application on each, the cast, and a caller of the API."""
 
+import gc
 import logging
 import os
 import shutil
@@ -58,6 +59,13 @@ Rule._compile_builder = _compile_once  # type: ignore[assignment, method-assign]
 
 for _name in [name for name in os.environ if name.startswith("ENROL_") or name in ("DATABASE_URL", "SECRET_KEY")]:
     del os.environ[_name]  # the tests say themselves what is set
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage rarely: every test leaves an application behind, and looking would be a sixth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000)
 
 
 def unavailable(what: str) -> NoReturn:

@@ -159,7 +159,7 @@ def test_writers_who_wait_for_sqlite_leave_the_readers_their_connections(app: Fl
             time.sleep(0.2)
             start = time.monotonic()
             assert service.get_user(users[0].id).is_active
-            assert time.monotonic() - start < 1
+            assert time.monotonic() - start < 2
         assert [one.result() for one in waiting] == [False] * len(users)
 
 
@@ -190,7 +190,7 @@ def test_a_sqlite_file_that_cannot_be_written_is_given_up_on_at_once(app: Flask)
     start = time.monotonic()
     with app.app_context(), pytest.raises(Unavailable), database.transaction():
         pass
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 2
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
@@ -291,7 +291,7 @@ def test_a_frozen_postgres_is_given_up_on_in_time_and_found_again(here: Tree, fr
     health, readiness = (server.call("GET", path) for path in ("/healthz", "/readyz"))
     assert (health.status, health.json) == (200, {"status": "ok"})
     assert (readiness.status, readiness.json["reason"]) == (503, "database")
-    assert readiness.seconds < database.BUDGET_SECONDS + 0.5
+    assert readiness.seconds < database.BUDGET_SECONDS + 1
     freezer.thaw()
     assert create().status == 201
     assert server.process.poll() is None

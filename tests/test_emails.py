@@ -137,10 +137,10 @@ def test_white_space_around_an_address_does_not_count() -> None:
 @pytest.mark.parametrize("unit", ["a", "@", ".", "ü", "\ud800", "a@", "ü.", '"', "\\", "(", "٠"])
 def test_a_huge_text_is_refused_at_once(unit: str) -> None:
     texts = [unit * (2_000_000 // len(unit)), "jo@" + unit * 100, unit * 60]
-    start = time.perf_counter()
+    start = time.thread_time()
     for text in texts:
         assert refusal(text)[0] in ("EMAIL_TOO_LONG", "INVALID_EMAIL_FORMAT")
-    assert time.perf_counter() - start < 0.25
+    assert time.thread_time() - start < 0.5
 
 
 @pytest.mark.parametrize("domain", sorted(RESERVED_DOMAINS))

@@ -131,10 +131,10 @@ def test_a_postgres_that_says_nothing_is_given_up_on_in_time() -> None:
         with application(address) as stranger:
             start = time.monotonic()
             assert told(stranger.get("/readyz")) == (503, unavailable("database"))
-            assert time.monotonic() - start < database.BUDGET_SECONDS + 0.5
+            assert time.monotonic() - start < database.BUDGET_SECONDS + 1
             start = time.monotonic()
             assert told(stranger.get("/healthz")) == (200, OK)
-            assert time.monotonic() - start < 0.5
+            assert time.monotonic() - start < 2
 
 
 def test_somebody_who_writes_keeps_nobody_waiting(app: Flask, stranger: Api) -> None:
@@ -143,7 +143,7 @@ def test_somebody_who_writes_keeps_nobody_waiting(app: Flask, stranger: Api) -> 
         session.execute(db.text("DELETE FROM users"))
         start = time.monotonic()
         assert told(stranger.get("/readyz")) == (200, OK)
-        assert time.monotonic() - start < 0.5
+        assert time.monotonic() - start < 2
 
 
 @pytest.mark.parametrize("settings", [{"ENROL_TRUSTED_HOSTS": "users.example.com"}])
