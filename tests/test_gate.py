@@ -1,11 +1,14 @@
 """The hashing gate: so many at once, so many waiting, the others told at once; what needs no hash never waits."""
 
 import os
+import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 
 from conftest import PASSWORD, Api, Cast, behind, make_key, rows
-from servers import Tree, tree
+from servers import REPOSITORY, Tree, tree
 from users import argon2id, gate, service
 from users.errors import Overloaded
 from users.gate import Gate
@@ -72,7 +75,7 @@ def ask(callers: ThreadPoolExecutor, door: Gate, work: Work, number: int) -> "Fu
     """Ask from a thread and return once the gate has let it in, or refused."""
 
     def let_in() -> int:
-        return len(work.begun) + door._threads._work_queue.qsize()
+        return len(work.begun) + door._work.qsize()
 
     before = let_in()
     asked = callers.submit(door.run, work, number)
@@ -125,7 +128,7 @@ def test_a_crowd_never_exceeds_slots_and_queue(callers: ThreadPoolExecutor) -> N
     let_in = [one.result(20) for one in [callers.submit(come) for _ in range(64)]]
     assert most <= 3
     assert sum(let_in) >= 7
-    assert door._places == 7
+    assert door._taken == 0
 
 
 def test_who_came_first_is_served_first(callers: ThreadPoolExecutor, work: Work) -> None:
@@ -167,25 +170,74 @@ def test_work_that_fails_frees_its_slot(error: type[Exception], told: type[Excep
     assert door.run(str, 5) == "5"
 
 
-def test_a_system_without_a_thread_for_it_is_overloaded_and_no_bound_gives_way(
+@contextmanager
+def no_thread_to_give() -> Iterator[None]:
+    """A system that starts no thread for a gate."""
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "hash":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        yield
+
+
+def test_a_system_without_a_thread_for_it_is_overloaded_and_keeps_nothing(
+    callers: ThreadPoolExecutor, work: Work
+) -> None:
+    door = Gate(2, 1)
+    with no_thread_to_give():
+        for number in range(10):
+            with pytest.raises(Overloaded):
+                door.run(work, number)
+    assert (door._work.qsize(), door._taken) == (0, 0)
+    asked = [ask(callers, door, work, number) for number in range(10, 12)]
+    work.wait_for(2)  # both slots are there again
+    work.end()
+    assert [one.result(10) for one in asked] == [10, 11]
+
+
+def test_a_system_without_a_second_thread_makes_do_with_the_first(
     callers: ThreadPoolExecutor, work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
+    monkeypatch.setattr(gate, "WAIT_SECONDS", 0.1)
     door = Gate(2, 1)
     running = ask(callers, door, work, 0)
     work.wait_for(1)
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
+    with no_thread_to_give():
         for number in range(1, 11):
-            with pytest.raises(Overloaded):
-                door.run(work, number)
+            waiting = [callers.submit(door.run, work, number) for _ in range(3)]
+            assert [type(one.exception(10)) for one in waiting] == [Overloaded] * 3
+    later = ask(callers, door, work, 11)
+    work.wait_for(2)
     work.end()
-    assert running.result(10) == 0
-    assert [door.run(str, 5) for _ in range(3)] == ["5", "5", "5"]
-    assert work.begun == [0], "nobody waits for the others"
-    assert door._places == 3
+    assert (running.result(10), later.result(10)) == (0, 11)
+    assert work.begun == [0, 11], "nobody waits for the others"
+    assert work.most == 2
+    assert door._taken == 0
+
+
+def test_the_threads_end_with_their_gate() -> None:
+    door = Gate(2)
+    door.run(str)
+    (thread,) = door._threads
+    del door
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_process_that_is_told_to_end_waits_for_the_hash_that_fills_memory() -> None:
+    program = """
+import os, signal, threading
+from users import argon2id, gate
+threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+gate.Gate(1).run(argon2id.hash_of, b"password", argon2id.HashParameters.read("m=131072,t=8,p=1"))
+"""
+    ended = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr.splitlines()[-1]) == (-signal.SIGINT, "KeyboardInterrupt")
 
 
 def test_the_default_is_a_slot_for_each_core_that_the_process_may_use() -> None:

@@ -80,30 +80,40 @@ def test_no_password_fits_what_is_no_hash(stored: str) -> None:
         hasher.verify(stored, "correct horse battery")
 
 
-def test_to_be_wrong_costs_a_hash_of_today_whatever_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_right_or_wrong_takes_the_same_hashes_and_is_never_cheaper_than_today(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     today = HashParameters(memory=64, time=2, lanes=1)
-    costlier, checked = Hasher(today, Gate(1)), []
-    fitting = argon2id.is_hash_of
+    costlier, made = Hasher(today, Gate(1)), []
+    fitting, making = argon2id.is_hash_of, argon2id.hash_of
 
-    def noting(known: str, password: bytes) -> bool:
-        checked.append(known.split("$")[3])
+    def fits(known: str, password: bytes) -> bool:
+        made.append(known.split("$")[3])
         return fitting(known, password)
 
-    monkeypatch.setattr(argon2id, "is_hash_of", noting)
-    old = "m=8,t=1,p=1"
+    def make(password: bytes, parameters: HashParameters) -> str:
+        made.append(str(parameters))
+        return making(password, parameters)
+
+    right, old = costlier.hash("correct horse battery"), hasher.hash("correct horse battery")
+    monkeypatch.setattr(argon2id, "is_hash_of", fits)
+    monkeypatch.setattr(argon2id, "hash_of", make)
     for stored, work in [
         (None, [str(today)]),
-        (costlier.hash("correct horse battery"), [str(today)]),
-        (hasher.hash("correct horse battery"), [old, str(today)]),
+        (right, [str(today)]),
+        (old, ["m=8,t=1,p=1", str(today)]),
         ("$2b$12$CjwKCAjw", ["CjwKCAjw", str(today)]),
     ]:
-        checked.clear()
+        made.clear()
         with pytest.raises(passwords.WrongPassword):
-            costlier.verify(stored, "battery horse correct")
-        assert checked == work
-    checked.clear()
-    costlier.verify(hasher.hash("correct horse battery"), "correct horse battery")
-    assert checked == [old]
+            costlier.verify(stored, "battery horse \ud800")
+        assert made == work
+        if stored in (right, old):
+            made.clear()
+            kept = costlier.verify(stored, "correct horse battery")
+            assert made == work
+            assert (kept == stored) is (stored == right)
+            assert costlier.verify(kept, "correct horse battery") == kept
 
 
 def test_a_hasher_shows_neither_password_nor_hash() -> None:

@@ -200,9 +200,10 @@ def test_who_changes_meanwhile_is_not_let_in(
 ) -> None:
     check = Hasher.verify
 
-    def verify_and_change(self: Hasher, password_hash: str | None, password: str) -> None:
-        check(self, password_hash, password)
+    def verify_and_change(self: Hasher, password_hash: str | None, password: str) -> str:
+        kept = check(self, password_hash, password)
         execute(app, f"UPDATE users SET {change} WHERE id = :id", id=cast.sam.id)
+        return kept
 
     monkeypatch.setattr(Hasher, "verify", verify_and_change)
     assert verify(api).json == {"valid": False}

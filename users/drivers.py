@@ -49,7 +49,7 @@ class DeadlineConnection(psycopg.Connection[Any]):
 def give_up_at(*, patient: bool) -> float:
     """Return when, by `time.monotonic`, to wait no longer for a lock."""
     soon = time.monotonic() + IMPATIENT_SECONDS
-    return max(soon, deadline.get() or soon) if patient else soon
+    return deadline.get() or soon if patient else soon
 
 
 def set_up(engine: Engine, statement_seconds: float) -> None:

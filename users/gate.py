@@ -9,9 +9,12 @@ import math
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import ParamSpec, TypeVar
 
 from users.errors import Overloaded
@@ -30,16 +33,24 @@ R = TypeVar("R")
 
 
 class Gate:
-    """Lets `slots` pieces of work run at once, first come first served, and `queue` more wait."""
+    """Lets `slots` pieces of work run at once, first come first served, and `queue` more wait.
+
+    Each slot is a thread, started when there is work for it. An executor of the standard library would do, but for a
+    system that has no thread to give: it keeps work that nobody waits for, and forgets that the thread is missing.
+    """
 
     def __init__(self, slots: int, queue: int = QUEUE) -> None:
-        self._threads = ThreadPoolExecutor(slots, "hash", initializer=_step_back)
+        self._slots = slots
+        self._places = slots + queue
+        self._taken = 0  # places
         self._lock = threading.Lock()
-        self._places = slots + queue  # that are free
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        weakref.finalize(self, _end, self._threads, self._work)  # also at the end of the process
 
     def require_place(self) -> None:
         """Raise Overloaded if there is no place now: whoever is sure to be refused can be so before all else."""
-        if not self._places:
+        if self._taken == self._places:
             raise Overloaded
 
     def run(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -48,44 +59,74 @@ class Gate:
         Raises Overloaded at once when the queue is full, when the system has no thread or no memory for the work,
         and when the work has not begun after WAIT_SECONDS.
         """
-        place = self._take_place()
-        try:
-            future = self._threads.submit(self._do, place, work, *args, **kwargs)
-        except (MemoryError, RuntimeError):  # "can't start new thread"; the work stays queued, without its place
-            self._give_back(place)
-            raise Overloaded from None
+        self._take_place()
+        future: Future[R] = Future()
+        self._work.put(partial(self._do, future, work, *args, **kwargs))
         try:
             return future.result(WAIT_SECONDS)
         except TimeoutError:
             if not future.cancel():  # the work has begun
                 return future.result()
-            self._give_back(place)
+            self._give_back()
             raise Overloaded from None
         finally:
             del future  # it holds the error that is raised, whose traceback holds this frame: a circle
 
-    def _do(self, place: list[None], work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do the work and free its place before whoever waits for it can come back with more."""
-        if not place:
-            raise Overloaded  # which nobody hears
+    def _do(self, future: "Future[R]", work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Do the work, unless nobody waits for it, and free its place before whoever does can come back with more."""
+        if not future.set_running_or_notify_cancel():
+            return
         try:
-            return work(*args, **kwargs)
+            try:
+                result = work(*args, **kwargs)
+            finally:
+                self._give_back()
         except MemoryError:
-            raise Overloaded from None
-        finally:
-            self._give_back(place)
+            future.set_exception(Overloaded())
+        except BaseException as error:
+            future.set_exception(error)
+            del future  # a circle, as in `run`
+        else:
+            future.set_result(result)
 
-    def _take_place(self) -> list[None]:
-        """Return a place: what can be given back once."""
+    def _take_place(self) -> None:
         with self._lock:
             self.require_place()
-            self._places -= 1
-        return [None]
+            if len(self._threads) < self._slots and len(self._threads) <= self._taken:
+                self._start_thread()
+            self._taken += 1
 
-    def _give_back(self, place: list[None]) -> None:
+    def _start_thread(self) -> None:
+        """Start a thread, or make do with those there are."""
+        thread = threading.Thread(target=_do_in_turn, args=(self._work,), name="hash", daemon=True)
+        try:
+            thread.start()
+        except (MemoryError, RuntimeError):  # "can't start new thread"
+            if not self._threads:
+                raise Overloaded from None
+        else:
+            self._threads.append(thread)
+
+    def _give_back(self) -> None:
         with self._lock:
-            self._places += len(place)
-            place.clear()
+            self._taken -= 1
+
+
+def _do_in_turn(work: "SimpleQueue[Callable[[], None] | None]") -> None:
+    """Do what comes until None does. Nothing done is held on to: it has a password."""
+    _step_back()
+    while one := work.get():
+        one()
+        del one
+
+
+def _end(threads: list[threading.Thread], work: "SimpleQueue[Callable[[], None] | None]") -> None:
+    """Let the threads end, and wait for them: the memory that a hash fills must not go before it is done."""
+    for _ in threads:
+        work.put(None)
+    for thread in threads:
+        if thread is not threading.current_thread():
+            thread.join()
 
 
 def _step_back() -> None:

@@ -48,28 +48,24 @@ class Hasher:
         """Return the encoded hash of `password`, which is brought to NFKC first (RFC 8265, section 4.2)."""
         return self._gate.run(argon2id.hash_of, normalise(password).encode(), self._parameters)
 
-    def verify(self, password_hash: str | None, password: str) -> None:
-        """Return if `password` is the one that `password_hash` was made of, else raise WrongPassword.
+    def verify(self, password_hash: str | None, password: str) -> str:
+        """Return the hash to keep if `password` is the one that `password_hash` was made of, else raise WrongPassword.
 
-        None stands for a user who is not there. To be wrong never takes less than a hash of today's parameters,
-        whatever is stored.
+        It is the same hash, or a new one in the place of one that was made with other parameters than today's. That
+        one is made for a wrong password too, in vain: the time does not tell which it was. None stands for a user
+        who is not there, and takes a hash of today's parameters.
         """
-        if password_hash is not None and self._fits(password_hash, password):
-            return
-        if password_hash is None or self.is_outdated(password_hash):
-            self._fits(self._nobody, password)
-        raise WrongPassword
-
-    def _fits(self, password_hash: str, password: str) -> bool:
+        known = password_hash or self._nobody
         given = normalise(password).encode("utf-8", "surrogatepass")
         try:
-            return self._gate.run(argon2id.is_hash_of, password_hash, given)
+            fits = self._gate.run(argon2id.is_hash_of, known, given)
         except ValueError:  # what is stored is no hash of ours
-            return False
-
-    def is_outdated(self, password_hash: str) -> bool:
-        """Tell whether the hash was made with other parameters than today's."""
-        return not password_hash.startswith(argon2id.beginning(self._parameters))
+            fits = False
+        if not known.startswith(argon2id.beginning(self._parameters)):
+            known = self._gate.run(argon2id.hash_of, given, self._parameters)
+        if not fits:
+            raise WrongPassword
+        return known
 
 
 def normalise(password: str) -> str:

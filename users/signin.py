@@ -21,8 +21,9 @@ from users.throttles import Tries
 def sign_in(email: str, password: str, *, replacing: str = "", actor: Actor) -> tuple[User, str]:
     """Return the user and the id of a new session, which takes the place of the session `replacing`.
 
-    Raises WrongPassword for whatever cause: the same answer after the same work (one hash) for an unknown address,
-    a wrong password and a user who may not sign in. Raises TooManyWrongPasswords, alike for all, before any hash.
+    Raises WrongPassword for whatever cause: the same answer after the same work for an unknown address, a wrong
+    password and a user who may not sign in. It is one hash, and one more for a hash of other parameters than today's.
+    Raises TooManyWrongPasswords, alike for all, before any hash.
     """
     key = _email_key(email)
     user = _candidate(key)
@@ -146,11 +147,9 @@ def _entering(
 
     A hash of older parameters is made anew. Raises WrongPassword, also for a user who is not there or who `may` not.
     """
-    hasher = service.hasher()
-    hasher.verify(user.password_hash if user else None, password)
+    password_hash = service.hasher().verify(user.password_hash if user else None, password)
     if user is None or not may(user):
         raise WrongPassword
-    password_hash = hasher.hash(password) if hasher.is_outdated(user.password_hash) else user.password_hash
     with database.transaction() as session:
         found = _unchanged(session, user, may)
         throttles.restore(session, tries)

@@ -1,8 +1,9 @@
 """Limits that guard a password: how often it may be wrong, for each account and each address.
 
 They are rows, exact across processes and restarts. A try is spent before the password is looked at, so that a
-hundred at once are ten; it is given back if the password was right, or was not judged. All tries are back once five
-minutes pass without one being spent, so that no five minutes ever see more than ten.
+hundred at once are ten; it is given back if the password was right, or was not judged and the request has time left
+for the database. All tries are back once five minutes pass without one being spent, so that no five minutes ever see
+more than ten.
 """
 
 import hashlib
