@@ -255,6 +255,7 @@ class Wire:
         )
         self.at_commit = ""
         self._sockets: list[socket.socket] = []
+        self._unheard: socket.socket | None = None  # whose next answer is lost, and the connection with it
 
     def open(self) -> None:
         """Let connections through from now on."""
@@ -293,6 +294,8 @@ class Wire:
                 if from_client and self.at_commit and self._COMMIT in data:
                     self._interfere(data, source, sink)
                     return
+                if source is self._unheard:
+                    break
                 sink.sendall(data)
         self._close(sink)
 
@@ -301,8 +304,7 @@ class Wire:
         if mode == "hold":
             time.sleep(HOLD_SECONDS)
         if mode == "lose answer":
-            # The pump of the other direction finds the client gone; the COMMIT is carried out all the same.
-            self._close(client)
+            self._unheard = server
             server.sendall(data)
             return
         self._close(server)
