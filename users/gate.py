@@ -59,8 +59,8 @@ class Gate:
         Raises Overloaded at once when the queue is full, when the system has no thread or no memory for the work,
         and when the work has not begun after WAIT_SECONDS.
         """
-        self._take_place()
         future: Future[R] = Future()
+        self._take_place()
         self._work.put(partial(self._do, future, work, *args, **kwargs))
         try:
             return future.result(WAIT_SECONDS)
