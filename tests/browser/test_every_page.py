@@ -387,3 +387,15 @@ def test_what_is_printed_is_whole_and_has_nothing_to_press(site: Site, opened: "
     assert not page.is_visible("nav")
     page.goto(f"{page.url.partition('?')[0]}/password")
     assert not page.is_visible("text=Cancel")
+
+
+def test_a_long_name_leaves_an_ordinary_address_whole(site: Site, opened: "Callable[..., Page]") -> None:
+    site.fill()
+    app = site.app()
+    make_user(app, "person99@hopper.dev", first_name="Bartholomew-" * 6, last_name="Featherstonehaugh-" * 6)
+    dispose(app)
+    page = opened(viewport={"width": 1280, "height": 800})
+    sign_in(page, site)
+    page.goto(f"{site.address}/admin/users?q=person")
+    height = "link => link.querySelector('bdi').getBoundingClientRect().height"
+    assert page.get_by_role("link", name="person25@example.com").evaluate(height) < 32  # a line is 24
