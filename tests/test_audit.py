@@ -31,6 +31,7 @@ COLUMNS = {
     "fields": "'[]'",
     "address": "'192.0.2.9'",
     "request_id": "NULL",
+    "client_request_id": "'job-2026-11-24'",
 }
 
 

@@ -80,6 +80,9 @@ class User(Model):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # When it was last changed after the creation, None if never.
+    password_changed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    email_changed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     # For indexes alone, never read: the database keeps the first, `as_row` and `_set_search_keys` the others.
     status: Mapped[int] = mapped_column(Integer, Computed(STATUS_SQL, persisted=True), nullable=True, **_UNREAD)
     search_email: Mapped[str | None] = mapped_column(Bytewise, **_UNREAD)
@@ -195,6 +198,7 @@ class AuditEvent(Model):
         _partial("ix_audit_events_actor_key_id", "actor_key_id", "id", where="actor_key_id IS NOT NULL"),
         Index("ix_audit_events_action", "action", "id"),
         Index("ix_audit_events_request_id", "request_id"),
+        _partial("ix_audit_events_client_request_id", "client_request_id", where="client_request_id IS NOT NULL"),
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -208,6 +212,7 @@ class AuditEvent(Model):
     fields: Mapped[list[str]] = mapped_column(JSON)
     address: Mapped[str | None] = mapped_column(Text)
     request_id: Mapped[str | None] = mapped_column(Text)
+    client_request_id: Mapped[str | None] = mapped_column(Text)
 
     def __repr__(self) -> str:
         return f"<AuditEvent {self.id}>"
@@ -277,13 +282,33 @@ class SetupLink(Model):
         return "<SetupLink>"
 
 
+class KnownNetwork(Model):
+    """A network from which a user has signed in at another application. `network` is a keyed hash."""
+
+    __tablename__ = "known_networks"
+
+    user_id: Mapped[str] = mapped_column(Id, ForeignKey("users.id"), primary_key=True)
+    network: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    last_used_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    def __repr__(self) -> str:
+        return f"<KnownNetwork of {self.user_id}>"
+
+
 class Throttle(Model):
-    """How many tries are left for one account or one address (`throttles`), all of them again at `refilled_at`."""
+    """How many tries are left of what is counted under `key` (`throttles`), all of them again at `refilled_at`.
+
+    `account` is the same in all rows that are about one account.
+    """
 
     __tablename__ = "throttles"
-    __table_args__ = (Index("ix_throttles_refilled_at", "refilled_at"),)
+    __table_args__ = (
+        Index("ix_throttles_refilled_at", "refilled_at"),
+        _partial("ix_throttles_account", "account", where="account IS NOT NULL"),
+    )
 
     key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    account: Mapped[bytes | None] = mapped_column(LargeBinary)
     tokens: Mapped[int]
     refilled_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
