@@ -72,7 +72,8 @@ def _complaints(operation: tuple[str, str] | None, response: Response) -> Iterat
         errors = _body_judge(operation, response.status_code).iter_errors(json.loads(response.get_data()))
         yield from (f"{error.message} at {error.instance_path}" for error in errors)
     limited = current_app.extensions["enrol.settings"].rate_limit is not None
-    if limited and "actor" in g and LIMIT not in response.headers:
+    # A key that was stopped while the request was on its way is no key any more.
+    if limited and "actor" in g and response.status_code != 401 and LIMIT not in response.headers:
         yield "does not tell how its key stands with the limit"
 
 

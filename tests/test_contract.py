@@ -11,7 +11,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from answers import judge_of, operation_of
 from app import create_app
 from conftest import CHEAP, PASSWORD, Api
-from users import clock, contract, emails, errors, ids, parsing, passwords, throttles, validation
+from users import clock, contract, emails, errors, ids, parsing, passwords, validation
 from users.errors import EnrolError
 from users.fields import FieldCode
 from users.models import User
@@ -146,9 +146,6 @@ def test_the_bounds_are_those_of_the_code() -> None:
     assert SCHEMAS["Role"]["enum"] == [*Role, None]
     assert ids.is_user_id(SCHEMAS["UserId"]["examples"][0])
     assert SCHEMAS["UserId"]["pattern"] == f"^{ids._USER_ID.pattern}$"
-    assert (throttles.TRIES, throttles.PERIOD.seconds) == (10, 5 * 60)
-    words = DOCUMENT["paths"]["/v1/user/verify-password"]["post"]["description"]
-    assert "Ten wrong passwords stop an account for five minutes." in words
     assert parsing.MAX_BYTES == 64 * 1024
     assert "64 KiB" in ERRORS["PAYLOAD_TOO_LARGE"]["x-how-to-fix"]
     assert f"{parsing.MAX_DEPTH} levels" in ERRORS["INVALID_JSON"]["x-how-to-fix"]

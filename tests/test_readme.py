@@ -16,7 +16,7 @@ import servers
 from app import create_app
 from conftest import CHEAP
 from servers import REPOSITORY, Server, Tree
-from users import access, gate, logs, settings, throttles
+from users import access, attempts, gate, known_devices, known_networks, logs, settings
 from users.argon2id import HashParameters
 from users.errors import EnrolError
 from users.passwords import MIN_LENGTH, _common
@@ -97,10 +97,15 @@ def test_the_table_of_settings_is_the_codes_own() -> None:
 
 def test_the_limits_are_the_codes_own() -> None:
     told = " ".join(section("The API").partition("### Limits")[2].split())
-    assert (access.WRONG_KEYS.requests, access.WRONG_KEYS.seconds, throttles.TRIES) == (100, 60, 10)
+    assert (access.WRONG_KEYS.requests, access.WRONG_KEYS.seconds) == (100, 60)
     assert "100 a minute from one address" in told
-    assert "Ten wrong passwords" in told
-    assert f"until {throttles.PERIOD.seconds // 60} minutes have passed" in told
+    counts = [int(number) for number in re.findall(r"\d+", told.partition("| an account, from one known")[2])]
+    from_one, (network, wide), account = attempts.FROM_ONE_PLACE, attempts.BY_NETWORK, attempts.BY_ACCOUNT
+    expected = [from_one.tries, 5, attempts.IN_A_ROW.tries, from_one.tries, 5, network.tries, 5, 6, 48, wide.tries]
+    assert counts[: len(expected)] == expected
+    assert f"| {account.tries} in an hour |" in told
+    assert f"{known_devices.LIFETIME.days} days after" in told
+    assert f"the last {known_networks.KEPT} networks" in told
 
 
 def test_the_table_of_codes_is_the_codes_own() -> None:

@@ -12,7 +12,7 @@ from test_directory import plans_of
 
 from conftest import PASSWORD, Cast, execute, make_key, make_user, rows
 from users import clock, service, service_keys, service_purge, validation, verification
-from users.actors import Actor
+from users.actors import Actor, terminal
 from users.emails import parse_email
 from users.errors import Conflict, Denied, KeyNotFound, UserNotFound
 from users.models import User
@@ -23,10 +23,13 @@ from users.validation import NewKey, NewUser
 NOBODY = "usr_01900000000070008000000000000000"
 
 
-def as_actor(user: User) -> Actor:
+def as_actor(app: Flask, user: User) -> Actor:
     """Return `user` as the holder of a key that takes in all their permissions."""
     permissions = Role(user.global_role_id).permissions if user.global_role_id else frozenset[Permission]()
-    return Actor("key", permissions, user_id=user.id, key_id="akid_1", address="192.0.2.7", request_id="req_12345678")
+    with app.app_context():
+        new = NewKey("of the actor", permissions)
+        key = service_keys.create_key(new, owner=user, lifetime=None, actor=terminal("req_test00000000")).key
+    return Actor("key", permissions, user_id=user.id, key_id=key.id, address="192.0.2.7", request_id="req_12345678")
 
 
 @pytest.mark.parametrize(
@@ -57,8 +60,9 @@ def new(email: str, role: Role | None = None, password: str = PASSWORD) -> NewUs
 
 
 def test_a_create_leaves_one_audit_row_that_says_who_what_and_from_where(app: Flask, cast: Cast) -> None:
+    actor = as_actor(app, cast.ada)
     with app.app_context():
-        user = service.create_user(new("jo@example.com"), actor=as_actor(cast.ada))
+        user = service.create_user(new("jo@example.com"), actor=actor)
     found = rows(app, "SELECT * FROM audit_events WHERE target_id = :id", id=user.id)
     assert len(found) == 1
     row = found[0]._asdict()
@@ -67,7 +71,7 @@ def test_a_create_leaves_one_audit_row_that_says_who_what_and_from_where(app: Fl
         "outcome": "ok",
         "actor_kind": "key",
         "actor_user_id": cast.ada.id,
-        "actor_key_id": "akid_1",
+        "actor_key_id": actor.key_id,
     }
     assert (row["address"], row["request_id"]) == ("192.0.2.7", "req_12345678")
     fields = row["fields"] if isinstance(row["fields"], list) else json.loads(row["fields"])
@@ -75,8 +79,8 @@ def test_a_create_leaves_one_audit_row_that_says_who_what_and_from_where(app: Fl
 
 
 def test_an_act_whose_audit_row_fails_did_not_happen(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    actor = as_actor(app, cast.ada)
     monkeypatch.setattr(service.ids, "new_id", lambda prefix: f"{prefix}_same")  # type: ignore[attr-defined]
-    actor = as_actor(cast.ada)
     with app.app_context():
         service.create_user(new("first@example.com"), actor=actor)
         execute(app, "UPDATE users SET id = 'usr_other' WHERE id = 'usr_same'")
@@ -112,7 +116,7 @@ def test_ids_sort_by_the_time_of_creation(app: Flask) -> None:
 @pytest.mark.parametrize("person", ["ada", "omar", "vera", "sam"])
 @pytest.mark.parametrize("role", [None, *Role])
 def test_nobody_grants_what_they_do_not_hold(app: Flask, cast: Cast, person: str, role: Role | None) -> None:
-    actor = as_actor(getattr(cast, person))
+    actor = as_actor(app, getattr(cast, person))
     may = Permission.USERS_CREATE in actor.permissions and (
         role is None or {Permission.ROLES_ASSIGN, *role.permissions} <= actor.permissions
     )
@@ -126,7 +130,7 @@ def test_nobody_grants_what_they_do_not_hold(app: Flask, cast: Cast, person: str
 
 
 def test_who_may_assign_roles_still_grants_no_more_than_they_hold(app: Flask) -> None:
-    narrow = Actor("key", frozenset({Permission.USERS_CREATE, Permission.USERS_READ, Permission.ROLES_ASSIGN}))
+    narrow = Actor("terminal", frozenset({Permission.USERS_CREATE, Permission.USERS_READ, Permission.ROLES_ASSIGN}))
     with app.app_context():
         for role in (Role.ADMIN, Role.OPERATOR, Role.AUDITOR):
             with pytest.raises(Denied):
@@ -135,7 +139,7 @@ def test_who_may_assign_roles_still_grants_no_more_than_they_hold(app: Flask) ->
 
 
 def test_who_may_manage_keys_still_makes_none_wider_than_themselves(app: Flask) -> None:
-    narrow = Actor("key", frozenset({Permission.KEYS_MANAGE, Permission.USERS_READ}))
+    narrow = Actor("terminal", frozenset({Permission.KEYS_MANAGE, Permission.USERS_READ}))
     with app.app_context():
         wide = NewKey("key", frozenset({Permission.USERS_READ, Permission.USERS_CREATE}))
         with pytest.raises(Denied):
@@ -146,7 +150,7 @@ def test_who_may_manage_keys_still_makes_none_wider_than_themselves(app: Flask) 
 
 @pytest.mark.parametrize("person", ["ada", "omar", "vera", "sam"])
 def test_nobody_makes_a_key_wider_than_themselves(app: Flask, cast: Cast, person: str) -> None:
-    actor = as_actor(getattr(cast, person))
+    actor = as_actor(app, getattr(cast, person))
     with app.app_context():
         for scope in Permission:
             act = NewKey("key", frozenset({scope}))
@@ -158,24 +162,25 @@ def test_nobody_makes_a_key_wider_than_themselves(app: Flask, cast: Cast, person
 
 
 def test_a_key_is_revoked_once_and_for_all(app: Flask, cast: Cast) -> None:
+    ada, omar = as_actor(app, cast.ada), as_actor(app, cast.omar)
     make_key(app, Permission.USERS_READ)
     with app.app_context():
-        (key,) = service_keys.list_keys()
-        first, second = (service_keys.revoke_key(key.id, actor=as_actor(cast.ada)) for _ in range(2))
+        key = service_keys.list_keys()[-1]
+        first, second = (service_keys.revoke_key(key.id, actor=ada) for _ in range(2))
         assert first.deactivated_at == second.deactivated_at is not None
         with pytest.raises(KeyNotFound):
-            service_keys.revoke_key("akid_1", actor=as_actor(cast.ada))
+            service_keys.revoke_key("akid_1", actor=ada)
         with pytest.raises(Denied):
-            service_keys.revoke_key(key.id, actor=as_actor(cast.omar))
+            service_keys.revoke_key(key.id, actor=omar)
     assert len(rows(app, "SELECT id FROM audit_events WHERE action = 'key.revoke'")) == 1
 
 
 def test_a_key_is_rolled_by_those_who_may_make_its_like(app: Flask, cast: Cast) -> None:
     make_key(app, Permission.USERS_READ, Permission.USERS_CREATE)
-    same = Actor("key", frozenset({Permission.KEYS_MANAGE, Permission.USERS_READ, Permission.USERS_CREATE}))
+    same = Actor("terminal", frozenset({Permission.KEYS_MANAGE, Permission.USERS_READ, Permission.USERS_CREATE}))
 
     def roll(key_id: str, permissions: frozenset[Permission], new_id: str = "akid_2") -> service_keys.IssuedKey:
-        actor, day = Actor("key", permissions), timedelta(days=1)
+        actor, day = Actor("terminal", permissions), timedelta(days=1)
         return service_keys.roll_key(key_id, ends_in=day, new_id=new_id, lifetime=day, actor=actor)
 
     with app.app_context():
@@ -196,9 +201,10 @@ def test_a_key_is_rolled_by_those_who_may_make_its_like(app: Flask, cast: Cast) 
 def test_another_constraint_is_not_taken_for_a_taken_email(
     app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    actor = as_actor(app, cast.ada)
     monkeypatch.setattr(service.ids, "new_id", lambda prefix: cast.ada.id)  # type: ignore[attr-defined]
     with app.app_context(), pytest.raises(IntegrityError):
-        service.create_user(new("jo@example.com"), actor=as_actor(cast.ada))
+        service.create_user(new("jo@example.com"), actor=actor)
 
 
 def test_what_holds_a_secret_does_not_show_it() -> None:

@@ -49,18 +49,18 @@ ACTS: dict[str, Callable[[User, Actor], Any]] = {
 def test_nobody_changes_who_holds_what_they_do_not(app: Flask, cast: Cast, act: str) -> None:
     make_user(app, "grace@example.com", Role.ADMIN)
     do = ACTS[act]
-    omar, vera = as_actor(cast.omar), as_actor(cast.vera)
-    deleter = Actor("key", frozenset({Permission.USERS_DELETE, Permission.USERS_UPDATE}))
+    omar, vera = as_actor(app, cast.omar), as_actor(app, cast.vera)
+    deleter = Actor("terminal", frozenset({Permission.USERS_DELETE, Permission.USERS_UPDATE}))
     with app.app_context():
         for actor, target in ((omar, cast.ada), (omar, cast.vera), (vera, cast.sam), (deleter, cast.ada)):
             with pytest.raises(Denied):
                 do(target, actor)
         with pytest.raises(UserNotFound):
-            do(User(id=NOBODY), as_actor(cast.ada))
+            do(User(id=NOBODY), as_actor(app, cast.ada))
         with pytest.raises(UserNotFound):
-            do(User(id="usr_\0"), as_actor(cast.ada))
+            do(User(id="usr_\0"), as_actor(app, cast.ada))
         do(cast.sam, deleter if act == "delete" else omar)
-        do(cast.ada, as_actor(cast.ada))
+        do(cast.ada, as_actor(app, cast.ada))
 
 
 @pytest.mark.parametrize("person", ["ada", "omar", "vera", "sam"])
@@ -69,16 +69,16 @@ def test_nobody_grants_what_they_do_not_hold(app: Flask, cast: Cast, person: str
     jo = make_user(app, "jo@example.com", Role.MEMBER)
     with app.app_context():
         if person == "ada" or (person == "omar" and role == Role.MEMBER):  # Omar's is no change
-            assert update(jo, global_role_id=role, actor=as_actor(getattr(cast, person))).global_role_id == role
+            assert update(jo, global_role_id=role, actor=as_actor(app, getattr(cast, person))).global_role_id == role
             return
         with pytest.raises(Denied):
-            update(jo, global_role_id=role, actor=as_actor(getattr(cast, person)))
+            update(jo, global_role_id=role, actor=as_actor(app, getattr(cast, person)))
         assert service.get_user(jo.id).global_role_id == Role.MEMBER
 
 
 def test_who_may_assign_roles_neither_gives_nor_takes_what_they_do_not_hold(app: Flask, cast: Cast) -> None:
     held = {Permission.USERS_UPDATE, Permission.ROLES_ASSIGN}
-    narrow, wide = Actor("key", frozenset(held)), Actor("key", Role.OPERATOR.permissions | held)
+    narrow, wide = Actor("terminal", frozenset(held)), Actor("terminal", Role.OPERATOR.permissions | held)
     with app.app_context():
         for role in (Role.ADMIN, Role.OPERATOR, Role.AUDITOR):
             with pytest.raises(Denied):
@@ -91,7 +91,7 @@ def test_who_may_assign_roles_neither_gives_nor_takes_what_they_do_not_hold(app:
 
 def test_a_new_password_replaces_the_hash_and_is_brought_to_nfkc(app: Flask, cast: Cast) -> None:
     with app.app_context():
-        service_changes.set_password(cast.sam.id, "ﬁve ﬁne ﬁsh", actor=as_actor(cast.ada))
+        service_changes.set_password(cast.sam.id, "ﬁve ﬁne ﬁsh", actor=as_actor(app, cast.ada))
     ((stored,),) = rows(app, "SELECT password_hash FROM users WHERE id = :id", id=cast.sam.id)
     assert stored.startswith("$argon2id$v=19$m=8,t=1,p=1$")
     assert PasswordHasher().verify(stored, "five fine fish")
@@ -206,7 +206,7 @@ LEAVE: dict[str, Callable[[User, Actor], Any]] = {
 
 @pytest.mark.parametrize("leave", LEAVE)
 def test_the_last_administrator_stays(app: Flask, cast: Cast, leave: str) -> None:
-    actor, do = as_actor(cast.ada), LEAVE[leave]
+    actor, do = as_actor(app, cast.ada), LEAVE[leave]
     stopped = make_user(app, "stopped@example.com", Role.ADMIN)
     with app.app_context():
         service_changes.deactivate_user(stopped.id, actor=actor)
@@ -219,7 +219,7 @@ def test_the_last_administrator_stays(app: Flask, cast: Cast, leave: str) -> Non
         grace = make_user(app, "grace@example.com", Role.ADMIN)
         do(cast.ada, actor)
         with pytest.raises(LastAdministrator):
-            do(grace, actor)
+            do(grace, TERMINAL)
 
 
 @pytest.mark.parametrize("leave", ["deactivate", "delete", "demote"])
@@ -251,5 +251,5 @@ def test_two_administrators_who_put_each_other_out_leave_one(app: Flask, cast: C
 def test_deactivating_twice_leaves_one_audit_row(app: Flask, cast: Cast) -> None:
     with app.app_context():
         for _ in range(2):
-            service_changes.deactivate_user(cast.sam.id, actor=as_actor(cast.ada))
+            service_changes.deactivate_user(cast.sam.id, actor=as_actor(app, cast.ada))
     assert len(rows(app, "SELECT id FROM audit_events WHERE action = 'user.deactivate'")) == 1

@@ -130,7 +130,10 @@ def test_who_changes_meanwhile_keeps_their_password(
 ) -> None:
     changed_meanwhile(change)
     answer = ada.post("/admin/account", current_password=PASSWORD, password="another horse battery")
-    assert problems_in(answer) == [("current_password", "The current password is wrong")]
+    if change.startswith("password"):
+        assert problems_in(answer) == [("current_password", "The current password is wrong")]
+    else:  # the session has ended with it
+        assert (answer.status_code, "Your session has ended" in answer.text) == (403, True)
     assert rows(app, "SELECT 1 FROM audit_events WHERE action = 'user.set_password' AND outcome = 'ok'") == []
 
 
@@ -219,7 +222,8 @@ def test_cookies_are_bound_to_the_host_over_https(app: Flask, cast: Cast) -> Non
     )
     assert answer.status_code == 303
     cookies = answer.headers.getlist("Set-Cookie")
-    assert {cookie.split("=")[0] for cookie in cookies} == {"__Host-enrol", "__Host-enrol-form"}
+    names = {"__Host-enrol", "__Host-enrol-device", "__Host-enrol-form"}
+    assert {cookie.split("=")[0] for cookie in cookies} == names
     for cookie in cookies:
         assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= set(cookie.split("; "))
         assert "Domain" not in cookie
@@ -228,7 +232,9 @@ def test_cookies_are_bound_to_the_host_over_https(app: Flask, cast: Cast) -> Non
 
 def test_cookies_are_out_of_reach_of_scripts_over_http_too(cast: Cast, visitor: Visitor) -> None:
     cookies = visitor.sign_in("ada@example.com").headers.getlist("Set-Cookie")
-    assert {cookie.split("=")[0] for cookie in cookies} == {"enrol", "enrol-form"}
+    assert {cookie.split("=")[0] for cookie in cookies} == {"enrol", "enrol-device", "enrol-form"}
+    (device,) = [cookie for cookie in cookies if cookie.startswith("enrol-device=")]
+    assert f"Max-Age={180 * 24 * 3600}" in device
     for cookie in cookies:
         assert {"HttpOnly", "Path=/", "SameSite=Lax"} <= set(cookie.split("; "))
 

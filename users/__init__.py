@@ -21,6 +21,8 @@
     service_changes: users changed and deleted                service_purge: deleted ones erased for good
     audit        the rows that say who did what               audit_trail  those rows, found again
     audit_words  and told in sentences                        sessions     who is signed in, as rows
+    authorization what an actor may do now                    attempts     what a wrong password counts for
+    known_devices, known_networks: where a user has signed in before
     directory    what the pages read                          throttles    wrong passwords, counted as rows
     limits       requests, counted in memory                  gate         how many hashes at once
     argon2id     one hash, in memory that is kept             database     read and written, in bounded time

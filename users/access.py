@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from flask import Flask, current_app, g, request
-from sqlalchemy import and_, bindparam, or_, select, update
+from sqlalchemy import or_, update
 
-from users import clock, database, keys, limits, logs
+from users import authorization, clock, database, keys, limits, logs
 from users.actors import Actor
-from users.errors import ApiKeyDeactivated, ApiKeyExpired, AuthenticationRequired, Unavailable
-from users.models import ApiKey, User
-from users.roles import ALL_PERMISSIONS, Permission, permissions_of
+from users.errors import AuthenticationRequired, Unavailable
+from users.models import ApiKey
+from users.roles import Permission
 
 LAST_USED_EVERY = timedelta(minutes=1)
 
@@ -20,21 +20,6 @@ LAST_USED_EVERY = timedelta(minutes=1)
 # look-ups. A count that is exact across processes would let whoever has no key make the database write.
 WRONG_KEYS = limits.Rate(100, 60)
 
-# Made once: building it takes longer than running it.
-_KEY_AND_OWNER = (
-    select(
-        ApiKey.id,
-        ApiKey.scopes,
-        ApiKey.owner_id,
-        ApiKey.expires_at,
-        ApiKey.deactivated_at,
-        ApiKey.last_used_at,
-        User.global_role_id.label("owner_role"),
-        and_(User.is_active, User.deleted_at.is_(None)).label("owner_is_active"),
-    )
-    .outerjoin(User, ApiKey.owner_id == User.id)
-    .where(ApiKey.key_hash == bindparam("key_hash"))
-)
 # Refusals of one key or one user that leave an audit row: each is a write, which a request that is refused before its
 # rate is judged would otherwise have for nothing.
 REFUSALS = limits.Rate(60, 60)
@@ -88,15 +73,11 @@ def authenticate() -> Actor:
     key = _find(presented) if keys.is_well_formed(presented) else None
     if key is None:
         _refuse(presented)
-    if key.deactivated_at or (key.owner_id and not key.owner_is_active):
-        raise ApiKeyDeactivated
-    if key.expires_at and key.expires_at <= clock.now():
-        raise ApiKeyExpired
+    permissions = authorization.permissions_of_key(key)
     _note_use(key.id, key.last_used_at)
-    scopes = {Permission(scope) for scope in key.scopes if scope in ALL_PERMISSIONS}
     return Actor(
         kind="key",
-        permissions=frozenset(scopes & permissions_of(key.owner_role) if key.owner_id else scopes),
+        permissions=permissions,
         user_id=key.owner_id,
         key_id=key.id,
         address=request.remote_addr,
@@ -106,7 +87,7 @@ def authenticate() -> Actor:
 
 def _find(key: str) -> Any:
     """Return the row of the key with its owner's state, or None if there is no such key."""
-    return database.find(_KEY_AND_OWNER, key_hash=keys.digest(key))
+    return database.find(authorization.KEY_BY_HASH, key_hash=keys.digest(key))
 
 
 def _refuse(presented: str) -> NoReturn:

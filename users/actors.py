@@ -1,6 +1,6 @@
 """Who acts: what every act asks for, and what its audit row says of them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from users.errors import Denied
 from users.roles import ALL_PERMISSIONS, Permission, permissions_of
@@ -16,6 +16,7 @@ class Actor:
     permissions: frozenset[Permission]
     user_id: str | None = None  # the key's owner, or who is signed in
     key_id: str | None = None
+    session_hash: bytes | None = field(default=None, repr=False)  # of who is signed in, as the table has it
     address: str | None = None
     request_id: str | None = None
 
@@ -25,9 +26,14 @@ class Actor:
         if missing:
             raise Denied(missing)
 
-    def become(self, user_id: str, role: str | None) -> "Actor":
+    def become(self, user_id: str, role: str | None, session_hash: bytes) -> "Actor":
         """Return the user who holds `role`, signed in, who acts from the same place in the same request."""
-        return replace(self, kind="session", permissions=permissions_of(role), user_id=user_id)
+        held = permissions_of(role)
+        return replace(self, kind="session", permissions=held, user_id=user_id, session_hash=session_hash)
+
+    def with_permissions(self, permissions: frozenset[Permission]) -> "Actor":
+        """Return the same actor, who may do this now."""
+        return self if permissions == self.permissions else replace(self, permissions=permissions)
 
 
 def terminal(request_id: str) -> Actor:

@@ -42,7 +42,11 @@ def sign_in() -> Answer:
     given, kept = forms.LoginForm().data, detour.kept_fields()
     try:
         user, session_id = signin.sign_in(
-            given["email"] or "", given["password"] or "", replacing=g.get("session_id", ""), actor=g.actor
+            given["email"] or "",
+            given["password"] or "",
+            device=visits.device(),
+            replacing=g.get("session_id", ""),
+            actor=g.actor,
         )
     except WrongPassword:
         raise Refused({"email": "The email address or password is wrong"}) from None
@@ -77,10 +81,12 @@ def change_own_password() -> Answer:
         new = validation.new_password(given["password"], settings.current().rules)
     found.refuse()
     try:
-        session_id = signin.change_password(g.user, given["current_password"], new, actor=g.actor)
+        user, session_id = signin.change_password(
+            g.user, given["current_password"], new, device=visits.device(), actor=g.actor
+        )
     except WrongPassword:
         raise Refused({"current_password": "The current password is wrong"}) from None
-    visits.enter(g.user, session_id)
+    visits.enter(user, session_id)
     return redirect("/admin/account?done=password", 303)
 
 

@@ -35,7 +35,7 @@ def set_up() -> Answer:
     new = validation.new_user(form.given(*validation.PAGE_FIELDS), settings.current().rules)
     actor = replace(g.actor, kind="setup", permissions=ALL_PERMISSIONS)
     setup.create_administrator(replace(new, role=Role.ADMIN), token, actor=actor)
-    user, session_id = signin.sign_in(new.email.address, new.password, actor=g.actor)
+    user, session_id = signin.sign_in(new.email.address, new.password, device=visits.device(), actor=g.actor)
     visits.set_cookie(visits.cookie_name("setup"), "", max_age=0)
     visits.enter(user, session_id)
     return redirect("/admin/start", 303)

@@ -3,6 +3,7 @@
 from flask import g, redirect, render_template, request
 
 from users import (
+    attempts,
     bp,
     detour,
     directory,
@@ -132,6 +133,21 @@ def show_reactivate(user_id: str) -> Answer:
 def reactivate_user(user_id: str) -> Answer:
     """Let the user go on."""
     return _lead_to(service_changes.reactivate_user(_user_for_change(user_id).id, actor=g.actor), "reactivated")
+
+
+@bp.get("/admin/users/<user_id>/unlock")
+@page(Permission.USERS_UPDATE)
+def show_unlock(user_id: str) -> Answer:
+    """Ask whether the user may try passwords again."""
+    user = _user_for_change(user_id)
+    return render_template("user_unlock.html", user=user, locked=attempts.is_locked(user))
+
+
+@bp.post("/admin/users/<user_id>/unlock")
+@page(Permission.USERS_UPDATE, again=show_unlock)
+def unlock_user(user_id: str) -> Answer:
+    """Give the user all tries back."""
+    return _lead_to(service_changes.unlock_user(_user_for_change(user_id).id, actor=g.actor), "unlocked")
 
 
 @bp.get("/admin/users/<user_id>/delete")

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from flask import g, redirect, render_template, request
 
 from users import (
+    attempts,
     audit,
     audit_words,
     bp,
@@ -31,6 +32,7 @@ _DONE = {
     "deactivated": audit.Action.USER_DEACTIVATE,
     "password": audit.Action.USER_SET_PASSWORD,
     "reactivated": audit.Action.USER_REACTIVATE,
+    "unlocked": audit.Action.USER_UNLOCK,
     "updated": audit.Action.USER_UPDATE,
     "verified": audit.Action.USER_VERIFY,
 }
@@ -83,7 +85,9 @@ def add_user() -> Answer:
 def show_user(user_id: str) -> Answer:
     """Show one user, what happened to it lately, and what can be done with it; nothing with one who is deleted."""
     user = directory.get_user(user_id)
-    return render_template("user.html", events=_events(user), done=_done(user), **_about(user))
+    about = _about(user)
+    locked = about["may_change"] and attempts.is_locked(user)
+    return render_template("user.html", events=_events(user), done=_done(user), locked=locked, **about)
 
 
 def _id_in(parameter: str) -> str | None:

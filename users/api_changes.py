@@ -67,9 +67,9 @@ def create_verification(user_id: str) -> tuple[Response, int]:
 @requires(Permission.USERS_VERIFY)
 def verify_password() -> Response:
     """Answer 200: whether email and password are those of an active user, who is told then."""
-    email, password = validation.credentials(parsing.json_object(request))
+    given = validation.credentials(parsing.json_object(request))
     try:
-        user = signin.verify_password(email, password, actor=g.actor)
+        user = signin.verify_password(given.email, given.password, ip_address=given.ip_address, actor=g.actor)
     except WrongPassword:
         return jsonify(valid=False)
     return jsonify(valid=True, user=user.as_user())

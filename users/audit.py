@@ -33,6 +33,7 @@ class Action(StrEnum):
     USER_PURGE = "user.purge"
     USER_REACTIVATE = "user.reactivate"
     USER_SET_PASSWORD = "user.set_password"  # noqa: S105  (an act, not a password)
+    USER_UNLOCK = "user.unlock"
     USER_UPDATE = "user.update"
     USER_VERIFY = "user.verify"
     USER_VERIFY_PASSWORD = "user.verify_password"  # noqa: S105

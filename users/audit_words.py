@@ -22,6 +22,7 @@ _DONE: Mapping[str, str] = {
     Action.USER_PURGE: "erased {} for good",
     Action.USER_REACTIVATE: "reactivated {}",
     Action.USER_SET_PASSWORD: "set a new password for {}",
+    Action.USER_UNLOCK: "unlocked {}",
     Action.USER_UPDATE: "changed {}",
     Action.USER_VERIFY: "verified the address of {}",
     Action.USER_VERIFY_PASSWORD: "checked the password of {}: right",
@@ -30,9 +31,11 @@ _DONE: Mapping[str, str] = {
 _REFUSED: Mapping[str, str] = {
     Action.REQUEST_REFUSE: "was refused a request about {}",
     Action.SESSION_CREATE: "was refused a sign-in as {}",
+    Action.USER_CREATE: "was refused the creation of {} once more",
     Action.USER_SET_PASSWORD: "was refused a new password: the current one was wrong",
     Action.USER_VERIFY_PASSWORD: "checked the password of {}: wrong",
 }
+_TOO_MANY = ", after too many wrong passwords"
 _KINDS = {
     "setup": "the set-up link",
     "terminal": "the command line",
@@ -125,7 +128,7 @@ def _target(event: AuditEvent, names: _Names, about: str | None) -> Part:
 
 def _reason(event: AuditEvent) -> str:
     if event.outcome == Outcome.THROTTLED:
-        return ", after too many wrong passwords"
+        return ", after too many different bodies" if event.action == Action.USER_CREATE else _TOO_MANY
     if event.action != Action.REQUEST_REFUSE:
         return ""
     if event.fields == [LastAdministrator.code]:

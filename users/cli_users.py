@@ -120,6 +120,16 @@ def set_password(user: str, password_stdin: bool, generate_password: bool, as_js
     print_result(changed.as_user() if as_json else None, password if generate_password else changed.id)
 
 
+@users_group.command("unlock")
+@click.argument("user", metavar="EMAIL_OR_ID")
+@json_option
+def unlock_user(user: str, as_json: bool) -> None:
+    """Let a user try passwords again after too many wrong ones."""
+    unlocked = service_changes.unlock_user(find_user(user).id, actor=actor())
+    click.echo(f"User unlocked: {unlocked.email}", err=True)
+    print_result(unlocked.as_user() if as_json else None, unlocked.id)
+
+
 @users_group.command("purge")
 @click.option("--deleted-before", metavar="30d", callback=period, required=True, help="How long ago they were deleted.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

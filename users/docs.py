@@ -7,7 +7,7 @@ from typing import Any
 from flask import jsonify, render_template, request
 from markupsafe import Markup, escape
 
-from users import access, bp, contract, examples, pages, settings, throttles
+from users import access, attempts, bp, contract, examples, pages, settings
 from users.contract import Operation
 from users.pages import Answer, public
 
@@ -35,8 +35,7 @@ def show_docs() -> Answer:
         error=contract.example_of("Invalid", "PASSWORD_TOO_SHORT"),
         rate=settings.current().rate_limit,
         wrong_keys=access.WRONG_KEYS,
-        tries=throttles.TRIES,
-        minutes=throttles.PERIOD.seconds // 60,
+        passwords=attempts,
         samples=_samples,
         coded=_coded,
     )

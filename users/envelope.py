@@ -13,6 +13,7 @@ from werkzeug.exceptions import NotFound as NoRoute
 
 from users import audit, clock, headers, ids, logs, visits
 from users.errors import (
+    AuthenticationRequired,
     EnrolError,
     InternalServerError,
     InvalidParameter,
@@ -65,7 +66,7 @@ def _begin() -> None:
 def _finish(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.trace_id
     headers.add(response)
-    if "allowance" in g:
+    if "allowance" in g and response.status_code != AuthenticationRequired.status:  # stopped since it was counted
         response.headers.update(g.allowance.headers())
     if _may_leave_body(response):
         # The server then hangs up; a client that does not know would send its next request into the closing

@@ -260,14 +260,33 @@ class RateLimitExceeded(EnrolError):
         super().__init__(headers={"Retry-After": str(max(1, whole_seconds(seconds)))})
 
 
+class TooManyBodies(RateLimitExceeded):
+    """Too many different bodies under one Idempotency-Key: each could have been a guess at a password."""
+
+    message = "This Idempotency-Key was sent with too many different bodies. Use a new one for each new request."
+    system_message = "Ten other bodies were sent under this Idempotency-Key; see the Retry-After header"
+
+
 class TooManyWrongPasswords(RateLimitExceeded):
-    """Too many wrong passwords for one account or from one address; the words do not say which."""
+    """Too many wrong passwords for one account or from one network; the words do not say which."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
         minutes = max(1, math.ceil(whole_seconds(seconds) / 60))
         wait = "1 minute" if minutes == 1 else f"{minutes} minutes"
         self.message = f"The password was wrong too many times. Wait {wait}, then try again"
+
+
+class AccountClosed(RateLimitExceeded):
+    """A hundred wrong passwords in a row: the account is closed to unknown browsers and networks, for good."""
+
+    message = (
+        "The password was wrong too many times in a row. Sign in where you have signed in before, or ask an "
+        "administrator to unlock the account or for a new password"
+    )
+
+    def __init__(self) -> None:
+        super().__init__(3600)  # nothing changes by itself; a program that waits need not ask more often
 
 
 class Overloaded(EnrolError):

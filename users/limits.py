@@ -88,15 +88,27 @@ def network(address: str | None) -> str:
 
     A /64 is the least that a subscriber is given (RFC 6177, section 2). Whatever is no address counts as one caller.
     """
-    written = address or ""
-    with_port = _WITH_PORT.fullmatch(written)
+    return networks(address)[0]
+
+
+def networks(address: str | None) -> list[str]:
+    """Return the `network` of `address` and, on IPv6, the /48 around it, which one site is given (RFC 6177)."""
     try:
-        ip = ip_address((with_port[1] or with_port[2]) if with_port else written)
+        ip = read_ip_address(address or "")
     except ValueError:
-        return "unknown"
-    ip = getattr(ip, "ipv4_mapped", None) or ip
-    return str(ip) if isinstance(ip, IPv4Address) else str(_subnet(ip))
+        return ["unknown"]
+    return [str(ip)] if isinstance(ip, IPv4Address) else [str(_subnet(ip, bits)) for bits in (64, 48)]
 
 
-def _subnet(ip: IPv6Address) -> IPv6Network:
-    return IPv6Network((int(ip), 64), strict=False)
+def read_ip_address(text: str) -> IPv4Address | IPv6Address:
+    """Return the IP address in `text`, as itself where it is an IPv4 address mapped into IPv6.
+
+    A port behind it is left out. Raises ValueError.
+    """
+    with_port = _WITH_PORT.fullmatch(text)
+    ip = ip_address((with_port[1] or with_port[2]) if with_port else text)
+    return getattr(ip, "ipv4_mapped", None) or ip
+
+
+def _subnet(ip: IPv6Address, bits: int) -> IPv6Network:
+    return IPv6Network((int(ip), bits), strict=False)

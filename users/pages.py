@@ -19,11 +19,11 @@ from users.errors import (
     Invalid,
     LastAdministrator,
     Overloaded,
-    TooManyWrongPasswords,
+    RateLimitExceeded,
     Unavailable,
 )
 from users.fields import FieldCode, FieldError
-from users.refusals import CrossSite, Outdated, Refused, SetupLinkEnded, SetupOver
+from users.refusals import CrossSite, Outdated, Refused, SessionEnded, SetupLinkEnded, SetupOver
 from users.roles import Permission
 
 Answer = Response | str
@@ -99,10 +99,14 @@ def page(
         @wraps(view)
         def guarded(**values: Any) -> Answer:
             _refuse_cross_site()
-            if not visits.recognise():
+            try:
+                if not visits.recognise():
+                    raise SessionEnded
+                g.actor.require(*permissions)
+                return _answer(view, again, values)
+            except SessionEnded:  # before this request, or while it was on its way
+                visits.forget()
                 return ended() if ended else detour.sign_in_first(again, values)
-            g.actor.require(*permissions)
-            return _answer(view, again, values)
 
         return _marked(guarded, permissions, again)
 
@@ -174,7 +178,7 @@ def _answer(view: View, again: View | None, values: Mapping[str, Any]) -> Answer
     except (AddressUnknown, Conflict, Invalid, LastAdministrator, Refused, SetupLinkEnded, SetupOver) as error:
         g.refusal = error
         return _show_again(again, values, _problems(error), 422 if isinstance(error, Conflict) else error.status)
-    except (Overloaded, TooManyWrongPasswords) as error:
+    except (Overloaded, RateLimitExceeded) as error:
         response = _show_again(again, values, _problems(error), error.status)
         response.headers.update(error.headers)  # Retry-After
         return response

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from users.errors import Denied, EnrolError, NotFound, UserNotFound
+from users.errors import AuthenticationRequired, Denied, EnrolError, NotFound, UserNotFound
 
 
 class CrossSite(Denied):
@@ -27,6 +27,12 @@ class SetupOver(NotFound):
     """There is no set-up any more: an administrator exists, maybe since a moment ago."""
 
     message = "Enrol is set up already."
+
+
+class SessionEnded(AuthenticationRequired):
+    """Who was signed in is so no more, since the form was opened or while it was on its way."""
+
+    message = "You are not signed in any more, so nothing was saved. Sign in and send it again."
 
 
 class Refused(EnrolError):

@@ -10,7 +10,7 @@ from sqlalchemy import Select, bindparam, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from users import audit, clock, database, ids
+from users import audit, authorization, clock, database, ids
 from users.actors import Actor
 from users.audit import Action
 from users.emails import Email
@@ -31,12 +31,14 @@ def create_user(new: NewUser, *, actor: Actor, condition: Callable[[Session, Use
 
     `condition` is called inside the transaction, before the user is inserted: what it raises stops the act, what it
     writes is kept with the user or not at all. Raises Denied, Conflict when another user has the email (the
-    database's unique index decides), Unavailable.
+    database's unique index decides), Unavailable, and what `authorization.judge_again` raises.
     """
     _require_may_create(new, actor)
     password_hash = hasher().hash(new.password)  # slow, so before the transaction and its lock
     try:
         with database.writing() as connection:
+            actor = authorization.judge_again(connection, actor)
+            _require_may_create(new, actor)
             now = clock.now()
             user = User(
                 id=ids.new_id("usr"),

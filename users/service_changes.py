@@ -1,7 +1,7 @@
 """The acts that change a user: each one function, in one transaction with its audit row.
 
-They need an application context and no request. `actor` says who acts; what the actor may not do raises Denied, a
-user who is not there UserNotFound.
+They need an application context and no request. `actor` says who acts and is judged once more in the transaction
+(`authorization.judge_again`); what the actor may not do raises Denied, a user who is not there UserNotFound.
 """
 
 from collections.abc import Callable
@@ -11,9 +11,10 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from users import audit, clock, database, ids, service, sessions
+from users import attempts, audit, clock, ids, service, sessions
 from users.actors import Actor
 from users.audit import Action
+from users.authorization import acting
 from users.errors import LastAdministrator, UserNotFound
 from users.models import User
 from users.roles import Permission, Role, permissions_of
@@ -34,7 +35,7 @@ def update_user(user_id: str, changes: UserChanges, *, actor: Actor, condition: 
     # Slow, so before the transaction and its lock.
     password_hash = service.hasher().hash(changes.password) if changes.password else None
     try:
-        with database.transaction() as session:
+        with acting(actor, Permission.USERS_UPDATE) as (session, actor):
             may_demote = bool(changes.given & {"is_active", "global_role_id"})
             administrators = _lock_administrators(session) if may_demote else []
             user = for_change(session, user_id, actor, condition)
@@ -73,8 +74,7 @@ def delete_user(user_id: str, *, actor: Actor, condition: Condition | None = Non
 
     Raises LastAdministrator.
     """
-    actor.require(Permission.USERS_DELETE)
-    with database.transaction() as session:
+    with acting(actor, Permission.USERS_DELETE) as (session, actor):
         administrators = _lock_administrators(session)
         user = for_change(session, user_id, actor, condition)
         if administrators == [user.id]:
@@ -90,12 +90,20 @@ def delete_user(user_id: str, *, actor: Actor, condition: Condition | None = Non
 
 def verify_user(user_id: str, *, actor: Actor, condition: Condition | None = None) -> User:
     """Note that the user's email address is theirs, as of now."""
-    actor.require(Permission.USERS_UPDATE)
-    with database.transaction() as session:
+    with acting(actor, Permission.USERS_UPDATE) as (session, actor):
         user = for_change(session, user_id, actor, condition)
         user.last_verified = clock.now()
         user.touch(user.last_verified)
         audit.record(session, Action.USER_VERIFY, user.id, actor, user.last_verified, ["last_verified"])
+    return user
+
+
+def unlock_user(user_id: str, *, actor: Actor) -> User:
+    """Let passwords be tried again for the user, at the pages and at `verify-password`, however many were wrong."""
+    with acting(actor, Permission.USERS_UPDATE) as (session, actor):
+        user = for_change(session, user_id, actor)
+        attempts.unlock(session, user)
+        audit.record(session, Action.USER_UNLOCK, user.id, actor, clock.now(), [])
     return user
 
 
@@ -147,6 +155,9 @@ def _set(session: Session, user: User, values: dict[str, Any], actor: Actor) -> 
     now = clock.now()
     for name, value in values.items():
         setattr(user, name, value)
+    if "password_hash" in values:
+        user.password_changed_at = now
+        attempts.unlock(session, user)
     user.touch(now)
     if values.keys() & {"password_hash", "is_active"}:
         sessions.end_all(session, user.id)

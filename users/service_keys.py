@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from users import audit, clock, database, ids, keys
 from users.actors import Actor
 from users.audit import Action
+from users.authorization import acting
 from users.errors import Denied, KeyNotFound, UserNotFound
 from users.models import ApiKey, User
 from users.refusals import KeyEnded, KeyMadeAlready
@@ -36,9 +37,9 @@ def create_key(
     With a `key_id` it is made once, however often it is asked for: after that KeyMadeAlready is raised. Raises Denied
     for scopes that the actor does not hold, UserNotFound for an owner who was deleted meanwhile.
     """
-    actor.require(Permission.KEYS_MANAGE, *new.scopes)  # nobody makes a key wider than themselves
     issued = _new(new.name, sorted(new.scopes), owner.id if owner else None, lifetime, key_id or ids.new_id("akid"))
-    with _once() as session:
+    # Nobody makes a key wider than themselves.
+    with _once(actor, *new.scopes) as (session, actor):
         if owner:
             _hold(session, owner.id)
         _insert(session, issued.key, actor)
@@ -60,8 +61,7 @@ def roll_key(
     asked for: after that KeyMadeAlready is raised. `condition` judges the old key as it is, locked: what it raises
     stops the act. Raises KeyNotFound, KeyEnded, Denied for scopes that the actor does not hold.
     """
-    actor.require(Permission.KEYS_MANAGE)
-    with _once() as session:
+    with _once(actor) as (session, actor):
         old = _locked(session, key_id)
         require_scopes(old, actor)
         issued = _new(old.name, old.scopes, old.owner_id, lifetime, new_id)
@@ -103,8 +103,7 @@ def list_keys() -> Sequence[ApiKey]:
 
 def revoke_key(key_id: str, *, actor: Actor) -> ApiKey:
     """Stop the API key in every process at once; nothing happens if it is stopped already. Raises KeyNotFound."""
-    actor.require(Permission.KEYS_MANAGE)
-    with database.transaction() as session:
+    with acting(actor, Permission.KEYS_MANAGE) as (session, actor):
         key = _locked(session, key_id)
         if key.deactivated_at is None:
             key.deactivated_at = clock.now()
@@ -150,11 +149,11 @@ def _insert(session: Session, key: ApiKey, actor: Actor) -> None:
 
 
 @contextmanager
-def _once() -> Iterator[Session]:
-    """Yield a transaction that makes a key, or raise KeyMadeAlready: the database's primary key decides."""
+def _once(actor: Actor, *scopes: Permission) -> Iterator[tuple[Session, Actor]]:
+    """Yield `acting` to make a key with these scopes, or raise KeyMadeAlready: the database's primary key decides."""
     try:
-        with database.transaction() as session:
-            yield session
+        with acting(actor, Permission.KEYS_MANAGE, *scopes) as judged:
+            yield judged
     except IntegrityError as error:
         if not database.is_violation(error, "api_keys_pkey", "api_keys.id"):
             raise

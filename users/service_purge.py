@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, delete, func, select, update
 
-from users import audit, clock, database
+from users import audit, clock, database, known_networks
 from users.actors import Actor
 from users.audit import Action
 from users.models import AdminSession, ApiKey, AuditEvent, IdempotencyRecord, Status, User
@@ -57,6 +57,7 @@ def _erase(user_ids: Sequence[str], actor: Actor) -> int:
         users = session.scalars(deleted.with_for_update()).all()
         theirs = [user.id for user in users]
         session.execute(delete(AdminSession).where(AdminSession.user_id.in_(theirs)))
+        known_networks.forget(session, theirs)
         session.execute(delete(ApiKey).where(ApiKey.owner_id.in_(theirs)))
         session.execute(delete(IdempotencyRecord).where(_answers_about(users)))
         session.execute(delete(User).where(User.id.in_(theirs)))

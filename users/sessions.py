@@ -5,7 +5,7 @@ import secrets
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, Connection, delete, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
@@ -28,7 +28,7 @@ def start(session: Session, user_id: str, now: datetime) -> str:
     """Add a session of the user and return its id, which is only in the cookie; the user's run-out ones go."""
     session.execute(delete(AdminSession).where(AdminSession.user_id == user_id, _has_run_out(now)))
     session_id = secrets.token_urlsafe(32)
-    session.add(AdminSession(id_hash=_digest(session_id), user_id=user_id, created_at=now, last_seen_at=now))
+    session.add(AdminSession(id_hash=digest(session_id), user_id=user_id, created_at=now, last_seen_at=now))
     return session_id
 
 
@@ -37,7 +37,7 @@ def find(session_id: str) -> User | None:
     now = clock.now()
     found = select(AdminSession, User).join(User, AdminSession.user_id == User.id)
     with database.reading() as session:
-        row = session.execute(found.where(AdminSession.id_hash == _digest(session_id))).one_or_none()
+        row = session.execute(found.where(AdminSession.id_hash == digest(session_id))).one_or_none()
     if row is None:
         return None
     admin_session, user = row
@@ -48,22 +48,30 @@ def find(session_id: str) -> User | None:
     return user
 
 
+def find_role(transaction: Session | Connection, id_hash: bytes) -> str | None:
+    """Return the role of who is signed in with the session of this hash, or None where `find` would."""
+    theirs = select(User.global_role_id).join(AdminSession, AdminSession.user_id == User.id)
+    alive = (AdminSession.id_hash == id_hash, ~_has_run_out(clock.now()), User.is_active, User.deleted_at.is_(None))
+    role = transaction.execute(theirs.where(*alive)).scalar_one_or_none()
+    return role if permissions_of(role) else None
+
+
 def count_others(user_id: str, session_id: str) -> int:
     """Return how many sessions the user has beside this one."""
-    others = (AdminSession.user_id == user_id, AdminSession.id_hash != _digest(session_id))
+    others = (AdminSession.user_id == user_id, AdminSession.id_hash != digest(session_id))
     with database.reading() as session:
         return len(session.scalars(select(AdminSession.id_hash).where(*others, ~_has_run_out(clock.now()))).all())
 
 
 def end(session: Session, session_id: str) -> bool:
     """End this session everywhere; tell whether there was one."""
-    return _deleted(session.execute(delete(AdminSession).where(AdminSession.id_hash == _digest(session_id))))
+    return _deleted(session.execute(delete(AdminSession).where(AdminSession.id_hash == digest(session_id))))
 
 
 def end_all(session: Session, user_id: str, *, but: str = "") -> bool:
     """End all sessions of the user, `but` the one with that id; tell whether there were any."""
     theirs = delete(AdminSession).where(AdminSession.user_id == user_id)
-    return _deleted(session.execute(theirs.where(AdminSession.id_hash != _digest(but))))
+    return _deleted(session.execute(theirs.where(AdminSession.id_hash != digest(but))))
 
 
 def _has_run_out(now: datetime) -> ColumnElement[bool]:
@@ -74,7 +82,8 @@ def _deleted(result: Any) -> bool:
     return isinstance(result, CursorResult) and result.rowcount > 0
 
 
-def _digest(session_id: str) -> bytes:
+def digest(session_id: str) -> bytes:
+    """Return what the table holds of a session's id."""
     # "replace": a cookie may hold anything, an id is ASCII.
     return hashlib.sha256(session_id.encode("ascii", "replace")).digest()
 

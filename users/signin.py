@@ -8,52 +8,60 @@ from functools import partial
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from users import audit, clock, database, emails, service, sessions, throttles
+from users import attempts, audit, clock, database, emails, known_networks, service, sessions, throttles
 from users.actors import Actor
+from users.attempts import Candidate
 from users.audit import Action, Outcome
-from users.errors import TooManyWrongPasswords, Unavailable
+from users.authorization import acting, judge_again
+from users.errors import RateLimitExceeded, Unavailable
+from users.known_devices import Device
 from users.models import User
 from users.passwords import WrongPassword
 from users.roles import Permission, permissions_of
 from users.throttles import Tries
 
 
-def sign_in(email: str, password: str, *, replacing: str = "", actor: Actor) -> tuple[User, str]:
+def sign_in(email: str, password: str, *, device: Device, replacing: str = "", actor: Actor) -> tuple[User, str]:
     """Return the user and the id of a new session, which takes the place of the session `replacing`.
 
     Raises WrongPassword for whatever cause: the same answer after the same work for an unknown address, a wrong
     password and a user who may not sign in. It is one hash, and one more for a hash of other parameters than today's.
-    Raises TooManyWrongPasswords, alike for all, before any hash.
+    Raises TooManyWrongPasswords and AccountClosed, alike for all, before any hash.
     """
-    key = _email_key(email)
-    user = _candidate(key)
-    tries = throttles.of(key or email, actor.address)
+    candidate = _candidate(email, sessions.may_sign_in)
+    tries = attempts.at_pages(candidate, device, actor.address)
     with (
-        _counted(tries, user, Action.SESSION_CREATE, actor),
-        _entering(user, password, tries, sessions.may_sign_in) as (session, found, now),
+        _counted(tries, candidate.user, Action.SESSION_CREATE, actor),
+        _entering(candidate, password, tries, sessions.may_sign_in) as (session, found, now),
     ):
         if replacing and sessions.end(session, replacing):
             audit.record(session, Action.SESSION_END, actor.user_id, actor, now, [])
         session_id = sessions.start(session, found.id, now)
-        audit.record(session, Action.SESSION_CREATE, found.id, actor.become(found.id, found.global_role_id), now, [])
+        entered = actor.become(found.id, found.global_role_id, sessions.digest(session_id))
+        audit.record(session, Action.SESSION_CREATE, found.id, entered, now, [])
     return found, session_id
 
 
-def verify_password(email: str, password: str, *, actor: Actor) -> User:
+def verify_password(email: str, password: str, *, ip_address: str | None = None, actor: Actor) -> User:
     """Return the active user whose email and password these are, whom another application lets in.
 
-    Raises WrongPassword for whatever cause, after the same work as `sign_in`, and TooManyWrongPasswords. A user who
-    holds what `actor` does not is one of the causes: a narrow key cannot be used to try administrators' passwords.
+    `ip_address` is where the person signs in from. Raises WrongPassword for whatever cause, after the same work as
+    `sign_in`, TooManyWrongPasswords and AccountClosed. A user who holds what `actor` does not is one of the causes: a
+    narrow key cannot be used to try administrators' passwords.
     """
     actor.require(Permission.USERS_VERIFY)
-    key = _email_key(email)
-    user = _candidate(key)
-    tries = throttles.of_account(key or email)
+    caller = actor.key_id or actor.kind
+    candidate = _candidate(email, partial(_may_be_let_in, actor))
+    tries = attempts.at_verify(candidate, caller, ip_address)
     with (
-        _counted(tries, user, Action.USER_VERIFY_PASSWORD, actor),
-        _entering(user, password, tries, partial(_may_be_let_in, actor)) as (session, found, now),
+        _counted(tries, candidate.user, Action.USER_VERIFY_PASSWORD, actor, Permission.USERS_VERIFY),
+        _entering(candidate, password, tries, partial(_may_be_let_in, actor)) as (session, found, now),
     ):
-        audit.record(session, Action.USER_VERIFY_PASSWORD, found.id, actor, now, [])
+        judged = judge_again(session, actor, Permission.USERS_VERIFY)
+        if not _may_be_let_in(judged, found):
+            raise WrongPassword
+        known_networks.remember(session, found.id, attempts.network_of(caller, ip_address))
+        audit.record(session, Action.USER_VERIFY_PASSWORD, found.id, judged, now, [])
     return found
 
 
@@ -66,55 +74,61 @@ def sign_out(session_id: str, *, actor: Actor) -> None:
 
 def end_other_sessions(session_id: str, *, actor: Actor) -> None:
     """End the actor's sessions but this one."""
-    assert actor.user_id  # noqa: S101  (only somebody signed in has a session)
-    with database.transaction() as session:
+    with acting(actor) as (session, actor):
+        assert actor.user_id  # noqa: S101  (only somebody signed in has a session)
         if sessions.end_all(session, actor.user_id, but=session_id):
             audit.record(session, Action.SESSION_END_OTHERS, actor.user_id, actor, clock.now(), [])
 
 
-def change_password(user: User, current: str, new: str, *, actor: Actor) -> str:
-    """Give `user` the password `new`, checked before, end all the user's sessions and return the id of a new one.
+def change_password(user: User, current: str, new: str, *, device: Device, actor: Actor) -> tuple[User, str]:
+    """Give `user` the password `new`, checked before, end all the user's sessions, return the user and a new one's id.
 
     `current` is a try like one at signing in. Raises WrongPassword when it is not the user's password (any more),
-    TooManyWrongPasswords.
+    TooManyWrongPasswords and AccountClosed.
     """
-    tries = throttles.of(user.email_key, actor.address)
+    tries = attempts.at_pages(Candidate(user, can_succeed=True, typed=""), device, actor.address)
     with _counted(tries, user, Action.USER_SET_PASSWORD, actor):
         service.hasher().verify(user.password_hash, current)
-        return _replace_password(user, service.hasher().hash(new), tries, actor)
+        return _replace_password(user, service.hasher().hash(new), actor)
 
 
-def _replace_password(user: User, password_hash: str, tries: Tries, actor: Actor) -> str:
-    with database.transaction() as session:
+def _replace_password(user: User, password_hash: str, actor: Actor) -> tuple[User, str]:
+    with acting(actor) as (session, actor):
         found = _unchanged(session, user, sessions.may_sign_in)
-        throttles.restore(session, tries)
+        attempts.unlock(session, found)
         now = clock.now()
         found.password_hash = password_hash
+        found.password_changed_at = now
         found.touch(now)
         sessions.end_all(session, found.id)
         audit.record(session, Action.USER_SET_PASSWORD, found.id, actor, now, ["password"])
-        return sessions.start(session, found.id, now)
+        return found, sessions.start(session, found.id, now)
 
 
 @contextlib.contextmanager
-def _counted(tries: Tries, target: User | None, action: Action, actor: Actor) -> Iterator[None]:
+def _counted(
+    tries: Tries, target: User | None, action: Action, actor: Actor, *permissions: Permission
+) -> Iterator[None]:
     """Count the password that is judged inside among `tries`.
 
     A wrong one leaves an audit row. Of those refused unseen, only the first does, until there are tries again: a
-    flood of them writes nothing.
+    flood of them writes nothing. With `permissions`, who asks must still hold them to be told that it was wrong.
     """
+    target_id = target.id if target else None
     try:
-        throttles.spend(tries)
-    except TooManyWrongPasswords:
         with database.transaction() as session:
-            if throttles.is_first_refusal(session, tries):
-                _note(session, target, action, actor, outcome=Outcome.THROTTLED)
+            throttles.spend(session, tries)
+    except RateLimitExceeded:
+        throttles.note_refusal(tries, action, target_id, actor)
         raise
     try:
         yield
     except WrongPassword:
         with database.transaction() as session:
-            _note(session, target, action, actor, outcome=Outcome.REFUSED)
+            if permissions:
+                actor = judge_again(session, actor, *permissions)
+            throttles.note_wrong(session, tries)
+            audit.record(session, action, target_id, actor, clock.now(), [], outcome=Outcome.REFUSED)
         raise
     except Exception:  # overloaded, or a database that went away: nobody has learnt anything
         with contextlib.suppress(Unavailable):
@@ -122,31 +136,26 @@ def _counted(tries: Tries, target: User | None, action: Action, actor: Actor) ->
         raise
 
 
-def _note(session: Session, target: User | None, action: Action, actor: Actor, *, outcome: Outcome) -> None:
-    audit.record(session, action, target.id if target else None, actor, clock.now(), [], outcome=outcome)
-
-
-def _email_key(email: str) -> str:
-    """Return the key of the address, or nothing if it is none."""
+def _candidate(email: str, may: Callable[[User], bool]) -> Candidate:
+    """Return who is meant by `email`, and whether they `may` enter."""
     try:
-        return emails.lookup_key(email)
+        key = emails.lookup_key(email)
     except emails.BadEmail:
-        return ""
-
-
-def _candidate(key: str) -> User | None:
+        key = ""
     with database.reading() as session:
-        return session.scalar(select(User).where(User.email_key == key, User.deleted_at.is_(None)))
+        user = session.scalar(select(User).where(User.email_key == key, User.deleted_at.is_(None)))
+    return Candidate(user, can_succeed=user is not None and may(user), typed=key or email)
 
 
 @contextlib.contextmanager
 def _entering(
-    user: User | None, password: str, tries: Tries, may: Callable[[User], bool]
+    candidate: Candidate, password: str, tries: Tries, may: Callable[[User], bool]
 ) -> Iterator[tuple[Session, User, datetime]]:
     """Judge the password, and yield the transaction in which its user, locked, enters now.
 
     A hash of older parameters is made anew. Raises WrongPassword, also for a user who is not there or who `may` not.
     """
+    user = candidate.user
     password_hash = service.hasher().verify(user.password_hash if user else None, password)
     if user is None or not may(user):
         raise WrongPassword

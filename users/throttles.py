@@ -1,123 +1,205 @@
-"""Limits that guard a password: how often it may be wrong, for each account and each address.
+"""Limits that guard a password: how many tries there are, as rows, exact across processes and restarts.
 
-They are rows, exact across processes and restarts. A try is spent before the password is looked at, so that a
-hundred at once are ten; it is given back if the password was right, or was not judged and the request has time left
-for the database. All tries are back once five minutes pass without one being spent, so that no five minutes ever see
-more than ten.
+An attempt is counted before the check, so that 100 parallel requests get at most 10 attempts. It is given back if the
+password was right, or was not judged and the request has time left for the database. All tries of a row are back once
+its period has passed since the last wrong password, so that no period ever sees more wrong ones than the limit.
+What a password counts for is decided in `attempts`.
 """
 
 import hashlib
 import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import bindparam, case, delete, func, select, text, update
 from sqlalchemy.orm import Session
 
-from users import clock, database, limits, settings
+from users import audit, clock, database, settings
+from users.actors import Actor
+from users.audit import Action, Outcome
 from users.columns import UtcDateTime
-from users.errors import TooManyWrongPasswords
+from users.errors import AccountClosed, RateLimitExceeded, TooManyWrongPasswords
 from users.models import Throttle
 
-TRIES = 10
-PERIOD = timedelta(minutes=5)
-_SWEPT_AT_ONCE = 100  # more than a try can add, so that what an attack leaves goes away
 
-# One statement, so that both databases do it at once: no row is touched when no try is left.
-_SPEND = text("""
-    INSERT INTO throttles (key, tokens, refilled_at) VALUES (:key, :full - 1, :refilled_at)
-    ON CONFLICT (key) DO UPDATE SET
-        tokens = CASE WHEN throttles.refilled_at <= :now THEN excluded.tokens ELSE throttles.tokens - 1 END,
-        refilled_at = excluded.refilled_at
-    WHERE throttles.refilled_at <= :now OR throttles.tokens > 0
-""").bindparams(bindparam("now", type_=UtcDateTime), bindparam("refilled_at", type_=UtcDateTime))
+@dataclass(frozen=True)
+class Limit:
+    """So many `tries`, all back after a `period` without a wrong one."""
+
+    tries: int
+    period: timedelta
+    closes: bool = False  # for good: the period says only when the row may be forgotten
 
 
-class Tries(NamedTuple):
-    """The keys of the rows that a password is counted in. Rows are locked in this order, never the other."""
+@dataclass(frozen=True)
+class Count:
+    """One row that an attempt is counted in. `account` is the same in all rows that are about one account."""
 
-    account: bytes
-    address: bytes | None  # None: whoever typed the password sits at another application, whose address says nothing
+    key: bytes
+    limit: Limit
+    account: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Tries:
+    """The rows that an attempt is counted in. A success also takes away `ends`: failures in a row end with it."""
+
+    counts: tuple[Count, ...]
+    error: type[RateLimitExceeded] = TooManyWrongPasswords
+    ends: tuple[bytes, ...] = ()
+
+    def __post_init__(self) -> None:
+        # Every transaction that locks several rows does so in the order of their keys: none waits in a circle.
+        object.__setattr__(self, "counts", tuple(sorted(self.counts, key=lambda count: count.key)))
 
     @property
     def keys(self) -> list[bytes]:
-        """Return the keys of the rows there are."""
-        return [key for key in self if key]
+        """Return the keys of the rows."""
+        return [count.key for count in self.counts]
 
 
-def of(account: str, address: str | None) -> Tries:
-    """Return where a password is counted that is sent for `account`, whether there is such a one or not, by `address`.
+# Within this time an attempt is judged or given up: hash queue, hash and database. Until then it stays counted.
+_JUDGED_WITHIN = timedelta(seconds=30)
+# A row that lies further ahead than its period was written under a clock that has been set back since. The clocks of
+# two machines differ a little.
+_CLOCKS_DIFFER = timedelta(minutes=1)
 
-    The rows hold keyed hashes: what stands in the field for an address is sometimes a password.
-    """
-    return Tries(_key(f"account {account}"), _key(f"address {limits.network(address)}"))
+# One statement, so that both databases do it at once: no row is touched when no try is left.
+_IS_STALE = "(throttles.refilled_at <= :now OR throttles.refilled_at > :latest)"
+_SPEND = text(f"""
+    INSERT INTO throttles (key, account, tokens, refilled_at) VALUES (:key, :account, :tries - 1, :soon)
+    ON CONFLICT (key) DO UPDATE SET
+        tokens = CASE WHEN {_IS_STALE} THEN excluded.tokens ELSE throttles.tokens - 1 END,
+        refilled_at = CASE WHEN {_IS_STALE} OR throttles.refilled_at < :soon
+            THEN excluded.refilled_at ELSE throttles.refilled_at END
+    WHERE {_IS_STALE} OR throttles.tokens > 0
+""").bindparams(*(bindparam(name, type_=UtcDateTime) for name in ("now", "soon", "latest")))  # noqa: S608  (no input)
 
 
-def of_account(account: str) -> Tries:
-    """Return where a password is counted that another application sends for `account`: in the same row of it."""
-    return Tries(_key(f"account {account}"), None)
-
-
-def _key(counted: str) -> bytes:
+def key(counted: str) -> bytes:
+    """Return the key of what is counted, a keyed hash: what is typed as an address is sometimes a password."""
     secret = settings.current().secret_key.encode()
     return hmac.digest(secret, counted.encode("utf-8", "surrogatepass"), hashlib.sha256)
 
 
-def spend(tries: Tries) -> None:
-    """Spend a try of the account and one of the address, or none and raise TooManyWrongPasswords."""
+def spend(session: Session, tries: Tries) -> None:
+    """Spend a try of every row, or raise `tries.error` or AccountClosed; the transaction is then to be rolled back."""
     now = clock.now()
-    with database.transaction() as session:
-        used_up = [key for key in tries.keys if not _spend_one(session, key, now)]
-        if used_up:
-            latest = select(func.max(Throttle.refilled_at)).where(Throttle.key.in_(used_up))
-            raise TooManyWrongPasswords(((session.scalar(latest) or now) - now).total_seconds())
-        _sweep(session, now)
+    used_up = [count for count in tries.counts if not _spend_one(session, count, now)]
+    if used_up:
+        raise _refusal(session, used_up, tries, now)
+
+
+def require_left(session: Session, tries: Tries) -> None:
+    """Raise what `spend` would raise, and spend nothing."""
+    now = clock.now()
+    used_up = [count for count in tries.counts if _is_used_up(session, count, now)]
+    if used_up:
+        raise _refusal(session, used_up, tries, now)
+
+
+def has_left(count: Count) -> bool:
+    """Tell whether a try of this row is left."""
+    with database.reading() as session:
+        return not _is_used_up(session, count, clock.now())
+
+
+def note_wrong(session: Session, tries: Tries) -> None:
+    """Let the tries that were spent come back only a whole period from now."""
+    now = clock.now()
+    for count in tries.counts:
+        earlier = (Throttle.key == count.key, Throttle.refilled_at < now + count.limit.period)
+        session.execute(update(Throttle).where(*earlier).values(refilled_at=now + count.limit.period))
 
 
 def restore(session: Session, tries: Tries) -> None:
-    """After the right password: give the account all its tries back, and the address the one that it spent.
+    """After a success: give the account all tries back, and a network the one that was spent.
 
-    An address's other tries stay spent, or whoever has an account could guess at others for ever.
+    A network's other tries stay spent, or whoever has an account could guess at others for ever.
     """
-    session.execute(delete(Throttle).where(Throttle.key == tries.account))
-    if tries.address:
-        _return_one(session, tries.address)
+    theirs = [count.key for count in tries.counts if count.account]
+    _delete(session, Throttle.key.in_(theirs) | (Throttle.key.in_(tries.ends) & (Throttle.tokens > 0)))
+    for count in tries.counts:
+        if not count.account:
+            _return_one(session, count)
+
+
+def restore_account(session: Session, account: bytes) -> bool:
+    """Give all tries of this account back, from everywhere; tell whether any had been spent."""
+    return _delete(session, Throttle.account == account)
+
+
+def refuses(account: bytes) -> bool:
+    """Tell whether somebody's tries of this account are used up now."""
+    used_up = (Throttle.account == account, Throttle.tokens <= 0, Throttle.refilled_at > clock.now())
+    with database.reading() as session:
+        return session.scalar(select(Throttle.key).where(*used_up).limit(1)) is not None
 
 
 def give_back(tries: Tries) -> None:
-    """Give back the tries that were spent for a password that then was not judged."""
+    """Give back the tries that were spent on an attempt that then was not judged."""
     with database.transaction() as session:
-        for key in tries.keys:
-            _return_one(session, key)
+        for count in tries.counts:
+            _return_one(session, count)
 
 
-def is_first_refusal(session: Session, tries: Tries) -> bool:
-    """Tell whether nobody was refused yet since the tries of the account, or of the address, were used up.
+def note_refusal(tries: Tries, action: Action, target_id: str | None, actor: Actor) -> None:
+    """Record that attempts are refused from now on, once until there are tries again: a flood leaves one row."""
+    with database.transaction() as session:
+        if _is_first_refusal(session, tries):
+            audit.record(session, action, target_id, actor, clock.now(), [], outcome=Outcome.THROTTLED)
 
-    It is so once, also for several who ask at the same time.
-    """
+
+def _is_first_refusal(session: Session, tries: Tries) -> bool:
+    """Tell whether nobody was refused yet since the tries were used up; so once, also for several at the same time."""
     used_up = update(Throttle).where(Throttle.tokens == 0, Throttle.refilled_at > clock.now()).values(tokens=-1)
     marked = [_changed(session.execute(used_up.where(Throttle.key == key))) for key in tries.keys]
     return any(marked)
 
 
-def _spend_one(session: Session, key: bytes, now: datetime) -> bool:
-    values = {"key": key, "full": TRIES, "now": now, "refilled_at": now + PERIOD}
+def _spend_one(session: Session, count: Count, now: datetime) -> bool:
+    values = {
+        "key": count.key,
+        "account": count.account,
+        "tries": count.limit.tries,
+        "now": now,
+        "soon": now + _JUDGED_WITHIN,
+        "latest": _latest(count, now),
+    }
     return _changed(session.execute(_SPEND, values, execution_options={"preserve_rowcount": True}))
 
 
-def _return_one(session: Session, key: bytes) -> None:
+def _latest(count: Count, now: datetime) -> datetime:
+    return now + count.limit.period + _CLOCKS_DIFFER
+
+
+def _is_used_up(session: Session, count: Count, now: datetime) -> bool:
+    alive = (Throttle.refilled_at > now, Throttle.refilled_at <= _latest(count, now))
+    used_up = select(Throttle.key).where(Throttle.key == count.key, Throttle.tokens <= 0, *alive)
+    return session.scalar(used_up) is not None
+
+
+def _refusal(session: Session, used_up: Iterable[Count], tries: Tries, now: datetime) -> RateLimitExceeded:
+    if any(count.limit.closes for count in used_up):
+        return AccountClosed()
+    latest = select(func.max(Throttle.refilled_at)).where(Throttle.key.in_([count.key for count in used_up]))
+    return tries.error(((session.scalar(latest) or now) - now).total_seconds())
+
+
+def _return_one(session: Session, count: Count) -> None:
     more = case((Throttle.tokens < 0, 1), else_=Throttle.tokens + 1)
-    spent = (Throttle.key == key, Throttle.tokens < TRIES)
+    spent = (Throttle.key == count.key, Throttle.tokens < count.limit.tries)
     session.execute(update(Throttle).where(*spent).values(tokens=more))
 
 
-def _sweep(session: Session, now: datetime) -> None:
-    """Let rows that say nothing any more go away, but for those that somebody is at."""
-    old = (
-        select(Throttle.key).where(Throttle.refilled_at <= now).limit(_SWEPT_AT_ONCE).with_for_update(skip_locked=True)
-    )
-    session.execute(delete(Throttle).where(Throttle.key.in_(old)))
+def _delete(session: Session, condition: Any) -> bool:
+    """Delete rows, locked in the order of their keys first; tell whether there were any."""
+    found = session.scalars(select(Throttle.key).where(condition).order_by(Throttle.key).with_for_update()).all()
+    if found:
+        session.execute(delete(Throttle).where(Throttle.key.in_(found)))
+    return bool(found)
 
 
 def _changed(result: Any) -> bool:

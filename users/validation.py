@@ -16,6 +16,7 @@ from users.emails import MAX_BYTES as EMAIL_MAX_BYTES
 from users.emails import BadEmail, Email, parse_email
 from users.errors import Invalid
 from users.fields import FieldCode, FieldError
+from users.limits import read_ip_address
 from users.roles import Permission, Role
 
 NAME_MAX_LENGTH = 255  # code points
@@ -30,6 +31,7 @@ LABELS = {
     "name": "Name",
     "password": "Password",
     "is_active": "Active",
+    "ip_address": "IP address",
 }
 
 # Formatting characters that reorder the text around them: a name must not rewrite the page that shows it.
@@ -73,6 +75,15 @@ class UserChanges:
     password: str | None = field(default=None, repr=False)
     is_active: bool | None = None
     global_role_id: Role | None = None
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What somebody typed to sign in at another application, and from where."""
+
+    email: str
+    password: str = field(repr=False)
+    ip_address: str | None = None
 
 
 @dataclass(frozen=True)
@@ -145,15 +156,16 @@ def user_changes(given: Mapping[str, object], rules: Rules) -> UserChanges:
     return UserChanges(frozenset(values), **values)
 
 
-def credentials(given: Mapping[str, object]) -> tuple[str, str]:
-    """Return the email and the password in `given`, of which only is known that both are text, or raise Invalid."""
+def credentials(given: Mapping[str, object]) -> Credentials:
+    """Return the credentials in `given`, or raise Invalid. Of email and password only is known that both are text."""
     found = _Findings()
     email = found.check("email", _required_text, "email", given.get("email"))
     password = found.check("password", _required_text, "password", given.get("password"))
-    found.errors += _unknown(given, ("email", "password"))
+    ip_address = found.check("ip_address", _ip_address, given.get("ip_address"))
+    found.errors += _unknown(given, ("email", "password", "ip_address"))
     if email is None or password is None or found.errors:
         raise Invalid(found.errors)
-    return email, password
+    return Credentials(email, password, ip_address)
 
 
 def user_ids(given: Mapping[str, object]) -> list[str]:
@@ -260,6 +272,15 @@ def _required_name(value: object) -> str:
     text = _name("name", value)
     _required("name", text or "")
     return text or ""
+
+
+def _ip_address(value: object) -> str | None:
+    text = _text("ip_address", value)
+    try:
+        return str(read_ip_address(text)) if text else None
+    except ValueError:
+        words = "Enter an IP address, like 203.0.113.7 or 2001:db8::7"
+        raise _Refused(FieldCode.INVALID_IP_ADDRESS, words) from None
 
 
 def _boolean(name: str, value: object) -> bool:

@@ -11,9 +11,10 @@ from datetime import UTC, datetime, timedelta
 
 from itsdangerous import BadSignature, Signer
 
-from users import audit, clock, database, service, service_changes, settings
+from users import audit, clock, service, service_changes, settings
 from users.actors import Actor
 from users.audit import Action
+from users.authorization import acting
 from users.errors import UserNotFound
 from users.models import User
 from users.refusals import VerificationLinkEnded
@@ -38,10 +39,9 @@ class _Used(Exception):
 
 def issue(user_id: str, *, actor: Actor) -> Issued:
     """Return a new link for the user, whom `actor` may change. Raises Denied, UserNotFound."""
-    actor.require(Permission.USERS_UPDATE)
     now = clock.now()
     expires_at = (now + LIFETIME).replace(microsecond=0)
-    with database.transaction() as session:
+    with acting(actor, Permission.USERS_UPDATE) as (session, actor):
         user = service_changes.for_change(session, user_id, actor)
         audit.record(session, Action.VERIFICATION_CREATE, user.id, actor, now, [])
     signed = _signer(user).sign(f"{user.id}.{int(expires_at.timestamp())}")

@@ -7,7 +7,8 @@ from flask import Flask, Request, after_this_request, current_app, g, request, s
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from werkzeug.wrappers import Response
 
-from users import access, forms, headers, sessions
+from users import access, forms, headers, known_devices, sessions
+from users.known_devices import Device
 from users.models import User
 
 _COOKIE = "enrol"
@@ -40,8 +41,16 @@ def recognise() -> bool:
     return True
 
 
+def forget() -> None:
+    """Take this request for one of a visitor from now on."""
+    g.pop("user", None)
+    g.pop("session_id", None)
+    g.actor = access.visitor()
+
+
 def _be(user: User, session_id: str) -> None:
-    g.user, g.session_id, g.actor = user, session_id, access.visitor().become(user.id, user.global_role_id)
+    g.user, g.session_id = user, session_id
+    g.actor = access.visitor().become(user.id, user.global_role_id, sessions.digest(session_id))
     # The token is made of the session's id: one from before the sign-in, or of another session, is none.
     bound = _bound("csrf", session_id)
     if session.get(forms.CSRF_FIELD) != bound:
@@ -64,10 +73,17 @@ def unsealed(seal: str) -> str | None:
     return text if hmac.compare_digest(sealed(text).encode(), seal.encode("utf-8", "replace")) else None
 
 
+def device() -> Device:
+    """Return the browser that sent this request, as far as it is known from an earlier sign-in."""
+    return known_devices.read(request.cookies.get(cookie_name("device"), ""))
+
+
 def enter(user: User, session_id: str) -> None:
-    """Let the browser that sent this request go on as `user`, with the session just started."""
+    """Let the browser that sent this request go on as `user`, with the session just started, and know it again."""
     _be(user, session_id)
     set_cookie(cookie_name(), session_id)
+    remembered = device().remembering(user).as_cookie()
+    set_cookie(cookie_name("device"), remembered, max_age=int(known_devices.LIFETIME.total_seconds()))
 
 
 def leave() -> None:
