@@ -43,7 +43,7 @@ def create_user() -> Answer:
     given = parsing.json_object(request)
     attempt = idempotency.attempt(g.actor.key_id, key, given) if key else None
     # Before the rules, which may have changed since, and before the hash, which is slow.
-    kept = idempotency.find_answer(attempt) if attempt else None
+    kept = idempotency.find_answer(attempt, actor=g.actor) if attempt else None
     if kept:
         return _valid() if validate_only else _created(kept)
     new = validation.new_user(given, settings.current().rules)

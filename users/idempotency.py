@@ -12,17 +12,20 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, insert, or_, select
+from sqlalchemy import ColumnElement, Select, delete, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from users import clock, database, service, settings
+from users import clock, database, service, settings, throttles
 from users.actors import Actor
-from users.errors import IdempotencyKeyReused
+from users.audit import Action
+from users.errors import IdempotencyKeyReused, TooManyBodies
 from users.models import IdempotencyRecord, User, entity_tag
+from users.throttles import Count, Limit, Tries
 from users.validation import NewUser
 
 KEPT = timedelta(hours=24)
+OTHER_BODIES = Limit(10, timedelta(minutes=5))
 CLEARED_AT_ONCE = 20  # expired records that a create under a key takes away, while it adds one
 _PRIMARY_KEY = (
     "idempotency_records_pkey",
@@ -72,33 +75,59 @@ def _fingerprint(secret: str, canonical: bytes) -> bytes:
     return hmac.digest(derived, canonical, "sha256")
 
 
-def find_answer(attempt: Attempt) -> Answer | None:
+def find_answer(attempt: Attempt, *, actor: Actor) -> Answer | None:
     """Return the answer that an earlier attempt got, None if there was none or its day is over.
 
-    Raises IdempotencyKeyReused if the earlier attempt sent another body.
+    Raises IdempotencyKeyReused if the earlier attempt sent another body, and TooManyBodies after ten of those in five
+    minutes, whatever is sent: each could have been a guess at the password in the first one.
     """
     with database.reading() as session:
-        record = session.scalar(
-            select(IdempotencyRecord).where(_named(attempt.api_key_id, attempt.key), ~_expired(clock.now()))
-        )
+        record = session.scalar(_kept_for(attempt))
     if record is None:
         return None
-    if not any(hmac.compare_digest(record.fingerprint, one) for one in attempt.fingerprints):
+    tries = Tries(
+        (Count(throttles.key(f"idempotency {attempt.api_key_id} {attempt.key}"), OTHER_BODIES),), TooManyBodies
+    )
+    try:
+        is_same = _compare(attempt, tries)
+    except TooManyBodies:
+        throttles.note_refusal(tries, Action.USER_CREATE, record.answer["id"], actor)
+        raise
+    if not is_same:
         raise IdempotencyKeyReused
     return Answer(record.answer, entity_tag(record.created_at), replayed=True)
+
+
+def _compare(attempt: Attempt, tries: Tries) -> bool:
+    """Tell whether the body is that of the record. One at a time, so that 100 parallel requests are compared ten times.
+
+    The same body writes nothing.
+    """
+    with database.transaction() as session:
+        record = session.scalar(_kept_for(attempt).with_for_update())
+        throttles.require_left(session, tries)
+        if record and any(hmac.compare_digest(record.fingerprint, one) for one in attempt.fingerprints):
+            return True
+        throttles.spend(session, tries)
+        throttles.note_wrong(session, tries)
+    return False
+
+
+def _kept_for(attempt: Attempt) -> Select[IdempotencyRecord]:
+    return select(IdempotencyRecord).where(_named(attempt.api_key_id, attempt.key), ~_expired(clock.now()))
 
 
 def create_user(new: NewUser, attempt: Attempt, *, actor: Actor) -> Answer:
     """Create a user and keep the answer, both or neither; or return that of an attempt which was faster.
 
-    Raises IdempotencyKeyReused, and what `service.create_user` raises.
+    Raises IdempotencyKeyReused, TooManyBodies, and what `service.create_user` raises.
     """
     try:
         user = service.create_user(new, actor=actor, condition=partial(_keep, attempt))
     except IntegrityError as error:
         if not database.is_violation(error, *_PRIMARY_KEY):
             raise
-        kept = find_answer(attempt)
+        kept = find_answer(attempt, actor=actor)
         if kept is None:
             raise
         return kept
