@@ -33,11 +33,12 @@ def as_actor(user: User) -> Actor:
     "read",
     [
         service.list_deleted_users,
+        lambda: service.list_deleted_users(after=population.middle_id(3_000)),
         lambda: service.list_users(active_only=True),
         lambda: service_purge.count(clock.now()),
         lambda: service_purge._deleted(clock.now(), ""),
     ],
-    ids=["deleted", "active", "to purge", "purged next"],
+    ids=["deleted", "deleted after", "active", "to purge", "purged next"],
 )
 def test_few_among_many_are_found_by_the_index_of_their_status(
     app: Flask, database_url: str, read: Callable[[], object]

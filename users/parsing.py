@@ -15,7 +15,7 @@ from users.errors import InvalidJson, InvalidParameter, PayloadTooLarge, Unsuppo
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
-MAX_NUMBER = 2**31 - 1  # of rows that a list can skip; more than there are
+MAX_SKIP = 100_000  # without a bound, each request could let the database count all users
 # RFC 9110, 8.8.3 and 5.6.1: entity tags, with at least one comma between two.
 _ENTITY_TAG = r'(?:W/)?"[!#-~\x80-\xff]*"'
 _ENTITY_TAGS = re.compile(rf"[ \t,]*{_ENTITY_TAG}(?:[ \t]*,[ \t,]*{_ENTITY_TAG})*[ \t,]*")
@@ -31,11 +31,21 @@ def boolean(request: Request, name: str) -> bool:
     return given == ["true"]
 
 
-def whole(request: Request, name: str, default: int, *, least: int = 0, most: int = MAX_NUMBER) -> int:
-    """Return the query parameter `name`, a whole number; `default` where it is absent. Raises InvalidParameter."""
+def skip(request: Request) -> int:
+    """Return how many users a list leaves out; 0 where that is not said. Raises InvalidParameter."""
+    advice = "; to go further, use after, the last id of the page before"
+    return _whole(request, "skip", 0, least=0, most=MAX_SKIP, advice=advice)
+
+
+def limit(request: Request) -> int:
+    """Return how many users a list has at most; 100 where that is not said. Raises InvalidParameter."""
+    return _whole(request, "limit", 100, least=1, most=1000)
+
+
+def _whole(request: Request, name: str, default: int, *, least: int, most: int, advice: str = "") -> int:
     given = request.args.getlist(name) or [str(default)]
     if len(given) != 1 or not _WHOLE.fullmatch(given[0]) or not least <= int(given[0]) <= most:
-        raise InvalidParameter(name, f"a whole number from {least} to {most}, once")
+        raise InvalidParameter(name, f"a whole number from {least} to {most}, once{advice}")
     return int(given[0])
 
 
