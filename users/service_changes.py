@@ -16,7 +16,7 @@ from users.actors import Actor
 from users.audit import Action
 from users.errors import LastAdministrator, UserNotFound
 from users.models import User
-from users.roles import Permission, Role, permissions_of
+from users.roles import Permission, Role, needed_to_act_on, permissions_of
 from users.validation import CHANGE_FIELDS, UserChanges
 
 # Judges the user as they are, locked, before anything is changed: what it raises stops the act.
@@ -110,7 +110,7 @@ def for_change(session: Session, user_id: str, actor: Actor, condition: Conditio
     user = session.scalar(select(User).where(User.id == user_id, User.deleted_at.is_(None)).with_for_update())
     if user is None:
         raise UserNotFound
-    actor.require(*permissions_of(user.global_role_id))
+    actor.require(*needed_to_act_on(user.global_role_id))
     if condition:
         condition(user)
     return user
