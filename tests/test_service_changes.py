@@ -149,6 +149,20 @@ def test_an_address_that_is_taken_is_told_and_nothing_is_changed(app: Flask, cas
     assert events(app, cast.sam) == []
 
 
+def test_when_the_email_was_last_changed_is_known(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cast.sam.email_changed_at is None
+    with app.app_context():
+        assert update(cast.sam, first_name="Sam", email="sam@example.com").email_changed_at is None
+        first = update(cast.sam, email="jo@example.com").email_changed_at
+        assert first
+        assert first > cast.sam.created_at
+        assert update(cast.sam, first_name="Jo").email_changed_at == first
+        monkeypatch.setattr(clock, "now", lambda: first)
+        second = update(cast.sam, email="sam@example.com").email_changed_at
+        assert second
+        assert second > first
+
+
 def test_updated_at_only_goes_forward(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tag, or a form that was made for an earlier state, would else fit a later one."""
     monkeypatch.setattr(clock, "now", lambda: datetime(2020, 1, 1, tzinfo=UTC))

@@ -148,6 +148,8 @@ def _set(session: Session, user: User, values: dict[str, Any], actor: Actor) -> 
     for name, value in values.items():
         setattr(user, name, value)
     user.touch(now)
+    if "email" in values:
+        user.email_changed_at = user.updated_at  # never the same twice, wherever the clock stands
     if values.keys() & {"password_hash", "is_active"}:
         sessions.end_all(session, user.id)
     fields = [name for name in CHANGE_FIELDS if name in values or (name == "password" and "password_hash" in values)]
