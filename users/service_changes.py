@@ -28,7 +28,7 @@ def update_user(user_id: str, changes: UserChanges, *, actor: Actor, condition: 
 
     Another email is one that was not verified. Another password, and a deactivation, end the user's sessions; the
     latter, through access, also all API keys. Raises Conflict when another user has the email (the database's unique
-    index decides) and LastAdministrator.
+    index decides), LastAdministrator and Invalid for another email whose domain `changes` does not take.
     """
     actor.require(Permission.USERS_UPDATE)
     # Slow, so before the transaction and its lock.
@@ -130,6 +130,8 @@ def _differences(user: User, changes: UserChanges, password_hash: str | None) ->
     plain = changes.given & {"first_name", "last_name", "is_active", "global_role_id"}
     values = {name: getattr(changes, name) for name in plain if getattr(changes, name) != getattr(user, name)}
     if changes.email and changes.email.address != user.email:
+        if changes.bad_domain:
+            raise changes.bad_domain
         values |= {"email": changes.email.address, "email_key": changes.email.key, "last_verified": None}
     return values | ({"password_hash": password_hash} if password_hash else {})
 
