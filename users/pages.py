@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from flask import Flask, g, make_response, redirect, request
 from werkzeug.wrappers import Response
 
-from users import audit, clock, detour, directory, examples, forms, headers, settings, visits
+from users import audit, clock, detour, directory, examples, forms, headers, parsing, settings, visits
 from users.errors import (
     AddressUnknown,
     Conflict,
@@ -98,7 +98,7 @@ def page(
     def guard(view: View) -> View:
         @wraps(view)
         def guarded(**values: Any) -> Answer:
-            _refuse_cross_site()
+            _judge_form()
             if not visits.recognise():
                 return ended() if ended else detour.sign_in_first(again, values)
             g.actor.require(*permissions)
@@ -115,7 +115,7 @@ def public(*, again: View | None = None) -> Callable[[View], View]:
     def guard(view: View) -> View:
         @wraps(view)
         def guarded(**values: Any) -> Answer:
-            _refuse_cross_site()
+            _judge_form()
             try:
                 visits.recognise()
             except Unavailable:  # what everybody may read needs nobody's session
@@ -147,10 +147,15 @@ def changes() -> bool:
     return request.method not in ("GET", "HEAD")
 
 
+def _judge_form() -> None:
+    """Refuse a form that was not sent from a page of ours, or cannot have been."""
+    if changes():
+        _refuse_cross_site()
+        parsing.require_utf8_form(request)
+
+
 def _refuse_cross_site() -> None:
     """Refuse a form sent from a page of another site or of a sibling host; browsers say so in two headers."""
-    if not changes():
-        return
     origin = request.headers.get("Origin")
     own = {_origin_of(url) for url in (request.host_url, settings.current().public_url) if url}
     foreign = origin is not None and origin not in own
