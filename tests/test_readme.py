@@ -99,6 +99,7 @@ def test_the_limits_are_the_codes_own() -> None:
     told = " ".join(section("The API").partition("### Limits")[2].split())
     assert (access.WRONG_KEYS.requests, access.WRONG_KEYS.seconds, throttles.TRIES) == (100, 60, 10)
     assert "100 a minute from one address" in told
+    assert "An unknown path (`NOT_FOUND`) and a wrong method (405) are told without a look at the key" in told
     assert "Ten wrong passwords" in told
     assert f"until {throttles.PERIOD.seconds // 60} minutes have passed" in told
 
