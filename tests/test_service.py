@@ -191,7 +191,7 @@ def test_a_key_is_rolled_by_those_who_may_make_its_like(app: Flask, cast: Cast) 
         assert issued.key.expires_at == issued.key.created_at + timedelta(days=1)
         with pytest.raises(KeyMadeAlready):
             roll(key.id, same.permissions)
-        assert len(service_keys.list_keys()) == 2
+        assert len(list(service_keys.list_keys())) == 2
 
 
 def test_another_constraint_is_not_taken_for_a_taken_email(

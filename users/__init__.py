@@ -24,7 +24,8 @@
     directory    what the pages read                          throttles    wrong passwords, counted as rows
     limits       requests, counted in memory                  gate         how many hashes at once
     argon2id     one hash, in memory that is kept             database     read and written, in bounded time
-    drivers      SQLite and Postgres made alike               models       the tables
+    paging       long lists, piece by piece                   drivers      SQLite and Postgres made alike
+    models       the tables
 
 Before the walk: upgrading (from one schema to the next, by migrations/), first_run (what a start says).
 Beside it: actors (who acts), roles (who may do what), keys (an API key as text), errors (what can go wrong), fields
