@@ -63,6 +63,7 @@ def init_app(app: Flask) -> None:
 
     access.init_app(app)
     api.init_app(app)
+    docs.init_app(app)
     envelope.init_app(app)
     pages.init_app(app)
     for command in (cli_users.users_group, cli_keys.keys_group, cli_audit.audit_group, doctor.doctor_command):
