@@ -163,7 +163,10 @@ def emails_of(user_ids: Iterable[str | None]) -> Mapping[str, str]:
 
 
 def find_keys(*, before: str | None = None, after: str | None = None) -> tuple[paging.Page[ApiKey], Count]:
-    """Return a page of the API keys, newest first, and how many there are; a key's id is as old as its form."""
+    """Return a page of the API keys, newest first, and how many there are.
+
+    By id, which an index knows: it is made when the form for the key is opened.
+    """
     some = select(ApiKey.id).limit(COUNTED + 1).subquery()
     with database.reading() as session:
         number = session.scalars(select(func.count()).select_from(some)).one()
