@@ -193,13 +193,25 @@ def test_revoking_asks_first_and_holds_at_once(app: Flask, ada: Visitor) -> None
     assert "is refused at once" in ada.get(f"/admin/keys/{key_id}/revoke").text
     assert app.test_client().get("/v1/user/me", headers={"X-API-Key": key}).status_code == 200
     answer = ada.post(f"/admin/keys/{key_id}/revoke")
-    assert "API key revoked" in ada.get(answer.location).text
+    notice = ada.get(answer.location).text.partition('<div class="notice')[2].partition("</div>")[0]
+    assert "API key revoked" in notice
+    assert f'<bdi dir="auto">CI</bdi> (<code>{key[:8]}…</code>) never works again.' in notice
     assert app.test_client().get("/v1/user/me", headers={"X-API-Key": key}).status_code == 401
 
 
 @pytest.mark.parametrize("revoked", ["%00", "x", "akid_" + "0" * 32])
 def test_a_link_to_the_list_proves_no_revocation(ada: Visitor, revoked: str) -> None:
     page = ada.get(f"/admin/keys?revoked={revoked}")
+    assert page.status_code == 200
+    assert "API key revoked" not in page.text
+
+
+def test_a_link_to_a_key_that_was_erased_after_its_end_still_shows_the_list(app: Flask, ada: Visitor) -> None:
+    ada.post(NEW, **FORM)
+    ((key_id,),) = rows(app, "SELECT id FROM api_keys")
+    there = ada.post(f"/admin/keys/{key_id}/revoke").location
+    execute(app, "DELETE FROM api_keys")
+    page = ada.get(there)
     assert page.status_code == 200
     assert "API key revoked" not in page.text
 

@@ -10,7 +10,7 @@ from sqlalchemy import event
 from test_create import NINE
 
 from conftest import Answer, Api, Cast, make_key, make_user
-from users import service_changes
+from users import parsing, service_changes
 from users.actors import terminal
 from users.models import User, db
 from users.roles import Permission
@@ -52,7 +52,7 @@ LISTS = [
     ("skip=1", [1, 2, 4]),
     ("skip=1&limit=2", [1, 2]),
     ("skip=4", []),
-    ("skip=2147483647&limit=1000", []),
+    ("skip=100000&limit=1000", []),
     ("active_only=true", [0, 2, 4]),
     ("active_only=false", [0, 1, 2, 4]),
     ("active_only=true&skip=1&limit=1", [2]),
@@ -76,7 +76,10 @@ def test_the_list_holds_who_is_asked_for_oldest_first(
     "query",
     [
         *(f"limit={value}" for value in ("0", "1001", "-1", "", "ten", "1.0", "1e2", "+5", "٣", "5&limit=6", "%00")),
-        *(f"skip={value}" for value in ("-1", "2147483648", str(2**63), "9" * 5000, "", "0x1", "1&skip=1", "1_0")),
+        *(
+            f"skip={value}"
+            for value in ("-1", "100001", "2147483647", str(2**63), "9" * 5000, "", "0x1", "1&skip=1", "1_0")
+        ),
         *(f"active_only={value}" for value in ("1", "True", "", "true&active_only=true")),
         *(f"after={value}" for value in ("", "1", "usr_", NOBODY.upper(), NOBODY + "0", f"{NOBODY}&after={NOBODY}")),
     ],
@@ -85,12 +88,21 @@ def test_the_list_holds_who_is_asked_for_oldest_first(
 def test_a_malformed_parameter_is_named(api: Api, path: str, query: str) -> None:
     answer = api.get(f"{path}?{query}")
     name = query.partition("=")[0]
-    if path == "/v1/user/deleted" and name in ("active_only", "after"):
+    if path == "/v1/user/deleted" and name == "active_only":
         assert answer.status_code == 200  # unknown there, and so ignored
         return
     error = answer.json["error"]
     assert (answer.status_code, error["code"]) == (400, "INVALID_PARAMETER")
     assert error["details"] == {"parameter": name}
+
+
+@pytest.mark.parametrize("path", ["/v1/user/", "/v1/user/deleted"])
+def test_who_would_skip_too_many_is_told_how_to_go_on(api: Api, path: str) -> None:
+    answer = api.get(f"{path}?skip={parsing.MAX_SKIP + 1}")
+    assert answer.status_code == 400
+    assert answer.json["error"]["message"] == (
+        "skip takes a whole number from 0 to 100000, once; to go further, use after, the last id of the page before."
+    )
 
 
 @pytest.mark.parametrize("query", ["limit=1", "limit=2&active_only=true", "limit=3&skip=0", "limit=1&skip=1"])
@@ -121,6 +133,17 @@ def test_the_link_keeps_what_was_asked_and_goes_on_by_id(api: Api, people: list[
     assert next_in(api.get("/v1/user/?skip=3&limit=1")) is None
 
 
+def test_the_deleted_are_followed_by_links_too(app: Flask, api: Api, people: list[User]) -> None:
+    with app.app_context():
+        for number in (0, 2):
+            service_changes.delete_user(people[number].id, actor=TERMINAL)
+    first = api.get("/v1/user/deleted?limit=1&skip=1")
+    assert next_in(first) == f"http://localhost/v1/user/deleted?limit=1&after={people[2].id}"
+    last = api.get(next_in(first) or "")
+    assert (ids_in(first), ids_in(last)) == ([people[2].id], [people[3].id])
+    assert next_in(last) is None
+
+
 @pytest.mark.parametrize(
     ("settings", "host", "base"),
     [
@@ -142,6 +165,8 @@ def test_the_deleted_have_a_list_of_their_own(app: Flask, api: Api, people: list
     assert ids_in(api.get("/v1/user/deleted")) == [people[0].id, people[3].id]
     assert ids_in(api.get("/v1/user/deleted/?limit=1")) == [people[0].id]
     assert ids_in(api.get("/v1/user/deleted?skip=1")) == [people[3].id]
+    assert ids_in(api.get(f"/v1/user/deleted?after={people[0].id}")) == [people[3].id]
+    assert ids_in(api.get(f"/v1/user/deleted?after={people[3].id}")) == []
     assert [user["is_active"] for user in api.get("/v1/user/deleted").json] == [False, False]
 
 

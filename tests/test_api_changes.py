@@ -84,7 +84,8 @@ REFUSED: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
     ({"is_active": 1}, [("is_active", "INVALID_TYPE")]),
     ({"is_active": "false"}, [("is_active", "INVALID_TYPE")]),
     ({"global_role_id": "role_emperor"}, [("global_role_id", "INVALID_ROLE")]),
-    ({"global_role_id": ["role_admin"]}, [("global_role_id", "INVALID_ROLE")]),
+    ({"global_role_id": ["role_admin"]}, [("global_role_id", "INVALID_TYPE")]),
+    ({"global_role_id": 5}, [("global_role_id", "INVALID_TYPE")]),
     ({"first_name": 5}, [("first_name", "INVALID_TYPE")]),
     ({"id": NOBODY}, [("id", "UNKNOWN_FIELD")]),
     (
@@ -309,3 +310,15 @@ def test_a_key_stops_with_its_owner(app: Flask, api: Api, cast: Cast) -> None:
 def test_a_user_made_by_hand_with_a_role_of_old_can_be_given_another(app: Flask, api: Api, cast: Cast) -> None:
     execute(app, "UPDATE users SET global_role_id = 'role_unheard_of' WHERE id = :id", id=cast.sam.id)
     assert patch(api, cast.sam.id, global_role_id="role_member").json["global_role_id"] == "role_member"
+
+
+def test_a_change_may_repeat_an_email_whose_domain_is_reserved_by_now(app: Flask, api: Api, cast: Cast) -> None:
+    execute(
+        app, "UPDATE users SET email = 'sam@corp.local', email_key = 'sam@corp.local' WHERE id = :id", id=cast.sam.id
+    )
+    seen = api.get(f"/v1/user/{cast.sam.id}").json
+    answer = patch(api, cast.sam.id, email=seen["email"], first_name="Sam")
+    assert (answer.status_code, answer.json["email"], answer.json["first_name"]) == (200, "sam@corp.local", "Sam")
+    answer = patch(api, cast.sam.id, email="jo@corp.local", first_name="Jo")
+    assert code(answer) == (422, "EMAIL_DOMAIN_RESERVED")
+    assert patch(api, cast.omar.id, email="sam@corp.local").status_code == 422

@@ -11,7 +11,7 @@ from flask import Flask
 from sqlalchemy import event, text
 
 from conftest import execute, rows
-from users import audit_trail, ids
+from users import audit_trail, ids, paging
 from users.audit_trail import Wanted
 from users.models import db
 
@@ -34,7 +34,7 @@ def add(app: Flask, number: int, at: datetime = DAY, **columns: str | None) -> s
 def found(app: Flask, wanted: Wanted, **more: Any) -> list[str]:
     """Return the ids of a page of what is wanted."""
     with app.app_context():
-        return [one.id for one in audit_trail.newest(wanted, **more).events]
+        return [one.id for one in audit_trail.newest(wanted, **more).rows]
 
 
 def test_each_filter_finds_its_own(app: Flask) -> None:
@@ -69,9 +69,9 @@ def test_pages_lead_forth_and_back_without_a_gap(app: Flask) -> None:
         second = audit_trail.newest(wanted, limit=2, before=first.older)
         third = audit_trail.newest(wanted, limit=2, before=second.older)
         back = audit_trail.newest(wanted, limit=2, after=third.newer)
-    pages = [[one.id for one in page.events] for page in (first, second, third)]
+    pages = [[one.id for one in page.rows] for page in (first, second, third)]
     assert pages == [newest_first[:2], newest_first[2:4], newest_first[4:]]
-    assert [one.id for one in back.events] == pages[1]
+    assert [one.id for one in back.rows] == pages[1]
     assert (first.newer, third.older) == (None, None)
     assert (back.newer, back.older) == (second.newer, second.older)
 
@@ -142,7 +142,7 @@ def export(app: Flask, **asked: Any) -> list[str]:
 def test_an_export_is_everything_oldest_first_from_where_it_is_asked_for(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit_trail, "EXPORTED_AT_ONCE", 2)
+    monkeypatch.setattr(paging, "READ_AT_ONCE", 2)
     made = [add(app, number, DAY + timedelta(days=number)) for number in range(5)]
     assert export(app) == made
     assert export(app, after=made[1]) == made[2:]

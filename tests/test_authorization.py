@@ -43,7 +43,7 @@ def scene(app: Flask, cast: Cast) -> Scene:
     grace = make_user(app, "grace@example.com", Role.ADMIN)
     key = make_key(app, *Permission, owner=cast.ada)
     with app.app_context():
-        key_id = service_keys.list_keys()[-1].id
+        key_id = list(service_keys.list_keys())[-1].id
     return Scene(app, cast.ada, cast.sam, grace, key, key_id, signed_in(app, cast.ada))
 
 

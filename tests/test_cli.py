@@ -13,10 +13,10 @@ from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from conftest import CHEAP, PASSWORD, Api, Cast, execute, make_user, rows
+from conftest import CHEAP, PASSWORD, Api, Cast, execute, make_key, make_user, rows
 from servers import BIN, REPOSITORY
-from users import argon2id, keys, passwords, service, service_keys
-from users.roles import Role
+from users import argon2id, keys, paging, passwords, service, service_keys
+from users.roles import Permission, Role
 
 
 def run(runner: FlaskCliRunner, *args: str, stdin: str | bytes = "") -> Any:
@@ -225,6 +225,24 @@ def test_the_list_of_keys_tells_their_state(app: Flask, runner: FlaskCliRunner, 
     table = run(runner, "keys", "list").stdout
     for name, state in (("test", "active"), ("old", "expired"), ("gone", "revoked")):
         assert re.search(rf" {name} .* {state}\n", table)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 1000])
+def test_the_list_of_keys_is_whole_and_read_piece_by_piece(
+    app: Flask, runner: FlaskCliRunner, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    assert run(runner, "keys", "list", "--json").stdout == "[]\n"
+    assert run(runner, "keys", "list").stdout.startswith("ID  NAME  PREFIX  SCOPES  OWNER  CREATED  LAST USED  ")
+    for number in range(5):
+        make_key(app, Permission.USERS_READ, name="x" * (number * 7 % 5 + 1))
+    monkeypatch.setattr(paging, "READ_AT_ONCE", at_once)
+    with app.app_context():
+        keys = [key.as_key() for key in service_keys.list_keys()]
+    assert run(runner, "keys", "list", "--json").stdout == json.dumps(keys, separators=(",", ":")) + "\n"
+    assert [len(key["name"]) for key in keys] == [1, 3, 5, 2, 4]
+    head, *lines = run(runner, "keys", "list").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [key["id"] for key in keys]
+    assert {line.index(key["prefix"]) for line, key in zip(lines, keys, strict=True)} == {head.index("PREFIX")}
 
 
 @pytest.mark.parametrize(

@@ -206,12 +206,12 @@ def test_the_few_queries_are_the_same_and_each_goes_by_an_index(crowd: Flask, te
         assert not re.search(r"Seq Scan on users|SCAN users(?! USING)", plan)
 
 
-def plans_of(read: Callable[[], object]) -> list[str]:
-    """Return how the database means to carry out each query about users that `read` asks."""
+def plans_of(read: Callable[[], object], table: str = "users") -> list[str]:
+    """Return how the database means to carry out each query about the table that `read` asks."""
     asked: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if "FROM users" in statement:
+        if f"FROM {table}" in statement:
             asked.append((statement, parameters))
 
     directory.count()  # the schema has been seen

@@ -1,6 +1,7 @@
 """The reference page: whole, for everybody, and every example on it was run."""
 
 import ast
+import gzip
 import html
 import json
 import os
@@ -13,21 +14,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask, Response, jsonify, template_rendered
 from flask.testing import FlaskClient
 
 from answers import documented, judge_of
 from app import create_app
 from conftest import CHEAP, PASSWORD, behind, make_key, make_user, unavailable
 from servers import Server, Tree, tree
-from users import contract
+from users import contract, database, docs, pages
 from users.fields import FieldCode
 from users.roles import Permission, Role
+from visitors import Visitor
 
 pytestmark = pytest.mark.xdist_group("docs")  # they share servers, which one worker of xdist starts
 
 RUN = {"curl": ["bash"], "python": [sys.executable], "javascript": ["node"]}
 ENDINGS = {"curl": "sh", "python": "py", "javascript": "mjs"}
 USER_ID = contract.document()["components"]["parameters"]["UserId"]["example"]
+BOTH = ["/docs", "/openapi.json"]
 UNREACHED = {**CHEAP, "DATABASE_URL": "sqlite:////nowhere/enrol.db", "TESTING": True}
 
 
@@ -65,7 +69,7 @@ def test_every_link_on_it_leads_somewhere(client: FlaskClient) -> None:
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'href="#([\w-]+)"', page)) <= set(ids)
     assert set(re.findall(r'(?:href|src)="(?!#)([^"?]+)', page)) <= {
-        *("/", "/admin/keys", "/docs", "/openapi.json"),
+        *("/", "/admin/keys", "/admin/users", "/docs", "/openapi.json"),
         *("/static/app.css", "/static/app.js", "/static/icon.svg"),
     }
 
@@ -93,6 +97,131 @@ def test_whoever_was_signed_in_reads_it_without_the_database_too(path: str) -> N
     assert answer.status_code == 200
     assert "Sign out" not in answer.text
     assert answer.text == create_app(UNREACHED).test_client().get(path).text
+
+
+@pytest.mark.parametrize("path", BOTH)
+def test_an_administrator_sees_what_everybody_sees(app: Flask, ada: Visitor, path: str) -> None:
+    signed_in = ada.get(path)
+    assert signed_in.data == app.test_client().get(path).data
+    assert "csrf_token" not in signed_in.text
+    assert "Set-Cookie" not in signed_in.headers
+    if path == "/docs":
+        assert '<a href="/admin/users">Administration</a>' in signed_in.text.partition("<main")[0]
+
+
+@pytest.mark.parametrize("path", BOTH)
+def test_the_database_is_not_asked(client: FlaskClient, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(database, "reading", lambda: asked.append("reading"))
+    monkeypatch.setattr(database, "_connection", lambda **_: asked.append("connection"))
+    client.set_cookie("enrol", "x" * 43)
+    assert client.get(path).status_code == client.head(path).status_code == 200
+    assert asked == []
+
+
+@pytest.mark.parametrize("path", BOTH)
+def test_it_is_made_once(client: FlaskClient, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    made: list[object] = []
+
+    def note(*_: object, **_more: object) -> None:
+        made.append(1)
+
+    def note_and_make(document: object) -> Response:
+        made.append(1)
+        return jsonify(document)
+
+    monkeypatch.setattr(docs, "jsonify", note_and_make)
+    with template_rendered.connected_to(note):
+        tag = client.get(path).headers["ETag"]
+        for more in ({}, GZIP, {"If-None-Match": tag}, {"Accept-Encoding": "identity"}):
+            client.get(path, headers=more)
+            client.head(f"{path}/", headers=more)
+    assert len(made) == 1
+
+
+def test_what_is_kept_is_the_applications_own(client: FlaskClient) -> None:
+    """The page tells a setting."""
+    other = create_app({**UNREACHED, "ENROL_RATE_LIMIT": "off"}).test_client()
+    assert client.get("/docs").headers["ETag"] != other.get("/docs").headers["ETag"]
+
+
+@pytest.mark.parametrize("path", BOTH)
+def test_it_is_kept_for_the_eight_addresses_that_were_asked_for_last(client: FlaskClient, path: str) -> None:
+    kept = client.application.extensions["enrol.docs" if path == "/docs" else "enrol.openapi"]
+    first = client.get(path, headers={"Host": "localhost:5000"}).data
+    for port in range(5001, 5008):
+        client.get(path, headers={"Host": f"localhost:{port}"})
+    assert client.get(path, headers={"Host": "LOCALHOST:5000"}).data == first  # so 5001 is the one to go
+    client.get(path, headers={"Host": "localhost:5008"})
+    assert kept.cache_info().currsize == kept.cache_info().maxsize == docs.KEPT == 8
+    for port, missed in ((5000, 0), (5008, 0), (5001, 1)):
+        before = kept.cache_info().misses
+        assert f"http://localhost:{port}" in client.get(path, headers={"Host": f"localhost:{port}"}).text
+        assert kept.cache_info().misses - before == missed
+    for stranger in ("elsewhere.example", "other.example"):
+        client.get(path, headers={"Host": stranger})
+    assert kept.cache_info().misses - before == 2  # strangers' addresses are not believed, and so are one
+
+
+GZIP = {"Accept-Encoding": "gzip"}
+ENCODINGS = {
+    **dict.fromkeys(["gzip", "GZIP", "gzip, deflate, br, zstd", "br, *;q=0.1", "*", "gzip;q=0.001"], True),
+    **dict.fromkeys(["identity;q=0.5, gzip;q=0.5", "identity;q=0, *", "gzip;q=0.9, identity;q=0.8"], True),
+    **dict.fromkeys(["", "identity", "br", "deflate", "gzip;q=0", "gzip;q=0.0, *", "*;q=0", "identity, *;q=0"], False),
+    **dict.fromkeys(["gzip;q=0.3, identity", "identity;q=1, gzip;q=0.9", "gzip;q=0, deflate", "gzipped"], False),
+}
+
+
+@pytest.mark.parametrize("path", BOTH)
+@pytest.mark.parametrize("accepted", ENCODINGS)
+def test_it_is_compressed_for_whoever_takes_that(client: FlaskClient, path: str, accepted: str) -> None:
+    plain, answer = client.get(path), client.get(path, headers={"Accept-Encoding": accepted})
+    assert answer.headers["Vary"] == plain.headers["Vary"] == "Accept-Encoding"
+    assert answer.content_type == plain.content_type
+    if not ENCODINGS[accepted]:
+        assert "Content-Encoding" not in answer.headers
+        assert (answer.data, answer.headers["ETag"]) == (plain.data, plain.headers["ETag"])
+        return
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(answer.data) == plain.data
+    assert len(answer.data) < len(plain.data) / 5
+    assert answer.headers["ETag"] != plain.headers["ETag"]
+
+
+@pytest.mark.parametrize("path", BOTH)
+@pytest.mark.parametrize("more", [{}, GZIP], ids=["plain", "gzip"])
+def test_who_has_it_already_is_told_so_for_each_encoding(client: FlaskClient, path: str, more: dict[str, str]) -> None:
+    whole = client.get(path, headers=more)
+    tag = whole.headers["ETag"]
+    other = client.get(path, headers={} if more else GZIP).headers["ETag"]
+    for method in ("GET", "HEAD"):
+        for given in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+            answer = client.open(path, method=method, headers={**more, "If-None-Match": given})
+            assert (answer.status_code, answer.data) == (304, b"")
+            kept = ("ETag", "Vary", "Cache-Control", "Content-Security-Policy")  # RFC 9110, section 15.4.5
+            assert [answer.headers[name] for name in kept] == [whole.headers[name] for name in kept]
+            assert answer.headers["X-Request-Id"] != whole.headers["X-Request-Id"]
+        for given in (other, '"other"'):
+            answer = client.open(path, method=method, headers={**more, "If-None-Match": given})
+            assert answer.status_code == 200
+            assert answer.headers["Content-Length"] == whole.headers["Content-Length"]
+    assert whole.headers["Cache-Control"] == "no-cache"
+
+
+@pytest.mark.parametrize("path", BOTH)
+def test_every_process_gives_it_the_same_tag(client: FlaskClient, path: str) -> None:
+    other = create_app(UNREACHED).test_client()
+    for more in ({}, GZIP):
+        assert client.get(path, headers=more).headers["ETag"] == other.get(path, headers=more).headers["ETag"]
+
+
+@pytest.mark.parametrize("path", BOTH)
+def test_only_itself_is_kept(client: FlaskClient, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setattr(pages, "address", lambda: 1 / 0)
+    client.application.config.update(TESTING=False)
+    fault = client.get(path)
+    assert (fault.status_code, fault.headers["Cache-Control"]) == (500, "no-store")
+    assert client.post(path).headers["Cache-Control"] == "no-store"
 
 
 def test_every_page_leads_to_it(client: FlaskClient) -> None:

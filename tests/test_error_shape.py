@@ -214,6 +214,18 @@ def test_405_names_the_methods_that_there_are(api: Api) -> None:
     )
 
 
+def test_a_path_names_its_methods_with_and_without_its_slash(app: Flask, api: Api) -> None:
+    """Werkzeug finds `/v1/user` by the methods of `/v1/user/` alone, and takes it for unknown under any other."""
+    for rule in app.url_map.iter_rules():
+        path = re.sub(r"<\w+:email>", "jo@example.com", rule.rule)
+        path = re.sub(r"<path:\w+>", "app.css", path)
+        path = re.sub(r"<[^>]+>", "usr_0", path).rstrip("/")
+        allowed = {api.call("BREW", one).headers.get("Allow") for one in (path or "/", f"{path}/")}
+        (methods,) = allowed
+        assert methods, path
+        assert set(methods.split(", ")) >= (rule.methods or set())
+
+
 def test_a_method_cannot_be_overridden(api: Api) -> None:
     answer = api.call("PUT", "/v1/user/", headers={"X-HTTP-Method-Override": "POST"})
     assert answer.status_code == 405

@@ -138,7 +138,10 @@ def test_an_answer_to_nobody_says_nothing_of_a_limit(app: Flask, api: Api) -> No
     for path, key in (("me", None), ("me", "ak_wrong"), ("me", stopped)):
         answer = api.get(f"/v1/user/{path}", key=key)
         assert (answer.status_code, stand(answer)) == (401, (None, None, None))
-    assert stand(api.get("/v1/nothing")) == (None, None, None)
+    for answer in (api.get("/v1/nothing"), api.call("PUT", "/v1/user/"), api.call("DELETE", "/v1/user/me")):
+        assert answer.status_code in (404, 405)
+        assert stand(answer) == (None, None, None)  # nobody looked at the key
+    assert api.get("/v1/user/me").headers[REMAINING] == "2"
     assert stand(api.get("/admin/login")) == (None, None, None)
 
 

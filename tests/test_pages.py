@@ -4,12 +4,13 @@ import logging
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from flask import Flask
 
 from app import create_app
-from conftest import CHEAP, PASSWORD, Cast, dispose, make_key, make_user, rows
+from conftest import CHEAP, PASSWORD, Cast, dispose, execute, make_key, make_user, rows
 from users import database, directory, sessions, verification
 from users.actors import terminal
 from users.errors import Unavailable
@@ -309,6 +310,54 @@ def test_a_page_that_is_not_for_you_says_so(omar: Visitor, cast: Cast) -> None:
         answer = omar.get(path)
         assert answer.status_code == 403
         assert "<h1>You do not have access to this page</h1>" in answer.text
+
+
+NOT_UTF_8 = {
+    "percent": ("application/x-www-form-urlencoded", b"first_name=Ren%E9&"),
+    "in a password": ("application/x-www-form-urlencoded", b"password=correct+horse+%E9t%E9&"),
+    "half of a surrogate pair": ("application/x-www-form-urlencoded", b"last_name=%ED%A0%80&"),
+    "in a name": ("application/x-www-form-urlencoded", b"%E9=1&"),
+    "as it is": ("application/x-www-form-urlencoded", b"first_name=Ren\xe9&"),
+    "in parts": (
+        "multipart/form-data; boundary=x",
+        b'--x\r\nContent-Disposition: form-data; name="first_name"\r\n\r\nRen\xe9\r\n',
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_UTF_8)
+@pytest.mark.parametrize("signed_out", [False, True])
+def test_a_form_that_is_not_utf_8_is_refused(app: Flask, ada: Visitor, cast: Cast, kind: str, signed_out: bool) -> None:
+    """Werkzeug reads `%E9` in its place: a user would be called so, or have it in the password."""
+    content_type, beginning = NOT_UTF_8[kind]
+    fields = {
+        "email": "rene@example.com",
+        "choice": "type",
+        "password": PASSWORD,
+        "csrf_token": ada.token("/admin/users"),
+    }
+    if signed_out:
+        execute(app, "DELETE FROM admin_sessions")
+    before = state(app)
+    for path in ("/admin/users/new", f"/admin/users/{cast.sam.id}/password", "/admin/login", "/admin/keys/new"):
+        if content_type.startswith("multipart"):
+            parts = [f'--x\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n' for k, v in fields.items()]
+            rest = "".join([*parts, "--x--\r\n"])
+        else:
+            rest = urlencode(fields)
+        answer = ada.client.post(path, data=beginning + rest.encode(), content_type=content_type)
+        assert answer.status_code == 400
+        assert "This form was not sent in UTF-8, so nothing was saved." in answer.text
+    assert state(app) == before
+
+
+@pytest.mark.parametrize("name", ["René", "René \N{REPLACEMENT CHARACTER}", "100%E9", "سامي +"])
+@pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "multipart/form-data"])
+def test_a_form_in_utf_8_is_kept_as_it_was_typed(app: Flask, ada: Visitor, name: str, content_type: str) -> None:
+    fields = {"email": "rene@example.com", "first_name": name, "choice": "type", "password": PASSWORD}
+    sent = {**fields, "csrf_token": ada.token("/admin/users")}
+    assert ada.client.post("/admin/users/new", data=sent, content_type=content_type).status_code == 303
+    assert rows(app, "SELECT first_name FROM users WHERE email = 'rene@example.com'") == [(name,)]
 
 
 def test_the_wrong_method_says_so(ada: Visitor) -> None:

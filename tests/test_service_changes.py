@@ -14,7 +14,7 @@ from test_service import NOBODY, as_actor
 from conftest import Cast, execute, make_key, make_user, rows
 from users import clock, service, service_changes, validation
 from users.actors import Actor, terminal
-from users.errors import Conflict, Denied, LastAdministrator, UserNotFound
+from users.errors import Conflict, Denied, Invalid, LastAdministrator, UserNotFound
 from users.models import User
 from users.roles import ALL_PERMISSIONS, Permission, Role
 from visitors import signed_in
@@ -140,6 +140,23 @@ def test_another_address_is_not_verified(app: Flask, cast: Cast) -> None:
     assert [event for event in events(app, cast.sam) if event == verified] == [verified] * 2
 
 
+def test_an_email_that_stays_is_not_judged_anew(app: Flask, cast: Cast) -> None:
+    """Its domain may have been allowed once: a client that sends all it knows of a user changes nothing by it."""
+    execute(
+        app, "UPDATE users SET email = 'sam@corp.local', email_key = 'sam@corp.local' WHERE id = :id", id=cast.sam.id
+    )
+    with app.app_context():
+        assert update(cast.sam, email=" sam@CORP.local ", first_name="Sam").first_name == "Sam"
+        for email in ("SAM@corp.local", "jo@corp.local", "sam@intranet"):
+            with pytest.raises(Invalid):
+                update(cast.sam, email=email, first_name="Samuel")
+            with pytest.raises(Invalid):
+                update(cast.omar, email=email)
+        with pytest.raises(Denied):  # who may not change them is not told whether that is their email
+            update(cast.ada, email="ada@corp.local", actor=as_actor(app, cast.omar))
+    assert events(app, cast.sam) == [("user.update", ["first_name"])]
+
+
 def test_an_address_that_is_taken_is_told_and_nothing_is_changed(app: Flask, cast: Cast) -> None:
     with app.app_context():
         with pytest.raises(Conflict) as conflict:
@@ -147,6 +164,20 @@ def test_an_address_that_is_taken_is_told_and_nothing_is_changed(app: Flask, cas
         assert conflict.value.details["user_id"] == cast.omar.id
         assert service.get_user(cast.sam.id).as_profile() == cast.sam.as_profile()
     assert events(app, cast.sam) == []
+
+
+def test_when_the_email_was_last_changed_is_known(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cast.sam.email_changed_at is None
+    with app.app_context():
+        assert update(cast.sam, first_name="Sam", email="sam@example.com").email_changed_at is None
+        first = update(cast.sam, email="jo@example.com").email_changed_at
+        assert first
+        assert first > cast.sam.created_at
+        assert update(cast.sam, first_name="Jo").email_changed_at == first
+        monkeypatch.setattr(clock, "now", lambda: first)
+        second = update(cast.sam, email="sam@example.com").email_changed_at
+        assert second
+        assert second > first
 
 
 def test_updated_at_only_goes_forward(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ CORRIDOR = [
     {"validation"},
     {"emails", "passwords"},
     {"argon2id", "gate", "limits"},
-    {"upgrading"},
+    {"paging", "upgrading"},
     {"database"},
     {"drivers", "models"},
 ]

@@ -1,5 +1,6 @@
 """The link that verifies an address: for that address alone, for a day, and only by a click."""
 
+import hashlib
 import re
 from datetime import datetime, timedelta
 from typing import Any
@@ -7,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask
+from itsdangerous import Signer
 
 from app import create_app
 from conftest import CHEAP, SECRET_KEY, Answer, Api, Cast, dispose, make_key, make_user, rows
@@ -187,7 +189,13 @@ def _change(app: Flask, user: User, email: str) -> None:
         service_changes.update_user(user.id, changes, actor=TERMINAL)
 
 
-@pytest.mark.parametrize("void", [void_by_email, void_by_spelling, void_by_deletion])
+def void_by_return(app: Flask, user: User) -> None:
+    """Give the user another address, and the first one back."""
+    _change(app, user, "other@example.com")
+    _change(app, user, user.email)
+
+
+@pytest.mark.parametrize("void", [void_by_email, void_by_spelling, void_by_return, void_by_deletion])
 def test_a_link_ends_with_the_address_it_was_made_for(app: Flask, cast: Cast, visitor: Visitor, void: Any) -> None:
     token = issue(app, cast.sam)
     page = opened(visitor, token)
@@ -197,6 +205,25 @@ def test_a_link_ends_with_the_address_it_was_made_for(app: Flask, cast: Cast, vi
         assert ENDED in answer.text
         assert "ask whoever sent it to you for a new one." in answer.text
     assert rows(app, "SELECT 1 FROM users WHERE last_verified IS NOT NULL") == []
+
+
+def test_a_new_link_works_for_an_address_that_came_back(app: Flask, cast: Cast, visitor: Visitor) -> None:
+    void_by_return(app, cast.sam)
+    older = issue(app, cast.sam)
+    assert click(visitor, opened(visitor, issue(app, cast.sam))).status_code == 303
+    assert verified_at(app, cast.sam)
+    void_by_return(app, cast.sam)
+    assert opened(visitor, older).status_code == 410
+
+
+def test_a_link_of_an_older_version_goes_on(app: Flask, cast: Cast, visitor: Visitor) -> None:
+    """Before `email_changed_at` was there, the signature covered the address alone."""
+    until = int((clock.now() + timedelta(hours=1)).timestamp())
+    salt = f"verification of {cast.sam.email}"
+    signer = Signer(SECRET_KEY, salt, key_derivation="hmac", digest_method=hashlib.sha256)
+    token = signer.sign(f"{cast.sam.id}.{until}").decode()
+    assert click(visitor, opened(visitor, token)).status_code == 303
+    assert verified_at(app, cast.sam)
 
 
 def test_a_link_that_was_voided_while_it_was_clicked_verifies_nothing(

@@ -26,7 +26,8 @@
     directory    what the pages read                          throttles    wrong passwords, counted as rows
     limits       requests, counted in memory                  gate         how many hashes at once
     argon2id     one hash, in memory that is kept             database     read and written, in bounded time
-    drivers      SQLite and Postgres made alike               models       the tables
+    paging       long lists, piece by piece                   drivers      SQLite and Postgres made alike
+    models       the tables
 
 Before the walk: upgrading (from one schema to the next, by migrations/), first_run (what a start says).
 Beside it: actors (who acts), roles (who may do what), keys (an API key as text), errors (what can go wrong), fields
@@ -64,6 +65,7 @@ def init_app(app: Flask) -> None:
 
     access.init_app(app)
     api.init_app(app)
+    docs.init_app(app)
     envelope.init_app(app)
     pages.init_app(app)
     for command in (cli_users.users_group, cli_keys.keys_group, cli_audit.audit_group, doctor.doctor_command):

@@ -26,7 +26,7 @@ def show_trail() -> Answer:
         g.problems = [Problem(words, name) for name, words in found.problems.items()]
         return make_response(render_template("audit.html", form=form, given=given), 422)
     here = audit_trail.newest(wanted, before=_event_id("before"), after=_event_id("after"))
-    return render_template("audit.html", form=form, given=given, page=here, told=audit_words.tell(here.events))
+    return render_template("audit.html", form=form, given=given, page=here, told=audit_words.tell(here.rows))
 
 
 def _wanted(given: Mapping[str, str], found: pages.Findings) -> Wanted:

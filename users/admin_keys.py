@@ -1,5 +1,6 @@
 """The pages about API keys: the list, a new key, one in the place of another, and the end of one."""
 
+from contextlib import suppress
 from datetime import timedelta
 
 from flask import g, make_response, redirect, render_template, request
@@ -17,20 +18,35 @@ _KEYS = "/admin/keys"
 @bp.get("/admin/keys")
 @page(Permission.KEYS_MANAGE)
 def show_keys() -> Answer:
-    """List the API keys, newest first."""
-    keys = list(reversed(service_keys.list_keys()))
-    owners = directory.emails_of(key.owner_id for key in keys)
-    stopped, now = directory.stopped_among(owners), clock.now()
-    given = request.args.get("revoked", "")
+    """List the API keys, newest first; `?revoked=` was, just now."""
+    here, count = directory.find_keys(before=_id_in("before"), after=_id_in("after"))
+    owners = directory.emails_of(key.owner_id for key in here.rows)
+    stopped = directory.stopped_among(owners)
     return render_template(
         "keys.html",
-        keys=keys,
+        page=here,
+        count=count,
         owners=owners,
         stopped=stopped,
-        now=now,
-        can_roll={key.id for key in keys if _can_roll(key, stopped)},
-        revoked=ids.is_key_id(given) and audit.is_newest(given, audit.Action.KEY_REVOKE),
+        now=clock.now(),
+        can_roll={key.id for key in here.rows if _can_roll(key, stopped)},
+        revoked=_just_revoked(),
     )
+
+
+def _id_in(parameter: str) -> str | None:
+    given = request.args.get(parameter, "")
+    return given if ids.is_key_id(given) else None
+
+
+def _just_revoked() -> ApiKey | None:
+    """Return the key that `?revoked=` says was revoked just now, if the audit trail says so too."""
+    key_id = _id_in("revoked")
+    if key_id is None or not audit.is_newest(key_id, audit.Action.KEY_REVOKE):
+        return None
+    with suppress(KeyNotFound):  # erased since, with its owner
+        return service_keys.get_key(key_id)
+    return None
 
 
 @bp.get("/admin/keys/new")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from flask import g, make_response, redirect, render_template, request
 
-from users import bp, directory, forms, pages, service_keys, settings, setup, signin, validation, visits
+from users import bp, directory, forms, pages, settings, setup, signin, validation, visits
 from users.pages import Answer, page, public
 from users.roles import ALL_PERMISSIONS, Permission, Role
 
@@ -45,12 +45,11 @@ def set_up() -> Answer:
 @page(Permission.USERS_CREATE, Permission.KEYS_MANAGE)
 def show_start() -> Answer:
     """Show the three first steps, ticked off as the data says."""
-    keys = service_keys.list_keys()
     return render_template(
         "start.html",
-        has_key=bool(keys),
+        has_key=directory.has_key(),
         has_user=directory.count() > 1,
-        has_called=any(key.last_used_at for key in keys),
+        has_called=directory.has_key(used=True),
         address=pages.address(),
         curl=pages.curl("/v1/user/me"),
     )

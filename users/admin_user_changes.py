@@ -19,7 +19,7 @@ from users import (
 from users.models import User
 from users.pages import Answer, Problem, page
 from users.refusals import AddressChanged, Outdated, UserChanged, UserDeleted, UserEdited
-from users.roles import Permission, Role, grantable_by, permissions_of
+from users.roles import Permission, Role, grantable_by, needed_to_act_on
 from users.validation import UserChanges
 
 _ACCOUNT = "/admin/account"
@@ -170,7 +170,7 @@ def _user_for_change(user_id: str) -> User:
     user = directory.get_user(user_id)
     if user.deleted_at:
         raise UserDeleted(user.id)
-    g.actor.require(*permissions_of(user.global_role_id))
+    g.actor.require(*needed_to_act_on(user.global_role_id))
     return user
 
 

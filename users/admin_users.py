@@ -24,7 +24,7 @@ from users import (
 )
 from users.models import User
 from users.pages import Answer, page
-from users.roles import Permission, grantable_by, permissions_of
+from users.roles import Permission, grantable_by, needed_to_act_on
 
 _LONGEST_SEARCH = 512  # two names and a space; the page repeats it in every link
 _DONE = {
@@ -117,7 +117,7 @@ def _about(user: User) -> dict[str, Any]:
     held: frozenset[Permission] = g.actor.permissions
     return {
         "user": user,
-        "may_change": Permission.USERS_UPDATE in held and permissions_of(user.global_role_id) <= held,
+        "may_change": Permission.USERS_UPDATE in held and needed_to_act_on(user.global_role_id) <= held,
         "is_new": clock.now() - user.created_at < clock.A_MOMENT,
         "likely": emails.likely_meant(user.email),
         "address": pages.address(),

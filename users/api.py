@@ -1,5 +1,6 @@
 """The URLs under /v1 that create and read users: parse, validate, act, respond. The others are in `api_changes`."""
 
+from collections.abc import Sequence
 from urllib.parse import urlencode
 
 from flask import Flask, Response, g, jsonify, request
@@ -68,34 +69,37 @@ def _created(answer: idempotency.Answer) -> Answer:
 @requires(Permission.USERS_READ)
 def list_users() -> tuple[Response, dict[str, str]]:
     """Answer 200 with users who are not deleted, oldest first, and in Link where the next ones are, if there are."""
-    after = parsing.user_id(request, "after")
-    skip, limit = _page()
+    after, skip, limit = _place()
     active_only = parsing.boolean(request, "active_only")
-    # One is asked for beyond the page, to know.
     users = service.list_users(after=after, skip=skip, limit=limit + 1, active_only=active_only)
-    headers = {"Link": _next_link(users[limit - 1].id)} if len(users) > limit else {}
-    return jsonify([user.as_user() for user in users[:limit]]), headers
+    return _page("/v1/user/", users, limit)
 
 
 @bp.get("/v1/user/deleted")
 @requires(Permission.USERS_READ)
-def list_deleted_users() -> Response:
-    """Answer 200 with users who are deleted, oldest first."""
-    skip, limit = _page()
-    return jsonify([user.as_user() for user in service.list_deleted_users(skip=skip, limit=limit)])
+def list_deleted_users() -> tuple[Response, dict[str, str]]:
+    """Answer 200 with users who are deleted, oldest first, and in Link where the next ones are, if there are."""
+    after, skip, limit = _place()
+    return _page("/v1/user/deleted", service.list_deleted_users(after=after, skip=skip, limit=limit + 1), limit)
 
 
-def _page() -> tuple[int, int]:
-    return parsing.whole(request, "skip", 0), parsing.whole(request, "limit", 100, least=1, most=1000)
+def _place() -> tuple[str, int, int]:
+    return parsing.user_id(request, "after"), parsing.skip(request), parsing.limit(request)
 
 
-def _next_link(last_id: str) -> str:
+def _page(path: str, users: Sequence[User], limit: int) -> tuple[Response, dict[str, str]]:
+    """Return at most `limit` of the users of a list, which is at `path`; one more says that there are more."""
+    headers = {"Link": _next_link(path, users[limit - 1].id)} if len(users) > limit else {}
+    return jsonify([user.as_user() for user in users[:limit]]), headers
+
+
+def _next_link(path: str, last_id: str) -> str:
     """Return the address of what comes after this id (RFC 8288), whole where the service's own is known.
 
     It goes on by id, also for a caller who began with `skip`: the database then need not count its way there.
     """
     kept = [(name, value) for name, value in request.args.items(multi=True) if name not in ("after", "skip")]
-    return f'<{pages.address() or ""}/v1/user/?{urlencode([*kept, ("after", last_id)])}>; rel="next"'
+    return f'<{pages.address() or ""}{path}?{urlencode([*kept, ("after", last_id)])}>; rel="next"'
 
 
 @bp.post("/v1/user/batch")

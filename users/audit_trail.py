@@ -4,13 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement
 
-from users import database, ids
+from users import ids, paging
 from users.models import AuditEvent
-
-PAGE_SIZE = 25
-EXPORTED_AT_ONCE = 1000  # rows that an export holds in memory
+from users.paging import Page
 
 
 @dataclass(frozen=True)
@@ -38,45 +36,13 @@ class Wanted:
         return found + ([AuditEvent.id < ids.before("evt", self.until)] if self.until else [])
 
 
-@dataclass(frozen=True)
-class Page:
-    """Some events, newest first, and the ids from which the pages beside this one start, if there are such."""
-
-    events: list[AuditEvent]
-    newer: str | None = None  # events after this id come before
-    older: str | None = None  # events before this id come next
-
-
-def newest(wanted: Wanted, *, before: str | None = None, after: str | None = None, limit: int = PAGE_SIZE) -> Page:
+def newest(
+    wanted: Wanted, *, before: str | None = None, after: str | None = None, limit: int = paging.PAGE_SIZE
+) -> Page[AuditEvent]:
     """Return a page of `wanted`: the newest, or those next to the id `before` or `after`."""
-    query = select(AuditEvent).where(*wanted.conditions()).limit(limit + 1)
-    if after:
-        query = query.where(AuditEvent.id > after).order_by(AuditEvent.id)
-    else:
-        query = query.order_by(AuditEvent.id.desc())
-        query = query.where(AuditEvent.id < before) if before else query
-    with database.reading() as session:
-        found = list(session.scalars(query).all())
-    more = len(found) > limit  # one was asked for beyond the page, to know
-    events = found[:limit]
-    if after:
-        events.reverse()
-        return Page(events, newer=events[0].id if more else None, older=events[-1].id if events else None)
-    newer = events[0].id if events and before else None
-    return Page(events, newer=newer, older=events[-1].id if more else None)
+    return paging.newest(AuditEvent, *wanted.conditions(), before=before, after=after, limit=limit)
 
 
 def export(*, after: str = "", since: datetime | None = None) -> Iterator[AuditEvent]:
-    """Yield every event made after the id `after` and from `since` on, oldest first.
-
-    They are read piece by piece: no transaction stays open while whoever asked takes its time.
-    """
-    last = max(after, ids.before("evt", since) if since else "")
-    while True:
-        query = select(AuditEvent).where(AuditEvent.id > last).order_by(AuditEvent.id).limit(EXPORTED_AT_ONCE)
-        with database.reading() as session:
-            events = session.scalars(query).all()
-        if not events:
-            return
-        yield from events
-        last = events[-1].id
+    """Yield every event made after the id `after` and from `since` on, oldest first."""
+    return paging.oldest_first(AuditEvent, after=max(after, ids.before("evt", since) if since else ""))

@@ -62,7 +62,7 @@ def judge_again(transaction: Session | Connection, actor: Actor, *permissions: P
     Raises Denied if they do not hold `permissions` (any more), ApiKeyDeactivated, ApiKeyExpired,
     AuthenticationRequired for a key that is gone, SessionEnded.
     """
-    if actor.key_id:
+    if actor.kind == "key":
         key = transaction.execute(_KEY_BY_ID, {"id": actor.key_id}).one_or_none()
         if key is None:
             raise AuthenticationRequired

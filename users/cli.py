@@ -1,8 +1,9 @@
 """The command line: what all commands share. Data on stdout, words on stderr (SPEC, section 4)."""
 
+import itertools
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -114,8 +115,22 @@ def print_result(members: dict[str, Any] | None, alone: str) -> None:
         print_json(members)
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print `rows` under their `columns`, each as wide as it must be."""
-    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
-    for row in (columns, *rows):
+def print_array(values: Iterable[object]) -> None:
+    """Print `values` as `print_json` would a list of them, but one after another: they may be many."""
+    before = "["
+    for value in values:
+        click.echo(before + jsonify(value).get_data(as_text=True).rstrip("\n"), nl=False)
+        before = ","
+    click.echo("[]" if before == "[" else "]")
+
+
+def print_table(columns: Sequence[str], read: Callable[[], Iterable[Sequence[str]]]) -> None:
+    """Print the rows that `read` yields under their `columns`, each as wide as it must be.
+
+    They are read twice, once for the widths: a long table then takes no more memory than a short one.
+    """
+    widths = [len(column) for column in columns]
+    for row in read():
+        widths = [max(width, len(cell)) for width, cell in zip(widths, row, strict=True)]
+    for row in itertools.chain([columns], read()):
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

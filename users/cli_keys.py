@@ -7,7 +7,7 @@ import click
 from flask.cli import AppGroup
 
 from users import clock, ids, service_keys, validation
-from users.cli import Command, actor, find_user, json_option, period, print_json, print_result, print_table
+from users.cli import Command, actor, find_user, json_option, period, print_array, print_result, print_table
 from users.errors import KeyNotFound
 from users.models import ApiKey
 from users.roles import Permission, permissions_of
@@ -52,12 +52,11 @@ def create_key(
 @json_option
 def list_keys(as_json: bool) -> None:
     """List the API keys, oldest first, by their first characters."""
-    keys = service_keys.list_keys()
     if as_json:
-        print_json([key.as_key() for key in keys])
+        print_array(key.as_key() for key in service_keys.list_keys())
     else:
         columns = ("ID", "NAME", "PREFIX", "SCOPES", "OWNER", "CREATED", "LAST USED", "EXPIRES", "STATE")
-        print_table(columns, [_key_row(key) for key in keys])
+        print_table(columns, lambda: map(_key_row, service_keys.list_keys()))
 
 
 @keys_group.command("revoke")

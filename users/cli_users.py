@@ -79,7 +79,7 @@ def list_users(after: str, limit: int, active_only: bool, as_json: bool) -> None
         print_json([user.as_user() for user in users])
     else:
         columns = ("ID", "EMAIL", "NAME", "STATUS", "ROLE", "CREATED")
-        print_table(columns, [_user_row(user.as_profile()) for user in users])
+        print_table(columns, lambda: [_user_row(user.as_profile()) for user in users])
     if len(users) == limit:
         click.echo(f"There may be more: --after {users[-1].id}", err=True)
 

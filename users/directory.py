@@ -1,4 +1,4 @@
-"""What the pages read: users newest first, of one status or found by a text, and the names behind ids.
+"""What the pages read: users newest first, of one status or found by a text, API keys, and the names behind ids.
 
 A page of the list costs the same however many users there are and whatever is searched: the queries are always the
 same few, and each reads at most so many entries of an index.
@@ -11,12 +11,11 @@ from typing import Any
 from sqlalchemy import Select, bindparam, func, select, union_all
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from users import database, ids, search
+from users import database, ids, paging, search
 from users.errors import UserNotFound
 from users.models import ApiKey, Status, User
 
-PAGE_SIZE = 25
-COUNTED = 1_000  # of each status, for the filters
+COUNTED = 1_000  # of each status, for the filters, and of the API keys
 FOUND = 300  # of each status, for a search: beside the index, each is read from a place of its own in the table
 SHOWN = {
     "all": (Status.ACTIVE, Status.DEACTIVATED),
@@ -48,7 +47,12 @@ class Page:
 
 
 def find(
-    text: str = "", shown: str = "all", *, before: str | None = None, after: str | None = None, limit: int = PAGE_SIZE
+    text: str = "",
+    shown: str = "all",
+    *,
+    before: str | None = None,
+    after: str | None = None,
+    limit: int = paging.PAGE_SIZE,
 ) -> Page:
     """Return a page of those of SHOWN whom `text` finds: the newest, or those next to the id `before` or `after`.
 
@@ -156,6 +160,24 @@ def emails_of(user_ids: Iterable[str | None]) -> Mapping[str, str]:
     with database.reading() as session:
         found = session.execute(select(User.id, User.email).where(User.id.in_(wanted))).all()
     return {row.id: row.email for row in found}
+
+
+def find_keys(*, before: str | None = None, after: str | None = None) -> tuple[paging.Page[ApiKey], Count]:
+    """Return a page of the API keys, newest first, and how many there are.
+
+    By id, which an index knows: it is made when the form for the key is opened.
+    """
+    some = select(ApiKey.id).limit(COUNTED + 1).subquery()
+    with database.reading() as session:
+        number = session.scalars(select(func.count()).select_from(some)).one()
+    return paging.newest(ApiKey, before=before, after=after), Count(number, number > COUNTED)
+
+
+def has_key(*, used: bool = False) -> bool:
+    """Tell whether there is an API key, or one that was used."""
+    query = select(ApiKey.id).limit(1)
+    with database.reading() as session:
+        return session.scalar(query.where(ApiKey.last_used_at.is_not(None)) if used else query) is not None
 
 
 def stopped_among(user_ids: Iterable[str]) -> frozenset[str]:

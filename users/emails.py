@@ -65,16 +65,20 @@ def parse_email(text: str, *, allow_domains: Collection[str] = (), check_deliver
             raise BadEmail(FieldCode.INVALID_EMAIL_FORMAT)
     if check_deliverability:
         _ask_dns(found.normalized, found.domain)
-    return Email(address=found.normalized, key=_key(found.local_part, domain))
+    return _email(found, domain)
 
 
-def lookup_key(text: str) -> str:
-    """Return the uniqueness key of the address in `text`, whose domain need not be one that is allowed now.
+def read_email(text: str) -> Email:
+    """Return the address in `text`, whose domain need not be one that is allowed now.
 
     Raises BadEmail if it is no address.
     """
-    found, domain = _read(text)
-    return _key(found.local_part, domain)
+    return _email(*_read(text))
+
+
+def lookup_key(text: str) -> str:
+    """Return the uniqueness key of the address in `text`, as `read_email` does."""
+    return read_email(text).key
 
 
 def likely_meant(address: str) -> str | None:
@@ -110,8 +114,8 @@ def _is_too_long_when_encoded(text: str) -> bool:
     return len(local_part.encode("utf-8", "replace")) + 1 + len(encoded) > MAX_BYTES
 
 
-def _key(local_part: str, ascii_domain: str) -> str:
-    return f"{folded(local_part)}@{ascii_domain}"
+def _email(found: ValidatedEmail, ascii_domain: str) -> Email:
+    return Email(address=found.normalized, key=f"{folded(found.local_part)}@{ascii_domain}")
 
 
 def _in_or_under(domain: str, domains: Collection[str]) -> bool:

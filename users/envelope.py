@@ -4,9 +4,10 @@ import contextlib
 import re
 import secrets
 import time
+from collections.abc import Iterable
 from typing import Any
 
-from flask import Flask, Response, g, jsonify, render_template, request
+from flask import Flask, Response, current_app, g, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, SecurityError
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 from werkzeug.exceptions import NotFound as NoRoute
@@ -131,7 +132,9 @@ def _expected(error: Exception) -> EnrolError:
     if isinstance(error, EnrolError):
         return error
     if isinstance(error, WrongMethod):
-        return MethodNotAllowed(headers={"Allow": ", ".join(sorted(error.valid_methods or ()))})
+        return _wrong_method(error.valid_methods or ())
+    if isinstance(error, NoRoute) and error is request.routing_exception and (methods := _methods_with_slash()):
+        return _wrong_method(methods)
     for raised, ours in ((NoRoute, NotFound), (RequestEntityTooLarge, PayloadTooLarge), (SecurityError, UntrustedHost)):
         if isinstance(error, raised):
             return ours()
@@ -139,3 +142,13 @@ def _expected(error: Exception) -> EnrolError:
         return InvalidParameter()
     logs.unexpected(error)
     return InternalServerError()
+
+
+def _methods_with_slash() -> Iterable[str]:
+    """Return the methods of the path with a slash behind it: without one, Werkzeug finds it by these methods alone."""
+    adapter = current_app.create_url_adapter(request)
+    return adapter.allowed_methods(f"{request.path}/") if adapter else ()
+
+
+def _wrong_method(methods: Iterable[str]) -> MethodNotAllowed:
+    return MethodNotAllowed(headers={"Allow": ", ".join(sorted(methods))})

@@ -1,7 +1,11 @@
-"""What can be wrong with one field of a request: the contract's codes, and one error as every door shows it."""
+"""What can be wrong with one field of a request: the contract's codes, one error as every door shows it, and all."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class FieldCode(StrEnum):
@@ -35,3 +39,27 @@ class FieldError:
     def as_dict(self) -> dict[str, str]:
         """Return the members `field`, `code` and `message`, as `details.errors` shows them."""
         return {"field": self.field, "code": str(self.code), "message": self.message}
+
+
+class FieldRefused(Exception):
+    """One value does not pass."""
+
+    def __init__(self, code: FieldCode, message: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.message = message
+
+
+class FieldErrors:
+    """Collects the errors of all fields, so that one answer tells them all."""
+
+    def __init__(self) -> None:
+        self.errors: list[FieldError] = []
+
+    def check(self, name: str, rule: Callable[..., T], *args: object) -> T | None:
+        """Return what `rule` makes of `args`, or None with the refusal noted for the field `name`."""
+        try:
+            return rule(*args)
+        except FieldRefused as refused:
+            self.errors.append(FieldError(name, refused.code, refused.message))
+            return None

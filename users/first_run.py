@@ -6,7 +6,7 @@ from flask.cli import run_command
 from flask.helpers import get_debug_flag
 from werkzeug.serving import is_running_from_reloader
 
-from users import logs, service_keys, settings, setup
+from users import directory, logs, settings, setup
 from users.errors import Unavailable
 
 
@@ -25,7 +25,7 @@ def tell_first_steps(app: Flask) -> None:
         try:
             if not setup.is_over():
                 logs.say(_how_to_set_up())
-            if not service_keys.list_keys():
+            if not directory.has_key():
                 logs.say("No API key yet. Run: flask keys create my-app --scope users:create")
         except Unavailable:
             pass  # `upgrading.prepare` has said so

@@ -4,7 +4,7 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-from flask import Response, current_app, request
+from flask import Response, current_app, g, request
 
 from users import settings
 
@@ -19,6 +19,7 @@ _SECURITY = {
 }
 _HSTS = "max-age=31536000"
 _FOREVER = "public, max-age=31536000, immutable"
+REVALIDATED = "no-cache"  # may be kept, and is asked for each time whether it still holds
 
 
 def is_https() -> bool:
@@ -27,9 +28,9 @@ def is_https() -> bool:
 
 
 def add(response: Response) -> None:
-    """Put the headers on `response`."""
+    """Put the headers on `response`, which nobody may keep unless its view has said so in `g.caching`."""
     response.headers.extend(_SECURITY)  # nobody else sets one, so none is looked for
-    response.headers["Cache-Control"] = _FOREVER if _is_hashed_file(response) else "no-store"
+    response.headers["Cache-Control"] = _FOREVER if _is_hashed_file(response) else g.get("caching", "no-store")
     if is_https():
         response.headers["Strict-Transport-Security"] = _HSTS
 

@@ -7,7 +7,7 @@ from flask import Response, g, jsonify
 
 from users import bp, database
 from users.errors import Unavailable
-from users.pages import PUBLIC
+from users.pages import same_for_all
 
 Answer = tuple[Response, int]
 
@@ -20,8 +20,7 @@ def probe(view: Callable[[], Answer]) -> Callable[[], Answer]:
         g.is_probe = True
         return view()
 
-    guarded.guard = PUBLIC  # type: ignore[attr-defined]  # a test walks the URL map and reads it
-    return guarded
+    return same_for_all(guarded)
 
 
 @bp.get("/healthz")

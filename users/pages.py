@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from flask import Flask, g, make_response, redirect, request
 from werkzeug.wrappers import Response
 
-from users import audit, clock, detour, directory, examples, forms, headers, settings, visits
+from users import audit, clock, detour, directory, examples, forms, headers, parsing, settings, visits
 from users.errors import (
     AddressUnknown,
     Conflict,
@@ -28,6 +28,7 @@ from users.roles import Permission
 
 Answer = Response | str
 View = Callable[..., Answer]
+Same = TypeVar("Same", bound=Callable[..., object])
 
 PUBLIC = "public"
 UNKNOWN = "https://your-enrol"  # stands for an address that is not known
@@ -98,7 +99,7 @@ def page(
     def guard(view: View) -> View:
         @wraps(view)
         def guarded(**values: Any) -> Answer:
-            _refuse_cross_site()
+            _judge_form()
             try:
                 if not visits.recognise():
                     raise SessionEnded
@@ -119,7 +120,7 @@ def public(*, again: View | None = None) -> Callable[[View], View]:
     def guard(view: View) -> View:
         @wraps(view)
         def guarded(**values: Any) -> Answer:
-            _refuse_cross_site()
+            _judge_form()
             try:
                 visits.recognise()
             except Unavailable:  # what everybody may read needs nobody's session
@@ -130,6 +131,12 @@ def public(*, again: View | None = None) -> Callable[[View], View]:
         return _marked(guarded, PUBLIC, again)
 
     return guard
+
+
+def same_for_all(view: Same) -> Same:
+    """Open a view to everybody, with no look at who it is: its answer is the same for all."""
+    view.guard = PUBLIC  # type: ignore[attr-defined]  # a test walks the URL map and reads it
+    return view
 
 
 def _marked(guarded: View, guard: object, again: View | None) -> View:
@@ -151,10 +158,15 @@ def changes() -> bool:
     return request.method not in ("GET", "HEAD")
 
 
+def _judge_form() -> None:
+    """Refuse a form that was not sent from a page of ours, or cannot have been."""
+    if changes():
+        _refuse_cross_site()
+        parsing.require_utf8_form(request)
+
+
 def _refuse_cross_site() -> None:
     """Refuse a form sent from a page of another site or of a sibling host; browsers say so in two headers."""
-    if not changes():
-        return
     origin = request.headers.get("Origin")
     own = {_origin_of(url) for url in (request.host_url, settings.current().public_url) if url}
     foreign = origin is not None and origin not in own

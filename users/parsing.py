@@ -1,25 +1,31 @@
-"""What a request carries, read strictly: its body as one JSON object (RFC 8259, read as RFC 7493 asks), its flags."""
+"""What a request carries, read strictly: its body as one JSON object (RFC 8259, read as RFC 7493 asks), its flags.
+
+A page's form is read by Flask, once it is known that all of it is UTF-8.
+"""
 
 import json
 import math
 import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
+from urllib.parse import unquote_to_bytes
 
 from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from users import ids
 from users.errors import InvalidJson, InvalidParameter, PayloadTooLarge, UnsupportedMediaType
+from users.refusals import FormNotUtf8
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
-MAX_NUMBER = 2**31 - 1  # of rows that a list can skip; more than there are
+MAX_SKIP = 100_000  # without a bound, each request could let the database count all users
 # RFC 9110, 8.8.3 and 5.6.1: entity tags, with at least one comma between two.
 _ENTITY_TAG = r'(?:W/)?"[!#-~\x80-\xff]*"'
 _ENTITY_TAGS = re.compile(rf"[ \t,]*{_ENTITY_TAG}(?:[ \t]*,[ \t,]*{_ENTITY_TAG})*[ \t,]*")
 _WHOLE = re.compile(r"[0-9]{1,20}")
+_FORM = "application/x-www-form-urlencoded"
 _TOO_LARGE = "The request body holds a number that is too large."
 
 
@@ -31,11 +37,21 @@ def boolean(request: Request, name: str) -> bool:
     return given == ["true"]
 
 
-def whole(request: Request, name: str, default: int, *, least: int = 0, most: int = MAX_NUMBER) -> int:
-    """Return the query parameter `name`, a whole number; `default` where it is absent. Raises InvalidParameter."""
+def skip(request: Request) -> int:
+    """Return how many users a list leaves out; 0 where that is not said. Raises InvalidParameter."""
+    advice = "; to go further, use after, the last id of the page before"
+    return _whole(request, "skip", 0, least=0, most=MAX_SKIP, advice=advice)
+
+
+def limit(request: Request) -> int:
+    """Return how many users a list has at most; 100 where that is not said. Raises InvalidParameter."""
+    return _whole(request, "limit", 100, least=1, most=1000)
+
+
+def _whole(request: Request, name: str, default: int, *, least: int, most: int, advice: str = "") -> int:
     given = request.args.getlist(name) or [str(default)]
     if len(given) != 1 or not _WHOLE.fullmatch(given[0]) or not least <= int(given[0]) <= most:
-        raise InvalidParameter(name, f"a whole number from {least} to {most}, once")
+        raise InvalidParameter(name, f"a whole number from {least} to {most}, once{advice}")
     return int(given[0])
 
 
@@ -71,6 +87,17 @@ def idempotency_key(request: Request) -> str | None:
     if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
         raise InvalidParameter("Idempotency-Key", "1 to 255 visible ASCII characters")
     return key
+
+
+def require_utf8_form(request: Request) -> None:
+    """Raise FormNotUtf8 for a form with bytes that are not UTF-8, in whose place Werkzeug reads `%E9` or U+FFFD."""
+    if request.mimetype not in (_FORM, "multipart/form-data"):
+        return
+    body = request.get_data()  # kept, so that Flask reads the form from it
+    try:
+        (unquote_to_bytes(body) if request.mimetype == _FORM else body).decode("utf-8")
+    except UnicodeDecodeError:
+        raise FormNotUtf8 from None
 
 
 def json_object(request: Request) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from users.errors import AuthenticationRequired, Denied, EnrolError, NotFound, UserNotFound
+from users.errors import AuthenticationRequired, Denied, EnrolError, InvalidParameter, NotFound, UserNotFound
 
 
 class CrossSite(Denied):
@@ -12,6 +12,12 @@ class CrossSite(Denied):
 
     def __init__(self) -> None:
         super().__init__(missing=())
+
+
+class FormNotUtf8(InvalidParameter):
+    """A form holds bytes that are not UTF-8, which no browser sends from a page of ours."""
+
+    message = "This form was not sent in UTF-8, so nothing was saved. Open the page here and send it again."
 
 
 class SetupLinkEnded(Denied):

@@ -45,6 +45,15 @@ def permissions_of(role_id: str | None) -> frozenset[Permission]:
     return Role(role_id).permissions if role_id in set(Role) else frozenset()
 
 
+def needed_to_act_on(role_id: str | None) -> frozenset[Permission]:
+    """Return what one must hold to change, verify or delete a user with this `global_role_id`, or try their password.
+
+    It is all that the user holds (SPEC, section 1). A role that is not known counts as `role_admin`: a newer version
+    may have given it, and after a downgrade an operator could otherwise take over an administrator.
+    """
+    return permissions_of(role_id) if role_id is None or role_id in set(Role) else ALL_PERMISSIONS
+
+
 def grantable_by(held: frozenset[Permission]) -> list[Role]:
     """Return the roles that a holder of these permissions may give: nobody grants what they do not hold."""
     return [role for role in Role if Permission.ROLES_ASSIGN in held and role.permissions <= held]

@@ -6,7 +6,7 @@ They need an application context and no request. `actor` says who acts; what the
 from collections.abc import Callable, Sequence
 
 from flask import current_app
-from sqlalchemy import Select, bindparam, insert, select
+from sqlalchemy import ColumnElement, Select, bindparam, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -119,14 +119,16 @@ def list_users(*, after: str = "", skip: int = 0, limit: int = 100, active_only:
     """Return at most `limit` users who are not deleted, oldest first, those made after the id `after` but `skip`."""
     # By what an index knows, where it is about few: the others may be nearly all.
     wanted = User.status == Status.ACTIVE if active_only else User.deleted_at.is_(None)
+    return _listed(wanted, after, skip, limit)
+
+
+def list_deleted_users(*, after: str = "", skip: int = 0, limit: int = 100) -> Sequence[User]:
+    """Return at most `limit` users who are deleted, oldest first, those made after the id `after` but `skip`."""
+    return _listed(User.status == Status.DELETED, after, skip, limit)
+
+
+def _listed(wanted: ColumnElement[bool], after: str, skip: int, limit: int) -> Sequence[User]:
     query = select(User).where(wanted, User.id > after).order_by(User.id).offset(skip).limit(limit)
-    with database.reading() as session:
-        return session.scalars(query).all()
-
-
-def list_deleted_users(*, skip: int = 0, limit: int = 100) -> Sequence[User]:
-    """Return at most `limit` users who are deleted, oldest first, but the first `skip`."""
-    query = select(User).where(User.status == Status.DELETED).order_by(User.id).offset(skip).limit(limit)
     with database.reading() as session:
         return session.scalars(query).all()
 
@@ -157,5 +159,8 @@ def _found(statement: Select[User], **values: str) -> User:
 
 
 def active_administrators() -> Select[str]:
-    """Return the query for the ids of the active users who hold role_admin."""
+    """Return the query for the ids of the active users who hold role_admin.
+
+    A user with a role that is not known counts as none: to this version they hold nothing, and could help nobody.
+    """
     return select(User.id).where(User.global_role_id == Role.ADMIN, User.is_active, User.deleted_at.is_(None))

@@ -17,7 +17,7 @@ from users.audit import Action
 from users.authorization import acting
 from users.errors import LastAdministrator, UserNotFound
 from users.models import User
-from users.roles import Permission, Role, permissions_of
+from users.roles import Permission, Role, needed_to_act_on, permissions_of
 from users.validation import CHANGE_FIELDS, UserChanges
 
 # Judges the user as they are, locked, before anything is changed: what it raises stops the act.
@@ -29,7 +29,7 @@ def update_user(user_id: str, changes: UserChanges, *, actor: Actor, condition: 
 
     Another email is one that was not verified. Another password, and a deactivation, end the user's sessions; the
     latter, through access, also all API keys. Raises Conflict when another user has the email (the database's unique
-    index decides) and LastAdministrator.
+    index decides), LastAdministrator and Invalid for another email whose domain `changes` does not take.
     """
     actor.require(Permission.USERS_UPDATE)
     # Slow, so before the transaction and its lock.
@@ -118,7 +118,7 @@ def for_change(session: Session, user_id: str, actor: Actor, condition: Conditio
     user = session.scalar(select(User).where(User.id == user_id, User.deleted_at.is_(None)).with_for_update())
     if user is None:
         raise UserNotFound
-    actor.require(*permissions_of(user.global_role_id))
+    actor.require(*needed_to_act_on(user.global_role_id))
     if condition:
         condition(user)
     return user
@@ -138,6 +138,8 @@ def _differences(user: User, changes: UserChanges, password_hash: str | None) ->
     plain = changes.given & {"first_name", "last_name", "is_active", "global_role_id"}
     values = {name: getattr(changes, name) for name in plain if getattr(changes, name) != getattr(user, name)}
     if changes.email and changes.email.address != user.email:
+        if changes.bad_domain:
+            raise changes.bad_domain
         values |= {"email": changes.email.address, "email_key": changes.email.key, "last_verified": None}
     return values | ({"password_hash": password_hash} if password_hash else {})
 
@@ -159,6 +161,8 @@ def _set(session: Session, user: User, values: dict[str, Any], actor: Actor) -> 
         user.password_changed_at = now
         attempts.unlock(session, user)
     user.touch(now)
+    if "email" in values:
+        user.email_changed_at = user.updated_at  # never the same twice, wherever the clock stands
     if values.keys() & {"password_hash", "is_active"}:
         sessions.end_all(session, user.id)
     fields = [name for name in CHANGE_FIELDS if name in values or (name == "password" and "password_hash" in values)]

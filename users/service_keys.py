@@ -1,6 +1,6 @@
 """The acts on API keys: each one function, in one transaction with its audit row."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from users import audit, clock, database, ids, keys
+from users import audit, clock, database, ids, keys, paging
 from users.actors import Actor
 from users.audit import Action
 from users.authorization import acting
@@ -95,10 +95,9 @@ def get_key(key_id: str) -> ApiKey:
     return key
 
 
-def list_keys() -> Sequence[ApiKey]:
-    """Return all API keys, oldest first."""
-    with database.reading() as session:
-        return session.scalars(select(ApiKey).order_by(ApiKey.created_at, ApiKey.id)).all()
+def list_keys() -> Iterator[ApiKey]:
+    """Yield all API keys, oldest first."""
+    return paging.oldest_first(ApiKey)
 
 
 def revoke_key(key_id: str, *, actor: Actor) -> ApiKey:

@@ -17,7 +17,7 @@ from users.errors import RateLimitExceeded, Unavailable
 from users.known_devices import Device
 from users.models import User
 from users.passwords import WrongPassword
-from users.roles import Permission, permissions_of
+from users.roles import Permission, needed_to_act_on
 from users.throttles import Tries
 
 
@@ -169,7 +169,7 @@ def _entering(
 
 
 def _may_be_let_in(actor: Actor, user: User) -> bool:
-    return user.is_active and user.deleted_at is None and permissions_of(user.global_role_id) <= actor.permissions
+    return user.is_active and user.deleted_at is None and needed_to_act_on(user.global_role_id) <= actor.permissions
 
 
 def _unchanged(session: Session, user: User, may: Callable[[User], bool]) -> User:

@@ -9,13 +9,13 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 from users import passwords
 from users.emails import MAX_BYTES as EMAIL_MAX_BYTES
-from users.emails import BadEmail, Email, parse_email
+from users.emails import BadEmail, Email, parse_email, read_email
 from users.errors import Invalid
-from users.fields import FieldCode, FieldError
+from users.fields import FieldCode, FieldError, FieldErrors, FieldRefused
 from users.limits import read_ip_address
 from users.roles import Permission, Role
 
@@ -32,6 +32,7 @@ LABELS = {
     "password": "Password",
     "is_active": "Active",
     "ip_address": "IP address",
+    "global_role_id": "Role",
 }
 
 # Formatting characters that reorder the text around them: a name must not rewrite the page that shows it.
@@ -39,8 +40,6 @@ _BIDI_OVERRIDES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2
 _CONTROL_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control, lone surrogate, line and paragraph separator
 _UNKNOWN_SHOWN = 20  # a body of 64 KiB can hold thousands of unknown members
 _UNKNOWN_NAME_SHOWN = 64  # characters of an unknown member's name
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,10 @@ class NewUser:
 
 @dataclass(frozen=True)
 class UserChanges:
-    """What is to become of a user: checked and normalised. Only what `given` names is meant, None there clears."""
+    """What is to become of a user: checked and normalised. Only what `given` names is meant, None there clears.
+
+    The domain of an email may have been allowed once: `bad_domain` is the error for all but the user who has it.
+    """
 
     given: frozenset[str]  # of CHANGE_FIELDS
     email: Email | None = None
@@ -75,6 +77,7 @@ class UserChanges:
     password: str | None = field(default=None, repr=False)
     is_active: bool | None = None
     global_role_id: Role | None = None
+    bad_domain: Invalid | None = None
 
 
 @dataclass(frozen=True)
@@ -94,36 +97,12 @@ class NewKey:
     scopes: frozenset[Permission]
 
 
-class _Refused(Exception):
-    """One value does not pass."""
-
-    def __init__(self, code: FieldCode, message: str) -> None:
-        super().__init__(code)
-        self.code = code
-        self.message = message
-
-
-class _Findings:
-    """Collects the errors of all fields, so that one answer tells them all."""
-
-    def __init__(self) -> None:
-        self.errors: list[FieldError] = []
-
-    def check(self, name: str, rule: Callable[..., T], *args: object) -> T | None:
-        """Return what `rule` makes of `args`, or None with the refusal noted for the field `name`."""
-        try:
-            return rule(*args)
-        except _Refused as refused:
-            self.errors.append(FieldError(name, refused.code, refused.message))
-            return None
-
-
 def new_user(given: Mapping[str, object], rules: Rules, *, fields: tuple[str, ...] = PAGE_FIELDS) -> NewUser:
     """Return the user that `given` describes; its members may be those named in `fields`.
 
     Raises Invalid with every error of every field at once, in the order of `fields`, unknown members last.
     """
-    found = _Findings()
+    found = FieldErrors()
     email = found.check("email", _email, given.get("email"), rules)
     first_name = found.check("first_name", _name, "first_name", given.get("first_name"))
     last_name = found.check("last_name", _name, "last_name", given.get("last_name"))
@@ -148,17 +127,21 @@ def user_changes(given: Mapping[str, object], rules: Rules) -> UserChanges:
         "is_active": lambda value: _boolean("is_active", value),
         "global_role_id": _role,
     }
-    found = _Findings()
+    found = FieldErrors()
     values: dict[str, Any] = {name: found.check(name, checks[name], given[name]) for name in checks if name in given}
     found.errors += _unknown(given, CHANGE_FIELDS)
-    if found.errors:
-        raise Invalid(found.errors)
-    return UserChanges(frozenset(values), **values)
+    if not found.errors:
+        return UserChanges(frozenset(values), **values)
+    refused = Invalid(found.errors)
+    if [one.field for one in found.errors] != ["email"]:
+        raise refused
+    values["email"] = _whatever_domain(given["email"], refused)
+    return UserChanges(frozenset(values), **values, bad_domain=refused)
 
 
 def credentials(given: Mapping[str, object]) -> Credentials:
     """Return the credentials in `given`, or raise Invalid. Of email and password only is known that both are text."""
-    found = _Findings()
+    found = FieldErrors()
     email = found.check("email", _required_text, "email", given.get("email"))
     password = found.check("password", _required_text, "password", given.get("password"))
     ip_address = found.check("ip_address", _ip_address, given.get("ip_address"))
@@ -170,7 +153,7 @@ def credentials(given: Mapping[str, object]) -> Credentials:
 
 def user_ids(given: Mapping[str, object]) -> list[str]:
     """Return the member `user_ids` of `given`, 1 to 100 texts, or raise Invalid."""
-    found = _Findings()
+    found = FieldErrors()
     wanted = found.check("user_ids", _user_ids, given.get("user_ids"))
     found.errors += _unknown(given, ("user_ids",))
     if wanted is None or found.errors:
@@ -180,7 +163,7 @@ def user_ids(given: Mapping[str, object]) -> list[str]:
 
 def new_password(given: object, rules: Rules) -> str:
     """Return a password that may replace a user's own, or raise Invalid."""
-    found = _Findings()
+    found = FieldErrors()
     password = found.check("password", _password, given, rules)
     if password is None:
         raise Invalid(found.errors)
@@ -189,7 +172,7 @@ def new_password(given: object, rules: Rules) -> str:
 
 def new_key(name: object, scopes: frozenset[Permission]) -> NewKey:
     """Return the key with this `name` (1 to 255 characters, as a person's name) and `scopes`, or raise Invalid."""
-    found = _Findings()
+    found = FieldErrors()
     checked = found.check("name", _required_name, name)
     if checked is None:
         raise Invalid(found.errors)
@@ -201,7 +184,7 @@ def _text(name: str, value: object) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise _Refused(FieldCode.INVALID_TYPE, f"{LABELS[name]} must be text (a JSON string)")
+        raise FieldRefused(FieldCode.INVALID_TYPE, f"{LABELS[name]} must be text (a JSON string)")
     return value
 
 
@@ -209,7 +192,7 @@ def _required(name: str, text: str) -> None:
     if not text:
         label = LABELS[name].lower()
         article = "an" if label[0] in "aeiou" else "a"
-        raise _Refused(FieldCode.REQUIRED_FIELD, f"Enter {article} {label}")
+        raise FieldRefused(FieldCode.REQUIRED_FIELD, f"Enter {article} {label}")
 
 
 def _required_text(name: str, value: object) -> str:
@@ -224,7 +207,15 @@ def _email(value: object, rules: Rules) -> Email:
     try:
         return parse_email(text, allow_domains=rules.allow_domains, check_deliverability=rules.check_deliverability)
     except BadEmail as bad:
-        raise _Refused(bad.code, _EMAIL_WORDS[bad.code].format(domain=bad.domain)) from None
+        raise FieldRefused(bad.code, _EMAIL_WORDS[bad.code].format(domain=bad.domain)) from None
+
+
+def _whatever_domain(value: object, refused: Invalid) -> Email:
+    """Return the email that was refused if that was for its domain alone, or raise `refused`."""
+    try:
+        return read_email(_text("email", value))
+    except (BadEmail, FieldRefused):
+        raise refused from None
 
 
 _EMAIL_WORDS = {
@@ -241,15 +232,15 @@ def _password(value: object, rules: Rules) -> str:
     _required("password", text)
     # By bytes first: NFKC is then only computed on a short text.
     if _bytes(text) > passwords.MAX_BYTES or _bytes(passwords.normalise(text)) > passwords.MAX_BYTES:
-        raise _Refused(FieldCode.PASSWORD_TOO_LONG, f"Password must be {passwords.MAX_BYTES:,} bytes or fewer")
+        raise FieldRefused(FieldCode.PASSWORD_TOO_LONG, f"Password must be {passwords.MAX_BYTES:,} bytes or fewer")
     if any(c == "\0" or unicodedata.category(c) == "Cs" for c in text):
-        raise _Refused(FieldCode.INVALID_CHARACTERS, "Password must not contain NUL or lone surrogates")
+        raise FieldRefused(FieldCode.INVALID_CHARACTERS, "Password must not contain NUL or lone surrogates")
     if min(len(text), len(passwords.normalise(text))) < rules.password_min_length:
         words = f"Password must be at least {rules.password_min_length} characters"
-        raise _Refused(FieldCode.PASSWORD_TOO_SHORT, words)
+        raise FieldRefused(FieldCode.PASSWORD_TOO_SHORT, words)
     if rules.password_blocklist and passwords.is_common(text):
         words = "This password is on a list of common passwords. Choose a different one"
-        raise _Refused(FieldCode.PASSWORD_TOO_COMMON, words)
+        raise FieldRefused(FieldCode.PASSWORD_TOO_COMMON, words)
     return text
 
 
@@ -261,10 +252,10 @@ def _name(name: str, value: object) -> str | None:
     """Return `value` without outer white space and otherwise as sent; None if nothing is left."""
     text = _text(name, value).strip()
     if len(text) > NAME_MAX_LENGTH:
-        raise _Refused(FieldCode.NAME_TOO_LONG, f"{LABELS[name]} must be {NAME_MAX_LENGTH} characters or fewer")
+        raise FieldRefused(FieldCode.NAME_TOO_LONG, f"{LABELS[name]} must be {NAME_MAX_LENGTH} characters or fewer")
     if any(c in _BIDI_OVERRIDES or unicodedata.category(c) in _CONTROL_CATEGORIES for c in text):
         words = f"{LABELS[name]} must not contain line breaks or control characters"
-        raise _Refused(FieldCode.INVALID_CHARACTERS, words)
+        raise FieldRefused(FieldCode.INVALID_CHARACTERS, words)
     return text or None
 
 
@@ -280,12 +271,12 @@ def _ip_address(value: object) -> str | None:
         return str(read_ip_address(text)) if text else None
     except ValueError:
         words = "Enter an IP address, like 203.0.113.7 or 2001:db8::7"
-        raise _Refused(FieldCode.INVALID_IP_ADDRESS, words) from None
+        raise FieldRefused(FieldCode.INVALID_IP_ADDRESS, words) from None
 
 
 def _boolean(name: str, value: object) -> bool:
     if not isinstance(value, bool):
-        raise _Refused(FieldCode.INVALID_TYPE, f"{LABELS[name]} must be true or false (a JSON boolean)")
+        raise FieldRefused(FieldCode.INVALID_TYPE, f"{LABELS[name]} must be true or false (a JSON boolean)")
     return value
 
 
@@ -293,16 +284,17 @@ def _user_ids(value: object) -> list[str]:
     texts = [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
     if texts != value or not 1 <= len(texts) <= MAX_USER_IDS:
         code = FieldCode.REQUIRED_FIELD if value is None else FieldCode.INVALID_TYPE
-        raise _Refused(code, f"User ids must be a list of 1 to {MAX_USER_IDS} ids (a JSON array of strings)")
+        raise FieldRefused(code, f"User ids must be a list of 1 to {MAX_USER_IDS} ids (a JSON array of strings)")
     return texts
 
 
 def _role(value: object) -> Role | None:
-    if value is None or value == "":
+    text = _text("global_role_id", value)
+    if not text:
         return None
-    if not isinstance(value, str) or value not in set(Role):
-        raise _Refused(FieldCode.INVALID_ROLE, f"Choose one of the roles: {', '.join(Role)}")
-    return Role(value)
+    if text not in set(Role):
+        raise FieldRefused(FieldCode.INVALID_ROLE, f"Choose one of the roles: {', '.join(Role)}")
+    return Role(text)
 
 
 def _unknown(given: Mapping[str, object], fields: tuple[str, ...]) -> list[FieldError]:

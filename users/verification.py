@@ -1,7 +1,8 @@
 """The link that verifies an address: signed, for whoever reads that address's mail, valid for a day.
 
-Nothing is stored. The signature covers the user, the end and the address as it was, which is not in the link: one
-made for another address is void, and so is one whose user is gone.
+Nothing is stored. The signature covers the user, the end, the address as it was, which is not in the link, and when
+the address was last changed: a link made before a change is void, also once the address is changed back, and so is one
+whose user is gone.
 """
 
 import hashlib
@@ -105,4 +106,6 @@ def _signer(user: User) -> Signer:
     given = settings.current()
     keys = [*given.secret_key_fallbacks, given.secret_key]  # the last one signs
     salt = f"verification of {user.email}"
+    if user.email_changed_at:  # else as in older versions, whose links stay valid; no address holds a space
+        salt += f" since {user.email_changed_at.astimezone(UTC).isoformat()}"
     return Signer(keys, salt, key_derivation="hmac", digest_method=hashlib.sha256)

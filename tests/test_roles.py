@@ -1,0 +1,107 @@
+"""A role that is not known, given by a newer version: it holds nothing, and who acts on its holder must hold all."""
+
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskCliRunner
+from test_service import as_actor
+
+from conftest import PASSWORD, Answer, Api, Cast, execute, make_key, rows
+from users import service_changes, signin
+from users.actors import Actor
+from users.errors import Denied, LastAdministrator
+from users.models import User
+from users.passwords import WrongPassword
+from users.roles import ALL_PERMISSIONS, Permission, Role, needed_to_act_on, permissions_of
+from visitors import signed_in
+
+NEWER = "role_newer"
+
+
+@pytest.fixture
+def newer(app: Flask, cast: Cast) -> User:
+    """Sam, whose role a newer version gave."""
+    execute(app, "UPDATE users SET global_role_id = :role WHERE id = :id", role=NEWER, id=cast.sam.id)
+    return cast.sam
+
+
+@pytest.mark.parametrize("role", [None, *Role])
+def test_to_act_on_somebody_takes_what_they_hold(role: Role | None) -> None:
+    assert needed_to_act_on(role) == permissions_of(role)
+
+
+@pytest.mark.parametrize("role", [NEWER, "", "ROLE_MEMBER", "\0"])
+def test_a_role_that_is_not_known_holds_nothing_and_takes_everything(role: str) -> None:
+    assert permissions_of(role) == frozenset()
+    assert needed_to_act_on(role) == ALL_PERMISSIONS
+
+
+NEARLY_ALL = ALL_PERMISSIONS - {Permission.AUDIT_READ}
+ACTS: list[tuple[str, str, dict[str, Any] | None]] = [
+    ("PATCH", "", {"first_name": "Sam"}),
+    ("PATCH", "", {"password": "another password"}),
+    ("PATCH", "", {"is_active": False}),
+    ("PATCH", "", {"global_role_id": "role_member"}),
+    ("POST", "/verification", None),
+    ("DELETE", "", None),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), ACTS, ids=str)
+def test_a_key_without_everything_changes_nothing(
+    app: Flask, api: Api, newer: User, method: str, path: str, body: dict[str, Any] | None
+) -> None:
+    def act(key: str, body: dict[str, Any] | None) -> Answer:
+        return api.call(method, f"/v1/user/{newer.id}{path}", key=key, json=body)
+
+    refused = act(make_key(app, *NEARLY_ALL), body)
+    assert (refused.status_code, refused.json["error"]["code"]) == (403, "INSUFFICIENT_PERMISSIONS")
+    assert rows(app, "SELECT global_role_id FROM users WHERE id = :id", id=newer.id) == [(NEWER,)]
+    # With a role that is in the document, since answers are held against it.
+    assert act(make_key(app, *Permission), body and {**body, "global_role_id": None}).status_code in (200, 201)
+
+
+def test_a_key_without_everything_cannot_try_their_password(app: Flask, api: Api, newer: User) -> None:
+    body = {"email": newer.email, "password": PASSWORD}
+    answer = api.call("POST", "/v1/user/verify-password", key=make_key(app, *NEARLY_ALL), json=body)
+    assert answer.json == {"valid": False}
+
+
+@pytest.mark.parametrize("act", ["edit", "password", "verify", "verification", "deactivate", "reactivate"])
+def test_an_operator_is_offered_no_change_and_makes_none(app: Flask, cast: Cast, newer: User, act: str) -> None:
+    omar, ada = signed_in(app, cast.omar), signed_in(app, cast.ada)
+    page = omar.get(f"/admin/users/{newer.id}").text
+    assert "does not know this user’s role, so only an administrator can change them." in page
+    assert f"/admin/users/{newer.id}/" not in page
+    if act != "verification":
+        assert omar.get(f"/admin/users/{newer.id}/{act}").status_code == 403
+        assert ada.get(f"/admin/users/{newer.id}/{act}").status_code == 200
+    assert omar.post(f"/admin/users/{newer.id}/{act}", choice="generate").status_code == 403
+    assert f"/admin/users/{newer.id}/edit" in ada.get(f"/admin/users/{newer.id}").text
+
+
+@pytest.mark.parametrize("command", [("deactivate",), ("set-password", "--generate-password")])
+def test_the_operator_at_the_terminal_may_do_everything(
+    runner: FlaskCliRunner, newer: User, command: tuple[str, ...]
+) -> None:
+    assert runner.invoke(args=["users", command[0], newer.email, *command[1:]]).exit_code == 0
+
+
+def test_the_acts_themselves_judge_it(app: Flask, cast: Cast, newer: User) -> None:
+    narrow = Actor("terminal", NEARLY_ALL)
+    with app.app_context():
+        for actor in (narrow, as_actor(app, cast.omar)):
+            with pytest.raises(Denied):
+                service_changes.set_password(newer.id, "another password", actor=actor)
+        with pytest.raises(WrongPassword):
+            signin.verify_password(newer.email, PASSWORD, actor=narrow)
+        assert signin.verify_password(newer.email, PASSWORD, actor=Actor("terminal", ALL_PERMISSIONS)).id == newer.id
+
+
+def test_they_do_not_count_as_an_administrator(app: Flask, cast: Cast, newer: User) -> None:
+    """They hold nothing here: left alone, they could help nobody."""
+    with app.app_context():
+        with pytest.raises(LastAdministrator):
+            service_changes.delete_user(cast.ada.id, actor=as_actor(app, cast.ada))
+        service_changes.deactivate_user(newer.id, actor=as_actor(app, cast.ada))
