@@ -108,6 +108,12 @@ class Server:
         """Return what the process has written, on stdout and stderr."""
         return self.log_file.read_text(encoding="utf-8")
 
+    def memory(self, what: str = "VmRSS") -> float:
+        """Return what its processes hold in memory in MiB; with "VmHWM", the most that each ever held."""
+        pids = subprocess.run(["pgrep", "-g", str(self.process.pid)], capture_output=True, text=True, check=True).stdout
+        sizes = [Path(f"/proc/{pid}/status").read_text().partition(f"{what}:")[2].split()[0] for pid in pids.split()]
+        return sum(map(int, sizes)) / 1024
+
     def wait_until_it_answers(self) -> None:
         """Return at the first answer, which needs no database: there is no key in the request."""
         start = time.monotonic()
@@ -118,6 +124,17 @@ class Server:
                 return
             time.sleep(0.02)
         raise AssertionError(f"no answer in {START_SECONDS} s: {self.log()}")
+
+    def wait_until_started(self, workers: int) -> None:
+        """Return when so many workers of the production server were started, those that are gone included."""
+        limit = time.monotonic() + START_SECONDS
+        while self.log().count("Started worker") < workers:
+            assert time.monotonic() < limit, self.log()
+            time.sleep(0.02)
+        # A worker listens before it serves, and what it is told before that is lost: SIGTERM too. The kernel deals
+        # connections out to all who listen, so that one who does not serve yet holds up one of these.
+        for _ in range(32):
+            self.call("GET", "/healthz")
 
     def end(self) -> None:
         """End the process and those it started: they are a process group of their own."""

@@ -140,7 +140,9 @@ def test_the_map_names_every_file() -> None:
 
 
 def test_systemd_runs_the_production_line() -> None:
-    assert f"ExecStart=/opt/enrol/{servers.production_line()}\n" in blocks("ini")[0]
+    unit = blocks("ini")[0]
+    assert f"ExecStart=/opt/enrol/{servers.production_line()}\n" in unit
+    assert "\nRestart=on-failure\n" in unit  # which an exit code of 1 is
 
 
 def test_the_lines_that_wait_are_the_codes_own() -> None:

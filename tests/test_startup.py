@@ -122,8 +122,11 @@ def test_a_folder_that_cannot_be_written_ends_the_start(here: Tree, door: str) -
 
 
 def _only_sentence(stderr: str) -> str:
-    """Return the only line that is not the production server's own, which starts with a level."""
-    (line,) = [line for line in stderr.splitlines() if not line.startswith(("[INFO]", "[ERROR]"))]
+    """Return the only thing said but for the production server's own lines, which start with a level.
+
+    That server starts a worker that ended once more, which says it once more.
+    """
+    (line,) = {line for line in stderr.splitlines() if not line.startswith(("[INFO]", "[ERROR]"))}
     return line
 
 

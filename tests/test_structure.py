@@ -49,7 +49,7 @@ CORRIDOR = [
     {"drivers", "models"},
 ]
 BESIDE = {"actors", "clock", "columns", "contract", "errors", "examples"}
-BESIDE |= {"fields", "ids", "keys", "logs", "refusals", "roles", "search"}
+BESIDE |= {"fields", "forks", "ids", "keys", "logs", "refusals", "roles", "search"}
 
 
 @cache

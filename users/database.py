@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from users import drivers
+from users import drivers, forks
 from users.errors import Unavailable
 from users.models import db
 
@@ -62,9 +62,23 @@ def init_app(app: Flask, url: str) -> None:
     app.extensions["enrol.schema"] = _Schema()
     app.extensions["enrol.writer"] = threading.Lock()
     db.init_app(app)
+    forks.register(app, before=_close_idle_connections, in_child=_connect_anew)
     Migrate(app, db, directory=str(Path(__file__).with_name("migrations")))
     with app.app_context():
         drivers.set_up(db.engine, BUDGET_SECONDS)
+
+
+def _close_idle_connections(app: Flask) -> None:
+    """Keep connections out of a child, which may not even close one (https://sqlite.org/howtocorrupt.html, 2.6)."""
+    with app.app_context():
+        db.engine.dispose()
+
+
+def _connect_anew(app: Flask) -> None:
+    """Begin a child with no connection, and with no lock that a thread of its parent may have held."""
+    app.extensions["enrol.writer"] = threading.Lock()
+    with app.app_context():
+        db.engine.dispose(close=False)
 
 
 def sqlite_file() -> Path | None:

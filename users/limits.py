@@ -9,7 +9,7 @@ import threading
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
-from users import clock
+from users import clock, forks
 from users.errors import RateLimitExceeded, whole_seconds
 
 _WITH_PORT = re.compile(r"([0-9.]+):[0-9]+|\[([^]]*)\](?::[0-9]+)?")  # as some proxies write X-Forwarded-For
@@ -57,7 +57,11 @@ class Buckets:
         self._rate = rate
         self._kept: dict[str, tuple[float, float]] = {}  # tokens, and when there were so many
         self._swept_at = clock.steady()
-        self._lock = threading.Lock()
+        self._make_lock()
+        forks.register(self, in_child=Buckets._make_lock)
+
+    def _make_lock(self) -> None:
+        self._lock = threading.Lock()  # a child's own: a thread of its parent may hold the parent's
 
     def __len__(self) -> int:
         return len(self._kept)

@@ -22,6 +22,8 @@ import click
 from flask import g, has_request_context
 from sqlalchemy.exc import DBAPIError
 
+from users import forks
+
 FIELDS = (
     "client_request_id",
     "code",
@@ -66,10 +68,20 @@ class _Aside(logging.Handler):
     def __init__(self, writer: logging.Handler) -> None:
         super().__init__()
         self._writer = writer
+        self._begin()
+        # What is being written while a process forks leaves stderr locked in the child, for good.
+        forks.register(self, before=_Aside.flush, in_child=_Aside._begin)
+        multiprocessing.util.register_after_fork(self, _Aside._flush_at_end)
+
+    def _begin(self) -> None:
+        """Begin with no lines, since those of the parent are the parent's, and with a thread."""
         self._waiting: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
         self._taken = self._written = self._dropped = 0
         threading.Thread(target=self._write, name="log", daemon=True).start()
-        # A worker of a production server that forks ends without what `logging` does at the end of a process.
+        self._flush_at_end()
+
+    def _flush_at_end(self) -> None:
+        """Flush also where a process ends without what `logging` does then, as a child of `multiprocessing`."""
         multiprocessing.util.Finalize(None, self.flush, exitpriority=0)
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -103,7 +103,7 @@ def hashing(given: argparse.Namespace) -> None:
                 all_times = Tally(0, times=[one for tally in tallies for one in tally.times])
                 limit, rate = median(limits), median(rates)
                 row(f"`{cost}`", database, f"{limit:.1f}/s", f"{rate:.1f}/s", f"{rate / limit:.0%}",
-                    *percentiles(all_times), f"{memory(server):.0f} MiB")  # fmt: skip
+                    *percentiles(all_times), f"{server.memory('VmHWM'):.0f} MiB")  # fmt: skip
 
 
 def requests(given: argparse.Namespace) -> None:
@@ -166,7 +166,8 @@ def overload(given: argparse.Namespace) -> None:
             made = median(one.statuses[201] for one in bursts)
             refused = median(one.milliseconds(0.5, 503) for one in bursts)
             row(database, f"{made:.0f} of 500", f"{refused:.0f} ms", f"{median(rates) / median(usual):.0%}",
-                f"{median(one.milliseconds(0.99) for one in reads):.1f} ms", f"{memory(server):.0f} MiB")  # fmt: skip
+                f"{median(one.milliseconds(0.99) for one in reads):.1f} ms",
+                f"{server.memory('VmHWM'):.0f} MiB")  # fmt: skip
 
 
 def builds(given: argparse.Namespace) -> None:
@@ -200,7 +201,7 @@ def constant(given: argparse.Namespace) -> None:
         server = enrol(site, CHEAP)
         for minute in range(11):
             [(users,)] = site.rows("SELECT count(*) FROM users")
-            row(str(minute), f"{users:,}", f"{memory(server, 'VmRSS'):.1f} MiB")
+            row(str(minute), f"{users:,}", f"{server.memory():.1f} MiB")
             if minute < 10:
                 ask(server.port, 30, 201, partial(create, site.key))
                 ask(server.port, 30, 200, partial(get, "/v1/user/?limit=100", site.key))
@@ -215,13 +216,6 @@ def newest(site: Site, server: Server) -> str:
 def percentiles(tally: Tally) -> tuple[str, str]:
     """Return the median of the times and what 99 of 100 stay below."""
     return f"{tally.milliseconds(0.5):.1f} ms", f"{tally.milliseconds(0.99):.1f} ms"
-
-
-def memory(server: Server, what: str = "VmHWM") -> float:
-    """Return the memory of the server's processes in MiB: the most that each ever held, or what it holds now."""
-    pids = subprocess.run(["pgrep", "-g", str(server.process.pid)], capture_output=True, text=True, check=True).stdout
-    sizes = [Path(f"/proc/{pid}/status").read_text().partition(f"{what}:")[2].split()[0] for pid in pids.split()]
-    return sum(map(int, sizes)) / 1024
 
 
 def head(*cells: str) -> None:

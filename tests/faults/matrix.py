@@ -92,6 +92,8 @@ def under_load(name: str, database: str, fault: Fault, *, seconds: float, size: 
             wrong.append(f"well only {well:.1f} s after")
         if site.server.process.poll() is not None or site.server.process.pid != pid:
             wrong.append("the server ended")
+        if "Unexpected exit" in site.server.log():
+            wrong.append("a worker ended")
         refused = sum(one.status == 503 for one in load.answers)
         return Verdict(name, database, len(load.created()), refused, slowest, well, tuple(wrong))
 

@@ -1,0 +1,32 @@
+"""What a forked child process needs: it has none of its parent's threads, and must not use its parent's connections.
+
+A server may load the application once and fork its workers afterwards, as gunicorn does with --preload.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+T = TypeVar("T")
+
+_before: WeakKeyDictionary[Any, Callable[[Any], None]] = WeakKeyDictionary()
+_in_child: WeakKeyDictionary[Any, Callable[[Any], None]] = WeakKeyDictionary()
+
+
+def register(thing: T, *, in_child: Callable[[T], None], before: Callable[[T], None] | None = None) -> None:
+    """Call `in_child(thing)` in each child that is forked from now on, and `before(thing)` in the parent first.
+
+    As long as `thing` lives, which the two must not refer to: `os.register_at_fork` alone would keep it for good.
+    """
+    _in_child[thing] = in_child
+    if before:
+        _before[thing] = before
+
+
+def _call(registered: WeakKeyDictionary[Any, Callable[[Any], None]]) -> None:
+    for thing, act in list(registered.items()):
+        act(thing)
+
+
+os.register_at_fork(before=lambda: _call(_before), after_in_child=lambda: _call(_in_child))
