@@ -10,7 +10,6 @@ threads share changes by single operations of the interpreter, such as `list.app
 
 import _thread
 import contextlib
-import math
 import os
 import sys
 import threading
@@ -19,7 +18,6 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from enum import StrEnum
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
@@ -31,8 +29,6 @@ QUEUE = 16  # ENROL_HASH_QUEUE
 # sign-ups were as many.
 NICENESS = 10
 WAIT_SECONDS = 5.0  # at most, in the queue: by then the caller has likely given up
-
-OWN_GROUP, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")  # cgroups(7)
 
 R = TypeVar("R")
 
@@ -298,22 +294,3 @@ def _step_back() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError):  # forbidden: hashes then run beside requests
             os.nice(NICENESS)
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use: a container of half a core on a machine of 64 has one."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return min([cores, *_quotas()])
-
-
-def _quotas() -> Iterator[int]:
-    """Yield the cores, rounded up, that each control group around this process leaves it (cgroup v2, "cpu.max")."""
-    try:
-        own = next(line[3:] for line in OWN_GROUP.read_text().splitlines() if line.startswith("0::"))
-    except (OSError, StopIteration):
-        return
-    group = Path(own.strip("/"), "cpu.max")
-    for folder in group.parents:
-        with contextlib.suppress(OSError, ValueError):  # it is not there, or "max"
-            quota, period = map(int, (GROUPS / folder / group.name).read_text().split())
-            yield math.ceil(quota / period)
