@@ -12,7 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import users
 from users import database, first_run, logs, parsing, settings, upgrading
-from users.gate import Gate
+from users.gate import HashQueue
 from users.passwords import Hasher
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         app.wsgi_app, x_for=given.trusted_proxies, x_proto=given.trusted_proxies, x_host=0, x_port=0, x_prefix=0
     )
     app.extensions["enrol.settings"] = given
-    app.extensions["enrol.hasher"] = Hasher(given.password_hash, Gate(given.hash_slots, given.hash_queue))
+    app.extensions["enrol.hasher"] = Hasher(given.password_hash, HashQueue(given.hash_slots, given.hash_queue))
     logs.configure(given.log_format)
     database.init_app(app, given.database_url)
     users.init_app(app)

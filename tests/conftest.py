@@ -339,6 +339,7 @@ def rewrite_audit(app: Flask, statement: str, **values: Any) -> None:
 # At the end: the module asks for what stands above.
 from chromium import chromium, opened, site  # noqa: E402, F401
 
+from crowd import callers, work  # noqa: E402, F401
 from guessers import guesser, time  # noqa: E402, F401
 from processes import four, start_four, wire, wired_api  # noqa: E402, F401
 from visitors import ada, omar, visitor  # noqa: E402, F401

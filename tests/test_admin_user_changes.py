@@ -11,7 +11,7 @@ from test_admin_users import password_on, signed_in_as
 from conftest import PASSWORD, Answer, Cast, execute, make_key, make_user, rows
 from users import clock, service_changes, verification
 from users.actors import terminal
-from users.passwords import Hasher
+from users.passwords import PasswordPlace
 from users.roles import Permission, Role
 from visitors import LOGIN, Visitor, mark_in, problems_in, signed_in, summary_in
 
@@ -397,14 +397,14 @@ def test_a_password_is_set_only_for_the_user_as_the_form_showed_them(
 def test_a_user_who_changes_while_a_password_is_hashed_keeps_theirs(
     app: Flask, ada: Visitor, cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_hash = Hasher.hash
+    make_hash = PasswordPlace.hash
 
-    def change(self: Hasher, password: str) -> str:
+    def change(self: PasswordPlace, password: str) -> str:
         moment = clock.now()
         execute(app, "UPDATE users SET updated_at = :at WHERE id = :id", at=moment, id=cast.omar.id)
         return make_hash(self, password)
 
-    monkeypatch.setattr(Hasher, "hash", change)
+    monkeypatch.setattr(PasswordPlace, "hash", change)
     answer = ada.post(f"/admin/users/{cast.omar.id}/password", choice="type", password="another horse battery")
     assert answer.status_code == 422
     assert signed_in_as(app, "omar@example.com", PASSWORD)

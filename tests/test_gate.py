@@ -1,5 +1,6 @@
-"""The hashing gate: so many at once, so many waiting, the others told at once; what needs no hash never waits."""
+"""The hash queue: so many at once, so many waiting, the others told at once; what needs no hash never waits."""
 
+import _thread
 import os
 import signal
 import subprocess
@@ -7,93 +8,31 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from conftest import PASSWORD, Api, Cast, behind, make_key, rows
+from conftest import PASSWORD, Api, Cast, behind, execute, make_key, rows
+from crowd import Work, ask, run, taken, waiting
 from servers import REPOSITORY, Tree, tree
-from users import argon2id, gate, service
+from users import argon2id, gate
 from users.errors import Overloaded
-from users.gate import Gate
+from users.gate import HashQueue, Share
 from users.roles import Permission
 from visitors import NEW_USER, Visitor, summary_in
 
 
-class Work:
-    """Work that goes on until it is told to end, and notes who was at it."""
-
-    def __init__(self) -> None:
-        self.begun: list[int] = []
-        self.most = 0
-        self._now = 0
-        self._lock = threading.Lock()
-        self._end = threading.Event()
-
-    def __call__(self, number: int) -> int:
-        with self._lock:
-            self.begun.append(number)
-            self._now += 1
-            self.most = max(self.most, self._now)
-        assert self._end.wait(20)
-        with self._lock:
-            self._now -= 1
-        return number
-
-    def end(self) -> None:
-        """Let all of it end."""
-        self._end.set()
-
-    def wait_for(self, count: int) -> None:
-        """Wait until so many have begun."""
-        limit = time.monotonic() + 10
-        while len(self.begun) < count:
-            assert time.monotonic() < limit
-            time.sleep(0.002)
-
-
-@pytest.fixture
-def callers() -> Iterator[ThreadPoolExecutor]:
-    """Threads that ask, more than any gate here lets in."""
-    with ThreadPoolExecutor(64) as pool:
-        yield pool
-
-
-@pytest.fixture
-def work(callers: ThreadPoolExecutor) -> Iterator[Work]:
-    """Work that is ended before the threads that wait for it are."""
-    made = Work()
-    yield made
-    made.end()
-
-
-def ask(callers: ThreadPoolExecutor, door: Gate, work: Work, number: int) -> "Future[int]":
-    """Ask from a thread and return once the gate has let it in, or refused."""
-
-    def let_in() -> int:
-        return len(work.begun) + door._work.qsize()
-
-    before = let_in()
-    asked = callers.submit(door.run, work, number)
-    limit = time.monotonic() + 10
-    while let_in() == before and not asked.done():
-        assert time.monotonic() < limit
-        time.sleep(0.002)
-    return asked
-
-
 def test_slots_run_the_queue_waits_and_the_others_are_told_at_once(callers: ThreadPoolExecutor, work: Work) -> None:
-    door = Gate(2, 3)
-    asked = [ask(callers, door, work, number) for number in range(5)]
+    queue = HashQueue(2, 3)
+    asked = [ask(callers, queue, work, number) for number in range(5)]
     work.wait_for(2)
     for _ in range(20):
         start = time.monotonic()
         with pytest.raises(Overloaded) as refused:
-            door.run(work, 99)
+            run(queue, work, 99)
         assert time.monotonic() - start < 2
     assert refused.value.headers["Retry-After"] == "2"
     assert len(work.begun) == 2
@@ -104,7 +43,7 @@ def test_slots_run_the_queue_waits_and_the_others_are_told_at_once(callers: Thre
 
 
 def test_a_crowd_never_exceeds_slots_and_queue(callers: ThreadPoolExecutor) -> None:
-    door, lock, now, most = Gate(3, 4), threading.Lock(), 0, 0
+    queue, lock, now, most = HashQueue(3, 4), threading.Lock(), 0, 0
 
     def brief() -> None:
         nonlocal now, most
@@ -120,7 +59,7 @@ def test_a_crowd_never_exceeds_slots_and_queue(callers: ThreadPoolExecutor) -> N
     def come() -> bool:
         together.wait()
         try:
-            door.run(brief)
+            run(queue, brief)
         except Overloaded:
             return False
         return True
@@ -128,12 +67,12 @@ def test_a_crowd_never_exceeds_slots_and_queue(callers: ThreadPoolExecutor) -> N
     let_in = [one.result(20) for one in [callers.submit(come) for _ in range(64)]]
     assert most <= 3
     assert sum(let_in) >= 7
-    assert door._taken == 0
+    assert taken(queue) == 0
 
 
 def test_who_came_first_is_served_first(callers: ThreadPoolExecutor, work: Work) -> None:
-    door = Gate(1, 20)
-    asked = [ask(callers, door, work, number) for number in range(21)]
+    queue = HashQueue(1, 20)
+    asked = [ask(callers, queue, work, number) for number in range(21)]
     work.end()
     assert [one.result(10) for one in asked] == list(range(21))
     assert work.begun == list(range(21))
@@ -144,11 +83,11 @@ def test_who_waited_too_long_is_told_and_leaves_the_queue(
 ) -> None:
     assert gate.WAIT_SECONDS == 5
     monkeypatch.setattr(gate, "WAIT_SECONDS", 0.2)
-    door = Gate(1, 1)
-    running, waiting = (ask(callers, door, work, number) for number in range(2))
-    assert isinstance(waiting.exception(10), Overloaded)
+    queue = HashQueue(1, 1)
+    running, late = (ask(callers, queue, work, number) for number in range(2))
+    assert isinstance(late.exception(10), Overloaded)
     assert not running.done(), "what has begun is never given up"
-    later = ask(callers, door, work, 2)  # its place is free again
+    later = ask(callers, queue, work, 2)  # its place is free again
     work.end()
     assert (running.result(10), later.result(10)) == (0, 2)
     assert work.begun == [0, 2], "nobody waits for it any more: it is not begun"
@@ -159,42 +98,39 @@ def test_who_waited_too_long_is_told_and_leaves_the_queue(
     [(ValueError, ValueError), (TimeoutError, TimeoutError), (RuntimeError, RuntimeError), (MemoryError, Overloaded)],
 )
 def test_work_that_fails_frees_its_slot(error: type[Exception], told: type[Exception]) -> None:
-    door = Gate(1, 0)
+    queue = HashQueue(1, 0)
 
     def fail() -> None:
         raise error
 
     for _ in range(3):
         with pytest.raises(told):
-            door.run(fail)
-    assert door.run(str, 5) == "5"
+            run(queue, fail)
+    assert run(queue, str, 5) == "5"
 
 
 @contextmanager
 def no_thread_to_give() -> Iterator[None]:
-    """A system that starts no thread for a gate."""
-    start = threading.Thread.start
+    """A system that starts no thread for a queue."""
 
-    def refuse(thread: threading.Thread) -> None:
-        if thread.name == "hash":
-            raise RuntimeError("can't start new thread")
-        start(thread)
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
+        patch.setattr(_thread, "start_new_thread", refuse)
         yield
 
 
 def test_a_system_without_a_thread_for_it_is_overloaded_and_keeps_nothing(
     callers: ThreadPoolExecutor, work: Work
 ) -> None:
-    door = Gate(2, 1)
+    queue = HashQueue(2, 1)
     with no_thread_to_give():
         for number in range(10):
             with pytest.raises(Overloaded):
-                door.run(work, number)
-    assert (door._work.qsize(), door._taken) == (0, 0)
-    asked = [ask(callers, door, work, number) for number in range(10, 12)]
+                run(queue, work, number)
+    assert (waiting(queue), taken(queue)) == (0, 0)
+    asked = [ask(callers, queue, work, number) for number in range(10, 12)]
     work.wait_for(2)  # both slots are there again
     work.end()
     assert [one.result(10) for one in asked] == [10, 11]
@@ -204,29 +140,29 @@ def test_a_system_without_a_second_thread_makes_do_with_the_first(
     callers: ThreadPoolExecutor, work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gate, "WAIT_SECONDS", 0.1)
-    door = Gate(2, 1)
-    running = ask(callers, door, work, 0)
+    queue = HashQueue(2, 1)
+    running = ask(callers, queue, work, 0)
     work.wait_for(1)
     with no_thread_to_give():
         for number in range(1, 11):
-            waiting = [callers.submit(door.run, work, number) for _ in range(3)]
-            assert [type(one.exception(10)) for one in waiting] == [Overloaded] * 3
-    later = ask(callers, door, work, 11)
+            asked = [callers.submit(run, queue, work, number) for _ in range(3)]
+            assert [type(one.exception(10)) for one in asked] == [Overloaded] * 3
+    later = ask(callers, queue, work, 11)
     work.wait_for(2)
     work.end()
     assert (running.result(10), later.result(10)) == (0, 11)
     assert work.begun == [0, 11], "nobody waits for the others"
     assert work.most == 2
-    assert door._taken == 0
+    assert taken(queue) == 0
 
 
-def test_the_threads_end_with_their_gate() -> None:
-    door = Gate(2)
-    door.run(str)
-    (thread,) = door._threads
-    del door
-    thread.join(10)
-    assert not thread.is_alive()
+def test_the_threads_end_with_their_queue() -> None:
+    queue = HashQueue(2)
+    run(queue, str)
+    slots = queue.workers.slots
+    assert len(slots) == 1
+    del queue
+    assert len(slots) == 0
 
 
 def test_a_process_that_is_told_to_end_waits_for_the_hash_that_fills_memory() -> None:
@@ -234,52 +170,20 @@ def test_a_process_that_is_told_to_end_waits_for_the_hash_that_fills_memory() ->
 import os, signal, threading
 from users import argon2id, gate
 threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
-gate.Gate(1).run(argon2id.hash_of, b"password", argon2id.HashParameters.read("m=131072,t=8,p=1"))
+with gate.HashQueue(1).place(gate.Share.TYPED) as place:
+    place.run(lambda: argon2id.hash_of(b"password", argon2id.HashParameters.read("m=131072,t=8,p=1")))
 """
     ended = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr.splitlines()[-1]) == (-signal.SIGINT, "KeyboardInterrupt")
 
 
-def test_the_default_is_a_slot_for_each_core_that_the_process_may_use() -> None:
-    assert 1 <= gate.usable_cores() <= (os.cpu_count() or 1)
-
-
-@pytest.mark.parametrize(
-    ("own", "quotas", "cores"),
-    [
-        ("0::/", {"": "50000 100000"}, 1),  # half a core, as a container sees itself
-        ("0::/", {"": "150000 100000"}, 2),
-        ("0::/", {"": "max 100000"}, 64),
-        ("0::/", {"": "9900000 100000"}, 64),
-        ("0::/", {"": "what?"}, 64),
-        ("0::/", {}, 64),
-        ("12:cpu:/\n0::/system.slice/enrol.service", {"system.slice/enrol.service": "300000 100000"}, 3),
-        ("0::/a/b", {"a": "200000 100000", "a/b": "300000 100000"}, 2),  # the narrowest of those around it
-        ("0::/a", {"a/b": "200000 100000"}, 64),
-        ("12:cpu:/", {"": "50000 100000"}, 64),
-        (None, {"": "50000 100000"}, 64),
-    ],
-)
-def test_a_containers_share_of_the_cores_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str | None, quotas: dict[str, str], cores: int
-) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: range(64))
-    monkeypatch.setattr(gate, "OWN_GROUP", tmp_path / "cgroup")
-    monkeypatch.setattr(gate, "GROUPS", tmp_path / "groups")
-    if own:
-        (tmp_path / "cgroup").write_text(own + "\n")
-    for group, quota in quotas.items():
-        (tmp_path / "groups" / group).mkdir(parents=True, exist_ok=True)
-        (tmp_path / "groups" / group / "cpu.max").write_text(quota + "\n")
-    assert gate.usable_cores() == cores
-
-
 @pytest.fixture
 def busy(app: Flask, work: Work, callers: ThreadPoolExecutor) -> None:
-    """The application with every place of its gate taken."""
-    door: Gate = app.extensions["enrol.hasher"]._gate
-    for number in range(door._places):
-        ask(callers, door, work, number)
+    """The application with every place of its hash queue taken."""
+    queue: HashQueue = app.extensions["enrol.hasher"]._queue
+    for share in Share:
+        for number in range(queue._places_of_a_share):
+            ask(callers, queue, work, number, share)
 
 
 @pytest.mark.parametrize("settings", [{"ENROL_HASH_SLOTS": "1", "ENROL_HASH_QUEUE": "2"}])
@@ -318,10 +222,11 @@ class TestWhenEveryPlaceIsTaken:
             answer = api.call("POST", "/v1/user/", key=key, headers=headers, json={"email": "jo"})
             assert answer.status_code == status
 
-    def test_a_sign_in_is_503_and_costs_no_try(self, app: Flask, visitor: Visitor) -> None:
+    def test_a_sign_in_is_503_and_writes_nothing(self, app: Flask, visitor: Visitor) -> None:
+        execute(app, "DELETE FROM throttles")
         for _ in range(15):
             assert visitor.sign_in("ada@example.com").status_code == 503
-        assert {row.tokens for row in rows(app, "SELECT tokens FROM throttles")} == {10}
+        assert rows(app, "SELECT * FROM throttles") == []
 
     def test_what_needs_no_hash_waits_for_nobody(self, api: Api, ada: Visitor, visitor: Visitor, cast: Cast) -> None:
         start = time.monotonic()
@@ -343,16 +248,17 @@ def test_the_command_line_hashes_one_at_a_time_and_is_never_overloaded(
         assert runner.invoke(args=command).exit_code == 0
 
 
-def test_every_hash_and_every_check_goes_through_the_gate(
+def test_every_hash_and_every_check_goes_through_the_queue(
     app: Flask, ada: Visitor, api: Api, runner: FlaskCliRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    threads: list[str] = []
+    threads: list[int] = []
+    slots = app.extensions["enrol.hasher"]._queue.workers.slots
 
     def noting(name: str) -> None:
         real = getattr(argon2id, name)
 
         def noted(*arguments: object, **more: object) -> object:
-            threads.append(threading.current_thread().name)
+            threads.append(threading.get_ident())
             return real(*arguments, **more)
 
         monkeypatch.setattr(argon2id, name, noted)
@@ -366,15 +272,13 @@ def test_every_hash_and_every_check_goes_through_the_gate(
     assert runner.invoke(args=["users", "set-password", "jo@example.com", "--generate-password"]).exit_code == 0
     runner.invoke(args=["doctor"])
     assert len(threads) > 6
-    assert [name for name in threads if not name.startswith("hash")] == []
-    with app.app_context():
-        assert isinstance(service.hasher()._gate, Gate)
+    assert set(threads) <= {slot.thread for slot in slots}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the threads of a process have one priority")
 def test_hashes_leave_the_way_to_requests() -> None:
     own = os.getpriority(os.PRIO_PROCESS, 0)
-    theirs = Gate(1).run(lambda: os.getpriority(os.PRIO_PROCESS, 0))
+    theirs = run(HashQueue(1), os.getpriority, os.PRIO_PROCESS, 0)
     assert theirs == min(19, own + gate.NICENESS)
     assert os.getpriority(os.PRIO_PROCESS, 0) == own
 

@@ -7,10 +7,22 @@ import pytest
 
 from users import argon2id, passwords, validation
 from users.argon2id import HashParameters
-from users.gate import Gate
+from users.gate import HashQueue, Share
 from users.passwords import Hasher
 
-hasher = Hasher(HashParameters(memory=8, time=1, lanes=1), Gate(1))
+cheap = Hasher(HashParameters(memory=8, time=1, lanes=1), HashQueue(1))
+
+
+def hash_of(password: str, hasher: Hasher = cheap) -> str:
+    """Return the hash of a password."""
+    with hasher.place(Share.CREATE) as place:
+        return place.hash(password)
+
+
+def verify(stored: str | None, password: str, hasher: Hasher = cheap) -> str:
+    """Return the hash to keep."""
+    with hasher.place(Share.TYPED) as place:
+        return place.verify(stored, password)
 
 
 def test_the_default_cost_is_argon2_cffis_own() -> None:
@@ -34,7 +46,7 @@ def test_no_other_cost_makes_up_for_too_little_memory_or_no_pass(memory: int, ti
 
 def test_a_hash_is_argon2id_with_the_given_parameters_and_a_salt_of_its_own() -> None:
     first, second = (
-        Hasher(HashParameters(memory=16, time=2, lanes=2), Gate(1)).hash("correct horse") for _ in range(2)
+        hash_of("correct horse", Hasher(HashParameters(memory=16, time=2, lanes=2), HashQueue(1))) for _ in range(2)
     )
     assert first.startswith("$argon2id$v=19$m=16,t=2,p=2$")
     assert first != second
@@ -52,39 +64,39 @@ def test_a_hash_is_argon2id_with_the_given_parameters_and_a_salt_of_its_own() ->
     ],
 )
 def test_a_password_has_one_hash_whichever_keyboard_typed_it(typed: str, typed_elsewhere: str) -> None:
-    stored = hasher.hash(typed)
+    stored = hash_of(typed)
     assert argon2.PasswordHasher().verify(stored, unicodedata.normalize("NFKC", typed_elsewhere))
-    assert argon2.PasswordHasher().verify(hasher.hash(typed_elsewhere), unicodedata.normalize("NFKC", typed))
+    assert argon2.PasswordHasher().verify(hash_of(typed_elsewhere), unicodedata.normalize("NFKC", typed))
 
 
 @pytest.mark.parametrize("other", ["correct horse", " correct horse battery", "Correct horse battery", ""])
 def test_nothing_is_trimmed_cut_or_folded_before_hashing(other: str) -> None:
     with pytest.raises(argon2.exceptions.VerifyMismatchError):
-        argon2.PasswordHasher().verify(hasher.hash("correct horse battery"), other)
+        argon2.PasswordHasher().verify(hash_of("correct horse battery"), other)
 
 
 def test_every_byte_of_the_longest_password_counts() -> None:
     longest = "x" * passwords.MAX_BYTES
     with pytest.raises(argon2.exceptions.VerifyMismatchError):
-        argon2.PasswordHasher().verify(hasher.hash(longest), longest[:-1] + "y")
+        argon2.PasswordHasher().verify(hash_of(longest), longest[:-1] + "y")
 
 
 def test_argon2_cannot_hash_a_lone_surrogate_which_is_why_validation_refuses_it() -> None:
     with pytest.raises(UnicodeEncodeError):
-        hasher.hash("pass\ud800word")
+        hash_of("pass\ud800word")
 
 
 @pytest.mark.parametrize("stored", ["", "plain text", "$2b$12$CjwKCAjw", "$argon2id$v=19$m=8,t=1,p=1$c2Fsd$ZGlnZXN0"])
 def test_no_password_fits_what_is_no_hash(stored: str) -> None:
     with pytest.raises(passwords.WrongPassword):
-        hasher.verify(stored, "correct horse battery")
+        verify(stored, "correct horse battery")
 
 
 def test_right_or_wrong_takes_the_same_hashes_and_is_never_cheaper_than_today(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     today = HashParameters(memory=64, time=2, lanes=1)
-    costlier, made = Hasher(today, Gate(1)), []
+    costlier, made = Hasher(today, HashQueue(1)), []
     fitting, making = argon2id.is_hash_of, argon2id.hash_of
 
     def fits(known: str, password: bytes) -> bool:
@@ -95,7 +107,7 @@ def test_right_or_wrong_takes_the_same_hashes_and_is_never_cheaper_than_today(
         made.append(str(parameters))
         return making(password, parameters)
 
-    right, old = costlier.hash("correct horse battery"), hasher.hash("correct horse battery")
+    right, old = hash_of("correct horse battery", costlier), hash_of("correct horse battery")
     monkeypatch.setattr(argon2id, "is_hash_of", fits)
     monkeypatch.setattr(argon2id, "hash_of", make)
     for stored, work in [
@@ -106,19 +118,19 @@ def test_right_or_wrong_takes_the_same_hashes_and_is_never_cheaper_than_today(
     ]:
         made.clear()
         with pytest.raises(passwords.WrongPassword):
-            costlier.verify(stored, "battery horse \ud800")
+            verify(stored, "battery horse \ud800", costlier)
         assert made == work
         if stored in (right, old):
             made.clear()
-            kept = costlier.verify(stored, "correct horse battery")
+            kept = verify(stored, "correct horse battery", costlier)
             assert made == work
             assert (kept == stored) is (stored == right)
-            assert costlier.verify(kept, "correct horse battery") == kept
+            assert verify(kept, "correct horse battery", costlier) == kept
 
 
 def test_a_hasher_shows_neither_password_nor_hash() -> None:
-    hasher.hash("correct horse battery")
-    assert "correct horse" not in repr(vars(hasher))
+    hash_of("correct horse battery")
+    assert "correct horse" not in repr(vars(cheap))
 
 
 def test_a_generated_password_is_16_characters_without_look_alikes_and_90_bits_or_more() -> None:

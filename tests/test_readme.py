@@ -95,6 +95,16 @@ def test_the_table_of_settings_is_the_codes_own() -> None:
     assert f"{len(_common()):,} passwords" in table
 
 
+def test_a_worker_has_threads_for_more_than_every_place_of_the_hash_queue() -> None:
+    line = servers.production_line().split()
+    threads = int(line[line.index("--blocking-threads") + 1])
+    told = " ".join(section("Production").split())
+    places = len(gate.Share) * (1 + gate.QUEUE)
+    assert "With `ENROL_HASH_SLOTS=1`" in told
+    assert f"{places} of the {threads} here" in told
+    assert places < threads
+
+
 def test_the_limits_are_the_codes_own() -> None:
     told = " ".join(section("The API").partition("### Limits")[2].split())
     assert (access.WRONG_KEYS.requests, access.WRONG_KEYS.seconds) == (100, 60)

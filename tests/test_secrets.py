@@ -12,6 +12,7 @@ from flask.testing import FlaskCliRunner
 from conftest import Answer, Api, execute, make_key, make_user, rows
 from users import service
 from users.models import db
+from users.passwords import PasswordPlace
 from users.roles import Permission
 
 CANARY = "canary-Xq7pass"
@@ -63,7 +64,7 @@ class Scene:
 
     def fail_to_check(self) -> Answer:
         """Let the check fail with a text that holds the password."""
-        self.patch.setattr(service, "hasher", lambda: SimpleNamespace(verify=crash))
+        self.patch.setattr(PasswordPlace, "verify", crash)
         return self.check_unknown()
 
     def check_unknown(self) -> Answer:
@@ -74,7 +75,7 @@ class Scene:
 
     def fail_to_hash(self) -> Answer:
         """Let the hash fail with a text that holds the password."""
-        self.patch.setattr(service, "hasher", lambda: SimpleNamespace(hash=crash))
+        self.patch.setattr(PasswordPlace, "hash", crash)
         return self.create()
 
     def break_a_constraint(self) -> Answer:
@@ -180,7 +181,7 @@ def test_the_command_line_does_not_show_the_password_it_was_given(
 def test_the_command_line_does_not_show_what_a_failure_quotes(
     runner: FlaskCliRunner, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(service, "hasher", lambda: SimpleNamespace(hash=crash))
+    monkeypatch.setattr(PasswordPlace, "hash", crash)
     result = runner.invoke(args=["users", "create", "jo@example.com", "--password-stdin"], input=CANARY)
     assert result.exit_code == 1
     assert CANARY not in result.output + "".join(capfd.readouterr())

@@ -15,7 +15,7 @@ import pytest
 import app
 from app import create_app, serve
 from conftest import CHEAP, SECRET_KEY, dispose
-from users import gate, settings
+from users import cores, settings
 from users.argon2id import HashParameters
 from users.limits import Rate
 from users.settings import TAKES, BadSetting, Settings, load
@@ -72,7 +72,7 @@ def test_the_defaults_are_the_contracts(tmp_path: Path) -> None:
             password_min_length=8, password_blocklist=False, allow_domains=frozenset(), check_deliverability=False
         ),
         password_hash=HashParameters(memory=65536, time=3, lanes=4),
-        hash_slots=gate.usable_cores(),
+        hash_slots=cores.usable(),
         hash_queue=16,
         rate_limit=Rate(6000, 60),
         trusted_proxies=0,

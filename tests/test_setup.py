@@ -12,7 +12,7 @@ from sqlalchemy import event
 from conftest import PASSWORD, Cast, make_key, make_user, rows
 from users import clock, setup
 from users.models import db
-from users.passwords import Hasher
+from users.passwords import PasswordPlace
 from users.roles import Permission, Role
 from visitors import Visitor, problems_in
 
@@ -135,12 +135,12 @@ def test_a_stranger_makes_the_server_hash_nothing(
     def hash_(*_: object) -> str:
         raise AssertionError
 
-    monkeypatch.setattr(Hasher, "hash", hash_)
+    monkeypatch.setattr(PasswordPlace, "hash", hash_)
     visitor.client.set_cookie("enrol-setup", "x" * 43)
     assert visitor.post("/setup", **FORM).status_code == 403
     monkeypatch.undo()
     make_user(app, "ada@example.com", Role.ADMIN)
-    monkeypatch.setattr(Hasher, "hash", hash_)
+    monkeypatch.setattr(PasswordPlace, "hash", hash_)
     assert visitor.post("/setup", **{**FORM, "email": "eve@example.com"}).status_code == 404
     assert visitor.post("/setup", token=None, **FORM).status_code == 404
 

@@ -9,7 +9,7 @@ from flask import Flask
 
 from conftest import PASSWORD, Cast, execute, make_user, rows
 from users import argon2id
-from users.passwords import Hasher
+from users.passwords import PasswordPlace
 from users.roles import Role
 from visitors import LOGIN, Visitor, problems_in, token_in
 
@@ -102,14 +102,14 @@ CHANGES = ["password_hash = 'another'", "is_active = false", "global_role_id = N
 @pytest.fixture
 def changed_meanwhile(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """What changes Ada's row while her password is being verified."""
-    verify = Hasher.verify
+    verify = PasswordPlace.verify
 
     def arm(change: str) -> None:
-        def verify_and_change(self: Hasher, password_hash: str | None, password: str) -> None:
+        def verify_and_change(self: PasswordPlace, password_hash: str | None, password: str) -> None:
             verify(self, password_hash, password)
             execute(app, f"UPDATE users SET {change} WHERE id = :id", id=cast.ada.id)
 
-        monkeypatch.setattr(Hasher, "verify", verify_and_change)
+        monkeypatch.setattr(PasswordPlace, "verify", verify_and_change)
 
     return arm
 

@@ -48,7 +48,7 @@ CORRIDOR = [
     {"database"},
     {"drivers", "models"},
 ]
-BESIDE = {"actors", "clock", "columns", "contract", "errors", "examples"}
+BESIDE = {"actors", "clock", "columns", "contract", "cores", "errors", "examples"}
 BESIDE |= {"fields", "forks", "ids", "keys", "logs", "refusals", "roles", "search"}
 
 

@@ -184,6 +184,7 @@ def test_only_what_a_trusted_proxy_says_is_an_address(
     assert Counter(sent_from(visitor, number, header).status_code for number in range(34)) == statuses
 
 
+@pytest.mark.parametrize("settings", [{"ENROL_HASH_QUEUE": "30"}])  # each takes a place before a try is spent
 def test_a_burst_of_threads_gets_ten_looks(app: Flask, cast: Cast, guesser: Guesser, hashes: list[int]) -> None:
     together = threading.Barrier(30)
 

@@ -13,7 +13,7 @@ from test_create import NINE
 from conftest import PASSWORD, Answer, Api, Cast, execute, make_key, make_user, rows
 from users import argon2id, clock
 from users.models import db
-from users.passwords import Hasher
+from users.passwords import PasswordPlace
 from users.roles import Permission, Role
 from visitors import Visitor
 
@@ -142,7 +142,7 @@ def test_after_ten_wrong_ones_nobody_is_told_anything_for_a_while(
 ) -> None:
     for _ in range(10):
         assert verify(api, email, "wrong horse battery").json == {"valid": False}
-    monkeypatch.setattr(Hasher, "verify", None)  # it is not called
+    monkeypatch.setattr(PasswordPlace, "verify", None)  # it is not called
     for _ in range(2):
         answer = verify(api, email)
         error = answer.json["error"]
@@ -190,14 +190,14 @@ CHANGES = ["password_hash = 'x'", "is_active = false", "global_role_id = 'role_a
 def test_who_changes_meanwhile_is_not_let_in(
     app: Flask, api: Api, cast: Cast, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    check = Hasher.verify
+    check = PasswordPlace.verify
 
-    def verify_and_change(self: Hasher, password_hash: str | None, password: str) -> str:
+    def verify_and_change(self: PasswordPlace, password_hash: str | None, password: str) -> str:
         kept = check(self, password_hash, password)
         execute(app, f"UPDATE users SET {change} WHERE id = :id", id=cast.sam.id)
         return kept
 
-    monkeypatch.setattr(Hasher, "verify", verify_and_change)
+    monkeypatch.setattr(PasswordPlace, "verify", verify_and_change)
     assert verify(api).json == {"valid": False}
     assert trail(app) == [("refused", "key", True, cast.sam.id)]
 

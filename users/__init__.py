@@ -32,7 +32,8 @@
 Before the walk: upgrading (from one schema to the next, by migrations/), first_run (what a start says).
 Beside it: actors (who acts), roles (who may do what), keys (an API key as text), errors (what can go wrong), fields
 (with one field), refusals (on a page), search (what users are found by), columns (their types), contract (openapi.json,
-read), examples (a call in three languages), logs, forks (what a child process needs), clock, ids.
+read), cores (how many there are), examples (a call in three languages), logs, forks (what a child process needs),
+clock, ids.
 """
 
 from flask import Blueprint, Flask

@@ -9,6 +9,7 @@ from werkzeug.routing import BaseConverter
 from users import bp, emails, idempotency, pages, parsing, service, settings, validation
 from users.access import requires
 from users.errors import UserNotFound
+from users.gate import Share
 from users.models import User
 from users.roles import Permission
 
@@ -40,7 +41,7 @@ def create_user() -> Answer:
     if not (validate_only or key):  # neither needs a hash for sure
         # The limit of the service as a whole, judged where the caller's own is, before the work on a body: in a burst
         # of creates that is a sixth of a refusal.
-        service.hasher().require_place()
+        service.hasher().require_place(Share.CREATE)
     given = parsing.json_object(request)
     attempt = idempotency.attempt(g.actor.key_id, key, given) if key else None
     # Before the rules, which may have changed since, and before the hash, which is slow.

@@ -1,15 +1,18 @@
 """Passwords: the bounds, the hash, the generator and the list of common ones. Rules are applied in `validation`."""
 
+import contextlib
 import math
 import secrets
 import string
 import unicodedata
-from functools import cache
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 from users import argon2id
 from users.argon2id import HashParameters
-from users.gate import Gate
+from users.gate import HashQueue, Place, Share
 
 MIN_LENGTH = 8  # code points, before and after NFKC; ENROL_PASSWORD_MIN_LENGTH can raise it
 MAX_BYTES = 1024  # of UTF-8, before and after NFKC, which can grow a text elevenfold
@@ -27,26 +30,41 @@ class WrongPassword(Exception):
 
 
 class Hasher:
-    """Turns passwords into argon2id hashes (RFC 9106) with one set of parameters, each behind `gate`.
+    """Turns passwords into argon2id hashes (RFC 9106) with one set of parameters, in places of the hash queue."""
 
-    To hash and to verify raise Overloaded when the gate has no place.
-    """
-
-    def __init__(self, parameters: HashParameters, gate: Gate) -> None:
+    def __init__(self, parameters: HashParameters, queue: HashQueue) -> None:
         self._parameters = parameters
-        self._gate = gate
+        self._queue = queue
         # Of no password: random bytes in a hash's place cost as much to check, and nothing to make.
         self._nobody = argon2id.encoded(
             parameters, *map(secrets.token_bytes, (argon2id.SALT_BYTES, argon2id.DIGEST_BYTES))
         )
 
-    def require_place(self) -> None:
-        """Raise Overloaded if to hash would do so now."""
-        self._gate.require_place()
+    def require_place(self, share: Share) -> None:
+        """Raise Overloaded if `place` would do so now."""
+        self._queue.require_place(share)
+
+    @contextlib.contextmanager
+    def place(self, share: Share) -> Iterator["PasswordPlace"]:
+        """Take a place in the hash queue, to hash and verify passwords in it one after another.
+
+        Take it before anything is written: it raises Overloaded when the queue of this share is full.
+        """
+        with self._queue.place(share) as place:
+            yield PasswordPlace(place, self._parameters, self._nobody)
+
+
+@dataclass(frozen=True)
+class PasswordPlace:
+    """A place in the hash queue. To hash and to verify raise Overloaded when a hash waits too long to begin."""
+
+    _place: Place
+    _parameters: HashParameters
+    _nobody: str
 
     def hash(self, password: str) -> str:
         """Return the encoded hash of `password`, which is brought to NFKC first (RFC 8265, section 4.2)."""
-        return self._gate.run(argon2id.hash_of, normalise(password).encode(), self._parameters)
+        return self._hash(normalise(password).encode())
 
     def verify(self, password_hash: str | None, password: str) -> str:
         """Return the hash to keep if `password` is the one that `password_hash` was made of, else raise WrongPassword.
@@ -58,14 +76,17 @@ class Hasher:
         known = password_hash or self._nobody
         given = normalise(password).encode("utf-8", "surrogatepass")
         try:
-            fits = self._gate.run(argon2id.is_hash_of, known, given)
+            fits = self._place.run(partial(argon2id.is_hash_of, known, given))
         except ValueError:  # what is stored is no hash of ours
             fits = False
         if not known.startswith(argon2id.beginning(self._parameters)):
-            known = self._gate.run(argon2id.hash_of, given, self._parameters)
+            known = self._hash(given)
         if not fits:
             raise WrongPassword
         return known
+
+    def _hash(self, given: bytes) -> str:
+        return self._place.run(partial(argon2id.hash_of, given, self._parameters))
 
 
 def normalise(password: str) -> str:

@@ -15,6 +15,7 @@ from users.actors import Actor
 from users.audit import Action
 from users.emails import Email
 from users.errors import Conflict, UserNotFound
+from users.gate import Share
 from users.models import Status, User
 from users.passwords import Hasher
 from users.roles import Permission, Role
@@ -34,7 +35,7 @@ def create_user(new: NewUser, *, actor: Actor, condition: Callable[[Session, Use
     database's unique index decides), Unavailable, and what `authorization.judge_again` raises.
     """
     _require_may_create(new, actor)
-    password_hash = hasher().hash(new.password)  # slow, so before the transaction and its lock
+    password_hash = hash_password(new.password, actor)  # slow, so before the transaction and its lock
     try:
         with database.writing() as connection:
             actor = authorization.judge_again(connection, actor)
@@ -148,6 +149,12 @@ def hasher() -> Hasher:
     """Return the application's one hasher."""
     found: Hasher = current_app.extensions["enrol.hasher"]
     return found
+
+
+def hash_password(password: str, actor: Actor) -> str:
+    """Return the hash of a new password, made in the actor's share of the hash queue. Raises Overloaded."""
+    with hasher().place(Share.CREATE if actor.kind == "key" else Share.TYPED) as place:
+        return place.hash(password)
 
 
 def _found(statement: Select[User], **values: str) -> User:

@@ -33,7 +33,7 @@ def update_user(user_id: str, changes: UserChanges, *, actor: Actor, condition: 
     """
     actor.require(Permission.USERS_UPDATE)
     # Slow, so before the transaction and its lock.
-    password_hash = service.hasher().hash(changes.password) if changes.password else None
+    password_hash = service.hash_password(changes.password, actor) if changes.password else None
     try:
         with acting(actor, Permission.USERS_UPDATE) as (session, actor):
             may_demote = bool(changes.given & {"is_active", "global_role_id"})

@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from users import gate
+from users import cores, gate
 from users.argon2id import HashParameters
 from users.limits import Rate
 from users.passwords import MIN_LENGTH
@@ -111,7 +111,7 @@ def load(values: Mapping[str, str], instance: Path) -> Settings:
             check_deliverability=_choice(values, "ENROL_CHECK_DELIVERABILITY", ("off", "on")) == "on",
         ),
         password_hash=_password_hash(values),
-        hash_slots=_whole(values, "ENROL_HASH_SLOTS", 1, 256, default=gate.usable_cores()),
+        hash_slots=_whole(values, "ENROL_HASH_SLOTS", 1, 256, default=cores.usable()),
         hash_queue=_whole(values, "ENROL_HASH_QUEUE", 0, 10000, default=gate.QUEUE),
         rate_limit=_rate_limit(values),
         trusted_proxies=_whole(values, "ENROL_TRUSTED_PROXIES", 0, 10, default=0),

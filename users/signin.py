@@ -14,9 +14,10 @@ from users.attempts import Candidate
 from users.audit import Action, Outcome
 from users.authorization import acting, judge_again
 from users.errors import RateLimitExceeded, Unavailable
+from users.gate import Share
 from users.known_devices import Device
 from users.models import User
-from users.passwords import WrongPassword
+from users.passwords import PasswordPlace, WrongPassword
 from users.roles import Permission, needed_to_act_on
 from users.throttles import Tries
 
@@ -31,8 +32,9 @@ def sign_in(email: str, password: str, *, device: Device, replacing: str = "", a
     candidate = _candidate(email, sessions.may_sign_in)
     tries = attempts.at_pages(candidate, device, actor.address)
     with (
+        _place() as place,
         _counted(tries, candidate.user, Action.SESSION_CREATE, actor),
-        _entering(candidate, password, tries, sessions.may_sign_in) as (session, found, now),
+        _entering(place, candidate, password, tries, sessions.may_sign_in) as (session, found, now),
     ):
         if replacing and sessions.end(session, replacing):
             audit.record(session, Action.SESSION_END, actor.user_id, actor, now, [])
@@ -54,8 +56,9 @@ def verify_password(email: str, password: str, *, ip_address: str | None = None,
     candidate = _candidate(email, partial(_may_be_let_in, actor))
     tries = attempts.at_verify(candidate, caller, ip_address)
     with (
+        _place() as place,
         _counted(tries, candidate.user, Action.USER_VERIFY_PASSWORD, actor, Permission.USERS_VERIFY),
-        _entering(candidate, password, tries, partial(_may_be_let_in, actor)) as (session, found, now),
+        _entering(place, candidate, password, tries, partial(_may_be_let_in, actor)) as (session, found, now),
     ):
         judged = judge_again(session, actor, Permission.USERS_VERIFY)
         if not _may_be_let_in(judged, found):
@@ -87,9 +90,9 @@ def change_password(user: User, current: str, new: str, *, device: Device, actor
     TooManyWrongPasswords and AccountClosed.
     """
     tries = attempts.at_pages(Candidate(user, can_succeed=True, typed=""), device, actor.address)
-    with _counted(tries, user, Action.USER_SET_PASSWORD, actor):
-        service.hasher().verify(user.password_hash, current)
-        return _replace_password(user, service.hasher().hash(new), actor)
+    with _place() as place, _counted(tries, user, Action.USER_SET_PASSWORD, actor):
+        place.verify(user.password_hash, current)
+        return _replace_password(user, place.hash(new), actor)
 
 
 def _replace_password(user: User, password_hash: str, actor: Actor) -> tuple[User, str]:
@@ -103,6 +106,11 @@ def _replace_password(user: User, password_hash: str, actor: Actor) -> tuple[Use
         sessions.end_all(session, found.id)
         audit.record(session, Action.USER_SET_PASSWORD, found.id, actor, now, ["password"])
         return found, sessions.start(session, found.id, now)
+
+
+def _place() -> contextlib.AbstractContextManager[PasswordPlace]:
+    """Return the place in the hash queue that is taken before a try is: an overloaded service writes nothing."""
+    return service.hasher().place(Share.TYPED)
 
 
 @contextlib.contextmanager
@@ -149,14 +157,14 @@ def _candidate(email: str, may: Callable[[User], bool]) -> Candidate:
 
 @contextlib.contextmanager
 def _entering(
-    candidate: Candidate, password: str, tries: Tries, may: Callable[[User], bool]
+    place: PasswordPlace, candidate: Candidate, password: str, tries: Tries, may: Callable[[User], bool]
 ) -> Iterator[tuple[Session, User, datetime]]:
     """Judge the password, and yield the transaction in which its user, locked, enters now.
 
     A hash of older parameters is made anew. Raises WrongPassword, also for a user who is not there or who `may` not.
     """
     user = candidate.user
-    password_hash = service.hasher().verify(user.password_hash if user else None, password)
+    password_hash = place.verify(user.password_hash if user else None, password)
     if user is None or not may(user):
         raise WrongPassword
     with database.transaction() as session:

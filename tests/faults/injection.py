@@ -1,0 +1,86 @@
+"""A MemoryError at any line, at any call or at any allocation, one for each run of a scenario."""
+
+import contextlib
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import FrameType, ModuleType
+from typing import Any
+
+import pytest
+
+from crowd import run
+from users import gate
+from users.errors import Overloaded
+from users.gate import HashQueue, Share
+
+PATIENCE = 10  # seconds: whoever waits longer waits for ever
+
+
+class Tracer:
+    """Raises a MemoryError at the `at`-th line or call of `module` in the threads that it is set for, once."""
+
+    def __init__(self, module: ModuleType, at: int) -> None:
+        self._file = module.__file__
+        self._left = at
+        self.fired = False
+
+    def __call__(self, frame: FrameType, event: str, _argument: object) -> Any:
+        if frame.f_code.co_filename != self._file or self.fired:
+            return None
+        if event in ("call", "line"):
+            self._left -= 1
+            if self._left == 0:
+                self.fired = True
+                raise MemoryError
+        return self
+
+
+@contextlib.contextmanager
+def in_this_thread(tracer: Tracer) -> Iterator[None]:
+    """Let the tracer fail in this thread."""
+    before = sys.gettrace()
+    sys.settrace(tracer)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+@contextlib.contextmanager
+def in_new_threads(tracer: Tracer) -> Iterator[None]:
+    """Let the tracer fail in the threads that a queue starts meanwhile."""
+    serve = gate._serve
+
+    def traced(*arguments: Any) -> None:
+        sys.settrace(tracer)
+        serve(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gate, "_serve", traced)
+        yield
+    tracer.fired = True  # whatever they do later
+
+
+def attempt(scenario: Callable[[], object], *expected: type[BaseException]) -> None:
+    """Run the scenario, which may succeed, be overloaded, lack memory or raise what is expected of it."""
+    with contextlib.suppress(Overloaded, MemoryError, *expected):
+        scenario()
+
+
+def insist_that_all_is_usable(queue: HashQueue, callers: ThreadPoolExecutor, slots: int, waiting: int) -> None:
+    """Insist that all places can be taken and no more, that all slots work at once, and that nothing is left behind."""
+    for share in Share:
+        with contextlib.ExitStack() as places:
+            for _ in range(slots + waiting):
+                places.enter_context(queue.place(share))
+            with contextlib.suppress(Overloaded):
+                places.enter_context(queue.place(share))
+                raise AssertionError("more places than there are")
+    together = threading.Barrier(slots)
+    at_once = [callers.submit(run, queue, together.wait, PATIENCE, share=share) for share in list(Share) * slots]
+    done = [one.result(PATIENCE) for one in at_once]
+    assert sorted(map(str, done)) == sorted(str(number) for number in [*range(slots)] * len(Share))
+    assert not any(queue.workers._waiting.values())
+    assert not any(queue._places.values())
