@@ -30,7 +30,7 @@ CORRIDOR = [
     {"cli", "first_run"},
     {"envelope", "pages"},
     {"detour", "visits"},
-    {"forms", "headers", "parsing"},
+    {"forms", "headers", "parsing", "sweep"},
     {"idempotency", "setup", "signin", "verification"},
     {"audit_words", "service_changes", "service_purge"},
     {"service", "service_keys"},

@@ -295,16 +295,6 @@ def test_what_was_not_judged_costs_no_try(
     assert [guesser.guess("ada@example.com") for _ in range(11)] == ["wrong"] * 10 + ["refused"]
 
 
-def test_rows_that_say_nothing_any_more_go_away(app: Flask, guesser: Guesser, time: Time) -> None:
-    for number in range(150):
-        guesser.guess(f"{number}@example.com", f"2001:db8:0:{number:x}::1")
-    assert len(rows(app, "SELECT key FROM throttles")) == 300
-    time.pass_by(minutes=5)
-    for _ in range(3):
-        guesser.guess("ada@example.com")
-    assert len(rows(app, "SELECT key FROM throttles")) == 2
-
-
 def test_the_rows_hold_no_address_and_no_password_typed_in_its_place(app: Flask, guesser: Guesser, time: Time) -> None:
     guesser.guess("canary-Xq7pass")
     stored = [bytes(row.key) for row in rows(app, "SELECT key FROM throttles")]

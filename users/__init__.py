@@ -16,6 +16,7 @@
     passwords    bounds, hash, generator, common ones         setup        the first administrator, by a link
     signin       who knows their password; sessions           idempotency  a create that may be sent again
     verification a link that verifies an address              docs         the reference, and /openapi.json
+    sweep        what has ended goes away
     health       what a supervisor asks: alive, ready?
     service      users created and read                       service_keys the acts on API keys
     service_changes: users changed and deleted                service_purge: deleted ones erased for good
@@ -58,8 +59,10 @@ def init_app(app: Flask) -> None:
         envelope,
         health,
         pages,
+        sweep,
     )
 
+    sweep.init_app(app)  # the first: a request that is refused starts it too
     access.init_app(app)
     api.init_app(app)
     envelope.init_app(app)

@@ -25,8 +25,7 @@ def may_sign_in(user: User) -> bool:
 
 
 def start(session: Session, user_id: str, now: datetime) -> str:
-    """Add a session of the user and return its id, which is only in the cookie; the user's run-out ones go."""
-    session.execute(delete(AdminSession).where(AdminSession.user_id == user_id, _has_run_out(now)))
+    """Add a session of the user and return its id, which is only in the cookie."""
     session_id = secrets.token_urlsafe(32)
     session.add(AdminSession(id_hash=_digest(session_id), user_id=user_id, created_at=now, last_seen_at=now))
     return session_id
@@ -52,7 +51,7 @@ def count_others(user_id: str, session_id: str) -> int:
     """Return how many sessions the user has beside this one."""
     others = (AdminSession.user_id == user_id, AdminSession.id_hash != _digest(session_id))
     with database.reading() as session:
-        return len(session.scalars(select(AdminSession.id_hash).where(*others, ~_has_run_out(clock.now()))).all())
+        return len(session.scalars(select(AdminSession.id_hash).where(*others, ~has_run_out(clock.now()))).all())
 
 
 def end(session: Session, session_id: str) -> bool:
@@ -66,7 +65,8 @@ def end_all(session: Session, user_id: str, *, but: str = "") -> bool:
     return _deleted(session.execute(theirs.where(AdminSession.id_hash != _digest(but))))
 
 
-def _has_run_out(now: datetime) -> ColumnElement[bool]:
+def has_run_out(now: datetime) -> ColumnElement[bool]:
+    """Tell which sessions time has ended."""
     return (AdminSession.created_at <= now - ABSOLUTE) | (AdminSession.last_seen_at <= now - IDLE)
 
 

@@ -21,7 +21,6 @@ from users.models import Throttle
 
 TRIES = 10
 PERIOD = timedelta(minutes=5)
-_SWEPT_AT_ONCE = 100  # more than a try can add, so that what an attack leaves goes away
 
 # One statement, so that both databases do it at once: no row is touched when no try is left.
 _SPEND = text("""
@@ -71,7 +70,6 @@ def spend(tries: Tries) -> None:
         if used_up:
             latest = select(func.max(Throttle.refilled_at)).where(Throttle.key.in_(used_up))
             raise TooManyWrongPasswords(((session.scalar(latest) or now) - now).total_seconds())
-        _sweep(session, now)
 
 
 def restore(session: Session, tries: Tries) -> None:
@@ -110,14 +108,6 @@ def _return_one(session: Session, key: bytes) -> None:
     more = case((Throttle.tokens < 0, 1), else_=Throttle.tokens + 1)
     spent = (Throttle.key == key, Throttle.tokens < TRIES)
     session.execute(update(Throttle).where(*spent).values(tokens=more))
-
-
-def _sweep(session: Session, now: datetime) -> None:
-    """Let rows that say nothing any more go away, but for those that somebody is at."""
-    old = (
-        select(Throttle.key).where(Throttle.refilled_at <= now).limit(_SWEPT_AT_ONCE).with_for_update(skip_locked=True)
-    )
-    session.execute(delete(Throttle).where(Throttle.key.in_(old)))
 
 
 def _changed(result: Any) -> bool:
