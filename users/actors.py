@@ -18,6 +18,7 @@ class Actor:
     key_id: str | None = None
     address: str | None = None
     request_id: str | None = None
+    client_request_id: str | None = None  # that the caller gave it
 
     def require(self, *permissions: Permission) -> None:
         """Raise Denied unless the actor holds all of `permissions`."""

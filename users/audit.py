@@ -73,6 +73,7 @@ def record(
         "fields": fields,
         "address": actor.address,
         "request_id": actor.request_id,
+        "client_request_id": actor.client_request_id,
     }
     transaction.execute(_INSERT, event)
 

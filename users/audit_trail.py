@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, or_, select
 
 from users import database, ids
 from users.models import AuditEvent
@@ -20,7 +20,7 @@ class Wanted:
     actor_id: str | None = None  # a user's or an API key's
     action: str | None = None
     target_id: str | None = None
-    request_id: str | None = None
+    request_id: str | None = None  # ours, or the one that the caller gave
     since: datetime | None = None
     until: datetime | None = None  # and not at it
 
@@ -31,11 +31,15 @@ class Wanted:
             actor: self.actor_id,
             AuditEvent.action: self.action,
             AuditEvent.target_id: self.target_id,
-            AuditEvent.request_id: self.request_id,
         }
         found = [column == value for column, value in equal.items() if value]
+        found += [_is_of_request(self.request_id)] if self.request_id else []
         found += [AuditEvent.id > ids.before("evt", self.since)] if self.since else []
         return found + ([AuditEvent.id < ids.before("evt", self.until)] if self.until else [])
+
+
+def _is_of_request(request_id: str) -> ColumnElement[bool]:
+    return or_(AuditEvent.request_id == request_id, AuditEvent.client_request_id == request_id)
 
 
 @dataclass(frozen=True)

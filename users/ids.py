@@ -12,6 +12,7 @@ _USER_ID = re.compile(r"usr_[0-9a-f]{32}", re.ASCII)
 _KEY_ID = re.compile(r"akid_[0-9a-f]{32}", re.ASCII)
 _EVENT_ID = re.compile(r"evt_[0-9a-f]{32}", re.ASCII)
 _REQUEST_ID = re.compile(r"req_[A-Za-z0-9]{8,60}", re.ASCII)
+_CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 
 
 def new_id(prefix: str) -> str:
@@ -49,3 +50,11 @@ def is_event_id(text: str) -> bool:
 def is_request_id(text: str) -> bool:
     """Tell whether `text` has the form of a request's id (SPEC, section 2)."""
     return bool(_REQUEST_ID.fullmatch(text))
+
+
+def is_client_request_id(text: str) -> bool:
+    """Tell whether `text` has the form of an id that a caller may give a request (SPEC, section 2).
+
+    Every request's id has it too.
+    """
+    return bool(_CLIENT_REQUEST_ID.fullmatch(text))
