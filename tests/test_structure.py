@@ -32,7 +32,7 @@ CORRIDOR = [
     {"detour", "visits"},
     {"forms", "headers", "parsing", "sweep"},
     {"idempotency", "setup", "signin", "verification"},
-    {"audit_words", "service_changes", "service_purge"},
+    {"audit_words", "service_changes", "service_prune", "service_purge"},
     {"service", "service_keys"},
     {"audit", "audit_trail", "directory", "sessions", "throttles"},
     {"access"},

@@ -20,6 +20,7 @@
     health       what a supervisor asks: alive, ready?
     service      users created and read                       service_keys the acts on API keys
     service_changes: users changed and deleted                service_purge: deleted ones erased for good
+    service_prune: old audit events deleted
     audit        the rows that say who did what               audit_trail  those rows, found again
     audit_words  and told in sentences                        sessions     who is signed in, as rows
     directory    what the pages read                          throttles    wrong passwords, counted as rows

@@ -20,6 +20,7 @@ from users.models import AuditEvent
 class Action(StrEnum):
     """What an audit row can say was done, as `object.act`."""
 
+    AUDIT_PRUNE = "audit.prune"
     KEY_CREATE = "key.create"
     KEY_REVOKE = "key.revoke"
     KEY_ROLL = "key.roll"

@@ -1,5 +1,6 @@
 """What is read of the audit trail: a page of what was asked for, newest first, or all of it, oldest first."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -70,14 +71,20 @@ def newest(wanted: Wanted, *, before: str | None = None, after: str | None = Non
     return Page(events, newer=newer, older=events[-1].id if more else None)
 
 
-def export(*, after: str = "", since: datetime | None = None) -> Iterator[AuditEvent]:
-    """Yield every event made after the id `after` and from `since` on, oldest first.
+def line(event: AuditEvent) -> str:
+    """Return the event as a line of an export: JSON in ASCII, so that no text can end the line or turn it round."""
+    return json.dumps(event.as_event()) + "\n"
+
+
+def export(*, after: str = "", since: datetime | None = None, until: datetime | None = None) -> Iterator[AuditEvent]:
+    """Yield every event made after the id `after`, from `since` on and before `until`, oldest first.
 
     They are read piece by piece: no transaction stays open while whoever asked takes its time.
     """
     last = max(after, ids.before("evt", since) if since else "")
+    wanted = select(AuditEvent).where(*Wanted(until=until).conditions())
     while True:
-        query = select(AuditEvent).where(AuditEvent.id > last).order_by(AuditEvent.id).limit(EXPORTED_AT_ONCE)
+        query = wanted.where(AuditEvent.id > last).order_by(AuditEvent.id).limit(EXPORTED_AT_ONCE)
         with database.reading() as session:
             events = session.scalars(query).all()
         if not events:

@@ -94,7 +94,9 @@ def _forget_some(theirs: ColumnElement[bool], after: str) -> Sequence[str]:
     """Do so for the next of `theirs` after this id; return which those were."""
     known = select(AuditEvent.id).where(theirs, AuditEvent.id > after, AuditEvent.address.is_not(None))
     with database.transaction() as session:
-        found = session.scalars(known.order_by(AuditEvent.id).limit(ADDRESSES_AT_ONCE)).all()
+        # Locked in order, as a prune of the trail does: neither waits for the other in a circle.
+        some = known.order_by(AuditEvent.id).limit(ADDRESSES_AT_ONCE).with_for_update()
+        found = session.scalars(some).all()
         if found:
             session.execute(update(AuditEvent).where(AuditEvent.id.in_(found)).values(address=None))
     return found
