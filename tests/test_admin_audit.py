@@ -8,12 +8,13 @@ from flask import Flask
 from sqlalchemy import event
 from test_audit_trail import DAY, add
 
-from conftest import Api, Cast, execute, make_key, make_user, rows
+from conftest import PASSWORD, Api, Cast, execute, make_key, make_user, rows
 from users.models import db
 from users.roles import Permission
 from visitors import Visitor, problems_in, signed_in
 
 AUDIT = "/admin/audit"
+NO_REQUEST = "Enter a whole request ID: 8 to 64 letters, digits, dots, hyphens or underscores"
 NOBODY = "No user has this email address. Enter another, or the ID of a user or an API key"
 
 
@@ -63,6 +64,24 @@ def test_the_filters_find_their_own(app: Flask, vera: Visitor, ada: Visitor, cas
     assert told(vera.get(AUDIT, query_string={"request": request_id}).text) == acted[:1]
 
 
+@pytest.mark.parametrize("given", ["req_abc123xyz", "job.2026-11_24"])
+def test_a_request_is_found_by_its_id_and_by_the_one_that_the_caller_gave(
+    app: Flask, vera: Visitor, given: str
+) -> None:
+    api = Api(app.test_client(), make_key(app, Permission.USERS_CREATE, name="CI"))
+    for number in range(2):
+        create = {"email": f"jo{number}@example.com", "password": PASSWORD}
+        assert api.call("POST", "/v1/user/", json=create, headers={"X-Request-Id": given}).status_code == 201
+    both = [f"The API key CI created jo{number}@example.com" for number in (1, 0)]
+    page = vera.get(AUDIT, query_string={"request": given})
+    assert told(page.text) == both
+    assert page.text.count(f'<div class="hint">Sent as <bdi>{given}</bdi></div>') == 2
+    ((ours,), _) = rows(app, "SELECT request_id FROM audit_events WHERE client_request_id IS NOT NULL ORDER BY id")
+    found = vera.get(AUDIT, query_string={"request": ours}).text
+    assert told(found) == both[1:]
+    assert f"<bdi>{ours}</bdi>" in found
+
+
 def test_an_api_key_is_found_as_who_acted_and_as_what_was_made(app: Flask, vera: Visitor, cast: Cast) -> None:
     Api(app.test_client(), make_key(app, Permission.USERS_CREATE, name="CI")).create()
     ((key_id,),) = rows(app, "SELECT id FROM api_keys")
@@ -91,7 +110,8 @@ def test_a_day_is_whole_and_in_utc(app: Flask, vera: Visitor) -> None:
         ("since=yesterday", "since: Enter a day as year, month and day, like 2026-01-31"),
         ("until=2026-02-30", "until: Enter a day as year, month and day, like 2026-01-31"),
         ("since=2026-02-02&until=2026-02-01", "until: Choose a last day that is not before the first"),
-        ("request=req_1", "request: Enter a whole request ID, which begins with req_"),
+        (f"request={'x' * 7}", f"request: {NO_REQUEST}"),
+        ("request=a+b+c+d+e", f"request: {NO_REQUEST}"),
     ],
 )
 def test_a_filter_that_cannot_be_read_is_pointed_out(vera: Visitor, query: str, problem: str) -> None:

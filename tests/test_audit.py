@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 from sqlalchemy.exc import IntegrityError
 
-from conftest import Api, Cast, execute, make_key, make_user, rewrite_audit, rows
+from conftest import PASSWORD, Api, Cast, execute, make_key, make_user, rewrite_audit, rows
 from users import access, keys
 from users.roles import Permission
 from visitors import Visitor
@@ -126,6 +127,55 @@ def test_a_key_without_the_permission_leaves_a_row_that_says_which(app: Flask, c
             "request_id": answer.headers["X-Request-Id"],
         }
     ]
+
+
+def request_ids(app: Flask, action: str = "user.create") -> list[tuple[str, str | None]]:
+    """Return the request ids of such acts, ours and the caller's, oldest first."""
+    found = "SELECT request_id, client_request_id FROM audit_events WHERE action = :action ORDER BY id"
+    return [tuple(row) for row in rows(app, found, action=action)]
+
+
+@pytest.mark.parametrize("given", ["req_abc123xyz", "job.2026-11_24"])
+def test_an_id_from_outside_repeats_none_in_the_trail(
+    app: Flask, api: Api, events: list[logging.LogRecord], given: str
+) -> None:
+    answers = [api.call("POST", "/v1/user/", json=body(n), headers={"X-Request-Id": given}) for n in range(2)]
+    is_kept = given.startswith("req_")
+    assert [answer.headers["X-Request-Id"] == given for answer in answers] == [is_kept] * 2
+    (first, one), (second, other) = request_ids(app)
+    assert (one, other) == (given, given)
+    assert len({first, second, given}) == 3
+    assert all(re.fullmatch(r"req_[0-9a-f]{24}", ours) for ours in (first, second))
+    if not is_kept:
+        assert [answer.headers["X-Request-Id"] for answer in answers] == [first, second]
+    lines = [event.__dict__["fields"] for event in events if event.getMessage() == "request"]
+    assert [line["trace_id"] for line in lines] == [answer.headers["X-Request-Id"] for answer in answers]
+    assert [line.get("request_id", line["trace_id"]) for line in lines] == [first, second]
+
+
+def test_whose_request_has_its_id_from_us_is_told_by_it_alone(app: Flask, api: Api) -> None:
+    answers = [api.call("POST", "/v1/user/", json=body(0))]
+    for number, given in enumerate(("", "short", "ä" * 8, "x" * 65, "a b c d e f"), 1):
+        headers = {"X-Request-Id": given.encode().decode("latin-1")}
+        answers.append(api.call("POST", "/v1/user/", json=body(number), headers=headers))
+    assert request_ids(app) == [(answer.headers["X-Request-Id"], None) for answer in answers]
+
+
+def body(number: int) -> dict[str, str]:
+    """Return a body that creates a user of its own."""
+    return {"email": f"jo{number}@example.com", "password": PASSWORD}
+
+
+def test_an_id_from_outside_stands_beside_what_was_refused_and_what_was_done_on_a_page(
+    app: Flask, ada: Visitor, cast: Cast
+) -> None:
+    given = {"X-Request-Id": "req_abc123xyz"}
+    assert ada.post(f"/admin/users/{cast.sam.id}/deactivate", headers=given).status_code == 303
+    reader = Api(app.test_client(), make_key(app, Permission.USERS_READ))
+    assert reader.call("POST", "/v1/user/", json={}, headers=given).status_code == 403
+    found = [*request_ids(app, "user.deactivate"), *request_ids(app, "request.refuse")]
+    assert [client for _, client in found] == ["req_abc123xyz"] * 2
+    assert len({ours for ours, _ in found} - {"req_abc123xyz"}) == 2
 
 
 def test_a_page_that_is_not_for_its_visitor_leaves_a_row(app: Flask, omar: Visitor, cast: Cast) -> None:

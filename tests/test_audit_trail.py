@@ -19,14 +19,16 @@ DAY = datetime(2026, 1, 31, tzinfo=UTC)
 ADA, OMAR, KEY = "usr_" + "a" * 32, "usr_" + "b" * 32, "akid_" + "c" * 32
 INSERT = (
     "INSERT INTO audit_events (id, at, action, outcome, actor_kind, actor_user_id, actor_key_id, target_id, fields,"
-    " request_id) VALUES (:id, :at, :action, 'ok', 'key', :actor, :key, :target, '[]', :request)"
+    " request_id, client_request_id)"
+    " VALUES (:id, :at, :action, 'ok', 'key', :actor, :key, :target, '[]', :request, :client)"
 )
 
 
 def add(app: Flask, number: int, at: datetime = DAY, **columns: str | None) -> str:
     """Add an event made at `at`, and return its id; `number` tells those of the same millisecond apart."""
     event_id = f"{ids.before('evt', at)}7{number:019x}"
-    values = {"action": "user.create", "actor": ADA, "key": None, "target": OMAR, "request": "req_12345678"}
+    request = {"request": "req_12345678", "client": None}
+    values = {"action": "user.create", "actor": ADA, "key": None, "target": OMAR, **request}
     execute(app, INSERT, id=event_id, at=at, **{**values, **columns})
     return event_id
 
@@ -49,6 +51,16 @@ def test_each_filter_finds_its_own(app: Flask) -> None:
     assert found(app, Wanted(request_id="req_12345678")) == [by_key, first]
     assert found(app, Wanted(actor_id=ADA, action="user.create")) == [first]
     assert found(app, Wanted(actor_id=OMAR)) == []
+
+
+def test_a_request_is_found_by_either_of_its_ids(app: Flask) -> None:
+    ours = add(app, 1)
+    given = add(app, 2, request="req_11111111", client="req_12345678")
+    other = add(app, 3, request="req_22222222", client="job-2026-11-24")
+    assert found(app, Wanted(request_id="req_12345678")) == [given, ours]
+    assert found(app, Wanted(request_id="req_11111111")) == [given]
+    assert found(app, Wanted(request_id="job-2026-11-24")) == [other]
+    assert found(app, Wanted(request_id="job-2026-11-24"), before=other) == []
 
 
 def test_a_time_is_from_its_beginning_to_before_its_end(app: Flask) -> None:
@@ -94,8 +106,9 @@ def statements(app: Flask) -> Iterator[list[tuple[str, Any]]]:
 
 # Many events of that day: all of one act, by one key, each about another user.
 _MANY = """
-    INSERT INTO audit_events (id, at, action, outcome, actor_kind, actor_key_id, target_id, fields, request_id)
-    SELECT :day || n, now(), 'user.create', 'ok', 'key', 'akid_other', 'usr_' || n, '[]', 'req_other' || n
+    INSERT INTO audit_events
+        (id, at, action, outcome, actor_kind, actor_key_id, target_id, fields, request_id, client_request_id)
+    SELECT :day || n, now(), 'user.create', 'ok', 'key', 'akid_other', 'usr_' || n, '[]', 'req_other' || n, 'job-' || n
     FROM generate_series(1, 5000) AS n
 """
 
@@ -111,8 +124,9 @@ _MANY = """
         (Wanted(action="key.revoke"), "ix_audit_events_action"),
         (Wanted(target_id=OMAR, since=DAY), "ix_audit_events_target_id"),
         (Wanted(request_id="req_12345678"), "ix_audit_events_request_id"),
+        (Wanted(request_id="req_12345678"), "ix_audit_events_client_request_id"),
     ],
-    ids=["all", "time", "actor", "key", "action", "target", "request"],
+    ids=["all", "time", "actor", "key", "action", "target", "request", "request of the caller"],
 )
 def test_an_index_finds_each_page(app: Flask, wanted: Wanted, index: str, more: dict[str, str]) -> None:
     with statements(app) as sent:

@@ -9,8 +9,9 @@ from flask.testing import FlaskCliRunner
 from test_cli import in_a_shell, run
 from test_readme import blocks, section
 
-from conftest import Api, Cast, make_user, rewrite_audit, rows
+from conftest import PASSWORD, Api, Cast, make_user, rewrite_audit, rows
 
+BODY = {"email": "jo@example.com", "password": PASSWORD}
 MEMBERS = [
     "id",
     "at",
@@ -23,6 +24,7 @@ MEMBERS = [
     "fields",
     "address",
     "request_id",
+    "client_request_id",
 ]
 
 
@@ -34,13 +36,14 @@ def exported(runner: FlaskCliRunner, *options: str) -> list[dict[str, Any]]:
 
 
 def test_a_line_has_the_members_that_readme_shows(runner: FlaskCliRunner, api: Api) -> None:
-    user = api.create().json
+    user = api.call("POST", "/v1/user/", json=BODY, headers={"X-Request-Id": "job-2026-11-24"}).json
     made_key, created = exported(runner)
     (shown,) = blocks("json", section("Audit trail"))
     assert list(created) == list(json.loads(shown)) == MEMBERS
     assert (created["action"], created["outcome"], created["target_id"]) == ("user.create", "ok", user["id"])
     assert (created["actor_key_id"], created["fields"]) == (made_key["target_id"], ["email", "password"])
     assert (created["at"], created["address"]) == (user["created_at"], "127.0.0.1")
+    assert (made_key["client_request_id"], created["client_request_id"]) == (None, "job-2026-11-24")
 
 
 def test_an_export_goes_on_from_where_the_last_one_ended(app: Flask, runner: FlaskCliRunner, cast: Cast) -> None:

@@ -285,6 +285,7 @@ def test_a_request_id_is_kept_if_it_has_the_form(
     assert answer.json["error"]["trace_id"] == trace_id
     names_its_own = not kept and re.fullmatch(r"[A-Za-z0-9._-]{8,64}", given)
     assert logged(events, "request")["client_request_id"] == (given if names_its_own else None)
+    assert ("request_id" in logged(events, "request")) is kept  # ours, which a line without it has as its trace id
 
 
 def test_the_page_has_its_two_errors_word_for_word(app: Flask, api: Api) -> None:

@@ -90,3 +90,21 @@ def test_what_is_before_a_moment_sorts_before_its_ids_and_after_older_ones() -> 
 )
 def test_a_request_id_has_one_form(text: str, well_formed: bool) -> None:
     assert ids.is_request_id(text) is well_formed
+
+
+@pytest.mark.parametrize(
+    ("text", "well_formed"),
+    [
+        ("req_12345678", True),
+        ("req_" + "a" * 60, True),
+        ("job.2026-11_24", True),
+        ("x" * 64, True),
+        ("x" * 65, False),
+        ("x" * 7, False),
+        ("xxxxxxxx\n", False),
+        ("xxx xxxxx", False),
+        ("ääääääää", False),
+    ],
+)
+def test_an_id_that_a_caller_gives_has_one_form(text: str, well_formed: bool) -> None:
+    assert ids.is_client_request_id(text) is well_formed

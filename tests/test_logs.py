@@ -126,6 +126,12 @@ def test_an_event_in_a_request_stands_under_its_trace_id(log: Log) -> None:
         g.trace_id = "req_12345678"
         logs.event("later")
         assert log.last["trace_id"] == "req_12345678"
+        g.request_id = "req_12345678"
+        logs.event("ours")
+        assert "request_id" not in log.last
+        g.request_id = "req_87654321"
+        logs.event("the caller's")
+        assert (log.last["trace_id"], log.last["request_id"]) == ("req_12345678", "req_87654321")
     logs.event("outside")
     assert "trace_id" not in log.last
 

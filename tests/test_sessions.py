@@ -73,12 +73,6 @@ def test_the_table_holds_no_id(app: Flask, ada: Visitor) -> None:
     assert ada.session_id.encode() not in bytes(id_hash)
 
 
-def test_those_that_ran_out_go_when_their_user_comes_back(app: Flask, time: Clock, ada: Visitor) -> None:
-    time.forward(hours=1)
-    assert ada.sign_in("ada@example.com").status_code == 303
-    assert len(rows(app, "SELECT 1 FROM admin_sessions")) == 1
-
-
 def test_deactivation_ends_all_of_them(app: Flask, cast: Cast, ada: Visitor, runner: FlaskCliRunner) -> None:
     omar = [signed_in(app, cast.omar) for _ in range(2)]
     assert ada.post(f"/admin/users/{cast.omar.id}/deactivate").status_code == 303

@@ -16,9 +16,11 @@
     passwords    bounds, hash, generator, common ones         setup        the first administrator, by a link
     signin       who knows their password; sessions           idempotency  a create that may be sent again
     verification a link that verifies an address              docs         the reference, and /openapi.json
+    sweep        what has ended goes away
     health       what a supervisor asks: alive, ready?
     service      users created and read                       service_keys the acts on API keys
     service_changes: users changed and deleted                service_purge: deleted ones erased for good
+    service_prune: old audit events deleted
     audit        the rows that say who did what               audit_trail  those rows, found again
     audit_words  and told in sentences                        sessions     who is signed in, as rows
     authorization what an actor may do now                    attempts     what a wrong password counts for
@@ -62,8 +64,10 @@ def init_app(app: Flask) -> None:
         envelope,
         health,
         pages,
+        sweep,
     )
 
+    sweep.init_app(app)  # the first: a request that is refused starts it too
     access.init_app(app)
     api.init_app(app)
     docs.init_app(app)

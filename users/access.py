@@ -38,7 +38,13 @@ def init_app(app: Flask) -> None:
 
 def visitor() -> Actor:
     """Return whoever sent this request to a page, before it is known who that is."""
-    return Actor(kind="visitor", permissions=frozenset(), address=request.remote_addr, request_id=g.trace_id)
+    return Actor(
+        kind="visitor",
+        permissions=frozenset(),
+        address=request.remote_addr,
+        request_id=g.request_id,
+        client_request_id=g.client_request_id,
+    )
 
 
 def requires(*permissions: Permission) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -81,7 +87,8 @@ def authenticate() -> Actor:
         user_id=key.owner_id,
         key_id=key.id,
         address=request.remote_addr,
-        request_id=g.trace_id,
+        request_id=g.request_id,
+        client_request_id=g.client_request_id,
     )
 
 

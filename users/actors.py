@@ -19,6 +19,7 @@ class Actor:
     session_hash: bytes | None = field(default=None, repr=False)  # of who is signed in, as the table has it
     address: str | None = None
     request_id: str | None = None
+    client_request_id: str | None = None  # that the caller gave it
 
     def require(self, *permissions: Permission) -> None:
         """Raise Denied unless the actor holds all of `permissions`."""

@@ -72,8 +72,8 @@ def _last_day(name: str, text: str) -> datetime:
 
 
 def _request_id(name: str, text: str) -> str:
-    if not ids.is_request_id(text):
-        raise Refused({name: "Enter a whole request ID, which begins with req_"})
+    if not ids.is_client_request_id(text):
+        raise Refused({name: "Enter a whole request ID: 8 to 64 letters, digits, dots, hyphens or underscores"})
     return text
 
 

@@ -20,6 +20,7 @@ from users.models import AuditEvent
 class Action(StrEnum):
     """What an audit row can say was done, as `object.act`."""
 
+    AUDIT_PRUNE = "audit.prune"
     KEY_CREATE = "key.create"
     KEY_REVOKE = "key.revoke"
     KEY_ROLL = "key.roll"
@@ -74,6 +75,7 @@ def record(
         "fields": fields,
         "address": actor.address,
         "request_id": actor.request_id,
+        "client_request_id": actor.client_request_id,
     }
     transaction.execute(_INSERT, event)
 

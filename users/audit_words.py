@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from users import directory, ids
+from users import clock, directory, ids
 from users.audit import Action, Outcome
 from users.errors import LastAdministrator
 from users.models import AuditEvent
 
 # What was done, with a place for whom or what it was done to.
 _DONE: Mapping[str, str] = {
+    Action.AUDIT_PRUNE: "pruned the audit trail",
     Action.KEY_CREATE: "created {}",
     Action.KEY_REVOKE: "revoked {}",
     Action.KEY_ROLL: "rolled {}",
@@ -129,6 +130,8 @@ def _target(event: AuditEvent, names: _Names, about: str | None) -> Part:
 def _reason(event: AuditEvent) -> str:
     if event.outcome == Outcome.THROTTLED:
         return ", after too many different bodies" if event.action == Action.USER_CREATE else _TOO_MANY
+    if event.action == Action.AUDIT_PRUNE and event.target_id:
+        return f": events before {clock.day(ids.moment_of(event.target_id))}"
     if event.action != Action.REQUEST_REFUSE:
         return ""
     if event.fields == [LastAdministrator.code]:

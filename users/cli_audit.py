@@ -1,15 +1,15 @@
-"""`flask audit …`: the audit trail, to be kept elsewhere."""
+"""`flask audit …`: the audit trail, to be kept elsewhere, and kept short here."""
 
-import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import click
 from flask.cli import AppGroup
 
-from users import audit_trail, ids
-from users.cli import Command
+from users import audit_trail, clock, ids, service_prune
+from users.cli import Command, actor, at_a_terminal, period
 
-audit_group = AppGroup("audit", help="Read the audit trail.")
+audit_group = AppGroup("audit", help="Read the audit trail and prune it.")
 audit_group.command_class = Command
 
 
@@ -21,4 +21,34 @@ def export(after: str, since: datetime | None) -> None:
     if after and not ids.is_event_id(after):
         raise click.BadParameter("takes the id of an event.", param_hint="--after")
     for event in audit_trail.export(after=after, since=since and since.replace(tzinfo=UTC)):
-        click.echo(json.dumps(event.as_event()))  # in ASCII: no text can end a line or turn it round
+        click.echo(audit_trail.line(event), nl=False)
+
+
+@audit_group.command("prune")
+@click.option("--before", metavar="365d", callback=period, required=True, help="How long ago the events were.")
+@click.option(
+    "--export",
+    "file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    required=True,
+    help="A new file, to which they are written first.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def prune(before: timedelta, file: Path, yes: bool) -> None:
+    """Write old events to a file, then delete them; print how many."""
+    moment = clock.now() - before
+    if not yes:
+        if not at_a_terminal():
+            raise click.UsageError("Give --yes: there is no terminal to ask at.")
+        words = f"Events to prune, once they are written to {file}: {service_prune.count(moment)}. Go on?"
+        click.confirm(words, abort=True, err=True)
+    try:
+        pruned = service_prune.prune_events(moment, file, actor=actor())
+    except FileExistsError:
+        raise click.BadParameter("takes a file that is not there yet.", param_hint="--export") from None
+    except OSError as error:
+        words = f"{file} cannot be used ({error.strerror}). No event was deleted that is not in it."
+        raise click.ClickException(words) from None
+    click.echo("Events pruned from the audit trail:", err=True)
+    click.echo(pruned)

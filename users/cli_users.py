@@ -9,7 +9,7 @@ from typing import Any
 import click
 from flask.cli import AppGroup
 
-from users import clock, ids, passwords, service, service_changes, service_purge, settings, validation
+from users import clock, database, ids, passwords, service, service_changes, service_purge, settings, validation
 from users.cli import (
     Command,
     actor,
@@ -144,6 +144,13 @@ def purge_users(deleted_before: timedelta, yes: bool) -> None:
     erased = service_purge.purge_users(moment, actor=actor())
     click.echo("Users erased for good:", err=True)
     click.echo(erased)
+    for copy in service_purge.copies_with_erased():
+        click.echo(f"Erased users are still in this copy, made before an upgrade. Delete it: {copy}", err=True)
+    if not database.compact():
+        raise click.ClickException(
+            "Remains of the erased may still be in the database file or its -wal: another program kept it busy. "
+            "Run this command again."
+        )
 
 
 def _password(from_stdin: bool, generate: bool, as_json: bool) -> str:

@@ -21,6 +21,11 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def day(moment: datetime) -> str:
+    """Return the day of `moment`, in UTC, as people read it: `23 Nov 2026`."""
+    return f"{moment.astimezone(UTC):%-d %b %Y}"
+
+
 def words(moment: datetime) -> str:
     """Return `moment` as people read it: `23 Nov 2026, 19:23 UTC`."""
-    return f"{moment.astimezone(UTC):%-d %b %Y, %H:%M} UTC"
+    return f"{day(moment)}, {moment.astimezone(UTC):%H:%M} UTC"

@@ -137,6 +137,22 @@ def writing(*, patient: bool = True) -> Iterator[Connection]:
             connection.commit()
 
 
+def compact() -> bool:
+    """Remove from a SQLite file what deleted rows leave behind, and tell whether that could be done.
+
+    Nothing is written meanwhile, by any process. On Postgres there is nothing to do here: its VACUUM is the server's
+    own work. Raises Unavailable when the database cannot be used, as when its disk is full.
+    """
+    if db.engine.dialect.name != "sqlite":
+        return True
+    with _connection(**_without_transaction()) as connection:
+        driver: Any = connection.connection.driver_connection
+        try:
+            return drivers.compact(driver)
+        except sqlite3.Error:
+            raise Unavailable(AWAY) from None
+
+
 def session_on(connection: Connection) -> Session:
     """Return a session that works in the connection's transaction and leaves its end to whoever began it."""
     return Session(connection, join_transaction_mode="rollback_only")

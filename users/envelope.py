@@ -1,7 +1,6 @@
 """The outside of every answer: its request id and headers, and any error as the JSON envelope or an HTML page."""
 
 import contextlib
-import re
 import secrets
 import time
 from collections.abc import Iterable
@@ -23,8 +22,6 @@ from users.errors import (
     PayloadTooLarge,
     UntrustedHost,
 )
-
-_CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 
 
 def init_app(app: Flask) -> None:
@@ -60,8 +57,9 @@ def body(error: EnrolError, trace_id: str) -> dict[str, Any]:
 def _begin() -> None:
     g.started = time.monotonic()
     given = request.headers.get("X-Request-Id", "")
-    g.trace_id = given if ids.is_request_id(given) else new_trace_id()
-    g.client_request_id = given if given != g.trace_id and _CLIENT_REQUEST_ID.fullmatch(given) else None
+    g.request_id = new_trace_id()  # ours, which nobody outside can repeat: what audit events say
+    g.trace_id = given if ids.is_request_id(given) else g.request_id  # what the answer and the log say
+    g.client_request_id = given if ids.is_client_request_id(given) else None
 
 
 def _finish(response: Response) -> Response:
@@ -101,7 +99,7 @@ def _log(response: Response) -> None:
         code=g.get("error_code"),
         milliseconds=round((time.monotonic() - g.started) * 1000),
         key_id=getattr(g.get("actor"), "key_id", None),
-        client_request_id=g.client_request_id,
+        client_request_id=g.client_request_id if g.client_request_id != g.trace_id else None,
     )
 
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, insert, or_, select
+from sqlalchemy import ColumnElement, Select, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -26,7 +26,6 @@ from users.validation import NewUser
 
 KEPT = timedelta(hours=24)
 OTHER_BODIES = Limit(10, timedelta(minutes=5))
-CLEARED_AT_ONCE = 20  # expired records that a create under a key takes away, while it adds one
 _PRIMARY_KEY = (
     "idempotency_records_pkey",
     "idempotency_records.api_key_id",
@@ -152,17 +151,8 @@ def _keep(attempt: Attempt, session: Session, user: User) -> None:
 
 
 def _clear_expired(session: Session, attempt: Attempt, now: datetime) -> None:
-    """Take away this key's own record if it is expired, and a few more.
-
-    The own one first, while no lock is held that another transaction could wait for; the others only if nobody
-    else holds them.
-    """
+    """Take away this key's own record if it is expired; `sweep` does so with all others."""
     session.execute(delete(IdempotencyRecord).where(_named(attempt.api_key_id, attempt.key), _expired(now)))
-    names = select(IdempotencyRecord.api_key_id, IdempotencyRecord.idempotency_key).where(_expired(now))
-    oldest = names.order_by(IdempotencyRecord.created_at).limit(CLEARED_AT_ONCE).with_for_update(skip_locked=True)
-    found = session.execute(oldest).all()
-    if found:  # one by one in an OR: for pairs in an IN, SQLite reads the whole table
-        session.execute(delete(IdempotencyRecord).where(or_(*(_named(*name) for name in found))))
 
 
 def _named(api_key_id: str, key: str) -> ColumnElement[bool]:

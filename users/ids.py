@@ -6,12 +6,13 @@ Ours until Python 3.14, whose standard library has `uuid.uuid7`, is the floor.
 import re
 import secrets
 import time
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 _USER_ID = re.compile(r"usr_[0-9a-f]{32}", re.ASCII)
 _KEY_ID = re.compile(r"akid_[0-9a-f]{32}", re.ASCII)
 _EVENT_ID = re.compile(r"evt_[0-9a-f]{32}", re.ASCII)
 _REQUEST_ID = re.compile(r"req_[A-Za-z0-9]{8,60}", re.ASCII)
+_CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 
 
 def new_id(prefix: str) -> str:
@@ -29,6 +30,16 @@ def new_id(prefix: str) -> str:
 def before(prefix: str, moment: datetime) -> str:
     """Return what sorts after every id made before `moment`, and before all others."""
     return f"{prefix}_{max(0, int(moment.timestamp() * 1000)):012x}"
+
+
+def first(prefix: str, moment: datetime) -> str:
+    """Return the same in the form of a whole id: no older one sorts after it, no other before it."""
+    return before(prefix, moment).ljust(len(prefix) + 33, "0")
+
+
+def moment_of(id_: str) -> datetime:
+    """Return when the id was made, to the millisecond."""
+    return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=int(id_.rpartition("_")[2][:12], 16))
 
 
 def is_user_id(text: str) -> bool:
@@ -49,3 +60,11 @@ def is_event_id(text: str) -> bool:
 def is_request_id(text: str) -> bool:
     """Tell whether `text` has the form of a request's id (SPEC, section 2)."""
     return bool(_REQUEST_ID.fullmatch(text))
+
+
+def is_client_request_id(text: str) -> bool:
+    """Tell whether `text` has the form of an id that a caller may give a request (SPEC, section 2).
+
+    Every request's id has it too.
+    """
+    return bool(_CLIENT_REQUEST_ID.fullmatch(text))

@@ -174,8 +174,15 @@ def event(name: str, *, level: int = logging.INFO, **fields: object) -> None:
     unknown = set(fields) - set(FIELDS)
     if unknown:
         raise ValueError(f"not in the list of fields that may be logged: {sorted(unknown)}")
-    trace_id = {"trace_id": g.trace_id} if has_request_context() and "trace_id" in g else {}
-    _logger.log(level, "%s", name, extra={"fields": {**trace_id, **fields}})
+    _logger.log(level, "%s", name, extra={"fields": {**_request_ids(), **fields}})
+
+
+def _request_ids() -> dict[str, str]:
+    """Return the id of the request, and ours, which its audit events have, where the caller gave it another."""
+    if not has_request_context() or "trace_id" not in g:
+        return {}
+    found = {"trace_id": g.trace_id, "request_id": g.get("request_id", g.trace_id)}
+    return found if len(set(found.values())) == 2 else {"trace_id": g.trace_id}
 
 
 def say(words: str) -> None:

@@ -231,6 +231,7 @@ class AuditEvent(Model):
             "fields": self.fields,
             "address": self.address,
             "request_id": self.request_id,
+            "client_request_id": self.client_request_id,
         }
 
 

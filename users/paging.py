@@ -52,13 +52,13 @@ def newest(
     return Page(rows, newer=newer, older=rows[-1].id if more else None)
 
 
-def oldest_first(model: type[Row], *, after: str = "") -> Iterator[Row]:
-    """Yield every row made after the id `after`.
+def oldest_first(model: type[Row], *wanted: ColumnElement[bool], after: str = "") -> Iterator[Row]:
+    """Yield every row made after the id `after` that is `wanted`.
 
     They are read piece by piece: no transaction stays open while whoever asked takes its time.
     """
     while True:
-        query = select(model).where(model.id > after).order_by(model.id).limit(READ_AT_ONCE)
+        query = select(model).where(*wanted, model.id > after).order_by(model.id).limit(READ_AT_ONCE)
         with database.reading() as session:
             rows = session.scalars(query).all()
         if not rows:

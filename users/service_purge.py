@@ -1,19 +1,24 @@
 """Erasing for good the users who were deleted: what the law asks for. Only their ids stay, in the audit trail."""
 
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, func, select, update
 
 from users import audit, clock, database, known_networks
 from users.actors import Actor
 from users.audit import Action
-from users.models import AdminSession, ApiKey, AuditEvent, IdempotencyRecord, Status, User
+from users.models import AdminSession, ApiKey, AuditEvent, IdempotencyRecord, KnownNetwork, Status, User
 from users.roles import Permission
 
 # In one transaction, so that nobody waits long for it.
 USERS_AT_ONCE = 100
 ADDRESSES_AT_ONCE = 1000
+LOOKED_UP_AT_ONCE = 1000  # users of a copy
 
 
 def count(before: datetime) -> int:
@@ -25,9 +30,9 @@ def count(before: datetime) -> int:
 def purge_users(before: datetime, *, actor: Actor) -> int:
     """Erase the users who were deleted before this moment, and return how many there were.
 
-    With each go their API keys, sessions and kept answers, and the addresses that they acted from. Each leaves an
-    audit row, in the transaction that erases them: a purge that is killed has erased nobody without a trace, and the
-    next one goes on. Raises Denied.
+    With each go their API keys, sessions, known networks and kept answers, and the addresses that they acted from.
+    Each leaves an audit row, in the transaction that erases them: a purge that is killed has erased nobody without a
+    trace, and the next one goes on. Raises Denied.
     """
     actor.require(Permission.USERS_DELETE)
     erased, last = 0, ""
@@ -60,6 +65,7 @@ def _erase(user_ids: Sequence[str], actor: Actor) -> int:
         known_networks.forget(session, theirs)
         session.execute(delete(ApiKey).where(ApiKey.owner_id.in_(theirs)))
         session.execute(delete(IdempotencyRecord).where(_answers_about(users)))
+        session.execute(delete(KnownNetwork).where(KnownNetwork.user_id.in_(theirs)))
         session.execute(delete(User).where(User.id.in_(theirs)))
         for user_id in theirs:
             audit.record(session, Action.USER_PURGE, user_id, actor, clock.now(), [])
@@ -89,7 +95,38 @@ def _forget_some(theirs: ColumnElement[bool], after: str) -> Sequence[str]:
     """Do so for the next of `theirs` after this id; return which those were."""
     known = select(AuditEvent.id).where(theirs, AuditEvent.id > after, AuditEvent.address.is_not(None))
     with database.transaction() as session:
-        found = session.scalars(known.order_by(AuditEvent.id).limit(ADDRESSES_AT_ONCE)).all()
+        # Locked in order, as a prune of the trail does: neither waits for the other in a circle.
+        some = known.order_by(AuditEvent.id).limit(ADDRESSES_AT_ONCE).with_for_update()
+        found = session.scalars(some).all()
         if found:
             session.execute(update(AuditEvent).where(AuditEvent.id.in_(found)).values(address=None))
     return found
+
+
+def copies_with_erased() -> list[Path]:
+    """Return the copies that upgrades made beside a SQLite database and that hold users who are erased by now."""
+    path = database.sqlite_file()
+    copies = path.parent.glob(f"{path.name}.before-*") if path else ()
+    return [copy for copy in sorted(copies) if _holds_erased(copy)]
+
+
+def _holds_erased(copy: Path) -> bool:
+    """Tell whether the copy holds a user who is not in the database. One that cannot be read is said to."""
+    try:
+        with closing(sqlite3.connect(f"{copy.absolute().as_uri()}?immutable=1", uri=True)) as connection:
+            if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'users'").fetchone():
+                return False
+            held = connection.execute("SELECT id FROM users")
+            return any(_is_one_erased([user_id for (user_id,) in some]) for some in _pieces(held))
+    except sqlite3.Error:
+        return True
+
+
+def _pieces(cursor: sqlite3.Cursor) -> Iterator[list[Any]]:
+    while some := cursor.fetchmany(LOOKED_UP_AT_ONCE):
+        yield some
+
+
+def _is_one_erased(user_ids: Sequence[str]) -> bool:
+    with database.reading() as session:
+        return len(session.scalars(select(User.id).where(User.id.in_(user_ids))).all()) < len(user_ids)

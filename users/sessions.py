@@ -25,8 +25,7 @@ def may_sign_in(user: User) -> bool:
 
 
 def start(session: Session, user_id: str, now: datetime) -> str:
-    """Add a session of the user and return its id, which is only in the cookie; the user's run-out ones go."""
-    session.execute(delete(AdminSession).where(AdminSession.user_id == user_id, _has_run_out(now)))
+    """Add a session of the user and return its id, which is only in the cookie."""
     session_id = secrets.token_urlsafe(32)
     session.add(AdminSession(id_hash=digest(session_id), user_id=user_id, created_at=now, last_seen_at=now))
     return session_id
@@ -51,7 +50,7 @@ def find(session_id: str) -> User | None:
 def find_role(transaction: Session | Connection, id_hash: bytes) -> str | None:
     """Return the role of who is signed in with the session of this hash, or None where `find` would."""
     theirs = select(User.global_role_id).join(AdminSession, AdminSession.user_id == User.id)
-    alive = (AdminSession.id_hash == id_hash, ~_has_run_out(clock.now()), User.is_active, User.deleted_at.is_(None))
+    alive = (AdminSession.id_hash == id_hash, ~has_run_out(clock.now()), User.is_active, User.deleted_at.is_(None))
     role = transaction.execute(theirs.where(*alive)).scalar_one_or_none()
     return role if permissions_of(role) else None
 
@@ -60,7 +59,7 @@ def count_others(user_id: str, session_id: str) -> int:
     """Return how many sessions the user has beside this one."""
     others = (AdminSession.user_id == user_id, AdminSession.id_hash != digest(session_id))
     with database.reading() as session:
-        return len(session.scalars(select(AdminSession.id_hash).where(*others, ~_has_run_out(clock.now()))).all())
+        return len(session.scalars(select(AdminSession.id_hash).where(*others, ~has_run_out(clock.now()))).all())
 
 
 def end(session: Session, session_id: str) -> bool:
@@ -74,7 +73,8 @@ def end_all(session: Session, user_id: str, *, but: str = "") -> bool:
     return _deleted(session.execute(theirs.where(AdminSession.id_hash != digest(but))))
 
 
-def _has_run_out(now: datetime) -> ColumnElement[bool]:
+def has_run_out(now: datetime) -> ColumnElement[bool]:
+    """Tell which sessions time has ended."""
     return (AdminSession.created_at <= now - ABSOLUTE) | (AdminSession.last_seen_at <= now - IDLE)
 
 
