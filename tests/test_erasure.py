@@ -10,7 +10,6 @@ from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 from flask import Flask
@@ -20,7 +19,7 @@ from test_cli import run
 
 from conftest import Cast, behind, execute, make_key, rows
 from servers import Tree, tree
-from users import audit, clock, database, drivers, ids, service_purge
+from users import audit, clock, database, drivers, ids
 from users.actors import Actor
 from users.audit import Action
 from users.models import IdempotencyRecord, User, db
@@ -28,8 +27,8 @@ from users.roles import Permission
 
 PURGE = ("users", "purge", "--deleted-before", "30d", "--yes")
 REMAINS = (
-    "Error: Remains of the erased may still be in the database file or its -wal: another program kept it busy. "
-    "Run this command again.\n"
+    "Error: Remains of the erased may still be in the database file or its -wal: another program kept it busy, "
+    "or the disk has no room to write it anew. Run this command again.\n"
 )
 sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -227,14 +226,23 @@ def test_whoever_leaves_in_time_is_waited_for(app: Flask, runner: FlaskCliRunner
 
 
 @sqlite_only
-def test_a_file_that_cannot_be_written_anew_is_told(app: Flask, runner: FlaskCliRunner, cast: Cast) -> None:
+def test_a_disk_without_room_is_told_and_the_log_is_emptied_all_the_same(
+    app: Flask, runner: FlaskCliRunner, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
     delete(app, [cast.sam.id])
-    with app.app_context(), db.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA query_only = ON")  # of the connection that the pool gives next
-    with mock.patch.object(service_purge, "purge_users", return_value=1):
-        ended = run(runner, *PURGE)
-    assert (ended.exit_code, ended.stdout) == (1, "1\n")
-    assert ended.stderr.splitlines()[-1] == database.AWAY
+
+    def full(driver: sqlite3.Connection, statement: str) -> bool:
+        if statement == "VACUUM":
+            raise sqlite3.OperationalError("database or disk is full")
+        return is_held_up(driver, statement)
+
+    is_held_up = drivers._is_held_up
+    monkeypatch.setattr(drivers, "_is_held_up", full)
+    start = time.monotonic()
+    ended = run(runner, *PURGE)
+    assert time.monotonic() - start < 10, "nobody waits for room"
+    assert (ended.exit_code, ended.stdout, ended.stderr) == (1, "1\n", f"Users erased for good:\n{REMAINS}")
+    assert file_of(app).with_name("enrol.db-wal").stat().st_size == 0
 
 
 @sqlite_only

@@ -148,8 +148,8 @@ def purge_users(deleted_before: timedelta, yes: bool) -> None:
         click.echo(f"Erased users are still in this copy, made before an upgrade. Delete it: {copy}", err=True)
     if not database.compact():
         raise click.ClickException(
-            "Remains of the erased may still be in the database file or its -wal: another program kept it busy. "
-            "Run this command again."
+            "Remains of the erased may still be in the database file or its -wal: another program kept it busy, "
+            "or the disk has no room to write it anew. Run this command again."
         )
 
 

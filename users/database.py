@@ -141,16 +141,13 @@ def compact() -> bool:
     """Remove from a SQLite file what deleted rows leave behind, and tell whether that could be done.
 
     Nothing is written meanwhile, by any process. On Postgres there is nothing to do here: its VACUUM is the server's
-    own work. Raises Unavailable when the database cannot be used, as when its disk is full.
+    own work. Raises Unavailable when the database cannot be read.
     """
     if db.engine.dialect.name != "sqlite":
         return True
     with _connection(**_without_transaction()) as connection:
         driver: Any = connection.connection.driver_connection
-        try:
-            return drivers.compact(driver)
-        except sqlite3.Error:
-            raise Unavailable(AWAY) from None
+        return drivers.compact(driver)
 
 
 def session_on(connection: Connection) -> Session:

@@ -134,29 +134,32 @@ def compact(driver: sqlite3.Connection) -> bool:
     """
     driver.execute("PRAGMA busy_timeout = 0")  # asked often, writers and readers are kept waiting least
     try:
-        return all(_is_done_in_time(driver, one) for one in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"))
+        done = [_is_done_in_time(driver, one) for one in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)")]
+        return all(done)  # the second is worth it without the first
     finally:
         driver.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_SECONDS * 1000}")
 
 
 def _is_done_in_time(driver: sqlite3.Connection, statement: str) -> bool:
     until = time.monotonic() + COMPACT_SECONDS
-    while not _is_done(driver, statement):
-        if time.monotonic() >= until:
-            return False
-        time.sleep(SQLITE_PAUSE_SECONDS)
-    return True
+    with contextlib.suppress(sqlite3.Error):  # the disk has no room for it, say
+        while _is_held_up(driver, statement):
+            if time.monotonic() >= until:
+                return False
+            time.sleep(SQLITE_PAUSE_SECONDS)
+        return True
+    return False
 
 
-def _is_done(driver: sqlite3.Connection, statement: str) -> bool:
+def _is_held_up(driver: sqlite3.Connection, statement: str) -> bool:
     """Run the statement, or tell that another connection is in its way."""
     try:
         row = driver.execute(statement).fetchone()
     except sqlite3.Error as error:
         if not _says_busy(error):
             raise
-        return False
-    return row is None or row[0] == 0  # a checkpoint tells it so (https://sqlite.org/pragma.html#pragma_wal_checkpoint)
+        return True
+    return row is not None and row[0] == 1  # https://sqlite.org/pragma.html#pragma_wal_checkpoint
 
 
 def _says_busy(error: sqlite3.Error) -> bool:
