@@ -40,7 +40,7 @@ def is_replayed(answer: Answer) -> bool:
 
 def counts(app: Flask) -> dict[str, int]:
     """Return how many users, records and acts there are."""
-    audit = "audit_events WHERE action = 'user.create'"
+    audit = "audit_events WHERE action = 'user.create' AND outcome = 'ok'"
     tables = {"users": "users", "records": "idempotency_records", "acts": audit}
     return {name: rows(app, f"SELECT count(*) FROM {table}")[0][0] for name, table in tables.items()}
 

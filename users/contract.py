@@ -10,7 +10,7 @@ from typing import Any
 Node = Mapping[str, Any]  # a part of the document
 
 _FILE = Path(__file__).with_name("openapi.json")
-_FORMATS = {"date-time": "RFC 3339", "idn-email": "email", "uri": "URL"}
+_FORMATS = {"date-time": "RFC 3339", "idn-email": "email", "ip": "IP address", "uri": "URL"}
 
 
 @dataclass(frozen=True)

@@ -198,7 +198,7 @@ class AuditEvent(Model):
         _partial("ix_audit_events_actor_key_id", "actor_key_id", "id", where="actor_key_id IS NOT NULL"),
         Index("ix_audit_events_action", "action", "id"),
         Index("ix_audit_events_request_id", "request_id"),
-        _partial("ix_audit_events_client_request_id", "client_request_id", where="client_request_id IS NOT NULL"),
+        _partial("ix_audit_events_client_request_id", "client_request_id", "id", where="client_request_id IS NOT NULL"),
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)

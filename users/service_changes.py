@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from users import attempts, audit, clock, ids, service, sessions
+from users import attempts, audit, clock, ids, known_networks, service, sessions
 from users.actors import Actor
 from users.audit import Action
 from users.authorization import acting
@@ -84,6 +84,7 @@ def delete_user(user_id: str, *, actor: Actor, condition: Condition | None = Non
         user.deleted_at = now
         user.touch(now)
         sessions.end_all(session, user.id)
+        known_networks.forget(session, [user.id])
         audit.record(session, Action.USER_DELETE, user.id, actor, now, [])
     return user
 

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, select, update
 from users import audit, clock, database, known_networks
 from users.actors import Actor
 from users.audit import Action
-from users.models import AdminSession, ApiKey, AuditEvent, IdempotencyRecord, KnownNetwork, Status, User
+from users.models import AdminSession, ApiKey, AuditEvent, IdempotencyRecord, Status, User
 from users.roles import Permission
 
 # In one transaction, so that nobody waits long for it.
@@ -65,7 +65,6 @@ def _erase(user_ids: Sequence[str], actor: Actor) -> int:
         known_networks.forget(session, theirs)
         session.execute(delete(ApiKey).where(ApiKey.owner_id.in_(theirs)))
         session.execute(delete(IdempotencyRecord).where(_answers_about(users)))
-        session.execute(delete(KnownNetwork).where(KnownNetwork.user_id.in_(theirs)))
         session.execute(delete(User).where(User.id.in_(theirs)))
         for user_id in theirs:
             audit.record(session, Action.USER_PURGE, user_id, actor, clock.now(), [])

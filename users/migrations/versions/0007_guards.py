@@ -32,7 +32,7 @@ def upgrade() -> None:
         sa.Column("last_used_at", UtcDateTime, nullable=False),
     )
     op.add_column("audit_events", sa.Column("client_request_id", sa.Text))
-    _create_partial_index("ix_audit_events_client_request_id", "audit_events", "client_request_id")
+    _create_partial_index("ix_audit_events_client_request_id", "audit_events", "client_request_id", "id")
     _drop_triggers()
     if _on_postgres():  # where the trigger on updates asks for all columns, also for those that come later
         op.execute(
@@ -67,9 +67,9 @@ def _on_postgres() -> bool:
     return op.get_context().dialect.name == "postgresql"
 
 
-def _create_partial_index(name: str, table: str, column: str) -> None:
-    there = sa.text(f"{column} IS NOT NULL")
-    op.create_index(name, table, [column], sqlite_where=there, postgresql_where=there)
+def _create_partial_index(name: str, table: str, *columns: str) -> None:
+    there = sa.text(f"{columns[0]} IS NOT NULL")
+    op.create_index(name, table, columns, sqlite_where=there, postgresql_where=there)
 
 
 def _drop_triggers() -> None:
