@@ -101,6 +101,7 @@ def test_a_day_is_whole_and_in_utc(app: Flask, vera: Visitor) -> None:
     assert told(vera.get(f"{AUDIT}?since=0001-01-01").text) == told(vera.get(AUDIT).text)
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("query", "problem"),
     [

@@ -103,6 +103,7 @@ def test_a_key_that_creates_nobody_is_shown_with_another_call(ada: Visitor) -> N
     assert "-X POST" not in page
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("changed", "problem"),
     [

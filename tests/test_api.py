@@ -72,6 +72,7 @@ def test_the_list_holds_who_is_asked_for_oldest_first(
     assert ids_in(answer) == [people[number].id for number in expected]
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     "query",
     [
@@ -234,6 +235,7 @@ def test_a_batch_holds_up_to_a_hundred(api: Api, people: list[User]) -> None:
     assert batch(api, [people[0].id] * 101).json["error"]["code"] == "INVALID_TYPE"
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("user_ids", [[], "usr_1", [1], [None], [["usr_1"]], {"usr_1": 1}, 5, True])
 def test_what_is_no_list_of_ids_is_refused(api: Api, user_ids: Any) -> None:
     answer = batch(api, user_ids)
@@ -277,6 +279,7 @@ def test_head_is_get_without_the_body(api: Api, cast: Cast, path: str) -> None:
     assert head.headers["Content-Length"] == got.headers["Content-Length"]
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("word", ["batch", "current", "deleted", "email", "me", "profile", "verify-password"])
 def test_no_word_of_the_api_is_taken_for_an_id(app: Flask, api: Api, cast: Cast, word: str) -> None:
     api.key = make_key(app, *Permission, owner=cast.ada)

@@ -101,6 +101,7 @@ REFUSED: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
 ]
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(("given", "expected"), REFUSED, ids=str)
 def test_all_that_is_wrong_is_told_at_once_and_nothing_changed(
     api: Api, cast: Cast, given: dict[str, Any], expected: list[tuple[str, str]]
@@ -257,6 +258,7 @@ def test_a_change_is_made_only_where_the_tag_fits(api: Api, cast: Cast, header: 
 MALFORMED = ["", "abc", '"abc', 'abc"', '"a" "b"', '"a";"b"', '*, "a"', 'w/"a"', 'W/ "a"', "W/*", ",", "'a'", '"a b"']
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("header", [*MALFORMED, '"a", ' + " , " * 3000 + "b"])
 def test_what_is_no_list_of_tags_stops_the_act(api: Api, cast: Cast, header: str) -> None:
     for answer in (

@@ -386,6 +386,7 @@ def test_verify_password_answers_alike_for_everybody(app: Flask, cast: Cast, ver
     assert told[0][-1] == "closed"
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("ip", ["203.0.113.7", "2001:db8::7", "203.0.113.7:4711", "[2001:db8::7]:4711", "", None])
 def test_an_ip_address_is_taken_as_proxies_write_it(verifier: Api, cast: Cast, ip: str | None) -> None:
     assert ask(verifier, ip, PASSWORD) == "in"

@@ -129,6 +129,7 @@ def test_a_key_that_is_stopped_meanwhile_does_nothing(scene: Scene, act: str, ho
     assert stored(scene.app) == before
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("act", API_ACTS)
 def test_every_act_of_the_api_happens_where_nothing_changes(scene: Scene, act: str) -> None:
     """The tests above would else show nothing."""
@@ -200,6 +201,7 @@ def test_a_session_that_ends_meanwhile_does_nothing(scene: Scene, act: str, how:
     assert stored(scene.app) == before
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("act", [name for name in PAGE_ACTS if name not in ("own password", "end other sessions")])
 def test_a_role_that_shrinks_meanwhile_is_the_one_that_counts(scene: Scene, act: str) -> None:
     before: list[Any] = []
@@ -216,6 +218,7 @@ def test_a_role_that_shrinks_meanwhile_is_the_one_that_counts(scene: Scene, act:
     assert stored(scene.app) == before
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("act", PAGE_ACTS)
 def test_every_act_of_the_pages_happens_where_nothing_changes(scene: Scene, act: str) -> None:
     prepared = prepare(scene, act)

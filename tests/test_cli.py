@@ -59,6 +59,7 @@ def test_a_generated_password_is_alone_on_stdout_and_works(app: Flask, runner: F
     assert PasswordHasher().verify(stored, changed.stdout.removesuffix("\n"))
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     "args",
     [

@@ -224,6 +224,7 @@ def taken(app: Flask, name: str) -> None:
             make_user(app, address)
 
 
+@pytest.mark.one_database
 @pytest.mark.usefixtures("taken")
 @pytest.mark.parametrize(("database_url", "name"), through(API), indirect=["database_url"])
 def test_the_api_says_what_the_table_says(api: Api, name: str) -> None:
@@ -240,6 +241,7 @@ def test_the_api_says_what_the_table_says(api: Api, name: str) -> None:
     assert told(error) == list(case.errors)
 
 
+@pytest.mark.one_database
 @pytest.mark.usefixtures("taken")
 @pytest.mark.parametrize(("database_url", "name"), through(CLI), indirect=["database_url"])
 def test_the_command_line_says_what_the_table_says(runner: FlaskCliRunner, name: str) -> None:
@@ -265,6 +267,7 @@ def test_the_command_line_prints_the_user_that_the_api_would(runner: FlaskCliRun
     assert {**user, **CASES[name].stored} == user
 
 
+@pytest.mark.one_database
 @pytest.mark.usefixtures("taken")
 @pytest.mark.parametrize(("database_url", "name"), through(CLI), indirect=["database_url"])
 def test_the_form_says_what_the_table_says(app: Flask, ada: Visitor, name: str) -> None:

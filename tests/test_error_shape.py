@@ -153,6 +153,7 @@ def check_envelope(answer: Answer, expected: Expected) -> dict[str, Any]:
     return error
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("name", PROVOKED)
 def test_every_error_is_the_envelope(app: Flask, api: Api, events: list[logging.LogRecord], name: str) -> None:
     provoke, expected = PROVOKED[name]
@@ -263,6 +264,7 @@ def test_an_unknown_query_parameter_is_ignored(api: Api) -> None:
     assert answer.status_code == 201
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("given", "kept"),
     [

@@ -184,6 +184,7 @@ def test_a_key_is_1_to_255_visible_ascii_characters(api: Api, key: str) -> None:
     assert (other.status_code, is_replayed(other)) == (201, False)
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     "key", ["", " ", "a b", " a", "a\t", "a" * 256, "clé", "\x7f", "ключ".encode().decode("latin-1")]
 )

@@ -99,6 +99,7 @@ def test_a_replayed_cookie_of_the_form_is_not_enough(app: Flask, cast: Cast, vis
     assert visitor.post(NEW_USER, token=token, **FORM).status_code == 400
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     "headers",
     [
@@ -241,6 +242,7 @@ def test_several_ticks_of_a_form_come_back_after_a_sign_in(ada: Visitor, cast: C
     assert re.search(r'value="365" id="expires-2" checked', page)
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     "there", ["/nope", "/setup", "/v1/user/me", "/v1/user/", "/admin/users", "//evil.example", "/admin/login"]
 )
@@ -254,6 +256,7 @@ def test_another_person_comes_back_only_to_what_they_may_do(cast: Cast, visitor:
     assert answer.status_code == 403
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     "path", ["/", "/setup", LOGIN, "/nothing", "/v1/user/me", "/static/app.css", "/static/nothing"]
 )
@@ -325,6 +328,7 @@ NOT_UTF_8 = {
 }
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("kind", NOT_UTF_8)
 @pytest.mark.parametrize("signed_out", [False, True])
 def test_a_form_that_is_not_utf_8_is_refused(app: Flask, ada: Visitor, cast: Cast, kind: str, signed_out: bool) -> None:

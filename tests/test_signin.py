@@ -179,6 +179,7 @@ def test_a_page_that_needs_a_sign_in_is_where_it_leads(cast: Cast, visitor: Visi
     assert answer.location == path
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     "there",
     [

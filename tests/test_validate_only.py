@@ -74,6 +74,7 @@ WRONG = ("", "True", "1", "yes", "%00", "%ff", "true,true")
 TWICE = ("true&validate_only=true", "true&validate_only=false", "&validate_only=true")
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("query", ["validate_only", *(f"validate_only={value}" for value in (*WRONG, *TWICE))])
 def test_another_value_or_a_second_one_is_400(app: Flask, api: Api, query: str) -> None:
     answer = post(api, query)

@@ -68,8 +68,8 @@ def at_verify(candidate: Candidate, key_id: str, ip_address: str | None) -> Trie
     counted = _Counted("verify", candidate.account)
     networks = [f"{key_id} {one}" for one in limits.networks(ip_address)] if ip_address else [key_id]
     tries = None
-    # Asked for everybody alike: the time does not tell who is there.
-    if known_networks.is_known(candidate.account, network_of(key_id, ip_address)):
+    user_id = candidate.somebody.id if candidate.somebody else ""  # asked alike: the time does not tell who is there
+    if known_networks.is_known(user_id, network_of(key_id, ip_address)):
         tries = counted.known(f"network {networks[0]}")
     return tries or counted.unknown(networks)
 
