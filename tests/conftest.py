@@ -68,10 +68,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     For the latter, xdist 3.8 names the group where pytest 9.2 does not look.
     """
-    items[:] = [item for item in items if not (item.get_closest_marker("one_database") and "[postgres" in item.nodeid)]
+    items[:] = [item for item in items if not (item.get_closest_marker("one_database") and _is_on_postgres(item))]
     for item in items:
         for mark in item.iter_markers("xdist_group"):
             item._id = NodeId.parse(f"{item.nodeid}@{mark.args[0]}")
+
+
+def _is_on_postgres(item: pytest.Item) -> bool:
+    return "callspec" in vars(item) and vars(item)["callspec"].params.get("database_url") == "postgres"
 
 
 def pytest_collection_finish() -> None:

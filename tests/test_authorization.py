@@ -2,12 +2,13 @@
 
 import contextlib
 import io
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, request, request_started
 
 from conftest import PASSWORD, Answer, Cast, execute, make_key, make_user, rows
 from users import database, service_keys
@@ -164,6 +165,7 @@ PAGE_ACTS: dict[str, Callable[[Scene], Answer]] = {
     "verify": lambda it: press(it, sam(it, "verify")),
     "verification": lambda it: press(it, sam(it, "verification")),
     "deactivate": lambda it: press(it, sam(it, "deactivate")),
+    "reactivate": lambda it: press(it, sam(it, "reactivate")),
     "unlock": lambda it: press(it, sam(it, "unlock")),
     "delete": lambda it: press(it, sam(it, "delete")),
     "new key": lambda it: press(it, "/admin/keys/new", **KEY_FORM),
@@ -201,7 +203,6 @@ def test_a_session_that_ends_meanwhile_does_nothing(scene: Scene, act: str, how:
     assert stored(scene.app) == before
 
 
-@pytest.mark.one_database
 @pytest.mark.parametrize("act", [name for name in PAGE_ACTS if name not in ("own password", "end other sessions")])
 def test_a_role_that_shrinks_meanwhile_is_the_one_that_counts(scene: Scene, act: str) -> None:
     before: list[Any] = []
@@ -275,6 +276,31 @@ def test_the_last_byte_of_a_body_comes_too_late(scene: Scene, how: str) -> None:
     assert rows(scene.app, "SELECT 1 FROM users WHERE email = 'jo@example.com'") == []
 
 
+READS: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
+    "batch": ("batch", {"user_ids": ["usr_01900000000070008000000000000000"]}, {}),
+    "validate only": ("?validate_only=true", {"email": "new@example.com", "password": PASSWORD}, {}),
+    "replay": ("", {"email": "jo@example.com", "password": PASSWORD}, {"Idempotency-Key": "7c1b8a6e"}),
+}
+
+
+@pytest.mark.parametrize("read", READS)
+def test_nor_is_a_stopped_key_told_anything_after_its_body(scene: Scene, read: str) -> None:
+    API_ACTS["create once"](scene)
+    path, body, headers = READS[read]
+    data = json.dumps(body).encode()
+    for how, status in (("scopes given", 200), ("revoked", 401)):
+        stream = HeldBack(data, lambda how=how: stop(scene, how) if how in STOPS else None)  # type: ignore[misc]
+        answer = scene.api(
+            "POST",
+            path,
+            data=data,
+            content_type="application/json",
+            headers=headers,
+            environ_overrides={"wsgi.input": stream},
+        )
+        assert answer.status_code in (status, status + 1), how
+
+
 def test_who_gains_a_role_meanwhile_has_it(scene: Scene) -> None:
     """What is committed before the act's transaction counts, in both directions."""
     execute(scene.app, "UPDATE users SET global_role_id = 'role_operator' WHERE id = :ada", ada=scene.ada.id)
@@ -298,3 +324,28 @@ def test_the_terminal_is_judged_by_the_machine(scene: Scene) -> None:
     with scene.app.app_context(), before_the_act(lambda: stop(scene, "owner stopped")):
         service_keys.revoke_key(scene.key_id, actor=terminal("req_test00000000"))
     assert rows(scene.app, "SELECT 1 FROM api_keys WHERE id = :id AND deactivated_at IS NOT NULL", id=scene.key_id)
+
+
+@pytest.mark.one_database
+def test_no_act_is_missing_above(scene: Scene) -> None:
+    """Each route that changes something and has a guard is among the acts."""
+    seen: set[str] = set()
+
+    def note(_app: Flask, **_: Any) -> None:
+        if request.method not in ("GET", "HEAD"):
+            seen.add(f"{request.method} {request.url_rule}")
+
+    with request_started.connected_to(note):
+        for act in API_ACTS.values():
+            act(scene)
+        for name in PAGE_ACTS:
+            prepare(scene, name)()
+    views: dict[str, Any] = scene.app.view_functions
+    acts = {
+        f"{method} {rule}"
+        for rule in scene.app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"GET", "HEAD"}
+        if isinstance(getattr(views[rule.endpoint], "guard", None), tuple)
+    }
+    reads_or_ends = {"POST /v1/user/batch", "POST /admin/logout"}  # a list asked for; one's own session
+    assert acts - reads_or_ends <= seen

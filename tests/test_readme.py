@@ -111,7 +111,7 @@ def test_the_limits_are_the_codes_own() -> None:
     assert "100 a minute from one address" in told
     assert "An unknown path (`NOT_FOUND`) and a wrong method (405) are told without a look at the key" in told
     counts = [int(number) for number in re.findall(r"\d+", told.partition("| an account, from one known")[2])]
-    from_one, (network, wide), account = attempts.FROM_ONE_PLACE, attempts.BY_NETWORK, attempts.BY_ACCOUNT
+    from_one, (network, wide), account = attempts.FROM_ONE_SOURCE, attempts.BY_NETWORK, attempts.BY_ACCOUNT
     expected = [from_one.tries, 5, attempts.IN_A_ROW.tries, from_one.tries, 5, network.tries, 5, 6, 48, wide.tries]
     assert counts[: len(expected)] == expected
     assert f"| {account.tries} in an hour |" in told

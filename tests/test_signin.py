@@ -96,7 +96,12 @@ def test_a_refusal_is_on_record_with_whom_it_was_about(app: Flask, cast: Cast, v
     assert target_id == (cast.ada.id if email == cast.ada.email else None)
 
 
-CHANGES = ["password_hash = 'another'", "is_active = false", "global_role_id = NULL", "deleted_at = created_at"]
+CHANGES = [
+    "password_hash = 'another', password_changed_at = created_at",
+    "is_active = false",
+    "global_role_id = NULL",
+    "deleted_at = created_at",
+]
 
 
 @pytest.fixture

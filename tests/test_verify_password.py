@@ -183,7 +183,12 @@ def test_a_hash_of_old_parameters_is_made_anew(app: Flask, api: Api, cast: Cast)
     assert verify(api).json["valid"] is True
 
 
-CHANGES = ["password_hash = 'x'", "is_active = false", "global_role_id = 'role_admin'", "deleted_at = created_at"]
+CHANGES = [
+    "password_hash = 'x', password_changed_at = created_at",
+    "is_active = false",
+    "global_role_id = 'role_admin'",
+    "deleted_at = created_at",
+]
 
 
 @pytest.mark.parametrize("change", CHANGES)

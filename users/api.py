@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.routing import BaseConverter
 
-from users import bp, emails, idempotency, pages, parsing, service, settings, validation
+from users import authorization, bp, emails, idempotency, pages, parsing, service, settings, validation
 from users.access import requires
 from users.errors import UserNotFound
 from users.gate import Share
@@ -50,6 +50,7 @@ def create_user() -> Answer:
         return _valid() if validate_only else _created(kept)
     new = validation.new_user(given, settings.current().rules)
     if validate_only:
+        authorization.confirm(g.actor, Permission.USERS_CREATE)
         service.check_new_user(new, actor=g.actor)
         return _valid()
     if attempt:
@@ -108,6 +109,7 @@ def _next_link(path: str, last_id: str) -> str:
 def get_batch() -> Response:
     """Answer 200 with those of the users asked for who are there, each once, in the order of asking."""
     wanted = validation.user_ids(parsing.json_object(request))
+    authorization.confirm(g.actor, Permission.USERS_READ)
     users = [user.as_user() for user in service.get_users(wanted)]
     return jsonify(users=users, total=len(users), requested_ids=wanted)
 

@@ -56,6 +56,12 @@ def acting(actor: Actor, *permissions: Permission) -> Iterator[tuple[Session, Ac
         yield session, judge_again(session, actor, *permissions)
 
 
+def confirm(actor: Actor, *permissions: Permission) -> None:
+    """Raise what `judge_again` raises: for an answer that is given after a body has arrived, without an act."""
+    with database.reading() as session:
+        judge_again(session, actor, *permissions)
+
+
 def judge_again(transaction: Session | Connection, actor: Actor, *permissions: Permission) -> Actor:
     """Return the actor with what they may do now. One read, without a lock: what is committed later counts as later.
 

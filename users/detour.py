@@ -13,6 +13,7 @@ from users import forms
 HOME = "/admin/users"
 SIGNED_IN_AGAIN = "You are signed in again. Nothing was saved yet: check what you typed and send it again."
 _KEPT = "kept-"
+MOST_KEPT = 100  # fields, far more than a form has: each becomes a line of the page
 
 
 def sign_in_first(again: Any, values: Mapping[str, Any]) -> Response:
@@ -21,7 +22,8 @@ def sign_in_first(again: Any, values: Mapping[str, Any]) -> Response:
         there = request.full_path.rstrip("?")
         return redirect(url_for("users.show_login", next=None if there == HOME else there), 303)
     there = url_for(f"users.{again.__name__}", **values) if again else HOME
-    kept = [(name, value) for name, value in request.form.items(multi=True) if name not in forms.SECRET_FIELDS]
+    fields = [(name, value) for name, value in request.form.items(multi=True) if name not in forms.SECRET_FIELDS]
+    kept = fields[:MOST_KEPT]
     request.form = ImmutableMultiDict()  # its "email" is not that of who signs in
     response = make_response(login_page(there, kept, ended=True))
     response.status_code = 403
@@ -37,7 +39,7 @@ def login_page(there: str, kept: list[tuple[str, str]], *, ended: bool = False) 
 def kept_fields() -> list[tuple[str, str]]:
     """Return the fields of the form that a sign-in interrupted."""
     fields = request.form.items(multi=True)
-    return [(name.removeprefix(_KEPT), value) for name, value in fields if name.startswith(_KEPT)]
+    return [(name.removeprefix(_KEPT), value) for name, value in fields if name.startswith(_KEPT)][:MOST_KEPT]
 
 
 def resume(path: str, kept: list[tuple[str, str]]) -> Response | str:

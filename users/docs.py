@@ -94,7 +94,7 @@ def _page(address: str | None) -> Made:
         error=contract.example_of("Invalid", "PASSWORD_TOO_SHORT"),
         rate=settings.current().rate_limit,
         wrong_keys=access.WRONG_KEYS,
-        passwords=attempts,
+        attempts=attempts,
         samples=partial(_samples, address),
         coded=_coded,
     )

@@ -23,6 +23,9 @@ from users.errors import (
     UntrustedHost,
 )
 
+# Of RFC 9110 and RFC 5789. A client can send any other word, as long as it likes.
+_METHODS = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
+
 
 def init_app(app: Flask) -> None:
     """Give every answer of `app` its request id, its headers and, when it is an error, its body."""
@@ -93,7 +96,7 @@ def _target() -> str | None:
 def _log(response: Response) -> None:
     logs.event(
         "request",
-        method=request.method if request.method.isalpha() else None,
+        method=request.method if request.method in _METHODS else None,
         route=str(request.url_rule) if request.url_rule else None,  # the pattern: a path can hold an address or a key
         status=response.status_code,
         code=g.get("error_code"),

@@ -17,7 +17,8 @@ _in_child: WeakKeyDictionary[Any, Callable[[Any], None]] = WeakKeyDictionary()
 def register(thing: T, *, in_child: Callable[[T], None], before: Callable[[T], None] | None = None) -> None:
     """Call `in_child(thing)` in each child that is forked from now on, and `before(thing)` in the parent first.
 
-    As long as `thing` lives, which the two must not refer to: `os.register_at_fork` alone would keep it for good.
+    Only while `thing` lives, to which neither function may hold a reference: `os.register_at_fork` alone would keep it
+    for good.
     """
     _in_child[thing] = in_child
     if before:

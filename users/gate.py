@@ -38,7 +38,8 @@ class Share(StrEnum):
     """Who asks for hashes: each share has its own bound, and none starves another, since they are served in turn."""
 
     CREATE = "create"  # a program with an API key: a new user, or a new password for one
-    TYPED = "typed"  # a person: a password typed at a page, or sent by another application to be verified
+    KNOWN = "known"  # a person who is signed in, or whose browser or network is known for the account
+    TYPED = "typed"  # anybody else who typed a password, at a page or at another application
 
 
 class HashQueue:
@@ -273,10 +274,11 @@ class _Workers:
 
 def _serve(workers: _Workers, slot: _Slot) -> None:
     """Be the thread of this slot until the end, whatever happens."""
+    with contextlib.suppress(BaseException):
+        _step_back()
     while True:
         with contextlib.suppress(BaseException):
             slot.thread = threading.get_ident()
-            _step_back()
             workers.serve()
             return
 

@@ -19,9 +19,11 @@ from sqlalchemy.orm import Session
 from users import clock, database, service, settings, throttles
 from users.actors import Actor
 from users.audit import Action
+from users.authorization import acting
 from users.errors import IdempotencyKeyReused, TooManyBodies
 from users.models import IdempotencyRecord, User, entity_tag
-from users.throttles import Count, Limit, Tries
+from users.roles import Permission
+from users.throttles import Counter, Limit, Tries
 from users.validation import NewUser
 
 KEPT = timedelta(hours=24)
@@ -78,17 +80,18 @@ def find_answer(attempt: Attempt, *, actor: Actor) -> Answer | None:
     """Return the answer that an earlier attempt got, None if there was none or its day is over.
 
     Raises IdempotencyKeyReused if the earlier attempt sent another body, and TooManyBodies after ten of those in five
-    minutes, whatever is sent: each could have been a guess at the password in the first one.
+    minutes, whatever is sent: each could have been a guess at the password in the first one. Raises what
+    `authorization.judge_again` raises.
     """
     with database.reading() as session:
         record = session.scalar(_kept_for(attempt))
     if record is None:
         return None
     tries = Tries(
-        (Count(throttles.key(f"idempotency {attempt.api_key_id} {attempt.key}"), OTHER_BODIES),), TooManyBodies
+        (Counter(throttles.key(f"idempotency {attempt.api_key_id} {attempt.key}"), OTHER_BODIES),), TooManyBodies
     )
     try:
-        is_same = _compare(attempt, tries)
+        is_same = _compare(attempt, tries, actor)
     except TooManyBodies:
         throttles.note_refusal(tries, Action.USER_CREATE, record.answer["id"], actor)
         raise
@@ -97,12 +100,12 @@ def find_answer(attempt: Attempt, *, actor: Actor) -> Answer | None:
     return Answer(record.answer, entity_tag(record.created_at), replayed=True)
 
 
-def _compare(attempt: Attempt, tries: Tries) -> bool:
+def _compare(attempt: Attempt, tries: Tries, actor: Actor) -> bool:
     """Tell whether the body is that of the record. One at a time, so that 100 parallel requests are compared ten times.
 
     The same body writes nothing.
     """
-    with database.transaction() as session:
+    with acting(actor, Permission.USERS_CREATE) as (session, _):
         record = session.scalar(_kept_for(attempt).with_for_update())
         throttles.require_left(session, tries)
         if record and any(hmac.compare_digest(record.fingerprint, one) for one in attempt.fingerprints):

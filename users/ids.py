@@ -33,7 +33,7 @@ def before(prefix: str, moment: datetime) -> str:
 
 
 def first(prefix: str, moment: datetime) -> str:
-    """Return the same in the form of a whole id: no older one sorts after it, no other before it."""
+    """Return the smallest id made at or after `moment`."""
     return before(prefix, moment).ljust(len(prefix) + 33, "0")
 
 

@@ -10,13 +10,16 @@ import hmac
 import re
 import secrets
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 
 from users import clock, settings
 from users.models import User
 
 LIFETIME = timedelta(days=180)
 ACCOUNTS = 5
+_NOBODY = SimpleNamespace(id="usr_" + 32 * "0", password_changed_at=None, created_at=datetime.fromtimestamp(0, UTC))
 _MARK = r"[0-9a-f]{1,8}\.[A-Za-z0-9_-]{22}"
 _COOKIE = re.compile(rf"([A-Za-z0-9_-]{{22}})((?:~{_MARK}){{1,{ACCOUNTS}}})", re.ASCII)
 
@@ -28,9 +31,13 @@ class Device:
     id: str
     marks: tuple[str, ...] = ()
 
-    def knows(self, user: User) -> bool:
-        """Tell whether the user has signed in here within LIFETIME and since their last new password."""
-        return any(self._is_mark_of(mark, user) for mark in self.marks)
+    def knows(self, user: Any) -> bool:
+        """Tell whether the user (a row, or None) has signed in here within LIFETIME and since their last new password.
+
+        It takes as long for None: the time does not tell who is there.
+        """
+        found = [self._is_mark_of(mark, user or _NOBODY) for mark in self.marks]
+        return user is not None and any(found)
 
     def remembering(self, user: User) -> "Device":
         """Return the device as it is once `user` has signed in."""
@@ -42,12 +49,13 @@ class Device:
         """Return what the cookie holds."""
         return "~".join([self.id, *self.marks])
 
-    def _is_mark_of(self, mark: str, user: User) -> bool:
+    def _is_mark_of(self, mark: str, user: Any) -> bool:
         given, day = settings.current(), int(mark.partition(".")[0], 16)
         if not 0 <= _today() - day <= LIFETIME.days:
             return False
-        expected = [_mark(secret, self.id, user, day) for secret in (given.secret_key, *given.secret_key_fallbacks)]
-        return any(hmac.compare_digest(mark, one) for one in expected)
+        secrets = (given.secret_key, *given.secret_key_fallbacks)
+        found = [hmac.compare_digest(mark, _mark(secret, self.id, user, day)) for secret in secrets]
+        return any(found)
 
 
 def read(cookie: str) -> Device:
@@ -58,7 +66,7 @@ def read(cookie: str) -> Device:
     return Device(found[1], tuple(found[2].removeprefix("~").split("~")))
 
 
-def _mark(secret: str, device_id: str, user: User, day: int) -> str:
+def _mark(secret: str, device_id: str, user: Any, day: int) -> str:
     since = user.password_changed_at or user.created_at
     marked = f"device {device_id} of {user.id} since {since.isoformat()} on {day}"
     return f"{day:x}.{_text(hmac.digest(secret.encode(), marked.encode(), hashlib.sha256)[:16])}"

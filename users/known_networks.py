@@ -24,7 +24,8 @@ def remember(session: Session, user_id: str, network: str) -> None:
     now, digests = clock.now(), _digests(user_id, network)
     theirs = KnownNetwork.user_id == user_id
     newest, *older = digests
-    session.execute(delete(KnownNetwork).where(theirs, KnownNetwork.network.in_(older)))
+    if older:
+        session.execute(delete(KnownNetwork).where(theirs, KnownNetwork.network.in_(older)))
     seen = update(KnownNetwork).where(theirs, KnownNetwork.network == newest).values(last_used_at=now)
     if not session.execute(seen, execution_options={"preserve_rowcount": True}).rowcount:  # type: ignore[attr-defined]
         session.add(KnownNetwork(user_id=user_id, network=newest, last_used_at=now))

@@ -159,7 +159,7 @@ def changes() -> bool:
 
 
 def _judge_form() -> None:
-    """Refuse a form that was not sent from a page of ours, or cannot have been."""
+    """Refuse a form that was sent from another site or is not UTF-8."""
     if changes():
         _refuse_cross_site()
         parsing.require_utf8_form(request)

@@ -27,6 +27,9 @@ _BY_ID = select(User).where(User.id == bindparam("id"), User.deleted_at.is_(None
 _BY_EMAIL = select(User).where(User.email_key == bindparam("email_key"), User.deleted_at.is_(None))
 
 
+_SHARES = {"key": Share.CREATE, "session": Share.KNOWN}
+
+
 def create_user(new: NewUser, *, actor: Actor, condition: Callable[[Session, User], None] | None = None) -> User:
     """Create a user and return it once it is on disk.
 
@@ -153,7 +156,7 @@ def hasher() -> Hasher:
 
 def hash_password(password: str, actor: Actor) -> str:
     """Return the hash of a new password, made in the actor's share of the hash queue. Raises Overloaded."""
-    with hasher().place(Share.CREATE if actor.kind == "key" else Share.TYPED) as place:
+    with hasher().place(_SHARES.get(actor.kind, Share.TYPED)) as place:
         return place.hash(password)
 
 

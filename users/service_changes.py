@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from users import attempts, audit, clock, ids, known_networks, service, sessions
+from users import attempts, audit, clock, database, ids, known_networks, service, sessions
 from users.actors import Actor
 from users.audit import Action
 from users.authorization import acting
@@ -20,6 +20,7 @@ from users.models import User
 from users.roles import Permission, Role, needed_to_act_on, permissions_of
 from users.validation import CHANGE_FIELDS, UserChanges
 
+_ADMINISTRATORS_LOCK = 0x61646D696E  # "admin", the number of the lock
 # Judges the user as they are, locked, before anything is changed: what it raises stops the act.
 Condition = Callable[[User], None]
 
@@ -85,6 +86,7 @@ def delete_user(user_id: str, *, actor: Actor, condition: Condition | None = Non
         user.touch(now)
         sessions.end_all(session, user.id)
         known_networks.forget(session, [user.id])
+        attempts.unlock(session, user)
         audit.record(session, Action.USER_DELETE, user.id, actor, now, [])
     return user
 
@@ -103,8 +105,8 @@ def unlock_user(user_id: str, *, actor: Actor) -> User:
     """Let passwords be tried again for the user, at the pages and at `verify-password`, however many were wrong."""
     with acting(actor, Permission.USERS_UPDATE) as (session, actor):
         user = for_change(session, user_id, actor)
-        attempts.unlock(session, user)
-        audit.record(session, Action.USER_UNLOCK, user.id, actor, clock.now(), [])
+        if attempts.unlock(session, user):
+            audit.record(session, Action.USER_UNLOCK, user.id, actor, clock.now(), [])
     return user
 
 
@@ -126,12 +128,13 @@ def for_change(session: Session, user_id: str, actor: Actor, condition: Conditio
 
 
 def _lock_administrators(session: Session) -> list[str]:
-    """Return the ids of the active administrators, locked until the end of the transaction.
+    """Return the ids of the active administrators; no other act can add or remove one until the transaction ends.
 
-    Two who leave at once must not each count the other. To be called before the row of one of them is locked, or
-    the two would wait for each other.
+    By a lock of its own: rows that are locked one after the other show each as it was at another time, and two who
+    leave at once could each count the other. To be called before a row is locked.
     """
-    return list(session.scalars(service.active_administrators().order_by(User.id).with_for_update()))
+    database.one_at_a_time(session, _ADMINISTRATORS_LOCK)
+    return list(session.scalars(service.active_administrators()))
 
 
 def _differences(user: User, changes: UserChanges, password_hash: str | None) -> dict[str, Any]:
@@ -160,6 +163,7 @@ def _set(session: Session, user: User, values: dict[str, Any], actor: Actor) -> 
         setattr(user, name, value)
     if "password_hash" in values:
         user.password_changed_at = now
+        known_networks.forget(session, [user.id])
         attempts.unlock(session, user)
     user.touch(now)
     if "email" in values:

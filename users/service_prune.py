@@ -37,11 +37,13 @@ def prune_events(before: datetime, file: Path, *, actor: Actor) -> int:
     _export(before, file)
     pruned = 0
     with open(file, encoding="ascii") as lines:
+        is_first = True
         while found := [json.loads(line)["id"] for line in islice(lines, EVENTS_AT_ONCE)]:
             with database.transaction() as session:
-                if not pruned:
+                if is_first:
                     audit.record(session, Action.AUDIT_PRUNE, ids.first("evt", before), actor, clock.now(), [])
                 pruned += _delete(session, found)
+            is_first = False
     return pruned
 
 

@@ -2,10 +2,12 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from users import attempts, audit, clock, database, emails, known_networks, service, sessions, throttles
@@ -21,6 +23,17 @@ from users.passwords import PasswordPlace, WrongPassword
 from users.roles import Permission, needed_to_act_on
 from users.throttles import Tries
 
+# A row, not a User, which takes longer to make than nothing: the time must not tell who is there.
+_CANDIDATE = select(
+    User.id,
+    User.password_hash,
+    User.is_active,
+    User.deleted_at,
+    User.global_role_id,
+    User.created_at,
+    User.password_changed_at,
+).where(User.email_key == bindparam("email_key"), User.deleted_at.is_(None))
+
 
 def sign_in(email: str, password: str, *, device: Device, replacing: str = "", actor: Actor) -> tuple[User, str]:
     """Return the user and the id of a new session, which takes the place of the session `replacing`.
@@ -29,11 +42,10 @@ def sign_in(email: str, password: str, *, device: Device, replacing: str = "", a
     password and a user who may not sign in. It is one hash, and one more for a hash of other parameters than today's.
     Raises TooManyWrongPasswords and AccountClosed, alike for all, before any hash.
     """
-    candidate = _candidate(email, sessions.may_sign_in)
+    candidate = _candidate(email)
     tries = attempts.at_pages(candidate, device, actor.address)
     with (
-        _place() as place,
-        _counted(tries, candidate.user, Action.SESSION_CREATE, actor),
+        _counted(tries, candidate.user, Action.SESSION_CREATE, actor) as place,
         _entering(place, candidate, password, tries, sessions.may_sign_in) as (session, found, now),
     ):
         if replacing and sessions.end(session, replacing):
@@ -53,11 +65,10 @@ def verify_password(email: str, password: str, *, ip_address: str | None = None,
     """
     actor.require(Permission.USERS_VERIFY)
     caller = actor.key_id or actor.kind
-    candidate = _candidate(email, partial(_may_be_let_in, actor))
+    candidate = _candidate(email, actor)
     tries = attempts.at_verify(candidate, caller, ip_address)
     with (
-        _place() as place,
-        _counted(tries, candidate.user, Action.USER_VERIFY_PASSWORD, actor, Permission.USERS_VERIFY),
+        _counted(tries, candidate.user, Action.USER_VERIFY_PASSWORD, actor, Permission.USERS_VERIFY) as place,
         _entering(place, candidate, password, tries, partial(_may_be_let_in, actor)) as (session, found, now),
     ):
         judged = judge_again(session, actor, Permission.USERS_VERIFY)
@@ -89,8 +100,8 @@ def change_password(user: User, current: str, new: str, *, device: Device, actor
     `current` is a try like one at signing in. Raises WrongPassword when it is not the user's password (any more),
     TooManyWrongPasswords and AccountClosed.
     """
-    tries = attempts.at_pages(Candidate(user, can_succeed=True, typed=""), device, actor.address)
-    with _place() as place, _counted(tries, user, Action.USER_SET_PASSWORD, actor):
+    tries = replace(attempts.at_pages(Candidate(user, typed=""), device, actor.address), is_known=True)
+    with _counted(tries, user, Action.USER_SET_PASSWORD, actor) as place:
         place.verify(user.password_hash, current)
         return _replace_password(user, place.hash(new), actor)
 
@@ -98,6 +109,7 @@ def change_password(user: User, current: str, new: str, *, device: Device, actor
 def _replace_password(user: User, password_hash: str, actor: Actor) -> tuple[User, str]:
     with acting(actor) as (session, actor):
         found = _unchanged(session, user, sessions.may_sign_in)
+        known_networks.forget(session, [found.id])
         attempts.unlock(session, found)
         now = clock.now()
         found.password_hash = password_hash
@@ -108,56 +120,60 @@ def _replace_password(user: User, password_hash: str, actor: Actor) -> tuple[Use
         return found, sessions.start(session, found.id, now)
 
 
-def _place() -> contextlib.AbstractContextManager[PasswordPlace]:
-    """Return the place in the hash queue that is taken before a try is: an overloaded service writes nothing."""
-    return service.hasher().place(Share.TYPED)
+@contextlib.contextmanager
+def _counted(
+    tries: Tries, target: Any, action: Action, actor: Actor, *permissions: Permission
+) -> Iterator[PasswordPlace]:
+    """Count the password that is judged inside among `tries`; yield a place in the hash queue, taken before that.
+
+    A wrong one leaves an audit row. Of those refused unchecked, only the first does, until there are tries again: a
+    flood of them writes nothing and takes no place. With `permissions`, the actor is judged again before the answer.
+    """
+    target_id = target.id if target else None
+    with _noting_refusal(tries, action, target_id, actor), database.reading() as session:
+        throttles.require_left(session, tries)
+    with service.hasher().place(Share.KNOWN if tries.is_known else Share.TYPED) as place:
+        with _noting_refusal(tries, action, target_id, actor), database.transaction() as session:
+            throttles.spend(session, tries)
+        try:
+            yield place
+        except WrongPassword:
+            with database.transaction() as session:
+                if permissions:
+                    actor = judge_again(session, actor, *permissions)
+                throttles.note_wrong(session, tries)
+                audit.record(session, action, target_id, actor, clock.now(), [], outcome=Outcome.REFUSED)
+            raise
+        except Exception:  # overloaded, or a database that went away: nobody has learnt anything
+            with contextlib.suppress(Unavailable):
+                throttles.give_back(tries)
+            raise
 
 
 @contextlib.contextmanager
-def _counted(
-    tries: Tries, target: User | None, action: Action, actor: Actor, *permissions: Permission
-) -> Iterator[None]:
-    """Count the password that is judged inside among `tries`.
-
-    A wrong one leaves an audit row. Of those refused unseen, only the first does, until there are tries again: a
-    flood of them writes nothing. With `permissions`, who asks must still hold them to be told that it was wrong.
-    """
-    target_id = target.id if target else None
+def _noting_refusal(tries: Tries, action: Action, target_id: str | None, actor: Actor) -> Iterator[None]:
+    """Note in the audit trail that no try is left, if that is what is raised inside."""
     try:
-        with database.transaction() as session:
-            throttles.spend(session, tries)
+        yield
     except RateLimitExceeded:
         throttles.note_refusal(tries, action, target_id, actor)
         raise
-    try:
-        yield
-    except WrongPassword:
-        with database.transaction() as session:
-            if permissions:
-                actor = judge_again(session, actor, *permissions)
-            throttles.note_wrong(session, tries)
-            audit.record(session, action, target_id, actor, clock.now(), [], outcome=Outcome.REFUSED)
-        raise
-    except Exception:  # overloaded, or a database that went away: nobody has learnt anything
-        with contextlib.suppress(Unavailable):
-            throttles.give_back(tries)
-        raise
 
 
-def _candidate(email: str, may: Callable[[User], bool]) -> Candidate:
-    """Return who is meant by `email`, and whether they `may` enter."""
+def _candidate(email: str, verifier: Actor | None = None) -> Candidate:
+    """Return who is meant by `email`. A user who holds what the `verifier` does not is not counted for the account."""
     try:
         key = emails.lookup_key(email)
     except emails.BadEmail:
         key = ""
-    with database.reading() as session:
-        user = session.scalar(select(User).where(User.email_key == key, User.deleted_at.is_(None)))
-    return Candidate(user, can_succeed=user is not None and may(user), typed=key or email)
+    user = database.find(_CANDIDATE, email_key=key)
+    is_counted = user is None or verifier is None or needed_to_act_on(user.global_role_id) <= verifier.permissions
+    return Candidate(user, key or email, is_counted)
 
 
 @contextlib.contextmanager
 def _entering(
-    place: PasswordPlace, candidate: Candidate, password: str, tries: Tries, may: Callable[[User], bool]
+    place: PasswordPlace, candidate: Candidate, password: str, tries: Tries, may: Callable[[Any], bool]
 ) -> Iterator[tuple[Session, User, datetime]]:
     """Judge the password, and yield the transaction in which its user, locked, enters now.
 
@@ -176,13 +192,16 @@ def _entering(
         yield session, found, now
 
 
-def _may_be_let_in(actor: Actor, user: User) -> bool:
+def _may_be_let_in(actor: Actor, user: Any) -> bool:
     return user.is_active and user.deleted_at is None and needed_to_act_on(user.global_role_id) <= actor.permissions
 
 
-def _unchanged(session: Session, user: User, may: Callable[[User], bool]) -> User:
-    """Return `user` anew, locked; a password that was changed while a hash was computed is wrong now."""
+def _unchanged(session: Session, user: Any, may: Callable[[Any], bool]) -> User:
+    """Return `user` anew, locked; a password that was changed while a hash was computed is wrong now.
+
+    Another hash of the same password is no change: another sign-in has made it anew.
+    """
     found = session.scalar(select(User).where(User.id == user.id).with_for_update())
-    if found is None or found.password_hash != user.password_hash or not may(found):
+    if found is None or found.password_changed_at != user.password_changed_at or not may(found):
         raise WrongPassword
     return found

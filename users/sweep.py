@@ -14,7 +14,7 @@ from typing import Any
 from flask import Flask
 from sqlalchemy import ColumnElement, delete, func, literal_column, select
 
-from users import clock, database, idempotency, logs, sessions, setup
+from users import clock, database, forks, idempotency, logs, sessions, setup
 from users.errors import Unavailable
 from users.models import AdminSession, IdempotencyRecord, SetupLink, Throttle
 
@@ -22,7 +22,7 @@ EVERY_SECONDS = 60
 FIRST_AFTER_SECONDS = 10  # a command, or a process that ends at once, sweeps nothing
 ROWS_AT_ONCE = 500  # in one transaction
 PAUSE_SECONDS = 0.05  # between two, for whoever waits to write
-TRIES = 5  # of one: while users are created as fast as they can be, two in five do not get SQLite's write lock at once
+REPEATS = 5  # of one delete: under full load 2 of 5 do not get SQLite's write lock at once
 
 
 class _Sweeper:
@@ -31,6 +31,10 @@ class _Sweeper:
     def __init__(self, app: Flask) -> None:
         self._app = app
         self._due = clock.steady() + FIRST_AFTER_SECONDS
+        self._begin()
+        forks.register(self, in_child=_Sweeper._begin)
+
+    def _begin(self) -> None:
         self._sweeping = threading.Lock()  # held while a sweep runs
 
     def start_if_due(self) -> None:
@@ -80,7 +84,7 @@ def _ended(now: datetime) -> Iterator[tuple[type[Any], ColumnElement[bool]]]:
 
 
 def _try_to_delete_some(model: type[Any], ended: ColumnElement[bool]) -> int:
-    for _ in range(TRIES - 1):
+    for _ in range(REPEATS - 1):
         with contextlib.suppress(Unavailable):
             return _delete_some(model, ended)
         time.sleep(PAUSE_SECONDS)

@@ -8,12 +8,12 @@ What a password counts for is decided in `attempts`.
 
 import hashlib
 import hmac
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, case, delete, func, select, text, update
+from sqlalchemy import ColumnElement, Select, bindparam, case, delete, select, text, update
 from sqlalchemy.orm import Session
 
 from users import audit, clock, database, settings
@@ -34,8 +34,8 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class Count:
-    """One row that an attempt is counted in. `account` is the same in all rows that are about one account."""
+class Counter:
+    """One row that an attempt is counted in. `account` is the same in all rows that are about one accounter."""
 
     key: bytes
     limit: Limit
@@ -44,26 +44,27 @@ class Count:
 
 @dataclass(frozen=True)
 class Tries:
-    """The rows that an attempt is counted in. A success also takes away `ends`: failures in a row end with it."""
+    """The rows that an attempt is counted in, and the keys of others (`ends`) that a success takes away."""
 
-    counts: tuple[Count, ...]
+    counters: tuple[Counter, ...]
     error: type[RateLimitExceeded] = TooManyWrongPasswords
     ends: tuple[bytes, ...] = ()
+    is_known: bool = False  # of a browser or network that is known for the account
 
     def __post_init__(self) -> None:
         # Every transaction that locks several rows does so in the order of their keys: none waits in a circle.
-        object.__setattr__(self, "counts", tuple(sorted(self.counts, key=lambda count: count.key)))
+        object.__setattr__(self, "counters", tuple(sorted(self.counters, key=lambda counter: counter.key)))
 
     @property
     def keys(self) -> list[bytes]:
-        """Return the keys of the rows."""
-        return [count.key for count in self.counts]
+        """Return the keys of the counted rows."""
+        return [counter.key for counter in self.counters]
 
 
 # Within this time an attempt is judged or given up: hash queue, hash and database. Until then it stays counted.
 _JUDGED_WITHIN = timedelta(seconds=30)
-# A row that lies further ahead than its period was written under a clock that has been set back since. The clocks of
-# two machines differ a little.
+# The clocks of two machines may differ by this. A row further ahead than its period plus this is stale: it was written
+# before the clock was set back.
 _CLOCKS_DIFFER = timedelta(minutes=1)
 
 # One statement, so that both databases do it at once: no row is touched when no try is left.
@@ -84,34 +85,40 @@ def key(counted: str) -> bytes:
     return hmac.digest(secret, counted.encode("utf-8", "surrogatepass"), hashlib.sha256)
 
 
-def spend(session: Session, tries: Tries) -> None:
-    """Spend a try of every row, or raise `tries.error` or AccountClosed; the transaction is then to be rolled back."""
-    now = clock.now()
-    used_up = [count for count in tries.counts if not _spend_one(session, count, now)]
-    if used_up:
-        raise _refusal(session, used_up, tries, now)
-
-
 def require_left(session: Session, tries: Tries) -> None:
-    """Raise what `spend` would raise, and spend nothing."""
+    """Raise `tries.error` or AccountClosed unless a try of every row is left. One read, which locks nothing."""
     now = clock.now()
-    used_up = [count for count in tries.counts if _is_used_up(session, count, now)]
+    rows = {row.key: row.refilled_at for row in session.execute(_used_up(tries.keys, now))}
+    used_up = [one for one in tries.counters if one.key in rows and rows[one.key] <= _latest(one, now)]
+    if any(counter.limit.closes for counter in used_up):
+        raise AccountClosed
     if used_up:
-        raise _refusal(session, used_up, tries, now)
+        raise tries.error((max(rows[counter.key] for counter in used_up) - now).total_seconds())
 
 
-def has_left(count: Count) -> bool:
+def spend(session: Session, tries: Tries) -> None:
+    """Spend a try of every row, or raise what `require_left` raises; the transaction is then to be rolled back."""
+    now = clock.now()
+    used_up = tuple(counter for counter in tries.counters if not _spend_one(session, counter, now))
+    if used_up:
+        require_left(session, replace(tries, counters=used_up))
+        raise tries.error(0)  # the time has just passed
+
+
+def has_left(counter: Counter) -> bool:
     """Tell whether a try of this row is left."""
+    now = clock.now()
     with database.reading() as session:
-        return not _is_used_up(session, count, clock.now())
+        rows = session.execute(_used_up([counter.key], now)).all()
+    return not any(row.refilled_at <= _latest(counter, now) for row in rows)
 
 
 def note_wrong(session: Session, tries: Tries) -> None:
     """Let the tries that were spent come back only a whole period from now."""
     now = clock.now()
-    for count in tries.counts:
-        earlier = (Throttle.key == count.key, Throttle.refilled_at < now + count.limit.period)
-        session.execute(update(Throttle).where(*earlier).values(refilled_at=now + count.limit.period))
+    for counter in tries.counters:
+        earlier = (Throttle.key == counter.key, Throttle.refilled_at < now + counter.limit.period)
+        session.execute(update(Throttle).where(*earlier).values(refilled_at=now + counter.limit.period))
 
 
 def restore(session: Session, tries: Tries) -> None:
@@ -119,16 +126,18 @@ def restore(session: Session, tries: Tries) -> None:
 
     A network's other tries stay spent, or whoever has an account could guess at others for ever.
     """
-    theirs = [count.key for count in tries.counts if count.account]
-    _delete(session, Throttle.key.in_(theirs) | (Throttle.key.in_(tries.ends) & (Throttle.tokens > 0)))
-    for count in tries.counts:
-        if not count.account:
-            _return_one(session, count)
+    rows = _locked(session, Throttle.key.in_([*tries.keys, *tries.ends]))
+    of_networks = {counter.key: counter for counter in tries.counters if not counter.account}
+    _delete(session, rows.keys() - of_networks.keys())
+    for key in rows.keys() & of_networks.keys():
+        _return_one(session, of_networks[key])
 
 
 def restore_account(session: Session, account: bytes) -> bool:
     """Give all tries of this account back, from everywhere; tell whether any had been spent."""
-    return _delete(session, Throttle.account == account)
+    rows = _locked(session, Throttle.account == account)
+    _delete(session, rows)
+    return bool(rows)
 
 
 def refuses(account: bytes) -> bool:
@@ -141,12 +150,16 @@ def refuses(account: bytes) -> bool:
 def give_back(tries: Tries) -> None:
     """Give back the tries that were spent on an attempt that then was not judged."""
     with database.transaction() as session:
-        for count in tries.counts:
-            _return_one(session, count)
+        for counter in tries.counters:
+            _return_one(session, counter)
 
 
 def note_refusal(tries: Tries, action: Action, target_id: str | None, actor: Actor) -> None:
     """Record that attempts are refused from now on, once until there are tries again: a flood leaves one row."""
+    unmarked = _used_up(tries.keys, clock.now()).where(Throttle.tokens == 0)
+    with database.reading() as session:
+        if not session.execute(unmarked).all():
+            return
     with database.transaction() as session:
         if _is_first_refusal(session, tries):
             audit.record(session, action, target_id, actor, clock.now(), [], outcome=Outcome.THROTTLED)
@@ -159,47 +172,42 @@ def _is_first_refusal(session: Session, tries: Tries) -> bool:
     return any(marked)
 
 
-def _spend_one(session: Session, count: Count, now: datetime) -> bool:
+def _spend_one(session: Session, counter: Counter, now: datetime) -> bool:
     values = {
-        "key": count.key,
-        "account": count.account,
-        "tries": count.limit.tries,
+        "key": counter.key,
+        "account": counter.account,
+        "tries": counter.limit.tries,
         "now": now,
         "soon": now + _JUDGED_WITHIN,
-        "latest": _latest(count, now),
+        "latest": _latest(counter, now),
     }
     return _changed(session.execute(_SPEND, values, execution_options={"preserve_rowcount": True}))
 
 
-def _latest(count: Count, now: datetime) -> datetime:
-    return now + count.limit.period + _CLOCKS_DIFFER
+def _latest(counter: Counter, now: datetime) -> datetime:
+    return now + counter.limit.period + _CLOCKS_DIFFER
 
 
-def _is_used_up(session: Session, count: Count, now: datetime) -> bool:
-    alive = (Throttle.refilled_at > now, Throttle.refilled_at <= _latest(count, now))
-    used_up = select(Throttle.key).where(Throttle.key == count.key, Throttle.tokens <= 0, *alive)
-    return session.scalar(used_up) is not None
+def _used_up(keys: Collection[bytes], now: datetime) -> Select[bytes, datetime]:
+    alive = (Throttle.tokens <= 0, Throttle.refilled_at > now)
+    return select(Throttle.key, Throttle.refilled_at).where(Throttle.key.in_(keys), *alive)
 
 
-def _refusal(session: Session, used_up: Iterable[Count], tries: Tries, now: datetime) -> RateLimitExceeded:
-    if any(count.limit.closes for count in used_up):
-        return AccountClosed()
-    latest = select(func.max(Throttle.refilled_at)).where(Throttle.key.in_([count.key for count in used_up]))
-    return tries.error(((session.scalar(latest) or now) - now).total_seconds())
-
-
-def _return_one(session: Session, count: Count) -> None:
+def _return_one(session: Session, counter: Counter) -> None:
     more = case((Throttle.tokens < 0, 1), else_=Throttle.tokens + 1)
-    spent = (Throttle.key == count.key, Throttle.tokens < count.limit.tries)
+    spent = (Throttle.key == counter.key, Throttle.tokens < counter.limit.tries)
     session.execute(update(Throttle).where(*spent).values(tokens=more))
 
 
-def _delete(session: Session, condition: Any) -> bool:
-    """Delete rows, locked in the order of their keys first; tell whether there were any."""
-    found = session.scalars(select(Throttle.key).where(condition).order_by(Throttle.key).with_for_update()).all()
-    if found:
-        session.execute(delete(Throttle).where(Throttle.key.in_(found)))
-    return bool(found)
+def _locked(session: Session, condition: ColumnElement[bool]) -> dict[bytes, int]:
+    """Return the rows by key, locked in the order of their keys, with the tries that each has left."""
+    rows = select(Throttle.key, Throttle.tokens).where(condition).order_by(Throttle.key).with_for_update()
+    return {row.key: row.tokens for row in session.execute(rows)}
+
+
+def _delete(session: Session, keys: Collection[bytes]) -> None:
+    if keys:
+        session.execute(delete(Throttle).where(Throttle.key.in_(keys)))
 
 
 def _changed(result: Any) -> bool:

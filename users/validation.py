@@ -67,7 +67,7 @@ class NewUser:
 class UserChanges:
     """What is to become of a user: checked and normalised. Only what `given` names is meant, None there clears.
 
-    The domain of an email may have been allowed once: `bad_domain` is the error for all but the user who has it.
+    The domain of an email may have been allowed once: `bad_domain` is the error to raise if the user's email differs.
     """
 
     given: frozenset[str]  # of CHANGE_FIELDS
