@@ -51,6 +51,7 @@ def test_a_known_browser_is_not_shut_out_by_strangers(guesser: Guesser, own_devi
     assert guesser.guess("ada@example.com", "192.0.2.1", PASSWORD, own_device) == "in"
 
 
+@pytest.mark.one_database
 def test_a_known_browser_has_ten_tries_of_its_own(guesser: Guesser, own_device: Device, time: Time) -> None:
     found = [guesser.guess("ada@example.com", f"192.0.2.{n}", WRONG, own_device) for n in range(12)]
     assert found == ["wrong"] * 10 + ["refused"] * 2
@@ -60,6 +61,7 @@ def test_a_known_browser_has_ten_tries_of_its_own(guesser: Guesser, own_device: 
     assert guesser.guess("ada@example.com", "192.0.2.1", PASSWORD, own_device) == "in"
 
 
+@pytest.mark.one_database
 def test_after_a_hundred_failures_in_a_row_a_browser_is_not_known_any_more(
     guesser: Guesser, own_device: Device, time: Time
 ) -> None:
@@ -72,6 +74,7 @@ def test_after_a_hundred_failures_in_a_row_a_browser_is_not_known_any_more(
     assert guesser.guess("ada@example.com", "192.0.2.1", PASSWORD, own_device) == "closed"
 
 
+@pytest.mark.one_database
 def test_a_browser_is_known_again_after_the_next_success(guesser: Guesser, own_device: Device, time: Time) -> None:
     for _ in range(10):
         time.pass_by(minutes=6)
@@ -84,6 +87,7 @@ def test_a_browser_is_known_again_after_the_next_success(guesser: Guesser, own_d
     assert guesser.guess("ada@example.com", "192.0.2.1", PASSWORD, own_device) == "in"
 
 
+@pytest.mark.one_database
 def test_a_success_at_a_known_browser_gives_strangers_no_tries(
     guesser: Guesser, own_device: Device, time: Time
 ) -> None:
@@ -96,6 +100,7 @@ def test_a_success_at_a_known_browser_gives_strangers_no_tries(
     assert guesser.guess("ada@example.com", "192.0.2.1", PASSWORD, own_device) == "in"
 
 
+@pytest.mark.one_database
 def test_a_success_elsewhere_ends_the_row(guesser: Guesser, time: Time) -> None:
     for _ in range(3):
         time.pass_by(hours=1)
@@ -103,6 +108,7 @@ def test_a_success_elsewhere_ends_the_row(guesser: Guesser, time: Time) -> None:
         assert guesser.guess("ada@example.com", "192.0.2.1", PASSWORD) == "in"
 
 
+@pytest.mark.one_database
 def test_an_account_has_a_hundred_tries_an_hour_from_everywhere(guesser: Guesser, time: Time) -> None:
     """Also where some of them were not wrong in a row, and the account is not closed."""
     flood(guesser, "ada@example.com", 99)
@@ -130,6 +136,7 @@ def test_a_hundred_in_a_row_close_the_account_for_good(guesser: Guesser, own_dev
     assert guesser.guess("ada@example.com", "203.0.113.1", PASSWORD) == "closed"
 
 
+@pytest.mark.one_database
 def test_a_success_elsewhere_does_not_open_a_closed_account(guesser: Guesser, own_device: Device, time: Time) -> None:
     flood(guesser, "ada@example.com")
     assert guesser.guess("ada@example.com", "192.0.2.1", PASSWORD, own_device) == "in"
@@ -137,6 +144,7 @@ def test_a_success_elsewhere_does_not_open_a_closed_account(guesser: Guesser, ow
     assert guesser.guess("ada@example.com", "192.0.2.1", PASSWORD) == "closed"
 
 
+@pytest.mark.one_database
 def test_an_address_without_an_account_is_closed_alike_but_not_for_ever(guesser: Guesser, time: Time) -> None:
     assert set(flood(guesser, "nobody@example.com")) == {"wrong"}
     time.pass_by(days=29)
@@ -150,6 +158,7 @@ def as_page(app: Flask, email: str, answer: Answer) -> Any:
     return answer.status_code, answer.headers.get("Retry-After"), summary_in(answer).replace(email, "EMAIL")
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("settings", [{"ENROL_TRUSTED_PROXIES": "1"}])
 def test_the_pages_answer_alike_for_everybody(app: Flask, time: Time) -> None:
     told = []
@@ -178,6 +187,7 @@ def in_a_moment(app: Flask, cast: Cast, guesser: Guesser, time: Time) -> Callabl
     return enter
 
 
+@pytest.mark.one_database
 def test_the_command_line_unlocks(in_a_moment: Callable[[], str], runner: FlaskCliRunner) -> None:
     done = runner.invoke(args=["users", "unlock", "ADA@example.com"])
     assert (done.exit_code, done.stderr) == (0, "User unlocked: ada@example.com\n")
@@ -198,6 +208,7 @@ def test_the_page_of_the_user_unlocks(
     assert (actor != cast.ada.id, target) == (True, cast.ada.id)
 
 
+@pytest.mark.one_database
 def test_nobody_unlocks_who_holds_what_they_do_not(
     app: Flask, cast: Cast, in_a_moment: Callable[[], str], omar: Visitor
 ) -> None:
@@ -221,6 +232,7 @@ def test_a_new_password_unlocks(
     assert in_a_moment(NEW) == "in"
 
 
+@pytest.mark.one_database
 def test_the_own_new_password_unlocks(app: Flask, cast: Cast, guesser: Guesser, ada: Visitor) -> None:
     flood(guesser, "ada@example.com")
     assert ada.post("/admin/account", current_password=PASSWORD, password=NEW).status_code == 303
@@ -238,6 +250,7 @@ def test_a_clock_that_jumped_ahead_and_back_locks_nobody(guesser: Guesser, own_d
     assert guesser.guess("ada@example.com", "192.0.2.1", PASSWORD, own_device) == "in"
 
 
+@pytest.mark.one_database
 def test_clocks_that_differ_a_little_give_no_tries(guesser: Guesser, time: Time) -> None:
     """As those of two machines do: forty guesses at once would else all be looked at."""
     found = []
@@ -250,6 +263,7 @@ def test_clocks_that_differ_a_little_give_no_tries(guesser: Guesser, time: Time)
 # The device cookie
 
 
+@pytest.mark.one_database
 def test_a_browser_is_known_for_half_a_year_and_until_a_new_password(app: Flask, cast: Cast, time: Time) -> None:
     with app.app_context():
         device = Device("own").remembering(cast.ada)
@@ -265,6 +279,7 @@ def test_a_browser_is_known_for_half_a_year_and_until_a_new_password(app: Flask,
         assert not device.knows(cast.ada)
 
 
+@pytest.mark.one_database
 def test_a_browser_knows_the_last_five_accounts(app: Flask, cast: Cast) -> None:
     people = [make_user(app, f"{number}@example.com", Role.AUDITOR) for number in range(6)]
     with app.app_context():
@@ -275,6 +290,7 @@ def test_a_browser_knows_the_last_five_accounts(app: Flask, cast: Cast) -> None:
         assert known_devices.read(device.as_cookie()) == device
 
 
+@pytest.mark.one_database
 def test_the_cookie_names_nobody_and_cannot_be_forged(app: Flask, cast: Cast) -> None:
     with app.app_context():
         device = known_devices.read("").remembering(cast.ada)
@@ -288,6 +304,7 @@ def test_the_cookie_names_nobody_and_cannot_be_forged(app: Flask, cast: Cast) ->
             assert not known_devices.read(broken).knows(cast.ada)
 
 
+@pytest.mark.one_database
 def test_a_browser_stays_known_while_the_secret_key_is_rotated(app: Flask, cast: Cast, database_url: str) -> None:
     with app.app_context():
         device = Device("own").remembering(cast.ada)
@@ -299,6 +316,7 @@ def test_a_browser_stays_known_while_the_secret_key_is_rotated(app: Flask, cast:
         dispose(rotated)
 
 
+@pytest.mark.one_database
 def test_a_sign_in_at_the_pages_makes_the_browser_known(app: Flask, cast: Cast, ada: Visitor, guesser: Guesser) -> None:
     flood(guesser, "ada@example.com")
     ada.post("/admin/logout")
@@ -306,6 +324,7 @@ def test_a_sign_in_at_the_pages_makes_the_browser_known(app: Flask, cast: Cast, 
     assert Visitor(app.test_client()).sign_in("ada@example.com").status_code == 429
 
 
+@pytest.mark.one_database
 def test_a_wrong_password_makes_no_browser_known(cast: Cast, visitor: Visitor) -> None:
     visitor.sign_in("ada@example.com", WRONG)
     assert visitor.client.get_cookie("enrol-device") is None
@@ -337,6 +356,7 @@ def test_the_network_that_an_application_tells_is_counted(verifier: Api, cast: C
     assert found == ["wrong"] * 30 + ["refused"] * 3
 
 
+@pytest.mark.one_database
 def test_without_one_the_key_stands_for_the_network(app: Flask, verifier: Api, cast: Cast, time: Time) -> None:
     assert [ask(verifier) for _ in range(12)] == ["wrong"] * 10 + ["refused"] * 2
     found = [ask(verifier, email=f"{number}@example.com") for number in range(23)]
@@ -344,6 +364,7 @@ def test_without_one_the_key_stands_for_the_network(app: Flask, verifier: Api, c
     assert ask(verifier, password=PASSWORD, key=make_key(app, Permission.USERS_VERIFY)) == "in"
 
 
+@pytest.mark.one_database
 def test_a_user_is_not_shut_out_from_a_network_used_before(verifier: Api, cast: Cast, time: Time) -> None:
     assert ask(verifier, "192.0.2.1", PASSWORD) == "in"
     for number in range(40):
@@ -354,6 +375,7 @@ def test_a_user_is_not_shut_out_from_a_network_used_before(verifier: Api, cast: 
     assert ask(verifier, "192.0.2.1", PASSWORD) == "in"
 
 
+@pytest.mark.one_database
 def test_a_network_used_before_has_ten_tries_and_a_hundred_in_a_row(verifier: Api, cast: Cast, time: Time) -> None:
     assert ask(verifier, "192.0.2.1", PASSWORD) == "in"
     assert [ask(verifier, "192.0.2.1") for _ in range(12)] == ["wrong"] * 10 + ["refused"] * 2
@@ -378,6 +400,7 @@ def test_the_last_eight_networks_of_a_user_are_known(app: Flask, verifier: Api, 
     assert not [row for row in stored if b"192.0" in bytes(row.network)]
 
 
+@pytest.mark.one_database
 def test_a_key_that_could_never_let_the_account_in_does_not_count_against_it(
     app: Flask, verifier: Api, cast: Cast, time: Time
 ) -> None:
@@ -390,6 +413,7 @@ def test_a_key_that_could_never_let_the_account_in_does_not_count_against_it(
     assert ask(verifier, "203.0.113.1", PASSWORD, "ada@example.com", key=wide) == "in"
 
 
+@pytest.mark.one_database
 def test_the_counts_of_an_account_are_of_all_keys_together(app: Flask, cast: Cast, verifier: Api, time: Time) -> None:
     other = make_key(app, Permission.USERS_VERIFY)
     for _ in range(10):
@@ -414,6 +438,7 @@ def test_right_passwords_at_once_do_not_wait_in_a_circle(app: Flask, cast: Cast,
     assert time_module.monotonic() - start < 20  # a circle is found by Postgres after a second, each time
 
 
+@pytest.mark.one_database
 def test_the_two_doors_are_counted_apart(verifier: Api, app: Flask, cast: Cast, guesser: Guesser, time: Time) -> None:
     wide = make_key(app, *Permission)
     for _ in range(30):
@@ -426,6 +451,7 @@ def test_the_two_doors_are_counted_apart(verifier: Api, app: Flask, cast: Cast, 
     assert guesser.guess("omar@example.com", "203.0.113.1", PASSWORD) == "in"
 
 
+@pytest.mark.one_database
 def test_unlock_holds_at_both_doors(
     verifier: Api, app: Flask, cast: Cast, guesser: Guesser, runner: FlaskCliRunner, time: Time
 ) -> None:
@@ -439,6 +465,7 @@ def test_unlock_holds_at_both_doors(
     assert [bytes(row.key) for row in rows(app, "SELECT key FROM throttles WHERE account IS NOT NULL")] == []
 
 
+@pytest.mark.one_database
 def test_verify_password_answers_alike_for_everybody(app: Flask, cast: Cast, verifier: Api, time: Time) -> None:
     told = []
     for number, email in enumerate(("sam@example.com", "ada@example.com", "nobody@example.com", "no address")):
@@ -454,6 +481,7 @@ def test_an_ip_address_is_taken_as_proxies_write_it(verifier: Api, cast: Cast, i
     assert ask(verifier, ip, PASSWORD) == "in"
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("ip", "code"), [("here", "INVALID_IP_ADDRESS"), ("1.2.3", "INVALID_IP_ADDRESS"), (7, "INVALID_TYPE")]
 )
@@ -480,6 +508,7 @@ def test_a_stranger_who_goes_on_keeps_nobody_out(
             assert ask(verifier, "203.0.113.1", PASSWORD, "omar@example.com", key=wide) == "in"
 
 
+@pytest.mark.one_database
 def test_the_limits_are_those_of_the_contract() -> None:
     """SPEC, `factor.md`, section 4."""
     limits = (attempts.FROM_ONE_SOURCE, *attempts.BY_NETWORK, attempts.BY_ACCOUNT, attempts.IN_A_ROW)
@@ -502,6 +531,7 @@ def test_what_a_purged_user_leaves_behind(app: Flask, cast: Cast, verifier: Api,
     assert rows(app, "SELECT id FROM users WHERE id = :id", id=cast.sam.id) == []
 
 
+@pytest.mark.one_database
 def test_a_stopped_account_stays_closed(app: Flask, cast: Cast, guesser: Guesser, time: Time) -> None:
     """The answer does not tell that somebody was stopped."""
     flood(guesser, "omar@example.com")
@@ -528,6 +558,7 @@ def test_right_passwords_at_once_pass_also_when_their_hash_is_made_anew(app: Fla
             assert set(pool.map(enter, range(6))) == {"in"}
 
 
+@pytest.mark.one_database
 def test_who_is_refused_takes_no_place_in_the_hash_queue(app: Flask, cast: Cast, guesser: Guesser, time: Time) -> None:
     """A stranger who goes on after the last try would else fill it."""
     for _ in range(10):
@@ -539,6 +570,7 @@ def test_who_is_refused_takes_no_place_in_the_hash_queue(app: Flask, cast: Cast,
         assert guesser.guess("ada@example.com") == "refused"
 
 
+@pytest.mark.one_database
 def test_a_known_browser_does_not_stand_in_line_with_strangers(
     app: Flask, guesser: Guesser, own_device: Device
 ) -> None:

@@ -62,6 +62,7 @@ def test_after_ten_wrong_passwords_nobody_looks_at_the_next(
     assert len(hashes) == 10
 
 
+@pytest.mark.one_database
 def test_the_page_is_the_same_whoever_it_is(app: Flask, time: Time) -> None:
     pages: list[str] = []
     for number, email in enumerate(("ada@example.com", "sam@example.com", "no@example.com")):
@@ -97,6 +98,7 @@ def test_being_refused_does_not_prolong_the_wait(guesser: Guesser, time: Time) -
     assert guesser.guess("ada@example.com", "192.0.2.1", PASSWORD) == "in"
 
 
+@pytest.mark.one_database
 def test_no_five_minutes_see_more_than_ten(guesser: Guesser, time: Time) -> None:
     """However the guesses are spread over the time."""
     looked_at: list[datetime] = []
@@ -155,6 +157,7 @@ def test_neighbours_on_ipv6_are_one_network_and_a_mapped_ipv4_is_itself(guesser:
     assert [guesser.guess(f"{number}@example.com", both[number % 3]) for number in range(32)].count("wrong") == 30
 
 
+@pytest.mark.one_database
 def test_a_48_has_ten_times_the_tries_of_a_64(guesser: Guesser, time: Time) -> None:
     found = [guesser.guess(f"{number}@example.com", f"2001:db8:1:{number:x}::1") for number in range(304)]
     assert found == ["wrong"] * 300 + ["refused"] * 4
@@ -168,6 +171,7 @@ def sent_from(visitor: Visitor, number: int, header: str) -> Answer:
     )
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("settings", "header", "statuses"),
     [

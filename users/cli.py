@@ -91,6 +91,13 @@ def at_a_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
 
+def confirm(words: str) -> None:
+    """Ask whether to go on and end the command if not; without a terminal, ask for --yes."""
+    if not at_a_terminal():
+        raise click.UsageError("Give --yes: there is no terminal to ask at.")
+    click.confirm(words, abort=True, err=True)
+
+
 def find_user(reference: str) -> User:
     """Return the user with this id or email."""
     if ids.is_user_id(reference):

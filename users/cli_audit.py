@@ -7,7 +7,7 @@ import click
 from flask.cli import AppGroup
 
 from users import audit_trail, clock, ids, service_prune
-from users.cli import Command, actor, at_a_terminal, period
+from users.cli import Command, actor, confirm, period
 
 audit_group = AppGroup("audit", help="Read the audit trail and prune it.")
 audit_group.command_class = Command
@@ -39,10 +39,7 @@ def prune(before: timedelta, file: Path, yes: bool) -> None:
     """Write old events to a file, then delete them; print how many."""
     moment = clock.now() - before
     if not yes:
-        if not at_a_terminal():
-            raise click.UsageError("Give --yes: there is no terminal to ask at.")
-        words = f"Events to prune, once they are written to {file}: {service_prune.count(moment)}. Go on?"
-        click.confirm(words, abort=True, err=True)
+        confirm(f"Events to prune, once they are written to {file}: {service_prune.count(moment)}. Go on?")
     try:
         pruned = service_prune.prune_events(moment, file, actor=actor())
     except FileExistsError:

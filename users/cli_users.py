@@ -14,6 +14,7 @@ from users.cli import (
     Command,
     actor,
     at_a_terminal,
+    confirm,
     find_user,
     json_option,
     period,
@@ -137,10 +138,7 @@ def purge_users(deleted_before: timedelta, yes: bool) -> None:
     """Erase for good the users who were deleted long ago; print how many."""
     moment = clock.now() - deleted_before
     if not yes:
-        if not at_a_terminal():
-            raise click.UsageError("Give --yes: there is no terminal to ask at.")
-        words = f"Users to erase for good, with their API keys: {service_purge.count(moment)}. Go on?"
-        click.confirm(words, abort=True, err=True)
+        confirm(f"Users to erase for good, with their API keys: {service_purge.count(moment)}. Go on?")
     erased = service_purge.purge_users(moment, actor=actor())
     click.echo("Users erased for good:", err=True)
     click.echo(erased)
