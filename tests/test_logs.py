@@ -243,3 +243,10 @@ def test_the_development_servers_line_with_the_query_string_is_dropped(caplog: p
         handler.log("info", "%s", "a line of another kind")
         logging.getLogger("werkzeug").info(" * Running on http://127.0.0.1:5000")
     assert [record.getMessage() for record in caplog.records] == [" * Running on http://127.0.0.1:5000"]
+
+
+@pytest.mark.one_database
+def test_a_method_that_is_none_is_not_logged(app: Flask, events: list[logging.LogRecord]) -> None:
+    app.test_client().open("/v1/user/", method="A" * 30_000)
+    (line,) = [record for record in events if record.getMessage() == "request"]
+    assert vars(line)["fields"]["method"] is None

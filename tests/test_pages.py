@@ -471,3 +471,10 @@ def test_problems_stand_in_the_summary_and_beside_the_field(ada: Visitor) -> Non
     assert page.text.count('aria-invalid="true"') == 3
     assert page.text.index("There is a problem") < page.text.index("<h1>")
     assert 'aria-describedby="password-hint password-error"' in page.text
+
+
+@pytest.mark.one_database
+def test_a_sign_in_keeps_no_more_fields_than_forms_have(visitor: Visitor) -> None:
+    page = visitor.post(NEW_USER, **{f"field{number}": "x" for number in range(500)})
+    assert page.status_code == 403
+    assert page.text.count('name="kept-') == 100

@@ -284,3 +284,36 @@ def test_deactivating_twice_leaves_one_audit_row(app: Flask, cast: Cast) -> None
         for _ in range(2):
             service_changes.deactivate_user(cast.sam.id, actor=as_actor(app, cast.ada))
     assert len(rows(app, "SELECT id FROM audit_events WHERE action = 'user.deactivate'")) == 1
+
+
+def test_acts_that_may_take_an_administrator_happen_one_after_the_other(
+    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list of administrators that was read before another act has ended could miss who is the last."""
+    first_is_in, go_on = threading.Event(), threading.Event()
+    for_change = service_changes.for_change
+
+    def pause_first(*given: Any) -> User:
+        user = for_change(*given)
+        if not first_is_in.is_set():
+            first_is_in.set()
+            assert go_on.wait(3)
+        return user
+
+    monkeypatch.setattr(service_changes, "for_change", pause_first)
+    grace = make_user(app, "grace@example.com", Role.ADMIN)
+
+    def stop(user: User) -> None:
+        with app.app_context():
+            service_changes.deactivate_user(user.id, actor=TERMINAL)
+
+    first, second = (threading.Thread(target=stop, args=[user]) for user in (cast.sam, grace))
+    first.start()
+    assert first_is_in.wait(5)
+    second.start()
+    second.join(0.3)
+    assert second.is_alive(), "it waits, though it is about somebody else"
+    go_on.set()
+    first.join()
+    second.join()
+    assert rows(app, "SELECT count(*) FROM users WHERE NOT is_active") == [(2,)]
