@@ -5,6 +5,7 @@ import gc
 import signal
 import subprocess
 import sys
+import threading
 import time
 import weakref
 from collections import deque
@@ -325,3 +326,17 @@ def test_a_forked_child_has_a_queue_of_its_own() -> None:
         [sys.executable, "-c", FORK], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=30
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_slot_that_is_left_in_garbage_holds_up_no_end() -> None:
+    """The end may come while garbage is collected, and waited for ever for a slot that was part of it."""
+    queue = HashQueue(1, 0)
+    run(queue, str)
+    kept = list(queue.workers.slots)
+    start = time.monotonic()
+    ended = threading.Thread(target=queue.workers.end, daemon=True)
+    ended.start()
+    ended.join(10)
+    assert not ended.is_alive()
+    assert time.monotonic() - start < 5
+    assert len(kept) == 1

@@ -29,6 +29,7 @@ QUEUE = 16  # ENROL_HASH_QUEUE
 # m=19456,t=2,p=1 with 8 sign-ups at a time: a read took 6.5 ms instead of 10.2, 36 instead of 49 in one of 100, and
 # sign-ups were as many.
 NICENESS = 10
+END_SECONDS = 30.0  # at most, that the end of a process waits for hashes that run
 WAIT_SECONDS = 5.0  # at most, in the queue: by then the caller has likely given up
 
 R = TypeVar("R")
@@ -184,7 +185,7 @@ class _Claims:
 
 
 class _Slot:
-    """What a hash thread holds while it lives."""
+    """What a hash thread holds while it lives. `thread` is 0 before it serves and after that."""
 
     thread = 0
 
@@ -268,7 +269,9 @@ class _Workers:
         self.ended = True
         for _ in range(len(self.slots)):
             self._wake.put(None)
-        while any(slot.thread != threading.get_ident() for slot in self.slots):
+        # A slot may outlive its thread in garbage that is not collected yet: what counts is that it serves.
+        until = time.monotonic() + END_SECONDS
+        while any(slot.thread not in (0, threading.get_ident()) for slot in self.slots) and time.monotonic() < until:
             time.sleep(0.001)
 
 
@@ -280,6 +283,7 @@ def _serve(workers: _Workers, slot: _Slot) -> None:
         with contextlib.suppress(BaseException):
             slot.thread = threading.get_ident()
             workers.serve()
+            slot.thread = 0
             return
 
 
