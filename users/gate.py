@@ -232,7 +232,7 @@ class _Workers:
         task.wait()  # what has begun is never given up
 
     def _withdraw(self, task: _Task[Any], share: Share) -> bool:
-        """Take back a task that nobody waits for any more, and tell whether it was still there."""
+        """Take back a task whose caller waits no more, and tell whether it was still there."""
         try:
             self._waiting[share].remove(task)
         except ValueError:

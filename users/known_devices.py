@@ -1,4 +1,4 @@
-"""The cookie by which a browser is known in which somebody has completed a sign-in.
+"""The cookie by which a browser is known after a user has completed a sign-in there.
 
 It holds a random id and, for the last five accounts, a mark: a keyed hash of that id, the account, the time of its last
 new password and the day. It names nobody, and a new password ends what was known before.

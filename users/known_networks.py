@@ -13,7 +13,7 @@ KEPT = 8  # of one user
 
 
 def is_known(user_id: str, network: str) -> bool:
-    """Tell whether the user has signed in from this network; nobody has who is not there."""
+    """Tell whether the user has signed in from this network; false for an unknown user."""
     theirs = select(KnownNetwork.user_id).where(KnownNetwork.user_id == user_id)
     with database.reading() as session:
         return session.scalar(theirs.where(KnownNetwork.network.in_(_digests(user_id, network)))) is not None

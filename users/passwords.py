@@ -74,7 +74,7 @@ class PasswordPlace:
         who is not there, and takes a hash of today's parameters.
         """
         known = password_hash or self._nobody
-        # Nobody's password is longer. NFKC takes seconds for 64 KiB of combining marks, and the interpreter with it.
+        # No password is longer. NFKC takes seconds for 64 KiB of combining marks, and the interpreter with it.
         can_fit = len(password.encode("utf-8", "surrogatepass")) <= MAX_BYTES
         given = normalise(password if can_fit else "").encode("utf-8", "surrogatepass")
         try:

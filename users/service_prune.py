@@ -16,7 +16,7 @@ from users.audit import Action
 from users.models import AuditEvent
 from users.roles import Permission
 
-EVENTS_AT_ONCE = 500  # in one transaction, so that nobody waits long for it
+EVENTS_AT_ONCE = 500  # in one transaction, so that no other writer waits long
 
 
 def count(before: datetime) -> int:

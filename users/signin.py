@@ -144,7 +144,7 @@ def _counted(
                 throttles.note_wrong(session, tries)
                 audit.record(session, action, target_id, actor, clock.now(), [], outcome=Outcome.REFUSED)
             raise
-        except Exception:  # overloaded, or a database that went away: nobody has learnt anything
+        except Exception:  # overloaded, or a database that went away: the caller has learnt nothing
             with contextlib.suppress(Unavailable):
                 throttles.give_back(tries)
             raise

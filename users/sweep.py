@@ -21,7 +21,7 @@ from users.models import AdminSession, IdempotencyRecord, SetupLink, Throttle
 EVERY_SECONDS = 60
 FIRST_AFTER_SECONDS = 10  # a command, or a process that ends at once, sweeps nothing
 ROWS_AT_ONCE = 500  # in one transaction
-PAUSE_SECONDS = 0.05  # between two, for whoever waits to write
+PAUSE_SECONDS = 0.05  # between two, for other writers
 REPEATS = 5  # of one delete: under full load 2 of 5 do not get SQLite's write lock at once
 
 
@@ -92,7 +92,7 @@ def _try_to_delete_some(model: type[Any], ended: ColumnElement[bool]) -> int:
 
 
 def _delete_some(model: type[Any], ended: ColumnElement[bool]) -> int:
-    """Delete some rows that have ended, but for those that somebody is at, and return how many."""
+    """Delete some rows that have ended, but for those that another transaction has locked, and return how many."""
     with database.writing(patient=False) as connection:
         on_sqlite = connection.dialect.name == "sqlite"
         # The place where a row lies names it in every table, whatever the primary key is made of.

@@ -124,7 +124,7 @@ def note_wrong(session: Session, tries: Tries) -> None:
 def restore(session: Session, tries: Tries) -> None:
     """After a success: give the account all tries back, and a network the one that was spent.
 
-    A network's other tries stay spent, or whoever has an account could guess at others for ever.
+    A network's other tries stay spent, or the holder of one account could guess at others for ever.
     """
     rows = _locked(session, Throttle.key.in_([*tries.keys, *tries.ends]))
     of_networks = {counter.key: counter for counter in tries.counters if not counter.account}
@@ -141,7 +141,7 @@ def restore_account(session: Session, account: bytes) -> bool:
 
 
 def refuses(account: bytes) -> bool:
-    """Tell whether somebody's tries of this account are used up now."""
+    """Tell whether any tries of this account are used up now."""
     used_up = (Throttle.account == account, Throttle.tokens <= 0, Throttle.refilled_at > clock.now())
     with database.reading() as session:
         return session.scalar(select(Throttle.key).where(*used_up).limit(1)) is not None

@@ -82,7 +82,7 @@ class UserChanges:
 
 @dataclass(frozen=True)
 class Credentials:
-    """What somebody typed to sign in at another application, and from where."""
+    """What a user typed to sign in at another application, and from where."""
 
     email: str
     password: str = field(repr=False)
