@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import shutil
+import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -180,7 +181,10 @@ def migrate(address: str) -> None:
 
 
 def dispose(app: Flask) -> None:
-    """Close the application's connections."""
+    """Close the application's connections, once no sweep uses one: a test that takes ten seconds starts it."""
+    for thread in threading.enumerate():
+        if thread.name == "sweep":
+            thread.join(10)
     with app.app_context():
         db.session.remove()
         db.engine.dispose()

@@ -16,7 +16,7 @@ from flask.testing import FlaskCliRunner
 from sqlalchemy.exc import IntegrityError
 
 from conftest import PASSWORD, Api, Cast, execute, make_key, make_user, rewrite_audit, rows
-from users import access, keys
+from users import keys, limits
 from users.roles import Permission
 from visitors import Visitor
 
@@ -221,9 +221,9 @@ def test_refusals_of_one_key_are_rows_only_so_often(
     app: Flask, api: Api, cast: Cast, events: list[logging.LogRecord]
 ) -> None:
     reader = Api(app.test_client(), make_key(app, Permission.USERS_READ))
-    for _ in range(access.REFUSALS.requests + 5):
+    for _ in range(limits.REFUSALS.requests + 5):
         assert reader.create().status_code == 403
-    assert access.REFUSALS.requests <= len(refusals(app)) < access.REFUSALS.requests + 5
+    assert limits.REFUSALS.requests <= len(refusals(app)) < limits.REFUSALS.requests + 5
     assert "refusal_not_recorded" in [event.getMessage() for event in events]
     other = Api(app.test_client(), make_key(app, Permission.USERS_READ))
     before = len(refusals(app))

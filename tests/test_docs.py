@@ -21,7 +21,7 @@ from answers import documented, judge_of
 from app import create_app
 from conftest import CHEAP, PASSWORD, behind, make_key, make_user, unavailable
 from servers import Server, Tree, tree
-from users import contract, database, docs, pages
+from users import contract, database, docs, urls
 from users.fields import FieldCode
 from users.roles import Permission, Role
 from visitors import Visitor
@@ -217,7 +217,7 @@ def test_every_process_gives_it_the_same_tag(client: FlaskClient, path: str) -> 
 
 @pytest.mark.parametrize("path", BOTH)
 def test_only_itself_is_kept(client: FlaskClient, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
-    monkeypatch.setattr(pages, "address", lambda: 1 / 0)
+    monkeypatch.setattr(urls, "address", lambda: 1 / 0)
     client.application.config.update(TESTING=False)
     fault = client.get(path)
     assert (fault.status_code, fault.headers["Cache-Control"]) == (500, "no-store")

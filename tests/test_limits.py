@@ -9,7 +9,7 @@ from flask import Flask
 from test_error_shape import Expected, check_envelope, logged
 
 from conftest import Answer, Api, execute, make_key, make_user
-from users import access, clock, keys, limits
+from users import clock, keys, limits
 from users.errors import RateLimitExceeded
 from users.limits import Buckets, Rate
 from users.roles import Permission
@@ -163,7 +163,7 @@ def wrong(api: Api, address: str = "198.51.100.7", key: str = "ak_wrong", **head
 @pytest.fixture
 def few(app: Flask, monkeypatch: pytest.MonkeyPatch, time: Time) -> int:
     """A limit of five wrong keys a minute from one address."""
-    assert Rate(100, 60) == access.WRONG_KEYS
+    assert Rate(100, 60) == limits.WRONG_KEYS
     app.extensions["enrol.wrong_key_buckets"] = Buckets(Rate(5, 60))
     return 5
 

@@ -16,7 +16,7 @@ import servers
 from app import create_app
 from conftest import CHEAP
 from servers import REPOSITORY, Server, Tree
-from users import access, attempts, gate, known_devices, known_networks, logs, settings
+from users import attempts, gate, known_devices, known_networks, limits, logs, settings
 from users.argon2id import HashParameters
 from users.errors import EnrolError
 from users.passwords import MIN_LENGTH, _common
@@ -107,7 +107,7 @@ def test_a_worker_has_threads_for_more_than_every_place_of_the_hash_queue() -> N
 
 def test_the_limits_are_the_codes_own() -> None:
     told = " ".join(section("The API").partition("### Limits")[2].split())
-    assert (access.WRONG_KEYS.requests, access.WRONG_KEYS.seconds) == (100, 60)
+    assert (limits.WRONG_KEYS.requests, limits.WRONG_KEYS.seconds) == (100, 60)
     assert "100 a minute from one address" in told
     assert "An unknown path (`NOT_FOUND`) and a wrong method (405) are told without a look at the key" in told
     counts = [int(number) for number in re.findall(r"\d+", told.partition("| an account, from one known")[2])]

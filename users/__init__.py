@@ -2,7 +2,8 @@
 
     settings     the environment, checked                     envelope     request ids, errors rendered
     headers      security, caching, https                     pages        guards and what all pages share
-    visits       who is at this browser; its token            detour       by the sign-in page and back to the form
+    csrf         which forms are believed                     urls         the address that people use
+    visits       who is at this browser                       detour       by the sign-in page and back to the form
     api          users created and read, under /v1            api_changes  users changed, verified, let in
     admin        sign-in, sign-out, your account              admin_users  the list, the sign-up form, one user
     admin_user_changes: one user changed and deleted          admin_keys   API keys
@@ -32,20 +33,19 @@
     models       the tables
 
 Before the walk: upgrading (from one schema to the next, by migrations/), first_run (what a start says).
-Beside it: actors (who acts), roles (who may do what), keys (an API key as text), errors (what can go wrong), fields
-(with one field), refusals (on a page), search (what users are found by), columns (their types), contract (openapi.json,
+Beside it: blueprint (every route hangs on it), hasher (of this application), actors (who acts), roles (who may do
+what), keys (an API key as text), errors (what can go wrong), fields (with one field),
+refusals (on a page), search (what users are found by), columns (their types), contract (openapi.json,
 read), cores (how many there are), examples (a call in three languages), logs, forks (what a child process needs),
 clock, ids.
 """
 
-from flask import Blueprint, Flask
-
-bp = Blueprint("users", __name__)
+from flask import Flask
 
 
 def init_app(app: Flask) -> None:
     """Put Enrol's routes, error answers and commands on `app`, whose settings and database are set up."""
-    from users import (  # noqa: F401  (api and admin… hang their routes on bp)
+    from users import (  # noqa: F401  (api and admin… hang their routes on it)
         access,
         admin,
         admin_audit,
@@ -56,6 +56,7 @@ def init_app(app: Flask) -> None:
         admin_verify,
         api,
         api_changes,
+        blueprint,
         cli_audit,
         cli_keys,
         cli_users,
@@ -75,5 +76,5 @@ def init_app(app: Flask) -> None:
     pages.init_app(app)
     for command in (cli_users.users_group, cli_keys.keys_group, cli_audit.audit_group, doctor.doctor_command):
         app.cli.add_command(command)
-    app.register_blueprint(bp)
+    app.register_blueprint(blueprint.bp)
     pages.check_views(app)

@@ -16,14 +16,6 @@ from users.roles import Permission
 
 LAST_USED_EVERY = timedelta(minutes=1)
 
-# Wrong keys from one address. Each has 202 random bits, so nobody guesses one: what this guards is the log and the
-# look-ups. A count that is exact across processes would let whoever has no key make the database write.
-WRONG_KEYS = limits.Rate(100, 60)
-
-# Refusals of one key or one user that leave an audit row: each is a write, which a request that is refused before its
-# rate is judged would otherwise have for nothing.
-REFUSALS = limits.Rate(60, 60)
-
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -32,19 +24,8 @@ def init_app(app: Flask) -> None:
     """Give `app` its limits, whose memory is this process's."""
     rate = app.extensions["enrol.settings"].rate_limit
     app.extensions["enrol.key_buckets"] = rate and limits.Buckets(rate)
-    app.extensions["enrol.refusal_buckets"] = limits.Buckets(REFUSALS)
-    app.extensions["enrol.wrong_key_buckets"] = limits.Buckets(WRONG_KEYS)
-
-
-def visitor() -> Actor:
-    """Return whoever sent this request to a page, before it is known who that is."""
-    return Actor(
-        kind="visitor",
-        permissions=frozenset(),
-        address=request.remote_addr,
-        request_id=g.request_id,
-        client_request_id=g.client_request_id,
-    )
+    app.extensions["enrol.refusal_buckets"] = limits.Buckets(limits.REFUSALS)
+    app.extensions["enrol.wrong_key_buckets"] = limits.Buckets(limits.WRONG_KEYS)
 
 
 def requires(*permissions: Permission) -> Callable[[Callable[P, R]], Callable[P, R]]:

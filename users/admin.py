@@ -2,7 +2,8 @@
 
 from flask import g, redirect, render_template, request
 
-from users import audit, bp, detour, forms, pages, sessions, settings, setup, signin, validation, visits
+from users import audit, csrf, detour, forms, pages, sessions, settings, setup, signin, validation, visits
+from users.blueprint import bp
 from users.pages import Answer, page, public
 from users.passwords import WrongPassword
 from users.refusals import Refused
@@ -29,7 +30,7 @@ def show_admin() -> Answer:
 def show_login() -> Answer:
     """Ask for email and password; somebody signed in goes on."""
     there, kept = detour.local_path(request.values.get("next", detour.HOME)), detour.kept_fields()
-    if "user" in g and not (pages.changes() and forms.token_is_valid()):  # signed in meanwhile, in another tab
+    if "user" in g and not (pages.changes() and csrf.token_is_valid()):  # signed in meanwhile, in another tab
         g.problems = []
         return detour.resume(there, kept)
     return detour.login_page(there, kept)

@@ -6,9 +6,10 @@ from typing import Any
 
 from flask import g, make_response, render_template, request
 
-from users import audit_trail, audit_words, bp, emails, forms, ids, pages, service
+from users import audit_trail, audit_words, emails, forms, ids, pages, service
 from users.audit import Action
 from users.audit_trail import Wanted
+from users.blueprint import bp
 from users.errors import UserNotFound
 from users.pages import Answer, Problem, page
 from users.refusals import Refused

@@ -5,7 +5,8 @@ from datetime import timedelta
 
 from flask import g, make_response, redirect, render_template, request
 
-from users import audit, bp, clock, directory, emails, forms, ids, pages, service, service_keys, validation, visits
+from users import audit, clock, directory, emails, forms, ids, pages, service, service_keys, urls, validation, visits
+from users.blueprint import bp
 from users.errors import KeyNotFound, UserNotFound
 from users.models import ApiKey, User
 from users.pages import Answer, Problem, page
@@ -191,7 +192,7 @@ def _shown(issued: service_keys.IssuedKey, owner: User | None) -> Answer:
         idle=sorted(scopes - held),
         creates=creates,
         curl=_first_call(issued, creates=creates),
-        address=pages.address(),
+        address=urls.address(),
         now=clock.now(),
     )
 
@@ -199,11 +200,11 @@ def _shown(issued: service_keys.IssuedKey, owner: User | None) -> Answer:
 def _first_call(issued: service_keys.IssuedKey, *, creates: bool) -> str | None:
     """Return a call that the key may make, or None where there is no short one."""
     if creates:
-        return pages.curl("/v1/user/", {"email": "new.user@example.com", "password": "PASSWORD"}, key=issued.secret)
+        return urls.curl("/v1/user/", {"email": "new.user@example.com", "password": "PASSWORD"}, key=issued.secret)
     if issued.key.owner_id:
-        return pages.curl("/v1/user/me", key=issued.secret)
+        return urls.curl("/v1/user/me", key=issued.secret)
     reads = Permission.USERS_READ in issued.key.scopes
-    return pages.curl("/v1/user/?limit=1", key=issued.secret) if reads else None
+    return urls.curl("/v1/user/?limit=1", key=issued.secret) if reads else None
 
 
 def _owner(text: str) -> User:

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from flask import g, make_response, redirect, render_template, request
 
-from users import bp, directory, forms, pages, settings, setup, signin, validation, visits
+from users import directory, forms, settings, setup, signin, urls, validation, visits
+from users.blueprint import bp
 from users.pages import Answer, page, public
 from users.roles import ALL_PERMISSIONS, Permission, Role
 
@@ -50,6 +51,6 @@ def show_start() -> Answer:
         has_key=directory.has_key(),
         has_user=directory.count() > 1,
         has_called=directory.has_key(used=True),
-        address=pages.address(),
-        curl=pages.curl("/v1/user/me"),
+        address=urls.address(),
+        curl=urls.curl("/v1/user/me"),
     )

@@ -4,7 +4,6 @@ from flask import g, redirect, render_template, request
 
 from users import (
     attempts,
-    bp,
     detour,
     directory,
     emails,
@@ -13,9 +12,11 @@ from users import (
     service_changes,
     sessions,
     settings,
+    urls,
     validation,
     verification,
 )
+from users.blueprint import bp
 from users.models import User
 from users.pages import Answer, Problem, page
 from users.refusals import AddressChanged, Outdated, UserChanged, UserDeleted, UserEdited
@@ -85,7 +86,7 @@ def set_user_password(user_id: str) -> Answer:
 @page(Permission.USERS_UPDATE)
 def show_verify_user(user_id: str) -> Answer:
     """Show the two ways to verify the user's address: to say that it is theirs, and a link for them to open."""
-    return render_template("user_verify.html", user=_user_for_change(user_id), address=pages.address())
+    return render_template("user_verify.html", user=_user_for_change(user_id), address=urls.address())
 
 
 @bp.post("/admin/users/<user_id>/verify")
@@ -100,7 +101,7 @@ def verify_user(user_id: str) -> Answer:
 @page(Permission.USERS_UPDATE, again=show_verify_user)
 def make_verification_link(user_id: str) -> Answer:
     """Make a link that verifies the user's address and show it, this once."""
-    user, there = _user_for_change(user_id), pages.link("/verify")  # before anything is done
+    user, there = _user_for_change(user_id), urls.link("/verify")  # before anything is done
     issued = verification.issue(user.id, actor=g.actor)
     link = f"{there}?token={issued.token}"
     return render_template("user_verify_link.html", user=issued.user, link=link, expires_at=issued.expires_at)

@@ -10,18 +10,18 @@ from users import (
     attempts,
     audit,
     audit_words,
-    bp,
     clock,
     detour,
     directory,
     emails,
     forms,
     ids,
-    pages,
     service,
     settings,
+    urls,
     validation,
 )
+from users.blueprint import bp
 from users.models import User
 from users.pages import Answer, page
 from users.roles import Permission, grantable_by, needed_to_act_on
@@ -120,7 +120,7 @@ def _about(user: User) -> dict[str, Any]:
         "may_change": Permission.USERS_UPDATE in held and needed_to_act_on(user.global_role_id) <= held,
         "is_new": clock.now() - user.created_at < clock.A_MOMENT,
         "likely": emails.likely_meant(user.email),
-        "address": pages.address(),
+        "address": urls.address(),
         "same_act": _same_act(user),
     }
 
@@ -136,7 +136,7 @@ def _same_act(user: User) -> dict[str, str | None]:
     options += [f"--role={user.global_role_id}"] if user.global_role_id else []
     email = ["--", user.email] if user.email.startswith("-") else [user.email]
     return {
-        "curl": pages.curl("/v1/user/", body),
+        "curl": urls.curl("/v1/user/", body),
         "role": user.global_role_id,
         "command": shlex.join(["flask", "users", "create", *options, "--generate-password", *email]),
     }

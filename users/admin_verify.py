@@ -2,7 +2,8 @@
 
 from flask import g, make_response, redirect, render_template, request
 
-from users import bp, verification, visits
+from users import verification, visits
+from users.blueprint import bp
 from users.pages import Answer, public
 from users.refusals import VerificationLinkEnded
 

@@ -6,8 +6,9 @@ from urllib.parse import urlencode
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.routing import BaseConverter
 
-from users import authorization, bp, emails, idempotency, pages, parsing, service, settings, validation
+from users import authorization, emails, hasher, idempotency, parsing, service, settings, urls, validation
 from users.access import requires
+from users.blueprint import bp
 from users.errors import UserNotFound
 from users.gate import Share
 from users.models import User
@@ -41,7 +42,7 @@ def create_user() -> Answer:
     if not (validate_only or key):  # neither needs a hash for sure
         # The limit of the service as a whole, judged where the caller's own is, before the work on a body: in a burst
         # of creates that is a sixth of a refusal.
-        service.hasher().require_place(Share.CREATE)
+        hasher.current().require_place(Share.CREATE)
     given = parsing.json_object(request)
     attempt = idempotency.attempt(g.actor.key_id, key, given) if key else None
     # Before the rules, which may have changed since, and before the hash, which is slow.
@@ -101,7 +102,7 @@ def _next_link(path: str, last_id: str) -> str:
     It goes on by id, also for a caller who began with `skip`: the database then need not count its way there.
     """
     kept = [(name, value) for name, value in request.args.items(multi=True) if name not in ("after", "skip")]
-    return f'<{pages.address() or ""}{path}?{urlencode([*kept, ("after", last_id)])}>; rel="next"'
+    return f'<{urls.address() or ""}{path}?{urlencode([*kept, ("after", last_id)])}>; rel="next"'
 
 
 @bp.post("/v1/user/batch")

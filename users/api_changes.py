@@ -4,18 +4,9 @@ from typing import Any
 
 from flask import Response, g, jsonify, request
 
-from users import (
-    bp,
-    clock,
-    pages,
-    parsing,
-    service_changes,
-    settings,
-    signin,
-    validation,
-    verification,
-)
+from users import clock, parsing, service_changes, settings, signin, urls, validation, verification
 from users.access import requires
+from users.blueprint import bp
 from users.errors import PreconditionFailed
 from users.models import User
 from users.passwords import WrongPassword
@@ -57,7 +48,7 @@ def _precondition() -> service_changes.Condition | None:
 @requires(Permission.USERS_UPDATE)
 def create_verification(user_id: str) -> tuple[Response, int]:
     """Answer 201 with a link that verifies the user's address, for the caller to deliver, and when it ends."""
-    page = pages.link("/verify")  # before anything is done
+    page = urls.link("/verify")  # before anything is done
     issued = verification.issue(user_id, actor=g.actor)
     url = f"{page}?token={issued.token}"
     return jsonify(verification_url=url, expires_at=clock.rfc3339(issued.expires_at)), 201

@@ -85,7 +85,7 @@ def note_refusal(error: EnrolError, actor: Actor, target_id: str | None = None) 
 
     Whoever is not known leaves no row: no key, a wrong or stopped one, no session. A stranger must not make the
     database write at will; that guesses at passwords do leave rows is `signin`'s doing, where throttles bound them.
-    Nor does somebody known for long: past `access.REFUSALS`, and when the database cannot write at once, the
+    Nor does somebody known for long: past `limits.REFUSALS`, and when the database cannot write at once, the
     refusal is in the log alone, and the answer neither fails nor waits.
     """
     if actor.kind in ("setup", "visitor") or not isinstance(error, Denied | LastAdministrator):

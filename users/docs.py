@@ -15,9 +15,9 @@ from typing import Any
 from flask import Flask, Response, current_app, g, jsonify, render_template, request
 from markupsafe import Markup, escape
 
-from users import access, attempts, bp, contract, examples, headers, pages, settings
+from users import attempts, contract, examples, headers, limits, settings, urls
+from users.blueprint import bp, same_for_all
 from users.contract import Operation
-from users.pages import same_for_all
 
 KEPT = 8  # addresses; a Host that is loopback or trusted may have any port
 
@@ -58,7 +58,7 @@ def _answer(name: str) -> Response:
     Each of the two has an entity tag of its own (RFC 9110, section 8.8.3.3).
     """
     keep: Callable[[str | None], Made] = current_app.extensions[name]
-    made = keep(pages.address())
+    made = keep(urls.address())
     encoding = request.accept_encodings.best_match(("gzip", "identity"), "identity")
     response = Response(made.plain, mimetype=made.mimetype)
     response.set_etag(made.digest)
@@ -93,7 +93,7 @@ def _page(address: str | None) -> Made:
         codes=contract.codes(),
         error=contract.example_of("Invalid", "PASSWORD_TOO_SHORT"),
         rate=settings.current().rate_limit,
-        wrong_keys=access.WRONG_KEYS,
+        wrong_keys=limits.WRONG_KEYS,
         attempts=attempts,
         samples=partial(_samples, address),
         coded=_coded,
@@ -109,7 +109,7 @@ def _tags() -> list[tuple[dict[str, Any], list[Operation]]]:
 
 def _samples(address: str | None, operation: Operation) -> dict[str, str]:
     """Return the operation in three languages."""
-    url = f"{address or pages.UNKNOWN}{operation.example_path}"
+    url = f"{address or urls.UNKNOWN}{operation.example_path}"
     call = (operation.method, url, operation.body)
     return {
         "curl": examples.curl(*call),

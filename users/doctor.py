@@ -15,7 +15,7 @@ from flask import Flask, current_app
 from flask.cli import with_appcontext
 from werkzeug.sansio.utils import host_is_trusted
 
-from users import database, service, settings
+from users import database, hasher, service, settings
 from users.cli import EXIT_UNEXPECTED, Command
 from users.errors import Unavailable
 from users.gate import Share
@@ -117,10 +117,10 @@ def _hashing(given: Settings) -> Finding:
 
 def _seconds(at_once: int, rounds: int) -> float:
     """Return how long it takes to hash so many times, so many at once."""
-    hasher = service.hasher()
+    current = hasher.current()
 
     def hash_all(_number: int) -> None:
-        with hasher.place(Share.CREATE) as place:
+        with current.place(Share.CREATE) as place:
             for _ in range(rounds):
                 place.hash("the time that this takes is the time of a sign-up")
 

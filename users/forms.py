@@ -1,29 +1,23 @@
 """The pages' forms: labels, widgets and the CSRF token. No rule is here: `validation` judges what they carry."""
 
 from collections.abc import Iterable
+from urllib.parse import unquote_to_bytes
 
 from flask import request
 from flask_wtf import FlaskForm
-from flask_wtf.csrf import generate_csrf, validate_csrf
-from wtforms import (
-    EmailField,
-    PasswordField,
-    RadioField,
-    SelectField,
-    SelectMultipleField,
-    StringField,
-    ValidationError,
-)
+from wtforms import EmailField, PasswordField, RadioField, SelectField, SelectMultipleField, StringField
 
-from users import passwords
+from users import csrf, passwords
 from users.audit import Action
+from users.refusals import FormNotUtf8
 from users.roles import Permission, Role
 from users.validation import Rules
 
-CSRF_FIELD = "csrf_token"
 MARK_FIELD = "mark"  # what the form was made for, so that sending it twice does nothing twice
 # What a page never shows again, and a sign-in never carries to the form that it interrupted.
-SECRET_FIELDS = frozenset({CSRF_FIELD, MARK_FIELD, "current_password", "password"})
+SECRET_FIELDS = frozenset({csrf.FIELD, MARK_FIELD, "current_password", "password"})
+
+_URL_ENCODED = "application/x-www-form-urlencoded"
 
 GENERATE, TYPE = "generate", "type"
 ROLE_WORDS = {
@@ -46,24 +40,20 @@ EXPIRY_DAYS = {"30": "30 days", "90": "90 days", "365": "1 year", "never": "Neve
 OLD_KEY_ENDS = {"0": "Now", "1": "In 1 hour", "24": "In 24 hours", "168": "In 7 days"}  # hours
 
 
-def token() -> str:
-    """Return the CSRF token of this browser session, for a form to carry."""
-    made: str = generate_csrf()
-    return made
+def require_utf8() -> None:
+    """Raise FormNotUtf8 for a form with bytes that are not UTF-8, in whose place Werkzeug reads `%E9` or U+FFFD."""
+    if request.mimetype not in (_URL_ENCODED, "multipart/form-data"):
+        return
+    body = request.get_data()  # kept, so that Flask reads the form from it
+    try:
+        (unquote_to_bytes(body) if request.mimetype == _URL_ENCODED else body).decode("utf-8")
+    except UnicodeDecodeError:
+        raise FormNotUtf8 from None
 
 
 def mark() -> str:
     """Return what the form sent with this request was made for."""
     return request.form.get(MARK_FIELD, "")
-
-
-def token_is_valid() -> bool:
-    """Tell whether the form sent with this request carries the token of this browser session."""
-    try:
-        validate_csrf(request.form.get(CSRF_FIELD))
-    except ValidationError:
-        return False
-    return True
 
 
 class Form(FlaskForm):

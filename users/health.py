@@ -5,9 +5,9 @@ from functools import wraps
 
 from flask import Response, g, jsonify
 
-from users import bp, database
+from users import database
+from users.blueprint import bp, same_for_all
 from users.errors import Unavailable
-from users.pages import same_for_all
 
 Answer = tuple[Response, int]
 

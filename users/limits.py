@@ -23,6 +23,15 @@ class Rate:
     seconds: int
 
 
+# Wrong keys from one address. Each has 202 random bits, so nobody guesses one: what this guards is the log and the
+# look-ups. A count that is exact across processes would let whoever has no key make the database write.
+WRONG_KEYS = Rate(100, 60)
+
+# Refusals of one key or one user that leave an audit row: each is a write, which a request that is refused before its
+# rate is judged would otherwise have for nothing.
+REFUSALS = Rate(60, 60)
+
+
 @dataclass(frozen=True)
 class Allowance:
     """What a limit says of one request: whether it is granted, what is left, and the seconds until all is there."""

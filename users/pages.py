@@ -4,14 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
-from ipaddress import ip_address
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any
 
 from flask import Flask, g, make_response, redirect, request
 from werkzeug.wrappers import Response
 
-from users import audit, clock, detour, directory, examples, forms, headers, parsing, settings, visits
+from users import audit, clock, csrf, detour, directory, forms, headers, urls, visits
 from users.errors import (
     AddressUnknown,
     Conflict,
@@ -23,15 +21,11 @@ from users.errors import (
     Unavailable,
 )
 from users.fields import FieldCode, FieldError
-from users.refusals import CrossSite, Outdated, Refused, SessionEnded, SetupLinkEnded, SetupOver
-from users.roles import Permission
+from users.refusals import Outdated, Refused, SessionEnded, SetupLinkEnded, SetupOver
+from users.roles import PUBLIC, Permission
 
 Answer = Response | str
 View = Callable[..., Answer]
-Same = TypeVar("Same", bound=Callable[..., object])
-
-PUBLIC = "public"
-UNKNOWN = "https://your-enrol"  # stands for an address that is not known
 
 
 @dataclass(frozen=True)
@@ -79,9 +73,9 @@ def init_app(app: Flask) -> None:
     app.jinja_env.filters.update(rfc3339=clock.rfc3339, moment=clock.words)
     app.jinja_env.globals.update(
         asset=headers.asset,
-        csrf_token=forms.token,
+        csrf_token=csrf.token,
         may=lambda permission: "actor" in g and Permission(permission) in g.actor.permissions,
-        unknown_address=UNKNOWN,
+        unknown_address=urls.UNKNOWN,
         role_words={role.value: words[0] for role, words in forms.ROLE_WORDS.items()},
     )
 
@@ -133,12 +127,6 @@ def public(*, again: View | None = None) -> Callable[[View], View]:
     return guard
 
 
-def same_for_all(view: Same) -> Same:
-    """Open a view to everybody, with no look at who it is: its answer is the same for all."""
-    view.guard = PUBLIC  # type: ignore[attr-defined]  # a test walks the URL map and reads it
-    return view
-
-
 def _marked(guarded: View, guard: object, again: View | None) -> View:
     guarded.guard = guard  # type: ignore[attr-defined]  # a test walks the URL map and reads it
     guarded.again = again  # type: ignore[attr-defined]
@@ -161,29 +149,15 @@ def changes() -> bool:
 def _judge_form() -> None:
     """Refuse a form that was sent from another site or is not UTF-8."""
     if changes():
-        _refuse_cross_site()
-        parsing.require_utf8_form(request)
-
-
-def _refuse_cross_site() -> None:
-    """Refuse a form sent from a page of another site or of a sibling host; browsers say so in two headers."""
-    origin = request.headers.get("Origin")
-    own = {_origin_of(url) for url in (request.host_url, settings.current().public_url) if url}
-    foreign = origin is not None and origin not in own
-    if foreign or request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
-        raise CrossSite
-
-
-def _origin_of(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}".lower()
+        csrf.refuse_cross_site()
+        forms.require_utf8()
 
 
 def _answer(view: View, again: View | None, values: Mapping[str, Any]) -> Answer:
     if not changes():
         return view(**values)
     assert again  # noqa: S101  (`check_views` has seen to it)
-    if not forms.token_is_valid():
+    if not csrf.token_is_valid():
         return _show_again(again, values, [Problem(Outdated.message)], 400)
     try:
         return view(**values)
@@ -246,31 +220,3 @@ def _made_a_moment_ago(user_id: str) -> str:
             maker = directory.emails_of([event.actor_user_id]).get(event.actor_user_id or "", "somebody else")
             return f"created by {'you' if event.actor_user_id == g.actor.user_id else maker} a moment ago"
     return ""
-
-
-def address() -> str | None:
-    """Return the address that people use, without a slash at the end, or None: a stranger's Host is not believed."""
-    given = settings.current()
-    if given.public_url or not (given.trusted_hosts or _is_loopback(urlsplit(request.host_url).hostname or "")):
-        return given.public_url
-    return request.host_url.rstrip("/")
-
-
-def link(path: str) -> str:
-    """Return the whole address of `path`, for people to open, or raise AddressUnknown."""
-    found = address()
-    if found is None:
-        raise AddressUnknown
-    return found + path
-
-
-def curl(path: str, body: Mapping[str, str] | None = None, *, key: str = "$API_KEY") -> str:
-    """Return a call of the API as a command that can be pasted: a POST of `body`, or a GET without one."""
-    return examples.curl("GET" if body is None else "POST", f"{address() or UNKNOWN}{path}", body, key=key)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -8,14 +8,12 @@ import math
 import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
-from urllib.parse import unquote_to_bytes
 
 from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from users import ids
 from users.errors import InvalidJson, InvalidParameter, PayloadTooLarge, UnsupportedMediaType
-from users.refusals import FormNotUtf8
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
@@ -25,7 +23,6 @@ MAX_SKIP = 100_000  # without a bound, each request could let the database count
 _ENTITY_TAG = r'(?:W/)?"[!#-~\x80-\xff]*"'
 _ENTITY_TAGS = re.compile(rf"[ \t,]*{_ENTITY_TAG}(?:[ \t]*,[ \t,]*{_ENTITY_TAG})*[ \t,]*")
 _WHOLE = re.compile(r"[0-9]{1,20}")
-_FORM = "application/x-www-form-urlencoded"
 _TOO_LARGE = "The request body holds a number that is too large."
 
 
@@ -87,17 +84,6 @@ def idempotency_key(request: Request) -> str | None:
     if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
         raise InvalidParameter("Idempotency-Key", "1 to 255 visible ASCII characters")
     return key
-
-
-def require_utf8_form(request: Request) -> None:
-    """Raise FormNotUtf8 for a form with bytes that are not UTF-8, in whose place Werkzeug reads `%E9` or U+FFFD."""
-    if request.mimetype not in (_FORM, "multipart/form-data"):
-        return
-    body = request.get_data()  # kept, so that Flask reads the form from it
-    try:
-        (unquote_to_bytes(body) if request.mimetype == _FORM else body).decode("utf-8")
-    except UnicodeDecodeError:
-        raise FormNotUtf8 from None
 
 
 def json_object(request: Request) -> dict[str, object]:

@@ -31,6 +31,7 @@ class Role(StrEnum):
 
 
 ALL_PERMISSIONS = frozenset(Permission)
+PUBLIC = "public"  # the guard of a view that asks for no permission, nor for anybody
 
 _GRANTS = {
     Role.ADMIN: ALL_PERMISSIONS,

@@ -5,19 +5,16 @@ They need an application context and no request. `actor` says who acts; what the
 
 from collections.abc import Callable, Sequence
 
-from flask import current_app
 from sqlalchemy import ColumnElement, Select, bindparam, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from users import audit, authorization, clock, database, ids
+from users import audit, authorization, clock, database, hasher, ids
 from users.actors import Actor
 from users.audit import Action
 from users.emails import Email
 from users.errors import Conflict, UserNotFound
-from users.gate import Share
 from users.models import Status, User
-from users.passwords import Hasher
 from users.roles import Permission, Role
 from users.validation import NewUser
 
@@ -25,9 +22,6 @@ _INSERT = insert(User.metadata.tables["users"])
 # Made once, as in `access`.
 _BY_ID = select(User).where(User.id == bindparam("id"), User.deleted_at.is_(None))
 _BY_EMAIL = select(User).where(User.email_key == bindparam("email_key"), User.deleted_at.is_(None))
-
-
-_SHARES = {"key": Share.CREATE, "session": Share.KNOWN}
 
 
 def create_user(new: NewUser, *, actor: Actor, condition: Callable[[Session, User], None] | None = None) -> User:
@@ -38,7 +32,7 @@ def create_user(new: NewUser, *, actor: Actor, condition: Callable[[Session, Use
     database's unique index decides), Unavailable, and what `authorization.judge_again` raises.
     """
     _require_may_create(new, actor)
-    password_hash = hash_password(new.password, actor)  # slow, so before the transaction and its lock
+    password_hash = hasher.hash_password(new.password, actor)  # slow, so before the transaction and its lock
     try:
         with database.writing() as connection:
             actor = authorization.judge_again(connection, actor)
@@ -146,18 +140,6 @@ def count_active_administrators() -> int:
 def has_administrator(session: Session) -> bool:
     """Tell, inside a transaction, whether an active user holds role_admin."""
     return session.scalar(active_administrators().limit(1)) is not None
-
-
-def hasher() -> Hasher:
-    """Return the application's one hasher."""
-    found: Hasher = current_app.extensions["enrol.hasher"]
-    return found
-
-
-def hash_password(password: str, actor: Actor) -> str:
-    """Return the hash of a new password, made in the actor's share of the hash queue. Raises Overloaded."""
-    with hasher().place(_SHARES.get(actor.kind, Share.TYPED)) as place:
-        return place.hash(password)
 
 
 def _found(statement: Select[User], **values: str) -> User:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from users import attempts, audit, clock, database, ids, known_networks, service, sessions
+from users import attempts, audit, clock, database, hasher, ids, known_networks, service, sessions
 from users.actors import Actor
 from users.audit import Action
 from users.authorization import acting
@@ -34,7 +34,7 @@ def update_user(user_id: str, changes: UserChanges, *, actor: Actor, condition: 
     """
     actor.require(Permission.USERS_UPDATE)
     # Slow, so before the transaction and its lock.
-    password_hash = service.hash_password(changes.password, actor) if changes.password else None
+    password_hash = hasher.hash_password(changes.password, actor) if changes.password else None
     try:
         with acting(actor, Permission.USERS_UPDATE) as (session, actor):
             may_demote = bool(changes.given & {"is_active", "global_role_id"})

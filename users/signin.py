@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
-from users import attempts, audit, clock, database, emails, known_networks, service, sessions, throttles
+from users import attempts, audit, clock, database, emails, hasher, known_networks, sessions, throttles
 from users.actors import Actor
 from users.attempts import Candidate
 from users.audit import Action, Outcome
@@ -132,7 +132,7 @@ def _counted(
     target_id = target.id if target else None
     with _noting_refusal(tries, action, target_id, actor), database.reading() as session:
         throttles.require_left(session, tries)
-    with service.hasher().place(Share.KNOWN if tries.is_known else Share.TYPED) as place:
+    with hasher.current().place(Share.KNOWN if tries.is_known else Share.TYPED) as place:
         with _noting_refusal(tries, action, target_id, actor), database.transaction() as session:
             throttles.spend(session, tries)
         try:

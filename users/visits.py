@@ -7,7 +7,8 @@ from flask import Flask, Request, after_this_request, current_app, g, request, s
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from werkzeug.wrappers import Response
 
-from users import access, forms, headers, known_devices, sessions
+from users import csrf, headers, known_devices, sessions
+from users.actors import Actor
 from users.known_devices import Device
 from users.models import User
 
@@ -30,9 +31,20 @@ class Cookies(SecureCookieSessionInterface):
         return headers.is_https()
 
 
+def visitor() -> Actor:
+    """Return whoever sent this request to a page, before it is known who that is."""
+    return Actor(
+        kind="visitor",
+        permissions=frozenset(),
+        address=request.remote_addr,
+        request_id=g.request_id,
+        client_request_id=g.client_request_id,
+    )
+
+
 def recognise() -> bool:
     """Note who is signed in, if somebody is; whoever cannot be looked up is a visitor."""
-    g.actor = access.visitor()
+    g.actor = visitor()
     session_id = request.cookies.get(cookie_name())
     user = sessions.find(session_id) if session_id else None
     if user is None or session_id is None:
@@ -45,16 +57,14 @@ def forget() -> None:
     """Take this request for one of a visitor from now on."""
     g.pop("user", None)
     g.pop("session_id", None)
-    g.actor = access.visitor()
+    g.actor = visitor()
 
 
 def _be(user: User, session_id: str) -> None:
     g.user, g.session_id = user, session_id
-    g.actor = access.visitor().become(user.id, user.global_role_id, sessions.digest(session_id))
+    g.actor = visitor().become(user.id, user.global_role_id, sessions.digest(session_id))
     # The token is made of the session's id: one from before the sign-in, or of another session, is none.
-    bound = _bound("csrf", session_id)
-    if session.get(forms.CSRF_FIELD) != bound:
-        session[forms.CSRF_FIELD] = bound
+    csrf.bind(_bound("csrf", session_id))
 
 
 def _bound(what: str, session_id: str) -> str:
