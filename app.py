@@ -11,9 +11,12 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import users
-from users import database, first_run, logs, parsing, settings, upgrading
-from users.gate import HashQueue
-from users.passwords import Hasher
+from users import logs, settings
+from users.api import parsing
+from users.cli import first_run
+from users.passwords.hash_queue import HashQueue
+from users.passwords.hashing import Hasher
+from users.storage import database, upgrade
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -79,6 +82,6 @@ def serve() -> Flask:
 def _prepare(app: Flask, given: settings.Settings) -> None:
     if given.password_hash.below_floor():
         logs.event("weak_password_hash", level=logging.WARNING)
-    if upgrading.prepare(app):
+    if upgrade.prepare(app):
         first_run.tell_first_steps(app)
     logs.write_aside()

@@ -24,14 +24,15 @@ from jinja2 import FileSystemBytecodeCache
 from sqlalchemy import Connection, bindparam, event, text
 from werkzeug.routing import Rule
 
-import answers
 from app import create_app
-from servers import Tree
-from users import service, service_keys, validation
+from support import answers
+from support.servers import Tree
 from users.actors import terminal
-from users.columns import UtcDateTime
-from users.models import User, db
 from users.roles import Permission, Role
+from users.rules import validation
+from users.services import api_keys, user_creation
+from users.storage.columns import UtcDateTime
+from users.storage.models import User, db
 
 Answer = Any  # a werkzeug TestResponse, whose `json` is typed as if it could be None
 SECRET_KEY = uuid.uuid4().hex + uuid.uuid4().hex
@@ -298,7 +299,7 @@ def make_user(app: Flask, email: str, role: Role | None = None, password: str = 
     given = {"email": email, "password": password, "global_role_id": role, **names}
     with app.app_context():
         new = validation.new_user(given, validation.Rules(), fields=validation.ADMIN_FIELDS)
-        return service.create_user(new, actor=terminal("req_test00000000"))
+        return user_creation.create_user(new, actor=terminal("req_test00000000"))
 
 
 @contextmanager
@@ -315,7 +316,7 @@ def make_key(app: Flask, *scopes: Permission, owner: User | None = None, name: s
     """Make an API key and return the key itself."""
     with app.app_context():
         new = validation.new_key(name, frozenset(scopes))
-        return service_keys.create_key(new, owner=owner, lifetime=None, actor=terminal("req_test00000000")).secret
+        return api_keys.create_key(new, owner=owner, lifetime=None, actor=terminal("req_test00000000")).secret
 
 
 @dataclass(frozen=True)
@@ -366,9 +367,8 @@ def rewrite_audit(app: Flask, statement: str, **values: Any) -> None:
 
 
 # At the end: the module asks for what stands above.
-from chromium import chromium, opened, site  # noqa: E402, F401
-
-from crowd import callers, work  # noqa: E402, F401
-from guessers import guesser, time  # noqa: E402, F401
-from processes import four, start_four, wire, wired_api  # noqa: E402, F401
-from visitors import ada, omar, visitor  # noqa: E402, F401
+from support.chromium import chromium, opened, site  # noqa: E402, F401
+from support.crowd import callers, work  # noqa: E402, F401
+from support.four_processes import four, start_four, wire, wired_api  # noqa: E402, F401
+from support.guessers import guesser, time  # noqa: E402, F401
+from support.visitors import ada, omar, visitor  # noqa: E402, F401

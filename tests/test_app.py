@@ -4,7 +4,7 @@ import pytest
 from flask import Flask
 
 from conftest import PASSWORD, Api, rows
-from users.models import db
+from users.storage.models import db
 
 FORWARDED = {
     "X-Forwarded-For": "198.51.100.9, 203.0.113.5",

@@ -5,16 +5,17 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
-from test_service import as_actor
 
 from conftest import PASSWORD, Answer, Api, Cast, execute, make_key, rows
-from users import service_changes, signin
+from services.test_user_creation import as_actor
+from support.visitors import signed_in
 from users.actors import Actor
+from users.auth import signin
 from users.errors import Denied, LastAdministrator
-from users.models import User
-from users.passwords import WrongPassword
+from users.passwords.hashing import WrongPassword
 from users.roles import ALL_PERMISSIONS, Permission, Role, needed_to_act_on, permissions_of
-from visitors import signed_in
+from users.services import user_changes
+from users.storage.models import User
 
 NEWER = "role_newer"
 
@@ -93,7 +94,7 @@ def test_the_acts_themselves_judge_it(app: Flask, cast: Cast, newer: User) -> No
     with app.app_context():
         for actor in (narrow, as_actor(app, cast.omar)):
             with pytest.raises(Denied):
-                service_changes.set_password(newer.id, "another password", actor=actor)
+                user_changes.set_password(newer.id, "another password", actor=actor)
         with pytest.raises(WrongPassword):
             signin.verify_password(newer.email, PASSWORD, actor=narrow)
         assert signin.verify_password(newer.email, PASSWORD, actor=Actor("terminal", ALL_PERMISSIONS)).id == newer.id
@@ -103,5 +104,5 @@ def test_they_do_not_count_as_an_administrator(app: Flask, cast: Cast, newer: Us
     """They hold nothing here: left alone, they could help nobody."""
     with app.app_context():
         with pytest.raises(LastAdministrator):
-            service_changes.delete_user(cast.ada.id, actor=as_actor(app, cast.ada))
-        service_changes.deactivate_user(newer.id, actor=as_actor(app, cast.ada))
+            user_changes.delete_user(cast.ada.id, actor=as_actor(app, cast.ada))
+        user_changes.deactivate_user(newer.id, actor=as_actor(app, cast.ada))

@@ -16,10 +16,10 @@ import app
 from app import create_app, serve
 from conftest import CHEAP, SECRET_KEY, dispose
 from users import cores, settings
-from users.argon2id import HashParameters
-from users.limits import Rate
+from users.passwords.argon2id import HashParameters
+from users.rate_limits import Rate
+from users.rules.validation import Rules
 from users.settings import TAKES, BadSetting, Settings, load
-from users.validation import Rules
 
 OTHER_KEY = SECRET_KEY[::-1]
 SET = {"SECRET_KEY": SECRET_KEY, "DATABASE_URL": "sqlite:////tmp/enrol.db"}  # with these, the folder is not needed

@@ -1,13 +1,13 @@
-"""What can go wrong, each as a small class: raised anywhere, rendered in one place (`envelope`, `cli`).
+"""What can go wrong, each as a small class: raised anywhere, rendered in one place (`error_responses`, `command`).
 
-The codes, types, statuses and words are the contract's error tables and live only here and, for fields, in `fields`.
+The codes, types, statuses and words are the contract's error tables and live only here and in `field_errors`.
 """
 
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from users.fields import FieldCode, FieldError
+from users.field_errors import FieldCode, FieldError
 
 
 class EnrolError(Exception):

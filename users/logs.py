@@ -170,7 +170,7 @@ def write_aside() -> None:
 
 
 def event(name: str, *, level: int = logging.INFO, **fields: object) -> None:
-    """Log the event `name` with `fields`, which must be among FIELDS, under the request's trace id."""
+    """Log the event `name` with `field_errors`, which must be among FIELDS, under the request's trace id."""
     unknown = set(fields) - set(FIELDS)
     if unknown:
         raise ValueError(f"not in the list of fields that may be logged: {sorted(unknown)}")

@@ -15,11 +15,12 @@ from psycopg.conninfo import make_conninfo
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from users import cores, gate
-from users.argon2id import HashParameters
-from users.limits import Rate
-from users.passwords import MIN_LENGTH
-from users.validation import Rules
+from users import cores
+from users.passwords import hash_queue
+from users.passwords.argon2id import HashParameters
+from users.passwords.hashing import MIN_LENGTH
+from users.rate_limits import Rate
+from users.rules.validation import Rules
 
 # Every variable and what it takes, in the order of the contract's table; README's table is compared with this one.
 TAKES = {
@@ -112,7 +113,7 @@ def load(values: Mapping[str, str], instance: Path) -> Settings:
         ),
         password_hash=_password_hash(values),
         hash_slots=_whole(values, "ENROL_HASH_SLOTS", 1, 256, default=cores.usable()),
-        hash_queue=_whole(values, "ENROL_HASH_QUEUE", 0, 10000, default=gate.QUEUE),
+        hash_queue=_whole(values, "ENROL_HASH_QUEUE", 0, 10000, default=hash_queue.QUEUE),
         rate_limit=_rate_limit(values),
         trusted_proxies=_whole(values, "ENROL_TRUSTED_PROXIES", 0, 10, default=0),
         trusted_hosts=_hosts(values),

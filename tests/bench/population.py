@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from users import search
+from users.rules import search_keys
 
 FIRST = datetime(2020, 1, 1, tzinfo=UTC)
 EVERY = timedelta(seconds=150)  # a million of them until 2024
@@ -48,7 +48,7 @@ def users(number: int) -> Iterator[tuple[Any, ...]]:
         at = FIRST + n * EVERY
         deleted = at if n % 200 == 7 else None
         active = deleted is None and n % 100 != 3
-        keys = search.keys(email, first, last).values()
+        keys = search_keys.keys(email, first, last).values()
         yield (_id("usr", n), email, email, first, last, HASH, active, at, at, deleted, *keys)
 
 

@@ -19,10 +19,9 @@ from statistics import median
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 
-from faults.site import Site, open_site  # noqa: E402
-
 from bench.clients import Tally, all_at_once, ask_for, create, get  # noqa: E402  (the path is set first)
-from servers import BIN, Server  # noqa: E402
+from faults.site import Site, open_site  # noqa: E402
+from support.servers import BIN, Server  # noqa: E402
 
 FLOOR, DEFAULT, CHEAP = "m=19456,t=2,p=1", "m=65536,t=3,p=4", "m=8,t=1,p=1"
 DATABASES = ("sqlite", "postgres")

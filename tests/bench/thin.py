@@ -17,7 +17,7 @@ from argon2 import PasswordHasher
 from flask import Flask, Response, abort, jsonify, request
 from sqlalchemy import create_engine, event, insert, select
 
-from users.models import db
+from users.storage.models import db
 
 app = Flask(__name__)
 cost = dict(part.split("=") for part in os.environ["ENROL_PASSWORD_HASH"].split(","))

@@ -3,7 +3,7 @@
 from argon2.low_level import ffi
 
 from app import serve
-from users import argon2id
+from users.passwords import argon2id
 
 __all__ = ["serve"]
 

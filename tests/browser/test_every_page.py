@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from chromium import Site, follow, sign_in
 
 from conftest import PASSWORD, dispose, make_key, make_user
+from support.chromium import Site, follow, sign_in
 from users.roles import Permission
 
 if TYPE_CHECKING:

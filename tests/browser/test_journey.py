@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from chromium import Hand, Keyboard, Mouse, Site, follow
 
 from conftest import PASSWORD, make_user
+from support.chromium import Hand, Keyboard, Mouse, Site, follow
 from users.roles import Role
 
 if TYPE_CHECKING:

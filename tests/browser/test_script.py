@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from chromium import Site, follow, sign_in
 
 from conftest import PASSWORD
+from support.chromium import Site, follow, sign_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from crowd import run
-from users import gate
+from support.crowd import run
 from users.errors import Overloaded
-from users.gate import HashQueue, Share
+from users.passwords import hash_queue
+from users.passwords.hash_queue import HashQueue, Share
 
 PATIENCE = 10  # seconds: whoever waits longer waits for ever
 
@@ -51,14 +51,14 @@ def in_this_thread(tracer: Tracer) -> Iterator[None]:
 @contextlib.contextmanager
 def in_new_threads(tracer: Tracer) -> Iterator[None]:
     """Let the tracer fail in the threads that a queue starts meanwhile."""
-    serve = gate._serve
+    serve = hash_queue._serve
 
     def traced(*arguments: Any) -> None:
         sys.settrace(tracer)
         serve(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gate, "_serve", traced)
+        patch.setattr(hash_queue, "_serve", traced)
         yield
     tracer.fired = True  # whatever they do later
 
@@ -80,7 +80,7 @@ def insist_that_all_is_usable(queue: HashQueue, callers: ThreadPoolExecutor, slo
                 raise AssertionError("more places than there are")
     together = threading.Barrier(slots)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gate, "WAIT_SECONDS", PATIENCE)  # a busy machine may keep a thread from running for a while
+        patch.setattr(hash_queue, "WAIT_SECONDS", PATIENCE)  # a busy machine may keep a thread from running for a while
         at_once = [callers.submit(run, queue, together.wait, PATIENCE, share=share) for share in list(Share) * slots]
         done = [one.result(PATIENCE) for one in at_once]
     assert sorted(map(str, done)) == sorted(str(number) for number in [*range(slots)] * len(Share))

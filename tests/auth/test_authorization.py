@@ -1,0 +1,352 @@
+"""Who was stopped while a request was on its way acts no more: the actor is judged again in the act's transaction."""
+
+import contextlib
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from flask import Flask, request, request_started
+
+from conftest import PASSWORD, Answer, Cast, execute, make_key, make_user, rows
+from support.visitors import Visitor, mark_in, seen_end_in, signed_in
+from users.actors import terminal
+from users.roles import Permission, Role
+from users.services import api_keys
+from users.storage import database
+from users.storage.models import User
+
+NEW = "another horse battery"
+
+
+@dataclass
+class Scene:
+    """Ada, her key and her browser, and what they act on."""
+
+    app: Flask
+    ada: User
+    sam: User
+    grace: User  # another administrator
+    key: str
+    key_id: str
+    browser: Visitor
+
+    def api(self, method: str, path: str, **more: Any) -> Answer:
+        """Send a request with Ada's key."""
+        headers = {"X-API-Key": self.key, **more.pop("headers", {})}
+        return self.app.test_client().open(f"/v1/user/{path}", method=method, headers=headers, **more)
+
+
+@pytest.fixture
+def scene(app: Flask, cast: Cast) -> Scene:
+    """Ada with a key of all scopes and a session."""
+    grace = make_user(app, "grace@example.com", Role.ADMIN)
+    key = make_key(app, *Permission, owner=cast.ada)
+    with app.app_context():
+        key_id = list(api_keys.list_keys())[-1].id
+    return Scene(app, cast.ada, cast.sam, grace, key, key_id, signed_in(app, cast.ada))
+
+
+@contextlib.contextmanager
+def before_the_act(change: Callable[[], None]) -> Iterator[list[str]]:
+    """Do `change` once the request is past the door, when it first begins to write; note that it happened."""
+    writing, done = database.writing, list[str]()
+
+    @contextlib.contextmanager
+    def changing(*, patient: bool = True) -> Iterator[Any]:
+        if patient and not done:
+            done.append("changed")
+            change()
+        with writing(patient=patient) as connection:
+            yield connection
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "writing", changing)
+        yield done
+
+
+def stored(app: Flask) -> list[Any]:
+    """Return what acts change."""
+    users = (
+        "SELECT id, email, first_name, password_hash, global_role_id, is_active, last_verified, deleted_at FROM users"
+    )
+    tables = (f"{users} ORDER BY id", "SELECT id, expires_at, deactivated_at FROM api_keys ORDER BY id")
+    acts = "SELECT action, target_id FROM audit_events WHERE outcome = 'ok' ORDER BY id"
+    return [rows(app, statement) for statement in (*tables, acts)]
+
+
+API_ACTS: dict[str, Callable[[Scene], Answer]] = {
+    "create": lambda it: it.api("POST", "", json={"email": "jo@example.com", "password": PASSWORD}),
+    "create once": lambda it: it.api(
+        "POST", "", json={"email": "jo@example.com", "password": PASSWORD}, headers={"Idempotency-Key": "7c1b8a6e"}
+    ),
+    "rename": lambda it: it.api("PATCH", it.sam.id, json={"first_name": "Samuel"}),
+    "promote": lambda it: it.api("PATCH", it.sam.id, json={"global_role_id": "role_admin"}),
+    "set password": lambda it: it.api("PATCH", it.sam.id, json={"password": NEW}),
+    "delete": lambda it: it.api("DELETE", it.sam.id),
+    "verification": lambda it: it.api("POST", f"{it.sam.id}/verification"),
+    "verify password": lambda it: it.api(
+        "POST", "verify-password", json={"email": "sam@example.com", "password": PASSWORD}
+    ),
+    "verify wrong password": lambda it: it.api(
+        "POST", "verify-password", json={"email": "sam@example.com", "password": NEW}
+    ),
+}
+STOPS = {
+    "revoked": ("UPDATE api_keys SET deactivated_at = created_at WHERE id = :key", "API_KEY_DEACTIVATED"),
+    "expired": ("UPDATE api_keys SET expires_at = created_at WHERE id = :key", "API_KEY_EXPIRED"),
+    "erased": ("DELETE FROM api_keys WHERE id = :key", "AUTHENTICATION_REQUIRED"),
+    "owner stopped": ("UPDATE users SET is_active = false WHERE id = :ada", "API_KEY_DEACTIVATED"),
+    "owner deleted": ("UPDATE users SET deleted_at = updated_at WHERE id = :ada", "API_KEY_DEACTIVATED"),
+    "role taken": ("UPDATE users SET global_role_id = NULL WHERE id = :ada", "INSUFFICIENT_PERMISSIONS"),
+    "role changed": ("UPDATE users SET global_role_id = 'role_auditor' WHERE id = :ada", "INSUFFICIENT_PERMISSIONS"),
+    "scopes taken": ("UPDATE api_keys SET scopes = '[]' WHERE id = :key", "INSUFFICIENT_PERMISSIONS"),
+}
+
+
+def stop(scene: Scene, how: str) -> None:
+    """Stop Ada or her key, behind the service's back."""
+    statement, _ = STOPS[how]
+    values = {"key": scene.key_id} if ":key" in statement else {"ada": scene.ada.id}
+    execute(scene.app, statement, **values)
+
+
+@pytest.mark.parametrize(
+    ("act", "how"), [*((act, "revoked") for act in API_ACTS), *(("create", how) for how in STOPS if how != "revoked")]
+)
+def test_a_key_that_is_stopped_meanwhile_does_nothing(scene: Scene, act: str, how: str) -> None:
+    before: list[Any] = []
+
+    def change() -> None:
+        stop(scene, how)
+        before.extend(stored(scene.app))
+
+    with before_the_act(change) as done:
+        answer = API_ACTS[act](scene)
+    assert done
+    code = STOPS[how][1]
+    assert (answer.status_code, answer.json["error"]["code"]) == (403 if code.startswith("INSUFF") else 401, code)
+    assert stored(scene.app) == before
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize("act", API_ACTS)
+def test_every_act_of_the_api_happens_where_nothing_changes(scene: Scene, act: str) -> None:
+    """The tests above would else show nothing."""
+    with before_the_act(lambda: None) as done:
+        assert API_ACTS[act](scene).status_code in (200, 201)
+    assert done
+
+
+def press(scene: Scene, path: str, **fields: Any) -> Answer:
+    """Send a form of Ada's that was opened in time, with the token and mark of its page."""
+    return scene.browser.post(path, **fields)
+
+
+def sam(scene: Scene, act: str) -> str:
+    """Return the path of an act on Sam."""
+    return f"/admin/users/{scene.sam.id}/{act}"
+
+
+def editing(scene: Scene, **typed: str) -> dict[str, str]:
+    """Return the fields of Sam's edit form."""
+    seen = {"email": scene.sam.email, "first_name": "", "last_name": "", "global_role_id": ""}
+    return {**{f"was-{name}": value for name, value in seen.items()}, **seen, **typed}
+
+
+KEY_FORM = {"name": "New", "scopes": "users:read", "owner": "ada@example.com", "expires": "90"}
+PAGE_ACTS: dict[str, Callable[[Scene], Answer]] = {
+    "create": lambda it: it.browser.create(),
+    "create administrator": lambda it: it.browser.create(global_role_id="role_admin"),
+    "edit": lambda it: press(it, sam(it, "edit"), **editing(it, first_name="Samuel")),
+    "promote": lambda it: press(it, sam(it, "edit"), **editing(it, global_role_id="role_admin")),
+    "set password": lambda it: press(it, sam(it, "password"), choice="type", password=NEW),
+    "verify": lambda it: press(it, sam(it, "verify")),
+    "verification": lambda it: press(it, sam(it, "verification")),
+    "deactivate": lambda it: press(it, sam(it, "deactivate")),
+    "reactivate": lambda it: press(it, sam(it, "reactivate")),
+    "unlock": lambda it: press(it, sam(it, "unlock")),
+    "delete": lambda it: press(it, sam(it, "delete")),
+    "new key": lambda it: press(it, "/admin/keys/new", **KEY_FORM),
+    "roll key": lambda it: press(it, f"/admin/keys/{it.key_id}/roll", ends="24", expires="90"),
+    "revoke key": lambda it: press(it, f"/admin/keys/{it.key_id}/revoke"),
+    "own password": lambda it: press(it, "/admin/account", current_password=PASSWORD, password=NEW),
+    "end other sessions": lambda it: press(it, "/admin/account/sessions"),
+}
+ENDS = {
+    "signed out elsewhere": "DELETE FROM admin_sessions WHERE user_id = :ada",
+    "run out": "UPDATE admin_sessions SET created_at = '2020-01-01 00:00:00' WHERE user_id = :ada",
+    "stopped": "UPDATE users SET is_active = false WHERE id = :ada",
+    "deleted": "UPDATE users SET deleted_at = updated_at WHERE id = :ada",
+    "role taken": "UPDATE users SET global_role_id = NULL WHERE id = :ada",
+}
+
+
+@pytest.mark.parametrize(
+    ("act", "how"), [*((act, "stopped") for act in PAGE_ACTS), *(("create", how) for how in ENDS if how != "stopped")]
+)
+def test_a_session_that_ends_meanwhile_does_nothing(scene: Scene, act: str, how: str) -> None:
+    before: list[Any] = []
+    prepared = prepare(scene, act)
+
+    def change() -> None:
+        execute(scene.app, ENDS[how], ada=scene.ada.id)
+        before.extend(stored(scene.app))
+
+    with before_the_act(change) as done:
+        answer = prepared()
+    assert done
+    assert answer.status_code == 403
+    assert "Your session has ended" in answer.text
+    assert 'href="/admin/users"' not in answer.text, "the page is a stranger's"
+    assert stored(scene.app) == before
+
+
+@pytest.mark.parametrize("act", [name for name in PAGE_ACTS if name not in ("own password", "end other sessions")])
+def test_a_role_that_shrinks_meanwhile_is_the_one_that_counts(scene: Scene, act: str) -> None:
+    before: list[Any] = []
+    prepared = prepare(scene, act)
+
+    def change() -> None:
+        execute(scene.app, "UPDATE users SET global_role_id = 'role_auditor' WHERE id = :ada", ada=scene.ada.id)
+        before.extend(stored(scene.app))
+
+    with before_the_act(change):
+        answer = prepared()
+    assert answer.status_code == 403
+    assert "You do not have access to this page" in answer.text
+    assert stored(scene.app) == before
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize("act", PAGE_ACTS)
+def test_every_act_of_the_pages_happens_where_nothing_changes(scene: Scene, act: str) -> None:
+    prepared = prepare(scene, act)
+    with before_the_act(lambda: None) as done:
+        assert prepared().status_code in (200, 303)
+    assert done
+
+
+def prepare(scene: Scene, act: str) -> Callable[[], Answer]:
+    """Open the page of an act and return what sends its form: the token and the marks are those of that page."""
+    real, client = scene.browser.post, scene.browser.client
+    sent: list[tuple[str, dict[str, Any]]] = []
+
+    def note(path: str, **fields: Any) -> Answer:
+        page = scene.browser.get(path)
+        marks = {"mark": mark_in(page), "was-expires_at": seen_end_in(page)} if "mark" in page.text else {}
+        token = scene.browser.token("/admin/account")
+        sent.append((path, {**marks, **fields, "csrf_token": token}))
+        return page
+
+    scene.browser.post = note  # type: ignore[method-assign]
+    PAGE_ACTS[act](scene)
+    scene.browser.post = real  # type: ignore[method-assign]
+    path, data = sent[0]
+    return lambda: client.post(path, data=data)
+
+
+class HeldBack(io.RawIOBase):
+    """A body whose last byte comes only after something has happened."""
+
+    def __init__(self, body: bytes, happens: Callable[[], None]) -> None:
+        self._rest, self._happens = body, happens
+
+    def readable(self) -> bool:
+        """Say that it is a stream to read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Give all but the last byte, then let it happen, then the last."""
+        if len(self._rest) == 1:
+            self._happens()
+        part, self._rest = (self._rest[:-1], self._rest[-1:]) if len(self._rest) > 1 else (self._rest, b"")
+        buffer[: len(part)] = part
+        return len(part)
+
+
+@pytest.mark.parametrize("how", ["revoked", "owner stopped", "role taken"])
+def test_the_last_byte_of_a_body_comes_too_late(scene: Scene, how: str) -> None:
+    body = b'{"email": "jo@example.com", "password": "correct horse battery"}'
+    stream = HeldBack(body, lambda: stop(scene, how))
+    held_back = {"wsgi.input": stream}
+    answer = scene.api("POST", "", data=body, content_type="application/json", environ_overrides=held_back)
+    assert answer.json["error"]["code"] == STOPS[how][1]
+    assert rows(scene.app, "SELECT 1 FROM users WHERE email = 'jo@example.com'") == []
+
+
+READS: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
+    "batch": ("batch", {"user_ids": ["usr_01900000000070008000000000000000"]}, {}),
+    "validate only": ("?validate_only=true", {"email": "new@example.com", "password": PASSWORD}, {}),
+    "replay": ("", {"email": "jo@example.com", "password": PASSWORD}, {"Idempotency-Key": "7c1b8a6e"}),
+}
+
+
+@pytest.mark.parametrize("read", READS)
+def test_nor_is_a_stopped_key_told_anything_after_its_body(scene: Scene, read: str) -> None:
+    API_ACTS["create once"](scene)
+    path, body, headers = READS[read]
+    data = json.dumps(body).encode()
+    for how, status in (("scopes given", 200), ("revoked", 401)):
+        stream = HeldBack(data, lambda how=how: stop(scene, how) if how in STOPS else None)  # type: ignore[misc]
+        answer = scene.api(
+            "POST",
+            path,
+            data=data,
+            content_type="application/json",
+            headers=headers,
+            environ_overrides={"wsgi.input": stream},
+        )
+        assert answer.status_code in (status, status + 1), how
+
+
+def test_who_gains_a_role_meanwhile_has_it(scene: Scene) -> None:
+    """What is committed before the act's transaction counts, in both directions."""
+    execute(scene.app, "UPDATE users SET global_role_id = 'role_operator' WHERE id = :ada", ada=scene.ada.id)
+
+    def change() -> None:
+        execute(scene.app, "UPDATE users SET global_role_id = 'role_admin' WHERE id = :ada", ada=scene.ada.id)
+
+    with before_the_act(change):
+        assert API_ACTS["rename"](scene).status_code == 200
+
+
+def test_what_was_refused_late_is_on_record(scene: Scene) -> None:
+    with before_the_act(lambda: stop(scene, "role changed")):
+        API_ACTS["rename"](scene)
+    found = rows(scene.app, "SELECT actor_key_id, target_id FROM audit_events WHERE action = 'request.refuse'")
+    assert [tuple(row) for row in found] == [(scene.key_id, scene.sam.id)]
+
+
+def test_the_terminal_is_judged_by_the_machine(scene: Scene) -> None:
+    """Who can run a command can read the database."""
+    with scene.app.app_context(), before_the_act(lambda: stop(scene, "owner stopped")):
+        api_keys.revoke_key(scene.key_id, actor=terminal("req_test00000000"))
+    assert rows(scene.app, "SELECT 1 FROM api_keys WHERE id = :id AND deactivated_at IS NOT NULL", id=scene.key_id)
+
+
+@pytest.mark.one_database
+def test_no_act_is_missing_above(scene: Scene) -> None:
+    """Each route that changes something and has a guard is among the acts."""
+    seen: set[str] = set()
+
+    def note(_app: Flask, **_: Any) -> None:
+        if request.method not in ("GET", "HEAD"):
+            seen.add(f"{request.method} {request.url_rule}")
+
+    with request_started.connected_to(note):
+        for act in API_ACTS.values():
+            act(scene)
+        for name in PAGE_ACTS:
+            prepare(scene, name)()
+    views: dict[str, Any] = scene.app.view_functions
+    acts = {
+        f"{method} {rule}"
+        for rule in scene.app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"GET", "HEAD"}
+        if isinstance(getattr(views[rule.endpoint], "guard", None), tuple)
+    }
+    reads_or_ends = {"POST /v1/user/batch", "POST /admin/logout"}  # a list asked for; one's own session
+    assert acts - reads_or_ends <= seen

@@ -1,0 +1,167 @@
+"""A session ends everywhere: by itself in time, on sign-out, on deactivation and when the password changes."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskCliRunner
+
+from conftest import PASSWORD, Cast, execute, make_user, rows
+from support.visitors import Visitor, problems_in, signed_in
+from users import clock
+from users.auth import sessions
+from users.roles import Role
+
+NEW = "another horse battery"
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.moment = clock.now()
+
+    def now(self) -> datetime:
+        """Return the moment."""
+        return self.moment
+
+    def forward(self, **time: float) -> None:
+        """Let time pass."""
+        self.moment += timedelta(**time)
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of the service."""
+    moved = Clock()
+    monkeypatch.setattr(clock, "now", moved.now)
+    return moved
+
+
+def test_half_an_hour_of_doing_nothing_ends_it(time: Clock, ada: Visitor) -> None:
+    for _ in range(3):
+        time.forward(minutes=29)
+        assert ada.is_in
+    time.forward(minutes=30)
+    assert not ada.is_in
+
+
+def test_twelve_hours_end_it_whatever_is_done(time: Clock, ada: Visitor) -> None:
+    for _ in range(35):
+        time.forward(minutes=20)
+        assert ada.is_in
+    time.forward(minutes=20)
+    assert not ada.is_in
+
+
+def test_it_is_written_at_most_once_a_minute(app: Flask, time: Clock, ada: Visitor) -> None:
+    def seen() -> object:
+        return rows(app, "SELECT last_seen_at FROM admin_sessions")[0][0]
+
+    start = seen()
+    time.forward(seconds=59)
+    assert ada.is_in
+    assert seen() == start
+    time.forward(seconds=1)
+    assert ada.is_in
+    assert seen() != start
+
+
+def test_the_table_holds_no_id(app: Flask, ada: Visitor) -> None:
+    ((id_hash,),) = rows(app, "SELECT id_hash FROM admin_sessions")
+    assert ada.session_id
+    assert len(bytes(id_hash)) == 32
+    assert ada.session_id.encode() not in bytes(id_hash)
+
+
+def test_deactivation_ends_all_of_them(app: Flask, cast: Cast, ada: Visitor, runner: FlaskCliRunner) -> None:
+    omar = [signed_in(app, cast.omar) for _ in range(2)]
+    assert ada.post(f"/admin/users/{cast.omar.id}/deactivate").status_code == 303
+    assert not any(browser.is_in for browser in omar)
+    assert len(rows(app, "SELECT 1 FROM admin_sessions WHERE user_id = :id", id=cast.omar.id)) == 0
+    make_user(app, "olga@example.com", Role.ADMIN)
+    assert runner.invoke(args=["users", "deactivate", "ada@example.com"]).exit_code == 0
+    assert not ada.is_in
+
+
+def test_a_password_set_by_another_ends_all_of_them(app: Flask, cast: Cast, ada: Visitor) -> None:
+    omar = signed_in(app, cast.omar)
+    answer = ada.post(f"/admin/users/{cast.omar.id}/password", choice="type", password=NEW)
+    assert answer.location == f"/admin/users/{cast.omar.id}?done=password"
+    assert not omar.is_in
+    assert omar.sign_in("omar@example.com", NEW).status_code == 303
+
+
+def test_a_role_that_is_gone_ends_them(app: Flask, cast: Cast, omar: Visitor) -> None:
+    execute(app, "UPDATE users SET global_role_id = NULL WHERE id = :id", id=cast.omar.id)
+    assert not omar.is_in
+
+
+def test_changing_the_own_password_ends_the_others_and_renews_this_one(app: Flask, cast: Cast, ada: Visitor) -> None:
+    other, before = signed_in(app, cast.ada), ada.session_id
+    answer = ada.post("/admin/account", current_password=PASSWORD, password=NEW)
+    assert answer.location == "/admin/account?done=password"
+    assert "Password changed" in ada.get(answer.location).text
+    assert ada.session_id != before
+    assert not other.is_in
+    other.session_id = before or ""
+    assert not other.is_in
+    assert other.sign_in("ada@example.com", NEW).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("current", "new", "problem"),
+    [
+        ("", NEW, ("current_password", "Enter your current password")),
+        ("wrong horse battery", NEW, ("current_password", "The current password is wrong")),
+        (PASSWORD, "short", ("password", "Password must be at least 8 characters")),
+        (PASSWORD, "", ("password", "Enter a password")),
+    ],
+)
+def test_a_change_that_is_refused_changes_nothing(
+    app: Flask, cast: Cast, ada: Visitor, current: str, new: str, problem: tuple[str, str]
+) -> None:
+    other = signed_in(app, cast.ada)
+    answer = ada.post("/admin/account", current_password=current, password=new)
+    assert answer.status_code == 422
+    assert problems_in(answer) == [problem]
+    assert NEW not in answer.text
+    assert other.is_in
+
+
+def test_those_that_ran_out_are_not_counted(app: Flask, cast: Cast, time: Clock, ada: Visitor) -> None:
+    signed_in(app, cast.ada)
+    time.forward(minutes=20)
+    assert "You are also signed in with 1 other browser." in ada.get("/admin/account").text
+    time.forward(minutes=10)
+    assert "You are signed in here only." in ada.get("/admin/account").text
+
+
+def test_the_others_end_on_demand(app: Flask, cast: Cast, ada: Visitor) -> None:
+    others = [signed_in(app, cast.ada) for _ in range(2)]
+    assert "You are also signed in with 2 other browsers" in ada.get("/admin/account").text
+    answer = ada.post("/admin/account/sessions")
+    assert "Your other sessions have ended" in ada.get(answer.location).text
+    assert ada.is_in
+    assert not any(other.is_in for other in others)
+    assert rows(app, "SELECT 1 FROM audit_events WHERE action = 'session.end_others'")
+
+
+@pytest.mark.parametrize("cookie", ["", "x", "ä", "'" * 4000])
+def test_a_cookie_that_is_no_session_lets_nobody_in(cast: Cast, visitor: Visitor, cookie: str) -> None:
+    assert (
+        visitor.get("/admin/users", headers={"Cookie": f"enrol={cookie}".encode().decode("latin-1")}).status_code == 303
+    )
+
+
+def test_a_session_survives_a_database_that_cannot_write_when_it_was_seen(
+    time: Clock, ada: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from users.errors import Unavailable
+
+    def refuse(**_: object) -> None:
+        raise Unavailable("away")
+
+    time.forward(minutes=2)
+    monkeypatch.setattr(sessions.database, "transaction", refuse)  # type: ignore[attr-defined]
+    assert ada.is_in

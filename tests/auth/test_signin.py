@@ -1,0 +1,253 @@
+"""Sign-in and sign-out: one answer for every cause, the same work for every address, a way back on this site."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from argon2 import PasswordHasher
+from flask import Flask
+
+from conftest import PASSWORD, Cast, execute, make_user, rows
+from support.visitors import LOGIN, Visitor, problems_in, token_in
+from users.passwords import argon2id
+from users.passwords.hashing import PasswordPlace
+from users.roles import Role
+
+WRONG = [("email", "The email address or password is wrong")]
+
+
+@pytest.mark.parametrize("person", ["ada", "omar", "vera"])
+def test_whoever_holds_a_permission_signs_in_and_sees_the_users(cast: Cast, visitor: Visitor, person: str) -> None:
+    answer = visitor.sign_in(f" {person}@EXAMPLE.com ")
+    assert (answer.status_code, answer.location) == (303, "/admin/users")
+    assert visitor.get(answer.location).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("email", "password"),
+    [
+        ("ada@example.com", "wrong horse battery"),
+        ("nobody@example.com", PASSWORD),
+        ("no address", PASSWORD),
+        ("", ""),
+        ("ada@example.com", ""),
+        ("sam@example.com", PASSWORD),
+        ("gone@example.com", PASSWORD),
+        ("ada@example.com\0", PASSWORD),
+    ],
+    ids=["wrong password", "unknown", "no address", "nothing", "no password", "no role", "deactivated", "nul"],
+)
+def test_every_cause_has_one_message(app: Flask, cast: Cast, visitor: Visitor, email: str, password: str) -> None:
+    make_user(app, "gone@example.com", Role.ADMIN)
+    execute(app, "UPDATE users SET is_active = false WHERE email = 'gone@example.com'")
+    answer = visitor.sign_in(email, password)
+    assert answer.status_code == 422
+    assert problems_in(answer) == WRONG
+    assert visitor.session_id is None
+    assert PASSWORD not in answer.text
+    (row,) = rows(app, "SELECT outcome, actor_user_id FROM audit_events WHERE action = 'session.create'")
+    assert tuple(row) == ("refused", None)
+
+
+@pytest.mark.parametrize("email", ["ada@example.com", "sam@example.com", "nobody@example.com", "no address"])
+def test_one_hash_is_computed_whoever_it_is(
+    cast: Cast, visitor: Visitor, monkeypatch: pytest.MonkeyPatch, email: str
+) -> None:
+    hashes: list[str] = []
+    check = argon2id.is_hash_of
+
+    def count(known: str, given: bytes) -> bool:
+        hashes.append(known.rpartition("$")[0].rpartition("$")[0])
+        return check(known, given)
+
+    monkeypatch.setattr(argon2id, "is_hash_of", count)
+    assert visitor.sign_in(email, "wrong horse battery").status_code == 422
+    assert hashes == ["$argon2id$v=19$m=8,t=1,p=1"]
+
+
+def test_a_hash_of_old_parameters_is_made_anew(app: Flask, cast: Cast, visitor: Visitor) -> None:
+    old = PasswordHasher(time_cost=2, memory_cost=16, parallelism=1).hash(PASSWORD)
+    execute(app, "UPDATE users SET password_hash = :old WHERE id = :id", old=old, id=cast.ada.id)
+    assert visitor.sign_in("ada@example.com").status_code == 303
+    ((new,),) = rows(app, "SELECT password_hash FROM users WHERE id = :id", id=cast.ada.id)
+    assert new.startswith("$argon2id$v=19$m=8,t=1,p=1$")
+    assert visitor.sign_in("ada@example.com").status_code == 303
+
+
+def test_signing_in_and_out_is_on_record(app: Flask, ada: Visitor, cast: Cast) -> None:
+    assert ada.post("/admin/logout").location == "/admin/login?done=out"
+    found = rows(
+        app,
+        "SELECT action, outcome, actor_kind, actor_user_id, target_id FROM audit_events"
+        " WHERE action LIKE 'session%' ORDER BY id",
+    )
+    assert [tuple(row) for row in found] == [
+        ("session.create", "ok", "session", cast.ada.id, cast.ada.id),
+        ("session.end", "ok", "session", cast.ada.id, cast.ada.id),
+    ]
+    ((last_login,),) = rows(app, "SELECT last_login FROM users WHERE id = :id", id=cast.ada.id)
+    assert last_login
+
+
+@pytest.mark.parametrize("email", ["ada@example.com", "nobody@example.com"])
+def test_a_refusal_is_on_record_with_whom_it_was_about(app: Flask, cast: Cast, visitor: Visitor, email: str) -> None:
+    visitor.sign_in(email, "wrong horse battery")
+    ((target_id,),) = rows(app, "SELECT target_id FROM audit_events WHERE outcome = 'refused'")
+    assert target_id == (cast.ada.id if email == cast.ada.email else None)
+
+
+CHANGES = [
+    "password_hash = 'another', password_changed_at = created_at",
+    "is_active = false",
+    "global_role_id = NULL",
+    "deleted_at = created_at",
+]
+
+
+@pytest.fixture
+def changed_meanwhile(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """What changes Ada's row while her password is being verified."""
+    verify = PasswordPlace.verify
+
+    def arm(change: str) -> None:
+        def verify_and_change(self: PasswordPlace, password_hash: str | None, password: str) -> None:
+            verify(self, password_hash, password)
+            execute(app, f"UPDATE users SET {change} WHERE id = :id", id=cast.ada.id)
+
+        monkeypatch.setattr(PasswordPlace, "verify", verify_and_change)
+
+    return arm
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_who_changes_while_the_password_is_verified_is_not_let_in(
+    cast: Cast, visitor: Visitor, changed_meanwhile: Callable[[str], None], change: str
+) -> None:
+    changed_meanwhile(change)
+    answer = visitor.sign_in("ada@example.com")
+    assert problems_in(answer) == WRONG
+    assert visitor.session_id is None
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_who_changes_meanwhile_keeps_their_password(
+    app: Flask, ada: Visitor, cast: Cast, changed_meanwhile: Callable[[str], None], change: str
+) -> None:
+    changed_meanwhile(change)
+    answer = ada.post("/admin/account", current_password=PASSWORD, password="another horse battery")
+    if change.startswith("password"):
+        assert problems_in(answer) == [("current_password", "The current password is wrong")]
+    else:  # the session has ended with it
+        assert (answer.status_code, "Your session has ended" in answer.text) == (403, True)
+    assert rows(app, "SELECT 1 FROM audit_events WHERE action = 'user.set_password' AND outcome = 'ok'") == []
+
+
+def test_nothing_of_the_session_is_left_after_sign_out(ada: Visitor) -> None:
+    token = ada.token("/admin/account")
+    ada.post("/admin/logout")
+    assert ada.client.get_cookie("enrol-form") is None
+    assert ada.post(LOGIN, token=token, email="ada@example.com", password=PASSWORD).status_code == 400
+
+
+def test_a_copied_cookie_is_worth_nothing_after_sign_out(ada: Visitor, visitor: Visitor) -> None:
+    copied = ada.session_id
+    assert copied
+    ada.post("/admin/logout")
+    assert ada.session_id is None
+    visitor.session_id = copied
+    assert not visitor.is_in
+
+
+def test_the_session_and_the_token_are_new_at_every_sign_in(ada: Visitor, visitor: Visitor) -> None:
+    session_id, token = ada.session_id, ada.token("/admin/account")
+    assert ada.sign_in("ada@example.com").status_code == 303
+    assert ada.session_id != session_id
+    assert ada.post("/admin/account/sessions", token=token).status_code == 400
+    visitor.session_id = session_id or ""
+    assert not visitor.is_in
+
+
+def test_a_session_that_is_replaced_ends_on_record(app: Flask, ada: Visitor, cast: Cast) -> None:
+    ada.sign_in("ada@example.com")
+    ended = rows(app, "SELECT actor_user_id, target_id FROM audit_events WHERE action = 'session.end'")
+    assert [tuple(row) for row in ended] == [(cast.ada.id, cast.ada.id)]
+
+
+@pytest.mark.parametrize("path", ["/admin/keys", "/admin/users?x=1&y=%C3%A4", "/admin/users/new?email=a%40b.c"])
+def test_a_page_that_needs_a_sign_in_is_where_it_leads(cast: Cast, visitor: Visitor, path: str) -> None:
+    asked = visitor.get(path)
+    assert asked.status_code == 303
+    assert asked.location.startswith("/admin/login?next=")
+    page = visitor.get(asked.location)
+    (there,) = [line.split('value="')[1].split('"')[0] for line in page.text.splitlines() if 'name="next"' in line]
+    answer = visitor.sign_in("ada@example.com", next=there.replace("&amp;", "&"))
+    assert answer.location == path
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize(
+    "there",
+    [
+        "//evil.example",
+        "///evil.example",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "https://evil.example",
+        "http:evil.example",
+        "javascript:alert(1)",
+        "/\t/evil.example",
+        "/\n/evil.example",
+        " //evil.example",
+        "evil",
+        "",
+    ],
+)
+def test_a_way_back_to_another_site_is_not_taken(cast: Cast, visitor: Visitor, there: str) -> None:
+    assert visitor.sign_in("ada@example.com", next=there).location == "/admin/users"
+    assert visitor.get(LOGIN, query_string={"next": there}).location == "/admin/users"
+
+
+def test_whoever_is_signed_in_is_not_asked_again(ada: Visitor) -> None:
+    assert ada.get("/admin/login?next=/admin/keys").location == "/admin/keys"
+
+
+def test_the_form_knows_its_fields_for_password_managers(cast: Cast, visitor: Visitor) -> None:
+    page = visitor.get(LOGIN).text
+    assert 'autocomplete="username"' in page
+    assert 'autocomplete="current-password"' in page
+
+
+@pytest.mark.parametrize("settings", [{"ENROL_PUBLIC_URL": "https://users.example.com"}])
+def test_cookies_are_bound_to_the_host_over_https(app: Flask, cast: Cast) -> None:
+    client = app.test_client()
+    page = client.get(LOGIN, base_url="https://users.example.com")
+    answer = client.post(
+        LOGIN,
+        base_url="https://users.example.com",
+        data={"email": "ada@example.com", "password": PASSWORD, "csrf_token": token_in(page)},
+    )
+    assert answer.status_code == 303
+    cookies = answer.headers.getlist("Set-Cookie")
+    names = {"__Host-enrol", "__Host-enrol-device", "__Host-enrol-form"}
+    assert {cookie.split("=")[0] for cookie in cookies} == names
+    for cookie in cookies:
+        assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= set(cookie.split("; "))
+        assert "Domain" not in cookie
+    assert answer.headers["Strict-Transport-Security"]
+
+
+def test_cookies_are_out_of_reach_of_scripts_over_http_too(cast: Cast, visitor: Visitor) -> None:
+    cookies = visitor.sign_in("ada@example.com").headers.getlist("Set-Cookie")
+    assert {cookie.split("=")[0] for cookie in cookies} == {"enrol", "enrol-device", "enrol-form"}
+    (device,) = [cookie for cookie in cookies if cookie.startswith("enrol-device=")]
+    assert f"Max-Age={180 * 24 * 3600}" in device
+    for cookie in cookies:
+        assert {"HttpOnly", "Path=/", "SameSite=Lax"} <= set(cookie.split("; "))
+
+
+def test_the_api_ignores_sessions_and_the_pages_ignore_keys(
+    app: Flask, ada: Visitor, visitor: Visitor, api: Any
+) -> None:
+    assert ada.get("/v1/user/me").status_code == 401
+    assert ada.client.post("/v1/user/", json={}).status_code == 401
+    assert visitor.get("/admin/users", headers={"X-API-Key": api.key}).status_code == 303

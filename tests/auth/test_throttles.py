@@ -1,0 +1,329 @@
+"""Ten wrong passwords in five minutes for an account from one place, exact; then a wait that is told and that ends."""
+
+import re
+import threading
+import urllib.parse
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from http.client import HTTPConnection
+
+import pytest
+from flask import Flask
+
+from app import create_app
+from conftest import CHEAP, DATABASES, PASSWORD, Answer, Cast, dispose, execute, make_user, rewrite_audit, rows
+from support.guessers import WRONG, Guesser, Time
+from support.servers import Server, Tree, tree
+from support.visitors import LOGIN, Visitor, problems_in, signed_in, summary_in
+from users.errors import Unavailable
+from users.passwords import argon2id
+from users.roles import Role
+from users.storage import database
+
+WAIT = "The password was wrong too many times. Wait 5 minutes, then try again"
+
+
+@pytest.fixture
+def hashes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One entry for each password that was looked at."""
+    found: list[int] = []
+    check = argon2id.is_hash_of
+
+    def count(known: str, given: bytes) -> bool:
+        found.append(1)
+        return check(known, given)
+
+    monkeypatch.setattr(argon2id, "is_hash_of", count)
+    return found
+
+
+def outcomes(app: Flask, action: str = "session.create") -> list[str]:
+    """Return how the audited acts ended, oldest first."""
+    return [
+        row.outcome for row in rows(app, "SELECT outcome FROM audit_events WHERE action = :a ORDER BY id", a=action)
+    ]
+
+
+@pytest.mark.parametrize("email", ["ada@example.com", "sam@example.com", "nobody@example.com", "no address"])
+def test_after_ten_wrong_passwords_nobody_looks_at_the_next(
+    visitor: Visitor, time: Time, hashes: list[int], email: str
+) -> None:
+    for _ in range(10):
+        assert visitor.sign_in(email, WRONG).status_code == 422
+    for password in (WRONG, PASSWORD):
+        page = visitor.sign_in(email, password)
+        assert (page.status_code, page.headers["Retry-After"]) == (429, "300")
+        assert WAIT in summary_in(page)
+        assert "<title>Error: Sign in – Enrol</title>" in page.text
+        assert f'value="{email}"' in page.text
+        assert password not in page.text
+    assert len(hashes) == 10
+
+
+@pytest.mark.one_database
+def test_the_page_is_the_same_whoever_it_is(app: Flask, time: Time) -> None:
+    pages: list[str] = []
+    for number, email in enumerate(("ada@example.com", "sam@example.com", "no@example.com")):
+        visitor = Visitor(app.test_client())
+        visitor.client.environ_base["REMOTE_ADDR"] = f"192.0.2.{number}"
+        for _ in range(10):
+            visitor.sign_in(email, WRONG)
+        text = visitor.sign_in(email, PASSWORD).text.replace(email, "EMAIL")
+        pages.append(re.sub(r'name="csrf_token" value="[^"]+"', "TOKEN", text))
+    assert pages[0] == pages[1] == pages[2]
+    assert WAIT in pages[0]
+
+
+def test_the_minutes_count_down_and_then_the_right_password_is_enough(visitor: Visitor, time: Time) -> None:
+    for _ in range(10):
+        visitor.sign_in("ada@example.com", WRONG)
+    for passing, left, seconds in ((1, "5 minutes", "299"), (119, "3 minutes", "180"), (121, "1 minute", "59")):
+        time.pass_by(seconds=passing)
+        page = visitor.sign_in("ada@example.com")
+        assert (page.status_code, page.headers["Retry-After"]) == (429, seconds)
+        assert f"Wait {left}, then" in summary_in(page)
+    time.pass_by(seconds=59)
+    assert visitor.sign_in("ada@example.com").status_code == 303
+
+
+def test_being_refused_does_not_prolong_the_wait(guesser: Guesser, time: Time) -> None:
+    for _ in range(10):
+        guesser.guess("ada@example.com")
+    for _ in range(29):
+        time.pass_by(seconds=10)
+        assert guesser.guess("ada@example.com") == "refused"
+    time.pass_by(seconds=10)
+    assert guesser.guess("ada@example.com", "192.0.2.1", PASSWORD) == "in"
+
+
+@pytest.mark.one_database
+def test_no_five_minutes_see_more_than_ten(guesser: Guesser, time: Time) -> None:
+    """However the guesses are spread over the time."""
+    looked_at: list[datetime] = []
+    for step in range(400):
+        time.pass_by(seconds=(step * 37) % 50)
+        if guesser.guess("ada@example.com") == "wrong":
+            looked_at.append(time.now)
+    for number, start in enumerate(looked_at):
+        assert len([at for at in looked_at[number:] if at - start < timedelta(minutes=5)]) <= 10
+    assert len(looked_at) > 30
+
+
+def test_a_success_gives_the_account_its_tries_back(guesser: Guesser, time: Time) -> None:
+    for round_ in range(5):
+        # From addresses of their own, so that only the account's tries are at stake.
+        for number in range(9):
+            assert guesser.guess("ada@example.com", f"192.0.2.{round_ * 10 + number}") == "wrong"
+        assert guesser.guess("ada@example.com", f"192.0.2.{round_ * 10 + 9}", PASSWORD) == "in"
+
+
+def test_a_success_gives_the_address_only_its_own_try_back(guesser: Guesser, time: Time) -> None:
+    """Whoever has an account could else guess at all others."""
+    for number in range(30):
+        assert guesser.guess("omar@example.com", password=PASSWORD) == "in"
+        assert guesser.guess(f"victim{number}@example.com") == "wrong"
+    assert guesser.guess("omar@example.com", password=PASSWORD) == "refused"
+    assert guesser.guess("omar@example.com", "192.0.2.1", PASSWORD) == "in"
+
+
+def test_the_address_is_limited_over_all_accounts(guesser: Guesser, time: Time, hashes: list[int]) -> None:
+    found = [guesser.guess(f"victim{number}@example.com") for number in range(35)]
+    assert found == ["wrong"] * 30 + ["refused"] * 5
+    assert len(hashes) == 30
+    # A refused one spends no try of an account: the others can still sign in elsewhere.
+    for _ in range(20):
+        assert guesser.guess("ada@example.com") == "refused"
+    assert guesser.guess("ada@example.com", "192.0.2.1", PASSWORD) == "in"
+
+
+SPELLINGS = ("Strasse@bücher.com", "STRASSE@BÜCHER.COM", "straße@xn--bcher-kva.com", " ﬆraße@XN--BCHER-KVA.com ")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_all_spellings_of_an_address_are_one_account(app: Flask, guesser: Guesser, time: Time, known: bool) -> None:
+    if known:
+        make_user(app, SPELLINGS[0], Role.ADMIN)
+    found = [guesser.guess(SPELLINGS[number % 4]) for number in range(14)]
+    assert found == ["wrong"] * 10 + ["refused"] * 4
+
+
+def test_neighbours_on_ipv6_are_one_network_and_a_mapped_ipv4_is_itself(guesser: Guesser, time: Time) -> None:
+    found = [guesser.guess(f"{number}@example.com", f"2001:db8:1:2:{number:x}::1") for number in range(34)]
+    assert found == ["wrong"] * 30 + ["refused"] * 4
+    assert guesser.guess("ada@example.com", "2001:db8:1:3::1", PASSWORD) == "in"
+    both = ("192.0.2.9", "::ffff:192.0.2.9", "::ffff:c000:209")
+    assert [guesser.guess(f"{number}@example.com", both[number % 3]) for number in range(32)].count("wrong") == 30
+
+
+@pytest.mark.one_database
+def test_a_48_has_ten_times_the_tries_of_a_64(guesser: Guesser, time: Time) -> None:
+    found = [guesser.guess(f"{number}@example.com", f"2001:db8:1:{number:x}::1") for number in range(304)]
+    assert found == ["wrong"] * 300 + ["refused"] * 4
+    assert guesser.guess("ada@example.com", "2001:db8:2::1", PASSWORD) == "in"
+
+
+def sent_from(visitor: Visitor, number: int, header: str) -> Answer:
+    """Guess at an account of its own with a rotating header."""
+    return visitor.post(
+        LOGIN, email=f"{number}@example.com", password=WRONG, headers={"X-Forwarded-For": header.format(number)}
+    )
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize(
+    ("settings", "header", "statuses"),
+    [
+        ({}, "203.0.113.{}", {422: 30, 429: 4}),
+        ({"ENROL_TRUSTED_PROXIES": "1"}, "203.0.113.{}, 192.0.2.1", {422: 30, 429: 4}),
+        ({"ENROL_TRUSTED_PROXIES": "1"}, "203.0.113.{}", {422: 34}),  # what the proxy itself has seen
+        ({"ENROL_TRUSTED_PROXIES": "2"}, "203.0.113.{}, 192.0.2.1, 192.0.2.2", {422: 30, 429: 4}),
+    ],
+    ids=["no proxy", "one proxy, invented", "one proxy, real", "two proxies, invented"],
+)
+def test_only_what_a_trusted_proxy_says_is_an_address(
+    visitor: Visitor, time: Time, header: str, statuses: dict[int, int]
+) -> None:
+    assert Counter(sent_from(visitor, number, header).status_code for number in range(34)) == statuses
+
+
+@pytest.mark.parametrize("settings", [{"ENROL_HASH_QUEUE": "30"}])  # each takes a place before a try is spent
+def test_a_burst_of_threads_gets_ten_looks(app: Flask, cast: Cast, guesser: Guesser, hashes: list[int]) -> None:
+    together = threading.Barrier(30)
+
+    def guess(number: int) -> str:
+        together.wait()
+        return guesser.guess(SPELLINGS[number % 4])
+
+    with ThreadPoolExecutor(30) as pool:
+        found = Counter(pool.map(guess, range(30)))
+    assert found == {"wrong": 10, "refused": 20}
+    assert len(hashes) == 10
+
+
+def test_the_current_password_counts_as_a_sign_in(app: Flask, cast: Cast, ada: Visitor, hashes: list[int]) -> None:
+    new = {"password": "another horse battery"}
+    assert ada.post("/admin/account", current_password=PASSWORD, **new).status_code == 303
+    for _ in range(10):
+        page = ada.post("/admin/account", current_password=WRONG, **new)
+        assert problems_in(page) == [("current_password", "The current password is wrong")]
+    looked_at = len(hashes)
+    page = ada.post("/admin/account", current_password="another horse battery", **new)
+    assert page.status_code == 429
+    assert re.search("Wait [45] minutes, then try again", summary_in(page))
+    assert ada.sign_in("ada@example.com", "another horse battery").status_code == 429
+    assert len(hashes) == looked_at
+    assert Visitor(app.test_client()).sign_in("ada@example.com", "another horse battery").status_code == 303
+    assert ada.is_in, "who is signed in stays so"
+    assert outcomes(app, "user.set_password") == ["ok", *["refused"] * 10, "throttled"]
+
+
+def test_refusals_are_on_record_without_a_flood(app: Flask, guesser: Guesser, time: Time) -> None:
+    for _ in range(50):
+        guesser.guess("ada@example.com")
+    assert outcomes(app) == [*["refused"] * 10, "throttled"]
+    time.pass_by(minutes=6)
+    for _ in range(50):
+        guesser.guess("ada@example.com", "192.0.2.1")
+    assert outcomes(app) == [*["refused"] * 10, "throttled"] * 2
+    (target,) = {row.target_id for row in rows(app, "SELECT target_id FROM audit_events WHERE action LIKE 'session%'")}
+    assert rows(app, "SELECT email FROM users WHERE id = :id", id=target) == [("ada@example.com",)]
+
+
+def test_a_burst_of_refusals_leaves_one_row(app: Flask, cast: Cast, guesser: Guesser) -> None:
+    for _ in range(10):
+        guesser.guess("ada@example.com")
+    with ThreadPoolExecutor(16) as pool:
+        assert set(pool.map(lambda _: guesser.guess("ada@example.com"), range(48))) == {"refused"}
+    assert outcomes(app).count("throttled") == 1
+
+
+def test_what_was_not_judged_costs_no_try(
+    app: Flask, guesser: Guesser, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise Unavailable(database.AWAY)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(argon2id, "is_hash_of", fail)
+        for _ in range(15):
+            with pytest.raises(Unavailable):
+                guesser.guess("ada@example.com")
+    assert [guesser.guess("ada@example.com") for _ in range(11)] == ["wrong"] * 10 + ["refused"]
+
+
+def test_the_rows_hold_no_address_and_no_password_typed_in_its_place(app: Flask, guesser: Guesser, time: Time) -> None:
+    guesser.guess("canary-Xq7pass")
+    stored = [bytes(row.key) for row in rows(app, "SELECT key FROM throttles")]
+    assert [len(key) for key in stored] == [32] * 4  # the account from this network, the network, the account, in a row
+    assert not [key for key in stored if b"canary" in key or b"198.51" in key]
+
+
+@dataclass
+class Two:
+    """Two server processes on one database, and the application in this process."""
+
+    tree: Tree
+    servers: list[Server]
+    app: Flask
+
+
+@pytest.fixture(params=DATABASES)
+def two(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
+    """Two servers on SQLite and on Postgres, with Ada."""
+    given = {}
+    if request.param == "postgres":
+        given = {"DATABASE_URL": request.getfixturevalue("migrated_postgres")}
+    with tree(tmp_path_factory.mktemp("two") / "enrol", given) as made:
+        servers = made.start("granian", "flask")
+        key = {"SECRET_KEY": (made.instance / "secret_key").read_text()}
+        app = create_app({**CHEAP, "DATABASE_URL": f"sqlite:///{made.instance}/enrol.db", **given, **key})
+        rewrite_audit(app, "DELETE FROM audit_events")
+        for table in ("throttles", "admin_sessions", "api_keys", "users"):
+            execute(app, f"DELETE FROM {table}")
+        make_user(app, "ada@example.com", Role.ADMIN)
+        yield Two(made, servers, app)
+        dispose(app)
+
+
+def send(server: Server, password: str, forwarded: str = "") -> int:
+    """Sign in as Ada at a server process and return the status."""
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection.request("GET", LOGIN)
+    page = connection.getresponse()
+    (token,) = re.findall(r'name="csrf_token" value="([^"]+)"', page.read().decode())
+    form = urllib.parse.urlencode({"email": "ada@example.com", "password": password, "csrf_token": token})
+    cookie = (page.headers["Set-Cookie"] or "").partition(";")[0]
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Cookie": cookie, "X-Forwarded-For": forwarded}
+    connection.request("POST", LOGIN, form, headers)
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    return answer.status
+
+
+def test_two_processes_let_ten_through_together_and_a_restart_forgets_nothing(two: Two) -> None:
+    together = threading.Barrier(24)
+
+    def guess(number: int) -> int:
+        together.wait()
+        return send(two.servers[number % 2], WRONG, forwarded=f"203.0.113.{number}")
+
+    with ThreadPoolExecutor(24) as pool:
+        assert Counter(pool.map(guess, range(24))) == {422: 10, 429: 14}
+    for server in two.servers:
+        server.end()
+    (again,) = two.tree.start("granian")
+    assert send(again, PASSWORD) == 429
+    assert Counter(outcomes(two.app)) == {"refused": 10, "throttled": 1}
+    execute(two.app, "UPDATE throttles SET refilled_at = '2026-01-01 00:00:00.000000'")  # the five minutes are over
+    assert send(again, PASSWORD) == 303
+    assert not [server.log() for server in (*two.servers, again) if "unexpected_error" in server.log()]
+
+
+def test_somebody_else_signs_in_meanwhile(app: Flask, cast: Cast, guesser: Guesser) -> None:
+    for _ in range(20):
+        guesser.guess("ada@example.com", "192.0.2.1")
+    assert signed_in(app, cast.omar).is_in

@@ -1,0 +1,87 @@
+"""What `flask run` and a production server say of the first run, and that a restart forgets nobody."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from conftest import PASSWORD
+from support.servers import Server, Tree, tree
+
+COMMAND = "flask users create you@example.com --role role_admin"
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Tree]:
+    """A new folder to serve from."""
+    with tree(tmp_path / "enrol") as made:
+        yield made
+
+
+def address(server: Server) -> str:
+    """Return where the server listens."""
+    return f"http://127.0.0.1:{server.port}"
+
+
+def hidden_in(page: requests.Response) -> dict[str, str]:
+    """Return the hidden fields of the page's last form, by name."""
+    return dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', page.text))
+
+
+def send(browser: requests.Session, where: str, **fields: str) -> requests.Response:
+    """Open the form at `where` and send it."""
+    page = browser.get(where, timeout=10)
+    return browser.post(page.url, data={**fields, **hidden_in(page)}, timeout=10)
+
+
+def test_flask_run_shows_the_link_before_the_server_s_own_lines(here: Tree) -> None:
+    (server,) = here.start("flask")
+    block = (
+        "No administrator yet. Open this link within 30 minutes to create one:\n\n"
+        rf"    {re.escape(address(server))}/setup\?token=[\w-]{{43}}\n\n"
+        f"or run: {COMMAND}\n"
+    )
+    assert re.search(rf"(?m)^{block}(.*\n)* \* Running on", server.log()), server.log()
+
+
+def test_a_production_server_s_log_has_the_command_and_no_link(here: Tree) -> None:
+    (server,) = here.start("granian")
+    assert f"No administrator yet. Run: {COMMAND}" in server.log()
+    assert "token=" not in server.log()
+
+
+@pytest.mark.parametrize(
+    ("options", "link"),
+    [
+        (("--host", "0.0.0.0"), r"http://127\.0\.0\.1:\d+/setup"),  # noqa: S104  (for the time of the test)
+        (("--host", "localhost"), r"http://localhost:\d+/setup"),
+    ],
+)
+def test_the_link_is_one_that_can_be_opened(here: Tree, options: tuple[str, ...], link: str) -> None:
+    (server,) = here.start("flask", options=options)
+    assert re.search(link, server.log()), server.log()
+
+
+def test_the_link_has_the_public_address(tmp_path: Path) -> None:
+    with tree(tmp_path / "enrol", {"ENROL_PUBLIC_URL": "https://users.example.com"}) as here:
+        (server,) = here.start("flask")
+        assert "    https://users.example.com/setup?token=" in server.log()
+
+
+def test_a_restart_keeps_sessions_and_keys_and_shows_no_link_any_more(here: Tree) -> None:
+    (server,) = here.start("flask")
+    (link,) = re.findall(r"http://\S+token=\S+", server.log())
+    browser = requests.Session()
+    assert send(browser, link, email="ada@example.com", password=PASSWORD).url.endswith("/admin/start")
+    new_key = {"name": "CI", "scopes": "users:read", "owner": "ada@example.com", "expires": "90"}
+    shown = send(browser, f"{address(server)}/admin/keys/new", **new_key)
+    key = re.findall(r"ak_[0-9A-Za-z]{40}", shown.text)[0]
+    assert server.log().count(link.partition("token=")[2]) == 1  # where it was shown, and in no line of a request
+    server.end()
+
+    (server,) = here.start("flask")
+    assert "setup" not in server.log()
+    assert browser.get(f"{address(server)}/admin/users", timeout=10, allow_redirects=False).status_code == 200
+    assert server.call("GET", "/v1/user/me", key=key).status == 200

@@ -1,0 +1,200 @@
+"""The page about the audit trail: found by who, what, whom, day and request; a page at a time; as people read it."""
+
+import html
+import re
+
+import pytest
+from flask import Flask
+from sqlalchemy import event
+
+from audit.test_queries import DAY, add
+from conftest import PASSWORD, Api, Cast, execute, make_key, make_user, rows
+from support.visitors import Visitor, problems_in, signed_in
+from users.roles import Permission
+from users.storage.models import db
+
+AUDIT = "/admin/audit"
+NO_REQUEST = "Enter a whole request ID: 8 to 64 letters, digits, dots, hyphens or underscores"
+NOBODY = "No user has this email address. Enter another, or the ID of a user or an API key"
+
+
+@pytest.fixture
+def vera(app: Flask, cast: Cast) -> Visitor:
+    """Vera the auditor, signed in."""
+    return signed_in(app, cast.vera)
+
+
+def told(page: str) -> list[str]:
+    """Return the sentences on the page, newest first."""
+    cells = re.findall(r'<td class="who">(.*?)(?:<div|</td>)', page)
+    return [html.unescape(re.sub(r"<[^>]+>", "", cell)) for cell in cells]
+
+
+def test_it_tells_who_did_what_to_whom_from_where_and_when(app: Flask, vera: Visitor, cast: Cast) -> None:
+    key = make_key(app, Permission.USERS_CREATE, owner=cast.ada, name="CI")
+    answer = Api(app.test_client(), key).create()
+    page = vera.get(AUDIT)
+    assert page.status_code == 200
+    assert told(page.text)[:3] == [
+        "ada@example.com created jo@example.com with the API key CI",
+        "The command line created the API key CI",
+        "vera@example.com signed in",
+    ]
+    row = re.findall(r"<tr>.*?</tr>", page.text, re.DOTALL)[1]
+    assert f'<a href="/admin/users/{answer.json["id"]}"><bdi dir="auto">jo@example.com</bdi></a>' in row
+    assert "Fields: email, password" in row
+    assert "<bdi>127.0.0.1</bdi>" in row
+    assert f"<bdi>{answer.headers['X-Request-Id']}</bdi>" in row
+    assert re.search(r'<time datetime="[-\dT:]+Z">', row)
+
+
+def test_the_filters_find_their_own(app: Flask, vera: Visitor, ada: Visitor, cast: Cast) -> None:
+    ada.post(f"/admin/users/{cast.sam.id}/deactivate")
+    acted = ["ada@example.com deactivated sam@example.com", "ada@example.com signed in"]
+    for actor in ("ada@example.com", " ADA@example.com ", cast.ada.id):
+        assert told(vera.get(AUDIT, query_string={"actor": actor}).text) == acted
+    assert told(vera.get(AUDIT, query_string={"user": "sam@example.com"}).text) == [
+        "ada@example.com deactivated sam@example.com",
+        "The command line created sam@example.com",
+    ]
+    only = vera.get(AUDIT, query_string={"actor": cast.ada.id, "action": "user.deactivate"})
+    assert told(only.text) == acted[:1]
+    assert '<option selected value="user.deactivate">User: deactivate</option>' in only.text
+    ((request_id,),) = rows(app, "SELECT request_id FROM audit_events WHERE action = 'user.deactivate'")
+    assert told(vera.get(AUDIT, query_string={"request": request_id}).text) == acted[:1]
+
+
+@pytest.mark.parametrize("given", ["req_abc123xyz", "job.2026-11_24"])
+def test_a_request_is_found_by_its_id_and_by_the_one_that_the_caller_gave(
+    app: Flask, vera: Visitor, given: str
+) -> None:
+    api = Api(app.test_client(), make_key(app, Permission.USERS_CREATE, name="CI"))
+    for number in range(2):
+        create = {"email": f"jo{number}@example.com", "password": PASSWORD}
+        assert api.call("POST", "/v1/user/", json=create, headers={"X-Request-Id": given}).status_code == 201
+    both = [f"The API key CI created jo{number}@example.com" for number in (1, 0)]
+    page = vera.get(AUDIT, query_string={"request": given})
+    assert told(page.text) == both
+    assert page.text.count(f'<div class="hint">Sent as <bdi>{given}</bdi></div>') == 2
+    ((ours,), _) = rows(app, "SELECT request_id FROM audit_events WHERE client_request_id IS NOT NULL ORDER BY id")
+    found = vera.get(AUDIT, query_string={"request": ours}).text
+    assert told(found) == both[1:]
+    assert f"<bdi>{ours}</bdi>" in found
+
+
+def test_an_api_key_is_found_as_who_acted_and_as_what_was_made(app: Flask, vera: Visitor, cast: Cast) -> None:
+    Api(app.test_client(), make_key(app, Permission.USERS_CREATE, name="CI")).create()
+    ((key_id,),) = rows(app, "SELECT id FROM api_keys")
+    assert told(vera.get(f"{AUDIT}?actor={key_id}").text) == ["The API key CI created jo@example.com"]
+    assert told(vera.get(f"{AUDIT}?user={key_id}").text) == ["The command line created the API key CI"]
+
+
+def test_a_day_is_whole_and_in_utc(app: Flask, vera: Visitor) -> None:
+    add(app, 1, DAY.replace(hour=23, minute=59), action="on the day")
+    add(app, 2, DAY.replace(day=1, month=2), action="the day after")
+    page = vera.get(f"{AUDIT}?since=2026-01-31&until=2026-01-31").text
+    assert "on the day" in page
+    assert "the day after" not in page
+    assert 'value="2026-01-31"' in page
+    assert "First day, in UTC" in page
+    assert told(vera.get(f"{AUDIT}?until=9999-12-31").text) == told(vera.get(AUDIT).text)
+    assert told(vera.get(f"{AUDIT}?since=0001-01-01").text) == told(vera.get(AUDIT).text)
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("actor=nobody@example.com", f"actor: {NOBODY}"),
+        ("user=%00", f"user: {NOBODY}"),
+        ("action=user.conquer", "action: Choose what was done from the list"),
+        ("since=yesterday", "since: Enter a day as year, month and day, like 2026-01-31"),
+        ("until=2026-02-30", "until: Enter a day as year, month and day, like 2026-01-31"),
+        ("since=2026-02-02&until=2026-02-01", "until: Choose a last day that is not before the first"),
+        (f"request={'x' * 7}", f"request: {NO_REQUEST}"),
+        ("request=a+b+c+d+e", f"request: {NO_REQUEST}"),
+    ],
+)
+def test_a_filter_that_cannot_be_read_is_pointed_out(vera: Visitor, query: str, problem: str) -> None:
+    page = vera.get(f"{AUDIT}?{query}")
+    assert page.status_code == 422
+    assert [": ".join(one) for one in problems_in(page)] == [problem]
+    assert told(page.text) == []
+
+
+def test_everything_wrong_is_said_at_once_and_what_was_typed_stays(vera: Visitor) -> None:
+    page = vera.get(f"{AUDIT}?actor=nobody&request=<b>&since=x")
+    assert [name for name, _ in problems_in(page)] == ["actor", "request", "since"]
+    assert 'value="nobody"' in page.text
+    assert 'value="&lt;b&gt;"' in page.text
+
+
+def test_pages_lead_forth_and_back_with_the_filters_in_the_address(app: Flask, vera: Visitor) -> None:
+    for number in range(60):
+        add(app, number, DAY, action="user.create" if number % 2 else "user.deactivate")
+    page = vera.get(f"{AUDIT}?since=2026-01-31&until=2026-01-31&action=user.create").text
+    assert len(told(page)) == 25
+    assert 'rel="prev"' not in page
+    (older,) = re.findall(r'rel="next" href="([^"]+)"', page)
+    last = vera.get(html.unescape(older)).text
+    assert len(told(last)) == 5
+    assert 'rel="next"' not in last
+    (newer,) = re.findall(r'rel="prev" href="([^"]+)"', last)
+    assert told(vera.get(html.unescape(newer)).text) == told(page)
+
+
+@pytest.mark.parametrize("query", ["before=x", "after=%00", "before=evt_1", "page=7", "actor=", "since=+"])
+def test_what_is_nothing_is_passed_over(vera: Visitor, query: str) -> None:
+    assert "vera@example.com signed in" in told(vera.get(f"{AUDIT}?{query}").text)
+
+
+def test_nothing_found_says_so(vera: Visitor) -> None:
+    page = vera.get(f"{AUDIT}?user=usr_{'0' * 32}").text
+    assert "Nothing in the audit trail is like this." in page
+    assert '<a href="/admin/audit">Show everything</a>' in page
+    page = vera.get(f"{AUDIT}?before=evt_{'0' * 32}").text
+    assert '<a href="/admin/audit">Go to the newest</a>' in page
+
+
+def test_a_page_costs_as_many_queries_however_much_is_on_it(app: Flask, vera: Visitor) -> None:
+    def queries() -> int:
+        sent: list[str] = []
+
+        def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
+            sent.append(statement)
+
+        with app.app_context():
+            engine = db.engine
+        event.listen(engine, "before_cursor_execute", note)
+        assert vera.get(AUDIT).status_code == 200
+        event.remove(engine, "before_cursor_execute", note)
+        return len([one for one in sent if one.startswith("SELECT")])
+
+    few = queries()
+    for number in range(30):
+        user = make_user(app, f"user{number}@example.com")
+        add(app, number, actor=user.id, target=user.id)
+    assert queries() == few
+
+
+def test_it_is_for_those_who_may_read_it(omar: Visitor, vera: Visitor) -> None:
+    assert omar.get(AUDIT).status_code == 403
+    assert AUDIT not in omar.get("/admin/users").text
+    assert f'<a href="{AUDIT}">Audit</a>' in vera.get("/admin/users").text
+
+
+def test_a_user_s_page_leads_to_all_about_them(vera: Visitor, ada: Visitor, cast: Cast) -> None:
+    page = vera.get(f"/admin/users/{cast.ada.id}").text
+    assert told(vera.get(f"{AUDIT}?user={cast.ada.id}").text)[-1] == "The command line created ada@example.com"
+    assert f'href="{AUDIT}?user={cast.ada.id}"' in page
+    assert f'href="{AUDIT}?actor={cast.ada.id}"' in page
+    assert ada.is_in
+
+
+def test_people_s_texts_are_shown_as_texts(app: Flask, vera: Visitor, cast: Cast) -> None:
+    make_key(app, Permission.USERS_READ, owner=cast.ada, name="<script>alert(1)</script>")
+    execute(app, "UPDATE users SET email = '<b>@example.com' WHERE id = :id", id=cast.sam.id)
+    page = vera.get(AUDIT).text
+    assert "<script>alert" not in page
+    assert "<b>@" not in page
+    assert '<bdi dir="auto">&lt;b&gt;@example.com</bdi>' in page

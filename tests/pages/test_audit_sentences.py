@@ -1,0 +1,115 @@
+"""Audit events in sentences: every act has its words, and whoever is gone still reads well."""
+
+from dataclasses import replace
+
+import pytest
+from flask import Flask
+
+from conftest import Cast, make_key, rows
+from users import ids
+from users.actors import Actor, terminal
+from users.audit.trail import Action, Outcome
+from users.pages import audit_sentences
+from users.roles import ALL_PERMISSIONS, Permission
+from users.storage.models import AuditEvent
+
+GONE_USER, GONE_KEY = "usr_" + "0" * 32, "akid_" + "0" * 32
+VISITOR = Actor(kind="visitor", permissions=frozenset())
+
+
+def told(
+    app: Flask,
+    action: str,
+    target_id: str | None,
+    actor: Actor,
+    *,
+    fields: list[str] | None = None,
+    outcome: Outcome = Outcome.OK,
+    about: str | None = None,
+) -> str:
+    """Return the sentence of an event."""
+    event = AuditEvent(
+        id=ids.new_id("evt"),
+        action=action,
+        outcome=outcome,
+        actor_kind=actor.kind,
+        actor_user_id=actor.user_id,
+        actor_key_id=actor.key_id,
+        target_id=target_id,
+        fields=fields or [],
+    )
+    with app.app_context():
+        (one,) = audit_sentences.tell([event], about=about)
+    return "".join(f"{part.words}{part.name or ''}" for part in one.sentence)
+
+
+@pytest.fixture
+def ada(cast: Cast) -> Actor:
+    """Ada the administrator, signed in."""
+    return Actor(kind="session", permissions=ALL_PERMISSIONS, user_id=cast.ada.id)
+
+
+@pytest.fixture
+def key_id(app: Flask, cast: Cast) -> str:
+    """The id of the API key CI."""
+    make_key(app, Permission.USERS_READ, owner=cast.ada, name="CI")
+    return str(rows(app, "SELECT id FROM api_keys")[0][0])
+
+
+def test_a_sentence_says_who_did_what_to_whom(app: Flask, cast: Cast, ada: Actor, key_id: str) -> None:
+    omar = cast.omar.id
+    with_key = replace(ada, kind="key", key_id=key_id)
+    service_key = replace(with_key, user_id=None)
+    say = "ada@example.com"
+    assert told(app, Action.USER_CREATE, omar, ada) == f"{say} created omar@example.com"
+    assert told(app, Action.USER_CREATE, omar, with_key) == f"{say} created omar@example.com with the API key CI"
+    assert told(app, Action.USER_CREATE, omar, service_key) == "The API key CI created omar@example.com"
+    assert told(app, Action.USER_CREATE, omar, terminal("req_1")) == "The command line created omar@example.com"
+    assert told(app, Action.USER_CREATE, omar, replace(VISITOR, kind="setup")).startswith("The set-up link created")
+    clicked = told(app, Action.USER_VERIFY, omar, replace(VISITOR, kind="verification"))
+    assert clicked == "Whoever opened the link verified the address of omar@example.com"
+    assert told(app, Action.USER_CREATE, omar, ada, about=omar) == f"{say} created this user"
+    assert told(app, Action.USER_DEACTIVATE, cast.ada.id, ada) == f"{say} deactivated themselves"
+    assert told(app, Action.KEY_REVOKE, key_id, ada) == f"{say} revoked the API key CI"
+    assert told(app, Action.SESSION_CREATE, cast.ada.id, ada) == f"{say} signed in"
+
+
+def test_a_refusal_says_why(app: Flask, cast: Cast, ada: Actor) -> None:
+    def refused(action: Action, target_id: str | None, actor: Actor, *fields: str) -> str:
+        return told(app, action, target_id, actor, fields=list(fields), outcome=Outcome.REFUSED)
+
+    who = "ada@example.com was refused a request"
+    assert refused(Action.REQUEST_REFUSE, None, ada, "keys:manage", "users:read") == (
+        f"{who}: it needs keys:manage, users:read"
+    )
+    assert refused(Action.REQUEST_REFUSE, cast.omar.id, ada, "users:delete") == (
+        f"{who} about omar@example.com: it needs users:delete"
+    )
+    assert refused(Action.REQUEST_REFUSE, cast.ada.id, ada, "LAST_ADMINISTRATOR") == (
+        f"{who} about themselves: no active administrator would be left"
+    )
+    assert refused(Action.SESSION_CREATE, cast.omar.id, VISITOR) == "Somebody was refused a sign-in as omar@example.com"
+    assert refused(Action.SESSION_CREATE, None, VISITOR) == "Somebody was refused a sign-in as somebody unknown"
+    throttled = told(app, Action.SESSION_CREATE, cast.omar.id, VISITOR, outcome=Outcome.THROTTLED)
+    assert throttled == "Somebody was refused a sign-in as omar@example.com, after too many wrong passwords"
+
+
+def test_whoever_is_erased_is_told_by_their_id(app: Flask, ada: Actor) -> None:
+    gone = replace(ada, user_id=GONE_USER)
+    assert told(app, Action.SESSION_CREATE, GONE_USER, gone) == f"The erased user {GONE_USER} signed in"
+    purged = told(app, Action.USER_PURGE, GONE_USER, terminal("req_1"))
+    assert purged == f"The command line erased the user {GONE_USER} for good"
+    sentence = told(app, Action.KEY_REVOKE, GONE_KEY, replace(gone, key_id=GONE_KEY))
+    assert sentence == (
+        f"The erased user {GONE_USER} revoked the erased API key {GONE_KEY} with the erased API key {GONE_KEY}"
+    )
+
+
+@pytest.mark.parametrize("action", Action)
+def test_every_act_has_words(app: Flask, ada: Actor, action: Action) -> None:
+    outcome = Outcome.REFUSED if action == Action.REQUEST_REFUSE else Outcome.OK
+    assert action.value not in told(app, action, GONE_USER, ada, outcome=outcome)
+
+
+def test_an_act_of_a_newer_version_is_told_by_its_name(app: Flask, ada: Actor) -> None:
+    assert told(app, "user.rename", GONE_USER, ada).startswith("ada@example.com user.rename the erased user")

@@ -1,0 +1,326 @@
+"""The pages about users: the sign-up form in all its states, the list, one user and what can be done with it."""
+
+import html
+import json
+import re
+import shlex
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskCliRunner
+
+from conftest import PASSWORD, Api, Cast, execute, make_user, rewrite_audit, rows
+from support.visitors import NEW_USER, Visitor, problems_in, signed_in, summary_in
+from users import clock, roles
+from users.actors import terminal
+from users.passwords.hashing import GENERATED_ALPHABET
+from users.roles import Permission, Role
+from users.services import user_changes
+
+
+def new_id(answer_location: str) -> str:
+    """Return the id of the user that a redirect leads to."""
+    return str(re.findall(r"usr_[0-9a-f]{32}", answer_location)[0])
+
+
+def password_on(page: str) -> str:
+    """Return the generated password that a page shows."""
+    (password,) = re.findall(r'<code id="password-shown"[^>]*>([^<]+)</code>', page)
+    return str(password)
+
+
+def test_the_form_is_plain_html_that_leaves_judging_to_the_server(ada: Visitor) -> None:
+    page = ada.get(NEW_USER).text
+    assert "<title>Create a user – Users – Enrol</title>" in page
+    assert page.count("<h1>") == 1
+    assert "novalidate" in page
+    assert not re.search(r"\s(maxlength|minlength|required|placeholder|disabled)\b", page)
+    email = re.findall(r'<input[^>]+id="email"[^>]*>', page)[0]
+    for attribute in (
+        'type="email"',
+        'inputmode="email"',
+        'spellcheck="false"',
+        'autocapitalize="none"',
+        'autocomplete="off"',
+    ):
+        assert attribute in email
+    assert 'autocomplete="new-password"' in page
+    order = [
+        page.index(f'id="{name}"')
+        for name in ("email", "first_name", "last_name", "choice", "password", "global_role_id")
+    ]
+    assert order == sorted(order)
+    assert "At least 8 characters. Spaces are fine. Three or four random words work well." in page
+    assert re.search(r'value="generate" id="choice-0" checked', page)
+
+
+@pytest.mark.parametrize("settings", [{"ENROL_PASSWORD_MIN_LENGTH": "20"}])
+def test_the_hint_and_the_generator_follow_the_setting(app: Flask, cast: Cast) -> None:
+    ada = signed_in(app, cast.ada)
+    assert "At least 20 characters." in ada.get(NEW_USER).text
+    page = ada.post(NEW_USER, email="jo@example.com", choice="generate")
+    assert page.status_code == 200
+    assert len(password_on(page.text)) == 20
+
+
+def test_a_typed_password_leads_to_the_user(app: Flask, ada: Visitor, cast: Cast) -> None:
+    answer = ada.create(email=" Jo@EXAMPLE.com ", first_name="Jo", last_name="", global_role_id="role_auditor")
+    assert answer.status_code == 303
+    user_id = new_id(answer.location)
+    page = ada.get(answer.location).text
+    assert "User created" in page
+    assert f'<code id="new-user-id">{user_id}</code>' in page
+    assert 'data-copy="new-user-id"' in page
+    assert "Create another user" in page
+    assert "Do this with the API" in page
+    assert "flask users create" in page
+    assert "http://localhost/v1/user/" in page
+    assert PASSWORD not in page
+    ((kind, actor),) = rows(app, "SELECT actor_kind, actor_user_id FROM audit_events WHERE target_id = :id", id=user_id)
+    assert (kind, actor) == ("session", cast.ada.id)
+    assert signed_in_as(app, "Jo@example.com", PASSWORD)
+
+
+def test_the_same_act_is_told_so_that_it_can_be_pasted(app: Flask, ada: Visitor) -> None:
+    names = {"first_name": "Zoë “Zo”", "last_name": "O'Neil $(id)"}
+    page = ada.get(ada.create(email="-jo@example.com", global_role_id="role_auditor", **names).location).text
+    curl, command = (html.unescape(text) for text in re.findall(r"<pre[^>]*><code>(.*?)</code></pre>", page, re.DOTALL))
+    sent = shlex.split(curl.replace("\\\n", " "))
+    assert json.loads(sent[-1]) == {"email": "-jo@example.com", **names, "password": "PASSWORD"}
+    assert sent[3] == "http://localhost/v1/user/"
+    execute(app, "UPDATE users SET email_key = 'other@example.com' WHERE email = '-jo@example.com'")
+    result = app.test_cli_runner().invoke(args=shlex.split(command)[1:])
+    assert result.exit_code == 0, result.stderr
+    made = rows(app, "SELECT email, first_name, last_name, global_role_id FROM users WHERE email LIKE '-jo%'")
+    assert len(made) == 2
+    assert len({tuple(row) for row in made}) == 1
+
+
+def signed_in_as(app: Flask, email: str, password: str) -> bool:
+    """Tell whether this email and password open the pages."""
+    return bool(Visitor(app.test_client()).sign_in(email, password).status_code == 303)
+
+
+def test_a_generated_password_is_shown_once(app: Flask, ada: Visitor) -> None:
+    answer = ada.post(
+        NEW_USER, email="jo@example.com", choice="generate", password="left over", global_role_id="role_auditor"
+    )
+    assert answer.status_code == 200
+    assert answer.headers["Cache-Control"] == "no-store"
+    password = password_on(answer.text)
+    assert len(password) == 16
+    assert set(password) <= set(GENERATED_ALPHABET)
+    assert signed_in_as(app, "jo@example.com", password)
+    user_id = new_id(answer.text)
+    for path in (f"/admin/users/{user_id}?done=created", "/admin/users"):
+        assert password not in ada.get(path).text
+
+
+@pytest.mark.parametrize("choice", ["generate", "type"])
+def test_what_a_create_leaves_out_is_told_beside_the_call(ada: Visitor, choice: str) -> None:
+    for role in ("role_auditor", ""):
+        answer = ada.create(email=f"jo{role}@example.com", choice=choice, global_role_id=role)
+        page = answer.text if choice == "generate" else ada.get(answer.location).text
+        panel = html.unescape(page.partition('id="by-api"')[2])
+        words = '<code>PATCH /v1/user/{id}</code> with <code>{"global_role_id": "role_auditor"}</code>'
+        assert (words in panel) == bool(role)
+        assert ("PATCH" in panel) == bool(role)
+
+
+def test_a_second_click_says_who_was_made_a_moment_ago(ada: Visitor) -> None:
+    assert ada.post(NEW_USER, email="jo@example.com", choice="generate").status_code == 200
+    again = ada.post(NEW_USER, email="jo@example.com", choice="generate")
+    assert again.status_code == 422
+    assert problems_in(again) == [("email", "A user with this email address already exists")]
+    words = " ".join(summary_in(again).split())
+    assert words.endswith("already exists: View jo@example.com, created by you a moment ago")
+    (path,) = set(re.findall(r'href="(/admin/users/usr_[^"]+)"', again.text))
+    page = ada.get(path).text
+    offer = f'If you missed the generated password, <a href="{path.partition("?")[0]}/password">set a new password</a>.'
+    assert offer in page
+    assert page.index(offer) < page.index(">Edit<")
+    (path,) = set(re.findall(r'href="(/admin/users/usr_[^"]+)"', ada.create().text))
+    typed = ada.get(path).text
+    assert "Created a moment ago." in typed
+    assert "If you missed" not in typed
+    assert page.index("Set a new password") < page.index("Deactivate<")
+
+
+def test_a_taken_email_says_who_has_it(app: Flask, ada: Visitor, cast: Cast) -> None:
+    rewrite_audit(app, "UPDATE audit_events SET at = :at", at=clock.now() - timedelta(days=1))
+    again = ada.create(email="OMAR@example.com")
+    assert f'<a href="/admin/users/{cast.omar.id}"><bdi>View omar@example.com</bdi></a>' in again.text
+    assert "a moment ago" not in again.text
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("jo@gmial.com", "jo@gmail.com"), ("jo@gmail.com", None), ("jo@mail.com", None)]
+)
+def test_a_likely_typo_is_pointed_out_but_is_no_error(ada: Visitor, typed: str, meant: str | None) -> None:
+    answer = ada.create(email=typed)
+    assert answer.status_code == 303
+    page = ada.get(answer.location).text
+    assert ("Is the address right?" in page) == bool(meant)
+    if meant:
+        (edit,) = re.findall(r'<a href="(/admin/users/usr_\w+/edit[^"]+)">change the address<', page)
+        assert 'id="email" inputmode="email" name="email" spellcheck="false" type="email" value="jo@gmail.com"' in (
+            ada.get(edit).text
+        )
+
+
+def test_only_roles_that_the_administrator_holds_are_offered(ada: Visitor, omar: Visitor) -> None:
+    assert re.findall(r'<option[^>]* value="(\w*)"', ada.get(NEW_USER).text) == ["", *Role]
+    assert "<option" not in omar.get(NEW_USER).text
+    assert omar.create().status_code == 303
+    assert omar.create(email="eve@example.com", global_role_id="role_admin").status_code == 403
+
+
+def test_whoever_may_assign_roles_still_gives_no_more_than_they_hold(
+    omar: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assigning = Role.OPERATOR.permissions | {Permission.ROLES_ASSIGN}
+    monkeypatch.setitem(roles._GRANTS, Role.OPERATOR, assigning)
+    assert re.findall(r'<option[^>]* value="(\w*)"', omar.get(NEW_USER).text) == ["", Role.OPERATOR, Role.MEMBER]
+    assert omar.create(global_role_id="role_auditor").status_code == 403
+
+
+def test_a_role_that_does_not_exist_is_refused_in_the_words_of_the_page(ada: Visitor) -> None:
+    answer = ada.create(global_role_id="role_king")
+    words = "Choose one of the roles: Administrator, Operator, Auditor, Member"
+    assert problems_in(answer) == [("global_role_id", words)]
+
+
+def test_the_form_is_prefilled_from_its_address(ada: Visitor) -> None:
+    assert 'value="jo@example.com"' in ada.get(f"{NEW_USER}?email=jo@example.com").text
+
+
+def test_json_is_not_a_form(app: Flask, ada: Visitor) -> None:
+    answer = ada.client.post(NEW_USER, json={"email": 5, "csrf_token": ada.token("/admin/account")})
+    assert answer.status_code == 400
+    assert rows(app, "SELECT 1 FROM users WHERE email LIKE 'jo%'") == []
+
+
+def test_reload_and_back_after_success_end_at_the_user(ada: Visitor) -> None:
+    answer = ada.create()
+    for _ in range(2):
+        assert ada.get(answer.location).status_code == 200
+    assert 'value="jo@example.com"' not in ada.get(NEW_USER).text
+
+
+def test_the_list_is_newest_first_and_paged_both_ways(app: Flask, ada: Visitor, cast: Cast) -> None:
+    for number in range(60):
+        make_user(app, f"user{number:02}@example.com")
+    pages, path = [], "/admin/users"
+    while path:
+        page = ada.get(path).text
+        pages.append(re.findall(r'<th scope="row"><a href="[^"]+"><bdi dir="auto">([^<]+)<', page))
+        path = next(iter(re.findall(r'rel="next" href="([^"]+)"', page)), "")
+    assert [len(one) for one in pages] == [25, 25, 14]
+    newest = [f"user{number:02}@example.com" for number in reversed(range(60))]
+    assert [email for one in pages for email in one][:60] == newest
+    assert "64 users, newest first" in page
+    back = re.findall(r'rel="prev" href="([^"]+)"', page)[0]
+    assert "user34@example.com" in ada.get(back).text
+    first = ada.get(re.findall(r'rel="prev" href="([^"]+)"', ada.get(back).text)[0]).text
+    assert 'rel="prev"' not in first
+    assert "user59@example.com" in first
+
+
+@pytest.mark.parametrize("query", ["before=x", "after=%00", "before=usr_" + "0" * 32, "after=usr_" + "f" * 32])
+def test_a_place_in_the_list_that_is_none_still_shows_a_page(ada: Visitor, query: str) -> None:
+    assert ada.get(f"/admin/users?{query}").status_code == 200
+
+
+def test_the_list_says_who_is_deactivated_and_shows_nobody_deleted(app: Flask, ada: Visitor, cast: Cast) -> None:
+    execute(app, "UPDATE users SET is_active = false WHERE id = :id", id=cast.omar.id)
+    execute(app, "UPDATE users SET deleted_at = created_at WHERE id = :id", id=cast.sam.id)
+    page = ada.get("/admin/users").text
+    assert "Deactivated" in page
+    assert "3 users" in page
+    assert "sam@example.com" not in page
+
+
+def test_a_deleted_user_s_page_tells_what_is_known_and_offers_nothing(
+    app: Flask, ada: Visitor, cast: Cast, api: Api
+) -> None:
+    with app.app_context():
+        user_changes.delete_user(cast.sam.id, actor=terminal("req_test00000000"))
+    page = ada.get(f"/admin/users/{cast.sam.id}")
+    assert page.status_code == 200
+    assert re.search(r"This user was deleted on <time datetime=", page.text)
+    assert "<dt>Deleted</dt>" in page.text
+    assert '<span class="tag">Deleted</span>' in page.text
+    assert "sam@example.com" in page.text
+    assert "What happened lately" in page.text
+    main = page.text.partition("<main")[2]
+    assert "<form" not in main
+    assert f"/admin/users/{cast.sam.id}/" not in main
+    assert f'href="/admin/users/{cast.sam.id}"' in ada.get("/admin/users?status=deleted").text
+    assert api.get(f"/v1/user/{cast.sam.id}").status_code == 404
+
+
+def test_an_instance_of_one_says_what_to_do_next(app: Flask) -> None:
+    ada = make_user(app, "ada@example.com", Role.ADMIN)
+    page = signed_in(app, ada).get("/admin/users").text
+    assert "Create the first one here, or with the API." in page
+    assert "/admin/start" in page
+
+
+def test_people_s_texts_are_shown_as_texts(ada: Visitor) -> None:
+    answer = ada.create(first_name="<script>alert(1)</script>", last_name='"><b>')
+    page = ada.get(answer.location).text
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_one_user_s_page_tells_what_happened(ada: Visitor, cast: Cast, runner: FlaskCliRunner) -> None:
+    ada.post(f"/admin/users/{cast.omar.id}/password", choice="generate")
+    page = ada.get(f"/admin/users/{cast.omar.id}").text
+    told = [re.sub(r"<[^>]+>", "", line).strip() for line in re.findall(r"<li><span>(.*?)</span>", page)]
+    assert told == ["ada@example.com set a new password for this user", "The command line created this user"]
+    assert "Omar" in page
+    assert "Operator" in page
+
+
+def test_what_happened_is_for_those_who_may_read_it(app: Flask, cast: Cast, omar: Visitor) -> None:
+    assert "What happened lately" not in omar.get(f"/admin/users/{cast.sam.id}").text
+    assert "What happened lately" in signed_in(app, cast.vera).get(f"/admin/users/{cast.sam.id}").text
+
+
+def test_an_auditor_sees_no_actions(app: Flask, cast: Cast) -> None:
+    vera = signed_in(app, cast.vera)
+    assert ">Actions<" not in vera.get(f"/admin/users/{cast.sam.id}").text
+    assert "Create a user" not in vera.get("/admin/users").text
+    assert vera.get(NEW_USER).status_code == 403
+
+
+@pytest.mark.parametrize("done", ["created", "deactivated", "password", "reactivated", "updated", "verified"])
+def test_a_notice_tells_only_what_was_done_last(app: Flask, ada: Visitor, cast: Cast, done: str) -> None:
+    execute(app, "UPDATE users SET is_active = false, updated_at = :at", at=clock.now())
+    execute(app, "UPDATE users SET is_active = true WHERE id = :id", id=cast.ada.id)
+    page = ada.get(f"/admin/users/{cast.omar.id}?done={done}").text
+    assert ('class="notice' in page) == (done == "created")
+    rewrite_audit(app, "UPDATE audit_events SET action = 'user.rename' WHERE target_id = :id", id=cast.omar.id)
+    page = ada.get(f"/admin/users/{cast.omar.id}?done={done}").text
+    assert 'class="notice' not in page
+    assert "user.rename" in page
+
+
+def test_a_link_proves_nothing_about_what_was_done(app: Flask, ada: Visitor, cast: Cast) -> None:
+    execute(
+        app,
+        "UPDATE users SET created_at = :at, updated_at = :at",
+        at=clock.now() - timedelta(days=1),
+    )
+    rewrite_audit(app, "UPDATE audit_events SET at = :at", at=clock.now() - timedelta(days=1))
+    for done in ("created", "deactivated", "password", "reactivated", "updated", "verified", "x"):
+        page = ada.get(f"/admin/users/{cast.omar.id}?done={done}").text
+        assert 'class="notice' not in page
+
+
+@pytest.mark.parametrize("settings", [{"ENROL_PASSWORD_MIN_LENGTH": "20"}])
+def test_the_command_line_s_generator_follows_the_setting_too(runner: FlaskCliRunner) -> None:
+    result = runner.invoke(args=["users", "create", "jo@example.com", "--generate-password"])
+    assert result.exit_code == 0
+    assert len(result.stdout.strip()) == 20

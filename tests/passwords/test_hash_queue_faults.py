@@ -1,0 +1,342 @@
+"""Whatever fails in the hash queue, and wherever: no slot and no place is lost, and nobody waits for ever."""
+
+import _thread
+import gc
+import signal
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import pytest
+
+from faults.injection import Tracer, attempt, in_new_threads, in_this_thread, insist_that_all_is_usable
+from support.crowd import Work, ask, run, waiting
+from support.servers import REPOSITORY
+from users.errors import Overloaded
+from users.passwords import hash_queue, hashing
+from users.passwords.argon2id import HashParameters
+from users.passwords.hash_queue import HashQueue, Share
+from users.passwords.hashing import Hasher, WrongPassword
+
+SLOTS, WAITING = 2, 1
+CHEAP = HashParameters(memory=8, time=1, lanes=1)
+
+
+@pytest.fixture(autouse=True)
+def _quick_and_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hash_queue, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)  # of a thread that fails before it serves anybody
+
+
+@pytest.fixture(autouse=True)
+def _bounded() -> Iterator[None]:
+    """Fail a test in which somebody waits for ever."""
+
+    def give_up(*_: object) -> NoReturn:
+        raise AssertionError("somebody waits for ever")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(30)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(scope="module")
+def crowd() -> Iterator[ThreadPoolExecutor]:
+    """Threads that ask, once for all runs."""
+    with ThreadPoolExecutor(SLOTS * len(Share)) as pool:
+        yield pool
+
+
+def work_twice(queue: HashQueue) -> None:
+    """Do two pieces of work in one place, as for a hash of old parameters."""
+    with queue.place(Share.TYPED) as place:
+        assert place.run(partial(str, 1)) == "1"
+        assert place.run(partial(str, 2)) == "2"
+
+
+def fail(queue: HashQueue) -> None:
+    """Do work that fails."""
+    run(queue, int, "no number")
+
+
+def wait_in_vain(queue: HashQueue) -> None:
+    """Wait for a slot that never comes, and give up."""
+    with queue.place(Share.TYPED) as place, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hash_queue, "WAIT_SECONDS", 0.001)
+        patch.setattr(queue.workers, "_next", lambda: None)
+        place.run(str)
+
+
+def come_in_vain(queue: HashQueue) -> None:
+    """Take place after place, until there is none."""
+    with queue.place(Share.TYPED):
+        come_in_vain(queue)
+
+
+HERE = [(in_this_thread, scenario) for scenario in (work_twice, fail, wait_in_vain, come_in_vain)]
+THERE = [(in_new_threads, scenario) for scenario in (work_twice, fail)]
+
+
+@pytest.mark.parametrize(("where", "scenario"), [*HERE, *THERE])
+def test_an_error_at_any_line_costs_nothing(
+    crowd: ThreadPoolExecutor,
+    where: Callable[[Tracer], AbstractContextManager[None]],
+    scenario: Callable[[HashQueue], None],
+) -> None:
+    at, fired = 0, True
+    while fired:
+        at += 1
+        queue, tracer = HashQueue(SLOTS, WAITING), Tracer(hash_queue, at)
+        with where(tracer):
+            attempt(partial(scenario, queue), ValueError)
+            fired = tracer.fired
+        insist_that_all_is_usable(queue, crowd, SLOTS, WAITING)
+    assert at > 40, "so many lines and calls were tried"
+
+
+def test_an_error_at_any_line_of_the_hasher_costs_nothing(crowd: ThreadPoolExecutor) -> None:
+    queue = HashQueue(SLOTS, WAITING)
+    hasher, dearer = Hasher(CHEAP, queue), Hasher(HashParameters(memory=16, time=1, lanes=1), queue)
+
+    def change_password(old: str) -> None:
+        with dearer.place(Share.TYPED) as place:
+            place.verify(old, "correct horse battery")
+            place.hash("another horse battery")
+            place.verify(None, "wrong horse battery")
+
+    with hasher.place(Share.CREATE) as place:
+        old = place.hash("correct horse battery")
+    at, fired = 0, True
+    while fired:
+        at += 1
+        tracer = Tracer(hashing, at)
+        with in_this_thread(tracer):
+            attempt(partial(change_password, old), WrongPassword)
+            fired = tracer.fired
+        insist_that_all_is_usable(queue, crowd, SLOTS, WAITING)
+    assert at > 30
+
+
+class NoRoom(deque[Any]):
+    """What waits, on a system without memory for one more."""
+
+    def append(self, _: object) -> NoReturn:
+        """Fail."""
+        raise MemoryError
+
+
+def refuse(error: Callable[[], BaseException], *_: object) -> NoReturn:
+    """Fail as a part of the queue can."""
+    raise error()
+
+
+def break_waking(workers: Any, failure: Callable[..., NoReturn], patch: pytest.MonkeyPatch) -> None:
+    """Let no thread be told that there is work."""
+    patch.setattr(workers, "_wake", SimpleNamespace(put=failure, get=workers._wake.get))
+
+
+def break_sleeping(workers: Any, failure: Callable[..., NoReturn], patch: pytest.MonkeyPatch) -> None:
+    """Let threads fail that wait for work."""
+    patch.setattr(workers, "_wake", SimpleNamespace(put=workers._wake.put, get=failure))
+
+
+def break_waiting(workers: Any, _failure: Callable[..., NoReturn], patch: pytest.MonkeyPatch) -> None:
+    """Let no task be put in the queue."""
+    patch.setattr(workers, "_waiting", {share: NoRoom() for share in Share})
+
+
+def break_starting(_workers: Any, failure: Callable[..., NoReturn], patch: pytest.MonkeyPatch) -> None:
+    """Let no thread be started."""
+    patch.setattr(_thread, "start_new_thread", failure)
+
+
+def break_thread(_workers: Any, failure: Callable[..., NoReturn], patch: pytest.MonkeyPatch) -> None:
+    """Let a thread fail before it does anything."""
+    patch.setattr(hash_queue, "_serve", failure)
+
+
+def break_lock(_workers: Any, failure: Callable[..., NoReturn], patch: pytest.MonkeyPatch) -> None:
+    """Let no task have a lock."""
+    patch.setattr(hash_queue.threading, "Lock", failure)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("break_part", "error"),
+    [
+        (break_waking, MemoryError),
+        (break_sleeping, MemoryError),
+        (break_sleeping, SystemExit),
+        (break_waiting, MemoryError),
+        (break_starting, MemoryError),
+        (break_starting, partial(RuntimeError, "can't start new thread")),
+        (break_thread, MemoryError),
+        (break_lock, MemoryError),
+        (break_lock, partial(RuntimeError, "can't allocate lock")),
+    ],
+)
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_part_that_fails_costs_nothing(
+    crowd: ThreadPoolExecutor, break_part: Callable[..., None], error: Callable[[], BaseException], warm: bool
+) -> None:
+    queue = HashQueue(SLOTS, WAITING)
+    if warm:
+        run(queue, str)
+    for scenario in (work_twice, fail):
+        with pytest.MonkeyPatch.context() as patch:
+            break_part(queue.workers, partial(refuse, error), patch)
+            attempt(partial(scenario, queue), ValueError)
+        insist_that_all_is_usable(queue, crowd, SLOTS, WAITING)
+
+
+def test_what_a_caller_who_failed_asked_for_is_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue, done = HashQueue(1, 0), list[int]()
+    with monkeypatch.context() as patch:
+        break_waking(queue.workers, partial(refuse, KeyError), patch)
+        with pytest.raises(KeyError):
+            run(queue, done.append, 1)
+    assert waiting(queue) == 0
+    run(queue, done.append, 2)
+    assert done == [2]
+
+
+def test_a_thread_that_fails_before_it_serves_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hash_queue, "WAIT_SECONDS", 20)
+    errors: list[type[BaseException]] = [MemoryError, SystemExit]
+
+    def step_back() -> None:
+        if errors:
+            raise errors.pop()
+
+    monkeypatch.setattr(hash_queue, "_step_back", step_back)
+    start = time.monotonic()
+    assert run(HashQueue(1, 0), str, 5) == "5"
+    assert time.monotonic() - start < 10
+
+
+def test_a_caller_who_fails_before_the_work_gives_the_place_back(crowd: ThreadPoolExecutor) -> None:
+    queue = HashQueue(SLOTS, WAITING)
+    for _ in range(10):
+        with pytest.raises(KeyError), queue.place(Share.TYPED):
+            raise KeyError
+    insist_that_all_is_usable(queue, crowd, SLOTS, WAITING)
+
+
+class Secret(str):
+    """A password whose end can be watched."""
+
+
+def ends(secret: "weakref.ref[Secret]") -> bool:
+    """Tell whether the secret goes away; the thread that worked with it may be a moment behind."""
+    limit = time.monotonic() + 5
+    while secret() is not None and time.monotonic() < limit:
+        time.sleep(0.001)
+    return secret() is None
+
+
+def quote(secret: Secret) -> NoReturn:
+    """Fail, with the secret in a frame of the traceback and in the error."""
+    raise ValueError(secret)
+
+
+def exhaust(_secret: Secret) -> NoReturn:
+    """Lack memory, with the secret in a frame of the traceback."""
+    raise MemoryError
+
+
+@pytest.mark.parametrize("work", [Secret, str, quote, exhaust])
+def test_a_password_is_not_held_on_to(work: Callable[[Secret], object]) -> None:
+    queue = HashQueue(1, 1)
+    gc.disable()
+    try:
+        secret = Secret("correct horse battery")
+        watched = weakref.ref(secret)
+        attempt(partial(run, queue, work, secret), ValueError)
+        del secret
+        assert ends(watched), "without the garbage collector's help"
+    finally:
+        gc.enable()
+
+
+def test_nor_is_one_that_waited_in_vain(callers: ThreadPoolExecutor, work: Work) -> None:
+    queue = HashQueue(1, 1)
+    ask(callers, queue, work, 0)
+    secret = Secret("correct horse battery")
+    watched = weakref.ref(secret)
+    with pytest.raises(Overloaded):
+        run(queue, str, secret)
+    del secret
+    assert ends(watched)
+
+
+FORK = """
+import os, sys, threading, warnings
+from functools import partial
+from users.passwords.hash_queue import HashQueue, Share
+
+warnings.simplefilter("ignore")  # of a fork beside threads, which is what this is about
+queue, begun, end = HashQueue(2, 0), threading.Barrier(3), threading.Event()
+
+def work():
+    begun.wait(5)
+    end.wait(5)
+
+def run(work):
+    with queue.place(Share.CREATE) as place:
+        return place.run(work)
+
+callers = [threading.Thread(target=run, args=(work,)) for _ in range(2)]
+for caller in callers:
+    caller.start()
+begun.wait(5)
+with queue.place(Share.TYPED) as place:
+    child = os.fork()
+    if child == 0:
+        assert place.run(partial(str, 5)) == "5"
+if child == 0:
+    together = threading.Barrier(2)
+    both = [threading.Thread(target=run, args=(partial(together.wait, 5),)) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join(5)
+    assert not together.broken
+    assert len(queue.workers.slots) == 2
+    sys.exit()
+end.set()
+for caller in callers:
+    caller.join(5)
+assert run(partial(str, 6)) == "6"
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+def test_a_forked_child_has_a_queue_of_its_own() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORK], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=30
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_slot_that_is_left_in_garbage_holds_up_no_end() -> None:
+    """The end may come while garbage is collected, and waited for ever for a slot that was part of it."""
+    queue = HashQueue(1, 0)
+    run(queue, str)
+    kept = list(queue.workers.slots)
+    start = time.monotonic()
+    ended = threading.Thread(target=queue.workers.end, daemon=True)
+    ended.start()
+    ended.join(10)
+    assert not ended.is_alive()
+    assert time.monotonic() - start < 5
+    assert len(kept) == 1

@@ -1,0 +1,201 @@
+"""Clients that stall keep nobody else waiting: through the proxy of README, and 50 of them without it."""
+
+import contextlib
+import os
+import select
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import behind, make_key, unavailable
+from promises.test_readme import blocks
+from support.servers import START_SECONDS, Server, Tree, tree
+from users.roles import Permission
+
+pytestmark = pytest.mark.xdist_group("slow_clients")  # they share servers, which one worker of xdist starts
+
+WITHOUT_PROXY = 50
+WITH_PROXY = 200  # more than the threads of two workers
+HOST = "users.example.com"
+
+
+class Secure(Server):
+    """A server behind a proxy that speaks TLS."""
+
+    context: ssl.SSLContext
+
+    def connect(self) -> socket.socket:
+        """Return a new connection, encrypted."""
+        return self.context.wrap_socket(super().connect(), server_hostname=HOST)
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
+    """An installation as README has it in production."""
+    given = {"ENROL_TRUSTED_PROXIES": "1", "ENROL_PUBLIC_URL": f"https://{HOST}"}
+    with tree(tmp_path_factory.mktemp("slow") / "enrol", given) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def direct(here: Tree) -> Server:
+    """The production server."""
+    return here.start("production")[0]
+
+
+@pytest.fixture(scope="module")
+def proxied(direct: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The production server behind the nginx of README."""
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        unavailable("nginx")
+    folder = tmp_path_factory.mktemp("nginx")
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    (folder / "nginx.conf").write_text(configuration(folder, port, direct.port))
+    make_certificate(folder)
+    log = folder / "log"
+    with open(log, "wb") as file:
+        line = [program, "-e", str(log), "-p", str(folder), "-c", str(folder / "nginx.conf")]
+        process = subprocess.Popen(line, stdout=file, stderr=file, start_new_session=True)
+    server = Secure(process, port, log)
+    server.context = ssl.create_default_context(cafile=str(folder / f"{HOST}.pem"))
+    try:
+        wait_until_it_listens(server)
+        yield server
+    finally:
+        server.end()
+
+
+def configuration(folder: Path, port: int, behind: int) -> str:
+    """Return README's nginx, with its files in `folder` and its ports exchanged."""
+    site = blocks("nginx")[0]
+    for shown, ours in (
+        ("listen 443", f"listen 127.0.0.1:{port}"),
+        ("/etc/ssl/", f"{folder}/"),
+        ("127.0.0.1:8000", f"127.0.0.1:{behind}"),
+    ):
+        assert shown in site
+        site = site.replace(shown, ours)
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    paths = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
+    user = "user root;" if os.geteuid() == 0 else ""  # nobody else may enter a test's folder
+    return f"daemon off;\npid {folder}/pid;\n{user}\nevents {{}}\nhttp {{\naccess_log off;\n{paths}{site}}}\n"
+
+
+def make_certificate(folder: Path) -> None:
+    """Sign a certificate for HOST by itself, under the names that README has."""
+    line = f"openssl req -x509 -nodes -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -subj /CN={HOST}"
+    files = ["-out", f"{HOST}.pem", "-keyout", f"{HOST}.key", "-addext", f"subjectAltName=DNS:{HOST}"]
+    subprocess.run([*line.split(), *files], cwd=folder, check=True, capture_output=True)
+
+
+def wait_until_it_listens(server: Server) -> None:
+    """Return at the first connection."""
+    limit = time.monotonic() + START_SECONDS
+    while True:
+        assert server.process.poll() is None, server.log()
+        assert time.monotonic() < limit, server.log()
+        with contextlib.suppress(OSError), server.connect():
+            return
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def key(here: Tree, direct: Server) -> str:
+    """A key that may create users."""
+    with behind(here) as app:
+        return make_key(app, Permission.USERS_CREATE)
+
+
+def head(line: str, *headers: str) -> bytes:
+    """Return the head of a request."""
+    return "\r\n".join([f"{line} HTTP/1.1", f"Host: {HOST}", *headers, "", ""]).encode()
+
+
+def slow_header(_key: str) -> bytes:
+    """Return half a head."""
+    return head("POST /v1/user/", "Content-Length: 200", "X-API-K")[:-4]
+
+
+def slow_body(key: str) -> bytes:
+    """Return a head with a valid key, and the beginning of the body."""
+    headers = (f"X-API-Key: {key}", "Content-Type: application/json", "Content-Length: 200")
+    return head("POST /v1/user/", *headers) + b'{"email": '
+
+
+def slow_form(_key: str) -> bytes:
+    """Return the beginning of a form, as any stranger can send it."""
+    headers = ("Content-Type: application/x-www-form-urlencoded", "Content-Length: 200")
+    return head("POST /admin/login", *headers) + b"email="
+
+
+def slow_reader(_key: str) -> bytes:
+    """Return more questions than the answers to them fit into all buffers on the way."""
+    return head("GET /static/app.css") * 100
+
+
+Stall = Callable[[str], bytes]
+STALLS: tuple[Stall, ...] = (slow_header, slow_body, slow_form, slow_reader)
+
+
+@contextlib.contextmanager
+def stalled(server: Server, content: bytes, count: int) -> Iterator[list[socket.socket]]:
+    """Yield connections over which nothing comes after `content`, and on which nobody reads."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(server.connect()) for _ in range(count)]
+        for one in sockets:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            one.setblocking(False)
+            with contextlib.suppress(OSError):  # the rest of what a slow reader asks: the way is full
+                one.send(content)
+        time.sleep(0.5)
+        yield sockets
+
+
+def assert_serves(server: Server, key: str) -> None:
+    """Hold `server` to a second for a normal request, which other tests' load may break twice."""
+    me = head("GET /v1/user/me", f"X-API-Key: {key}")
+    limit = time.monotonic() + 10
+    while server.send(me).seconds > 0.2 and time.monotonic() < limit:
+        pass  # what slow readers ask is work as well, which has an end
+    replies = [server.send(me) for _ in range(20)]
+    assert {reply.status for reply in replies} == {404}  # the key has no owner
+    assert sorted(reply.seconds for reply in replies)[-3] < 1
+
+
+@pytest.mark.parametrize("stall", STALLS)
+def test_fifty_clients_that_stall_hold_up_nobody(direct: Server, key: str, stall: Stall) -> None:
+    with stalled(direct, stall(key), WITHOUT_PROXY) as sockets:
+        assert_serves(direct, key)
+        assert_still_stalled(sockets, stall)
+
+
+@pytest.mark.parametrize("stall", STALLS)
+def test_behind_the_proxy_any_number_hold_up_nobody(proxied: Server, key: str, stall: Stall) -> None:
+    # What a reader asked is answered all the same: from so many it would be load, and no stalling.
+    count = WITHOUT_PROXY if stall is slow_reader else WITH_PROXY
+    with stalled(proxied, stall(key), count) as sockets:
+        assert_serves(proxied, key)
+        assert_still_stalled(sockets, stall)
+
+
+def assert_still_stalled(sockets: list[socket.socket], stall: Stall) -> None:
+    """Make sure that nothing was said to those who stalled, but for readers: their answers wait for them."""
+    answered = select.select(sockets, [], [], 0)[0]
+    assert len(answered) == (len(sockets) if stall is slow_reader else 0)
+
+
+def test_a_stranger_who_stalls_in_a_body_is_refused_and_holds_nothing(direct: Server, key: str) -> None:
+    content = slow_body("ak_wrong")
+    with stalled(direct, content, 2 * WITH_PROXY) as sockets:
+        assert_serves(direct, key)
+        assert len(select.select(sockets, [], [], 1)[0]) == len(sockets)
+    reply = direct.send(slow_body(""))
+    assert (reply.status, reply.headers["Connection"]) == (401, "close")

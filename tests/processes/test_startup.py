@@ -1,0 +1,234 @@
+"""A start takes seconds and ends in a service or in one sentence that says what to do, whatever is missing."""
+
+import socket
+import stat
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+from app import create_app
+from conftest import CHEAP, PASSWORD, dispose, make_key, migrate
+from support.servers import BIN, KINDS, Reply, Server, Tree, Wire, tree
+from users.roles import Permission
+from users.rules import key_format
+from users.storage import database
+
+USER = {"email": "jo@example.com", "password": PASSWORD}
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Tree]:
+    """A copy of the application with a new instance folder; its servers are ended with the test."""
+    with tree(tmp_path / "enrol") as made:
+        yield made
+
+
+@pytest.fixture
+def wire(empty_postgres: str) -> Iterator[Wire]:
+    """The way to an empty database on Postgres, not open yet: nothing listens."""
+    made = Wire(empty_postgres)
+    yield made
+    made.close()
+
+
+def create(server: Server, key: str) -> Reply:
+    """Create the user of these tests."""
+    return server.call("POST", "/v1/user/", key=key, body=USER)
+
+
+def new_key(address: str) -> str:
+    """Return a key made behind the servers' back in the database at `address`."""
+    app = create_app({**CHEAP, "DATABASE_URL": address})
+    key = make_key(app, Permission.USERS_CREATE)
+    dispose(app)
+    return key
+
+
+def assert_unavailable(reply: Reply) -> None:
+    """Hold `reply` to the contract's 503."""
+    assert (reply.status, reply.code) == (503, "SERVICE_UNAVAILABLE")
+    assert reply.json["error"]["type"] == "server_error"
+    assert int(reply.headers["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_folder_serves_in_seconds_with_private_files(here: Tree, kind: str) -> None:
+    starts = (here.start(kind)[0] for _ in range(3))  # a second is normal; other tests may keep every core busy
+    server = next((server for server in starts if server.seconds_to_first_answer < 5), None)
+    assert server
+    made = {path.name: stat.S_IMODE(path.stat().st_mode) for path in here.instance.iterdir()}
+    assert {"enrol.db", "secret_key"} <= set(made)
+    assert set(made.values()) == {0o600}
+    created = here.flask("keys", "create", "test", "--scope", "users:create")
+    assert created.returncode == 0, created.stderr
+    assert create(server, created.stdout.strip()).status == 201
+
+
+def test_four_that_look_at_the_very_same_moment_make_one_secret_key(here: Tree) -> None:
+    look = (
+        "import time, sys; from app import serve\n"
+        "time.sleep(max(0, float(sys.argv[1]) - time.time()))\n"
+        "print(serve().secret_key)"
+    )
+    moment = str(time.time() + 2)
+    lines = [[sys.executable, "-c", look, moment]] * 4
+    found = here.run_together(lines)
+    assert {process.returncode for process in found} == {0}, found
+    assert {process.stdout for process in found} == {(here.instance / "secret_key").read_text() + "\n"}
+    assert sum(f"Database brought to {database.HEAD}." in process.stderr for process in found) == 1
+
+
+def test_the_reloader_starts_and_says_its_first_steps_once(here: Tree) -> None:
+    (server,) = here.start("flask", options=("--debug",))
+    assert server.log().count("No administrator yet") == 1
+    assert server.log().count("No API key yet") == 1
+    assert server.log().count(f"Database brought to {database.HEAD}.") == 1
+    assert "Debugger is active" in server.log()
+
+
+def _command(here: Tree, door: str) -> list[str]:
+    return here.command(door)[0] if door in KINDS else [str(BIN / "flask"), "users", "list"]
+
+
+@pytest.mark.parametrize("door", [*KINDS, "users list"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ENROL_TRUSTED_PROXIES", "many"), ("ENROL_PASWORD_MIN_LENGTH", "eleven")],
+)
+def test_a_setting_that_cannot_be_read_ends_the_start_with_its_name(
+    here: Tree, door: str, name: str, value: str
+) -> None:
+    ended = here.run(_command(here, door), **{name: value})
+    sentence = _only_sentence(ended.stderr)
+    assert sentence.startswith(f"Enrol cannot start: {name} ")
+    assert value not in sentence
+    assert ended.returncode == 1
+
+
+@pytest.mark.parametrize("door", [*KINDS, "users list"])
+def test_a_folder_that_cannot_be_written_ends_the_start(here: Tree, door: str) -> None:
+    here.instance.rmdir()
+    here.instance.touch()  # a file in its place: not even root can write in it
+    ended = here.run(_command(here, door))
+    sentence = _only_sentence(ended.stderr)
+    assert sentence.startswith(f"Enrol cannot start: The folder {here.instance} must be there and writable")
+    assert "set both DATABASE_URL and SECRET_KEY" in sentence
+    assert ended.returncode == 1
+
+
+def _only_sentence(stderr: str) -> str:
+    """Return the only thing said but for the production server's own lines, which start with a level.
+
+    That server starts a worker that ended once more, which says it once more.
+    """
+    (line,) = {line for line in stderr.splitlines() if not line.startswith(("[INFO]", "[ERROR]"))}
+    return line
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_postgres_that_is_away_at_the_start_is_served_once_it_comes(
+    here: Tree, wire: Wire, empty_postgres: str, kind: str
+) -> None:
+    here.environment["DATABASE_URL"] = wire.address
+    (server,) = here.start(kind)
+    assert server.log().count(database.AWAY) == 1
+    assert_unavailable(create(server, key_format.new_key()))
+    for command in (["users", "list"], ["db", "upgrade"]):
+        ended = here.flask(*command)
+        assert (ended.returncode, _last_line(ended.stderr)) == (1, database.AWAY), ended.stderr
+        assert "Traceback" not in ended.stderr
+    migrate(empty_postgres)
+    key = new_key(empty_postgres)
+    wire.open()
+    assert create(server, key).status == 201
+    wire.close()
+    assert_unavailable(create(server, key))
+    assert "Traceback" not in server.log()
+    assert "unexpected_error" not in server.log()
+
+
+def test_a_postgres_that_is_behind_at_the_start_is_served_once_it_is_upgraded(here: Tree, empty_postgres: str) -> None:
+    here.environment["DATABASE_URL"] = empty_postgres
+    (server,) = here.start("granian")
+    assert server.log().count(database.BEHIND) == 1
+    assert_unavailable(create(server, key_format.new_key()))
+    ended = here.flask("users", "list")
+    assert (ended.returncode, ended.stderr) == (1, database.BEHIND + "\n")
+    ended = here.flask("db", "upgrade")
+    assert ended.returncode == 0, ended.stderr
+    assert create(server, new_key(empty_postgres)).status == 201
+
+
+def test_a_postgres_whose_user_may_do_nothing_is_said_in_a_sentence(here: Tree, empty_postgres: str) -> None:
+    name = f"guest_{uuid.uuid4().hex}"
+    with psycopg.connect(empty_postgres, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{name}'".encode())
+        try:
+            here.environment["DATABASE_URL"] = as_user(empty_postgres, name)
+            ended = here.flask("db", "upgrade")  # since Postgres 15 nobody but the owner makes tables
+            assert (ended.returncode, _last_line(ended.stderr)) == (1, database.AWAY), ended.stderr
+            migrate(empty_postgres)
+            (server,) = here.start("granian")
+            assert server.log().count(database.AWAY) == 1
+            assert_unavailable(create(server, key_format.new_key()))
+            assert "unexpected_error" not in server.log()
+        finally:
+            here.end()
+            connection.execute(f"DROP ROLE {name}".encode())
+
+
+def as_user(address: str, name: str) -> str:
+    """Return the address of the same database for another user, whose password is the name."""
+    return make_url(address).set(username=name, password=name).render_as_string(hide_password=False)
+
+
+def test_a_server_that_never_answers_holds_up_a_start_for_seconds_only(here: Tree) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # connections are made, and nothing is ever said
+        here.environment["DATABASE_URL"] = f"postgresql://enrol@127.0.0.1:{mute.getsockname()[1]}/enrol"
+        (server,) = here.start("granian")
+        assert server.seconds_to_first_answer < 10  # it waits two seconds for the connection, not for good
+        assert server.log().count(database.AWAY) == 1
+        reply = create(server, key_format.new_key())
+        assert_unavailable(reply)
+        assert reply.seconds < 6
+
+
+def test_a_sqlite_file_in_a_missing_folder_is_served_once_it_is_there(here: Tree, tmp_path: Path) -> None:
+    folder = tmp_path / "later"
+    here.environment["DATABASE_URL"] = f"sqlite:///{folder}/enrol.db"
+    (server,) = here.start("granian")
+    assert server.log().count(database.AWAY) == 1
+    assert_unavailable(create(server, key_format.new_key()))
+    ended = here.flask("db", "upgrade")
+    assert (ended.returncode, _last_line(ended.stderr)) == (1, database.AWAY), ended.stderr
+    assert "Traceback" not in ended.stderr
+    folder.mkdir()
+    ended = here.flask("db", "upgrade")
+    assert ended.returncode == 0, ended.stderr
+    assert create(server, new_key(here.environment["DATABASE_URL"])).status == 201
+    assert "unexpected_error" not in server.log()
+
+
+@pytest.mark.parametrize("make", [lambda path: path.write_bytes(b"no database " * 400), Path.mkdir])
+def test_what_is_no_sqlite_database_is_said_in_a_sentence(
+    here: Tree, tmp_path: Path, make: Callable[[Path], object]
+) -> None:
+    path = tmp_path / "odd.db"
+    make(path)
+    here.environment["DATABASE_URL"] = f"sqlite:///{path}"
+    (server,) = here.start("granian")
+    assert server.log().count(database.AWAY) == 1
+    assert_unavailable(create(server, key_format.new_key()))
+    ended = here.flask("db", "upgrade")
+    assert (ended.returncode, _last_line(ended.stderr)) == (1, database.AWAY), ended.stderr
+    assert "Traceback" not in ended.stderr + server.log()
+
+
+def _last_line(text: str) -> str:
+    return text.splitlines()[-1].removeprefix("Error: ")

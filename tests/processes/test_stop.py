@@ -1,0 +1,151 @@
+"""SIGTERM: what was begun is finished, what is new is refused, and the production server ends by itself."""
+
+import contextlib
+import http.client
+import json
+import signal
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import PASSWORD, behind, make_key
+from support.servers import START_SECONDS, Server, Tree, tree
+from users.roles import Permission
+
+KILL_SECONDS = 10  # --workers-kill-timeout of README
+HASH = "m=65536,t=8,p=1"  # a third of a second; hashes stand back, so that it takes many times that on busy cores
+BODY = {"email": "jo@example.com", "password": PASSWORD}
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Tree]:
+    """An installation whose hashes are slow."""
+    with tree(tmp_path / "enrol", {"ENROL_PASSWORD_HASH": HASH}) as made:
+        yield made
+
+
+@pytest.fixture
+def server(here: Tree) -> Server:
+    """The production server, all of it: Granian does not tell a worker that it still starts that it should end."""
+    (server,) = here.start("production")
+    server.wait_until_started(2)
+    return server
+
+
+def query(here: Tree, question: str) -> Sequence[Any]:
+    """Return what the database holds, past the service."""
+    with contextlib.closing(sqlite3.connect(here.instance / "enrol.db", timeout=10)) as connection:
+        return connection.execute(question).fetchall()
+
+
+def stop(server: Server) -> float:
+    """Ask the server to end, as systemd and Docker do, and return when that was."""
+    server.process.send_signal(signal.SIGTERM)
+    return time.monotonic()
+
+
+def create_key(here: Tree) -> str:
+    """Return a key that may create users."""
+    with behind(here) as app:
+        return make_key(app, Permission.USERS_CREATE)
+
+
+def wait_until_begun(here: Tree) -> None:
+    """Return when a create was begun: its key is looked up before its body is read."""
+    limit = time.monotonic() + START_SECONDS
+    while query(here, "SELECT last_used_at FROM api_keys") == [(None,)]:
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+
+
+def assert_created_and_ended(here: Tree, server: Server) -> None:
+    """Make sure that Jo was created and that the server ended by itself."""
+    assert server.process.wait(KILL_SECONDS) == 0
+    assert query(here, "SELECT email FROM users") == [(BODY["email"],)]
+    assert '"route": "/v1/user/", "status": 201' in server.log()
+
+
+def test_a_create_that_runs_gets_its_answer_and_the_process_ends(here: Tree, server: Server) -> None:
+    key = create_key(here)
+    with ThreadPoolExecutor(1) as pool:
+        create = pool.submit(server.call, "POST", "/v1/user/", key=key, body=BODY)
+        wait_until_begun(here)
+        stop(server)
+        assert not create.done(), "it is being hashed"
+        assert create.result().status == 201
+    assert_created_and_ended(here, server)
+
+
+def test_new_connections_are_refused_while_a_create_is_finished(here: Tree, server: Server) -> None:
+    content = json.dumps(BODY).encode()
+    head = ["Host: 127.0.0.1", f"X-API-Key: {create_key(here)}", "Content-Type: application/json"]
+    head = ["POST /v1/user/ HTTP/1.1", *head, f"Content-Length: {len(content)}", "", ""]
+    with server.connect() as connection:
+        connection.sendall("\r\n".join(head).encode() + content[:-1])
+        wait_until_begun(here)
+        stop(server)
+        wait_until_refused(server)
+        connection.sendall(content[-1:])
+        answer = http.client.HTTPResponse(connection, method="POST")
+        answer.begin()
+        assert answer.status == 201
+    assert_created_and_ended(here, server)
+
+
+def test_every_answer_that_was_given_has_its_line(here: Tree, server: Server) -> None:
+    with behind(here) as app:
+        key = make_key(app, Permission.USERS_READ)
+
+    def ask(_client: int) -> int:
+        answers = 0
+        with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(server.keep()) as connection:
+            while True:
+                connection.request("GET", "/v1/user/usr_nobody", headers={"X-API-Key": key})
+                answers += bool(connection.getresponse().read())
+        return answers
+
+    with ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(ask, client) for client in range(4)]
+        time.sleep(1)
+        stop(server)
+        assert server.process.wait(KILL_SECONDS) == 0
+    answers = sum(one.result() for one in asking)
+    assert answers > 100
+    assert server.log().count('"/v1/user/<id:user_id>"') == answers
+
+
+def wait_until_refused(server: Server) -> None:
+    """Return when nobody listens any more, which must be long before a create would be given up."""
+    limit = time.monotonic() + KILL_SECONDS / 2
+    with contextlib.suppress(ConnectionRefusedError):
+        while time.monotonic() < limit:
+            socket.create_connection(("127.0.0.1", server.port), timeout=1).close()
+            time.sleep(0.01)
+        raise AssertionError("it still takes connections")
+
+
+_SLOW_HEADER = b"POST /admin/login HTTP/1.1\r\nHost: 127.0.0.1\r\nCont"
+_SLOW_BODY = b"POST /admin/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+_SLOW_BODY += b"Content-Length: 200\r\n\r\nemail="
+
+
+@pytest.mark.parametrize("sent", [[b""], [_SLOW_HEADER, _SLOW_BODY]], ids=["idle", "slow"])
+def test_a_client_that_stalls_cannot_hold_up_the_end(server: Server, sent: list[bytes]) -> None:
+    with contextlib.ExitStack() as connections:
+        for content in sent:
+            connections.enter_context(server.connect()).sendall(content)
+        time.sleep(0.3)
+        stopped = stop(server)
+        assert server.process.wait(KILL_SECONDS + 10) == 0
+        assert time.monotonic() - stopped < KILL_SECONDS + 5
+
+
+def test_one_line_of_readme_says_how_long_it_may_take(here: Tree) -> None:
+    line, _port = here.command("production")
+    assert line[line.index("--workers-kill-timeout") + 1] == str(KILL_SECONDS)

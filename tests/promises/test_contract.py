@@ -1,0 +1,234 @@
+"""The document `openapi.json` is valid, complete, and says the same as the code."""
+
+import re
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from app import create_app
+from conftest import CHEAP, PASSWORD, Api
+from support.answers import judge_of, operation_of
+from users import clock, errors, ids
+from users.api import parsing
+from users.errors import EnrolError
+from users.field_errors import FieldCode
+from users.openapi import contract
+from users.passwords import hashing
+from users.roles import Role
+from users.rules import emails, validation
+from users.storage.models import User
+
+DOCUMENT = contract.document()
+SCHEMAS = DOCUMENT["components"]["schemas"]
+ERRORS = {schema["title"]: schema for schema in SCHEMAS.values() if "x-how-to-fix" in schema and "allOf" in schema}
+
+
+def classes(one: type[EnrolError] = EnrolError) -> set[type[EnrolError]]:
+    """Return the class and all below it."""
+    return {one}.union(*map(classes, one.__subclasses__()))
+
+
+def examples(node: Any, schema: contract.Node | None = None) -> list[tuple[contract.Node, Any]]:
+    """Return every example in the document with its schema."""
+    if isinstance(node, list):
+        return [pair for one in node for pair in examples(one)]
+    if not isinstance(node, dict):
+        return []
+    schema = node.get("schema")
+    found = [pair for name, one in node.items() if name not in ("example", "examples") for pair in examples(one)]
+    if schema:
+        shown = [one["value"] for one in node.get("examples", {}).values()]
+        found += [(schema, value) for value in [*shown, *([node["example"]] if "example" in node else [])]]
+    return found
+
+
+@pytest.fixture
+def client() -> FlaskClient:
+    """Somebody without a key, at an application whose database is away."""
+    return create_app({**CHEAP, "DATABASE_URL": "sqlite:////nowhere/enrol.db", "TESTING": True}).test_client()
+
+
+def test_it_is_valid_openapi_3_1() -> None:
+    assert DOCUMENT["openapi"] == "3.1.0"
+    assert [error.message for error in OpenAPIV31SpecValidator(DOCUMENT).iter_errors()] == []
+
+
+def test_every_schema_is_valid_and_every_example_is_of_its_schema() -> None:
+    found = examples(DOCUMENT)
+    assert len(found) > 60
+    for schema, value in found:
+        judge_of(schema).validate(value)
+    for schema in SCHEMAS.values():
+        for value in schema.get("examples", []):
+            judge_of(schema).validate(value)
+
+
+def test_every_reference_is_used() -> None:
+    used = set(re.findall(r'"\$ref": "#/components/(\w+)/([\w-]+)"', contract._FILE.read_text(encoding="utf-8")))
+    kinds = ("headers", "parameters", "responses", "schemas")
+    there = {(kind, name) for kind in kinds for name in DOCUMENT["components"][kind]}
+    unused = {("responses", "NoPath"), ("responses", "WrongMethod"), ("headers", "Allow")}  # no operation answers these
+    assert there - used <= unused
+    assert used <= there
+
+
+def test_every_operation_is_whole() -> None:
+    operations = contract.operations()
+    assert len({one.id for one in operations}) == len(operations)
+    assert {one.tag for one in operations} == {tag["name"] for tag in DOCUMENT["tags"]}
+    for one in operations:
+        assert re.fullmatch(r"(create|delete|get|list|update|verify)[A-Z]\w+", one.id)
+        assert one.summary
+        assert one.description.endswith(".")
+        statuses = {answer.status for answer in one.answers}
+        assert {400, 401, 429, 500, 503} <= statuses
+        assert (403 in statuses) == bool(one.permissions)
+        assert ({413, 415} <= statuses) == (one.body is not None)
+        assert all(field.description for field in (*one.parameters, *one.fields))
+
+
+def test_objects_have_the_members_that_are_told_and_no_others() -> None:
+    loose = [
+        schema.get("title")
+        for schema in [*SCHEMAS.values(), *(one for one, _ in examples(DOCUMENT))]
+        if schema.get("type") == "object" and schema.get("additionalProperties") is not False
+    ]
+    assert set(loose) == {"Error", "No details"}  # the one is completed by each code, the other is empty
+    assert all(one["unevaluatedProperties"] is False for one in ERRORS.values())
+
+
+def test_a_user_and_a_profile_have_their_members_in_order() -> None:
+    user = User(is_active=True, created_at=clock.now(), updated_at=clock.now())
+    for name, shown in (("User", user.as_user()), ("Profile", user.as_profile())):
+        assert list(SCHEMAS[name]["properties"]) == SCHEMAS[name]["required"] == list(shown)
+
+
+def test_every_error_is_told_with_its_status_type_and_words_and_how_to_mend_it() -> None:
+    by_code = {one.code: one for one in classes()}
+    for code, schema in ERRORS.items():
+        told = schema["properties"]
+        error = by_code[code]
+        assert (told["status"]["const"], told["type"]["const"]) == (error.status, error.type)
+        assert schema["description"].endswith(".")
+        assert schema["x-how-to-fix"].endswith(".")
+    families = DOCUMENT["components"]["schemas"]["ErrorBase"]["properties"]["type"]["enum"]
+    assert families == sorted({one.type for one in classes()})
+
+
+def test_the_errors_in_the_examples_say_what_the_code_says() -> None:
+    made_for_the_request = {"INVALID_JSON", "INVALID_PARAMETER", "VALIDATION_ERROR", "PASSWORD_TOO_SHORT"}
+    words = {(one.code, one.message, one.system_message) for one in classes()}
+    for response in DOCUMENT["components"]["responses"].values():
+        for code, example in response["content"]["application/json"]["examples"].items():
+            shown = example["value"]["error"]
+            assert shown["code"] == code
+            assert code in made_for_the_request or (code, shown["message"], shown["system_message"]) in words
+
+
+def test_the_codes_are_those_of_the_code() -> None:
+    assert set(ERRORS) == {one.code for one in classes()}
+    assert SCHEMAS["FieldCode"]["enum"] == [code.value for code in FieldCode]
+    alone = SCHEMAS["ValidationFailed"]["properties"]["code"]["enum"]
+    assert set(alone) == {"VALIDATION_ERROR", *FieldCode} - {FieldCode.USER_ALREADY_EXISTS}
+    assert {one.code for one in contract.codes()} == {*ERRORS, *FieldCode}
+
+
+def test_the_bounds_are_those_of_the_code() -> None:
+    new, changes = (SCHEMAS[name]["properties"] for name in ("NewUser", "UserChanges"))
+    for told in (new, changes, SCHEMAS["User"]["properties"]):
+        assert told["email"]["maxLength"] == emails.MAX_BYTES
+        assert {told[name]["maxLength"] for name in ("first_name", "last_name")} == {validation.NAME_MAX_LENGTH}
+    for told in (new, changes):
+        assert told["password"]["minLength"] == hashing.MIN_LENGTH
+        assert told["password"]["maxLength"] == hashing.MAX_BYTES
+    assert SCHEMAS["Profile"]["properties"]["full_name"]["maxLength"] == 2 * validation.NAME_MAX_LENGTH + 1
+    assert set(new) == set(validation.PAGE_FIELDS)
+    assert set(changes) == {*validation.ADMIN_FIELDS, "is_active"}
+    assert SCHEMAS["Role"]["enum"] == [*Role, None]
+    assert ids.is_user_id(SCHEMAS["UserId"]["examples"][0])
+    assert SCHEMAS["UserId"]["pattern"] == f"^{ids._USER_ID.pattern}$"
+    assert parsing.MAX_BYTES == 64 * 1024
+    assert "64 KiB" in ERRORS["PAYLOAD_TOO_LARGE"]["x-how-to-fix"]
+    assert f"{parsing.MAX_DEPTH} levels" in ERRORS["INVALID_JSON"]["x-how-to-fix"]
+    key = DOCUMENT["components"]["parameters"]["IdempotencyKey"]["schema"]["pattern"]
+    assert key == f"^{parsing._IDEMPOTENCY_KEY.pattern}$"
+
+
+NAMES = [
+    ("Ada", True),
+    ("\n Ada\t", True),
+    ("\x1cAda\u2029", True),
+    ("Zoë 😀 \u200d", True),
+    ("A\nda", False),
+    ("A\x85da", False),
+    ("\u202eAda", False),
+    ("Ada\x00", False),
+    ("Ada\x7f", False),
+    ("A\u2066da", False),
+]
+
+
+@pytest.mark.parametrize(("name", "passes"), NAMES)
+def test_the_pattern_of_a_name_is_the_rule_of_the_code(name: str, passes: bool) -> None:
+    body = {"email": "ada@example.com", "password": PASSWORD, "first_name": name}
+    assert judge_of(SCHEMAS["NewUser"]).is_valid(body) is passes
+    with nullcontext() if passes else pytest.raises(errors.Invalid):
+        validation.new_user(body, validation.Rules())
+
+
+def test_the_document_and_the_url_map_agree(client: FlaskClient) -> None:
+    """Every method of every path under /v1, with the permissions of its guard, and nothing else."""
+    views: dict[str, Any] = client.application.view_functions
+    there = {
+        (*operation_of(method, rule.rule), *sorted(views[rule.endpoint].guard))
+        for rule in client.application.url_map.iter_rules()
+        if rule.rule.startswith("/v1")
+        for method in (rule.methods or set()) - {"HEAD"}
+    }
+    assert {(one.method.lower(), one.path, *one.permissions) for one in contract.operations()} == there
+
+
+@pytest.mark.parametrize("name", ["Limit", "Skip"])
+def test_the_service_takes_a_parameter_up_to_its_bounds_and_not_beyond(api: Api, name: str) -> None:
+    parameter = DOCUMENT["components"]["parameters"][name]
+    least, most = parameter["schema"]["minimum"], parameter["schema"]["maximum"]
+    for value, status in ((least, 200), (most, 200), (least - 1, 400), (most + 1, 400)):
+        for path in ("/v1/user/", "/v1/user/deleted"):
+            assert api.get(f"{path}?{parameter['name']}={value}").status_code == status
+
+
+def test_the_service_takes_as_many_ids_as_are_told_and_no_more(api: Api) -> None:
+    ids_told = SCHEMAS["UserIds"]["properties"]["user_ids"]
+    least, most = ids_told["minItems"], ids_told["maxItems"]
+    for number, status in ((least, 200), (most, 200), (least - 1, 422), (most + 1, 422)):
+        body = {"user_ids": SCHEMAS["UserId"]["examples"] * number}
+        assert api.call("POST", "/v1/user/batch", json=body).status_code == status
+
+
+def test_it_is_served_for_this_servers_own_address(client: FlaskClient) -> None:
+    answer = client.get("/openapi.json", headers={"Host": "localhost:5000"})
+    assert answer.json == {**DOCUMENT, "servers": [{"url": "http://localhost:5000"}]}
+    assert answer.content_type == "application/json"
+    assert answer.headers["Cache-Control"] == "no-cache"
+    stranger = client.get("/openapi.json", headers={"Host": "elsewhere.example"})
+    assert stranger.json == {**DOCUMENT, "servers": [{"url": "/"}]}
+
+
+def test_who_has_it_already_is_told_so(client: FlaskClient) -> None:
+    tag = client.get("/openapi.json").headers["ETag"]
+    assert client.get("/openapi.json", headers={"If-None-Match": tag}).status_code == 304
+    assert client.get("/openapi.json", headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
+def test_both_are_there_for_everybody_to_read(client: FlaskClient, path: str) -> None:
+    for one in (path, f"{path}/"):
+        assert client.get(one).status_code == 200
+        head = client.head(one)
+        assert (head.status_code, head.data) == (200, b"")
+        for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+            answer = client.open(one, method=method)
+            assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")

@@ -1,0 +1,366 @@
+"""Every error under /v1 is the envelope, with a trace id that is in the header and in the log too."""
+
+import json
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from flask import Flask
+
+from conftest import PASSWORD, Answer, Api, execute, make_key, make_user
+from users import errors
+from users.errors import EnrolError
+from users.field_errors import FieldCode
+from users.roles import Permission, Role
+from users.services import user_creation
+
+
+class Expected(NamedTuple):
+    """What an error must say of itself."""
+
+    status: int
+    code: str
+    type: str
+
+
+def _send(api: Api, body: bytes, **headers: str) -> Answer:
+    return api.call("POST", "/v1/user/", data=body, headers={"Content-Type": "application/json", **headers})
+
+
+def _send_once(api: Api, body: bytes) -> Answer:
+    return _send(api, body, **{"Idempotency-Key": "one"})
+
+
+def _change(
+    api: Api, header: str = "Accept", value: str = "*/*", path: str = "", method: str = "PATCH", **given: Any
+) -> Answer:
+    """Change the only administrator."""
+    app = api.client.application
+    user = make_user(app, "ada@example.com", Role.ADMIN)
+    headers = {header: value}
+    return api.call(method, f"/v1/user/{user.id}{path}", key=make_key(app, *Permission), headers=headers, json=given)
+
+
+def _try_passwords(api: Api, count: int) -> Answer:
+    """Return the last answer."""
+    key, body = make_key(api.client.application, Permission.USERS_VERIFY), {"email": "jo@example.com", "password": "no"}
+    return [api.call("POST", "/v1/user/verify-password", key=key, json=body) for _ in range(count)][-1]
+
+
+def _crash(*_: Any, **__: Any) -> None:
+    raise RuntimeError("canary: the text of an unexpected error")
+
+
+REQUEST = "invalid_request_error"
+PROVOKED: dict[str, tuple[Callable[[Api], Answer], Expected]] = {
+    "broken json": (lambda api: _send(api, b"{"), Expected(400, "INVALID_JSON", REQUEST)),
+    "not an object": (lambda api: _send(api, b"[]"), Expected(400, "INVALID_JSON", REQUEST)),
+    "no body": (lambda api: _send(api, b""), Expected(400, "INVALID_JSON", REQUEST)),
+    "a parameter": (
+        lambda api: api.call("POST", "/v1/user/?validate_only=maybe", json={}),
+        Expected(400, "INVALID_PARAMETER", REQUEST),
+    ),
+    "a key used before": (
+        lambda api: [
+            _send_once(api, b'{"email": "jo@example.com", "password": "%b"}' % p) for p in (b"8" * 8, b"9" * 8)
+        ][1],
+        Expected(422, "IDEMPOTENCY_KEY_REUSED", "validation_error"),
+    ),
+    "no key": (
+        lambda api: api.call("POST", "/v1/user/", key=None),
+        Expected(401, "AUTHENTICATION_REQUIRED", "authentication_error"),
+    ),
+    "no permission": (
+        lambda api: api.call("POST", "/v1/user/", key=make_key(api.client.application)),
+        Expected(403, "INSUFFICIENT_PERMISSIONS", "authorization_error"),
+    ),
+    "no such user": (
+        lambda api: api.get("/v1/user/usr_01900000000070008000000000000000"),
+        Expected(404, "USER_NOT_FOUND", "not_found_error"),
+    ),
+    "no id": (lambda api: api.get("/v1/user/nobody"), Expected(404, "USER_NOT_FOUND", "not_found_error")),
+    "nul in a path": (lambda api: api.get("/v1/user/%00"), Expected(404, "USER_NOT_FOUND", "not_found_error")),
+    "unknown path": (lambda api: api.get("/v1/nothing"), Expected(404, "NOT_FOUND", "not_found_error")),
+    "unknown path without a key": (
+        lambda api: api.get("/v1/nothing", key=None),
+        Expected(404, "NOT_FOUND", "not_found_error"),
+    ),
+    "the root of the api": (lambda api: api.get("/v1"), Expected(404, "NOT_FOUND", "not_found_error")),
+    "two slashes": (
+        lambda api: api.call("POST", "/v1//user/", json={}),
+        Expected(404, "NOT_FOUND", "not_found_error"),
+    ),
+    "wrong method": (lambda api: api.call("PUT", "/v1/user/"), Expected(405, "METHOD_NOT_ALLOWED", REQUEST)),
+    "options": (lambda api: api.call("OPTIONS", "/v1/user/me"), Expected(405, "METHOD_NOT_ALLOWED", REQUEST)),
+    "method of no standard": (
+        lambda api: api.call("BREW", "/v1/user/me"),
+        Expected(405, "METHOD_NOT_ALLOWED", REQUEST),
+    ),
+    "taken": (
+        lambda api: api.create(email="taken@example.com"),
+        Expected(409, "USER_ALREADY_EXISTS", "conflict_error"),
+    ),
+    "the last administrator": (
+        lambda api: _change(api, is_active=False),
+        Expected(409, "LAST_ADMINISTRATOR", "conflict_error"),
+    ),
+    "changed meanwhile": (
+        lambda api: _change(api, "If-Match", '"other"', first_name="Jo"),
+        Expected(412, "PRECONDITION_FAILED", "conflict_error"),
+    ),
+    "no tag": (lambda api: _change(api, "If-Match", "other"), Expected(400, "INVALID_PARAMETER", REQUEST)),
+    "no number": (lambda api: api.get("/v1/user/?skip=-1"), Expected(400, "INVALID_PARAMETER", REQUEST)),
+    "no address to link to": (
+        lambda api: _change(api, "Host", "stranger.example", path="/verification", method="POST"),
+        Expected(400, "UNTRUSTED_HOST", REQUEST),
+    ),
+    "too many wrong passwords": (
+        lambda api: _try_passwords(api, 11),
+        Expected(429, "RATE_LIMIT_EXCEEDED", "rate_limit_error"),
+    ),
+    "large": (lambda api: _send(api, b" " * 65537), Expected(413, "PAYLOAD_TOO_LARGE", REQUEST)),
+    "a form": (
+        lambda api: api.call("POST", "/v1/user/", data={"email": "jo@example.com"}),
+        Expected(415, "UNSUPPORTED_MEDIA_TYPE", REQUEST),
+    ),
+    "one field": (lambda api: api.create(email="jo"), Expected(422, "INVALID_EMAIL_FORMAT", "validation_error")),
+    "two fields": (
+        lambda api: api.create(email="jo", password="x"),
+        Expected(422, "VALIDATION_ERROR", "validation_error"),
+    ),
+}
+
+
+def check_envelope(answer: Answer, expected: Expected) -> dict[str, Any]:
+    """Assert that `answer` is the envelope of the contract, and return its error."""
+    assert answer.status_code == expected.status
+    assert answer.content_type == "application/json"
+    assert list(answer.json) == ["success", "error"]
+    assert answer.json["success"] is False
+    error: dict[str, Any] = answer.json["error"]
+    names = ["code", "message", "system_message", "type", "status", "trace_id", "timestamp", "details"]
+    assert list(error) == names
+    assert (error["status"], error["code"], error["type"]) == expected
+    assert re.fullmatch(r"req_[A-Za-z0-9]{8,60}", error["trace_id"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", error["timestamp"])
+    assert isinstance(error["details"], dict)
+    assert error["message"]
+    assert error["system_message"]
+    assert answer.headers["X-Request-Id"] == error["trace_id"]
+    assert answer.headers["Cache-Control"] == "no-store"
+    return error
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize("name", PROVOKED)
+def test_every_error_is_the_envelope(app: Flask, api: Api, events: list[logging.LogRecord], name: str) -> None:
+    provoke, expected = PROVOKED[name]
+    make_user(app, "taken@example.com")
+    error = check_envelope(provoke(api), expected)
+    fields = logged(events, "request")
+    assert fields["trace_id"] == error["trace_id"]
+    assert (fields["status"], fields["code"]) == (expected.status, expected.code)
+
+
+def logged(events: list[logging.LogRecord], name: str) -> dict[str, Any]:
+    """Return the fields of the last event of this name."""
+    fields: dict[str, Any] = [event.__dict__["fields"] for event in events if event.getMessage() == name][-1]
+    return fields
+
+
+def test_an_unexpected_error_is_told_to_the_log_and_to_nobody_else(
+    api: Api, events: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(user_creation, "create_user", _crash)
+    error = check_envelope(api.create(), Expected(500, "INTERNAL_SERVER_ERROR", "server_error"))
+    assert error["details"] == {}
+    assert "canary" not in str(error)
+    fields = logged(events, "unexpected_error")
+    assert fields["trace_id"] == error["trace_id"]
+    assert fields["error"] == "RuntimeError"
+    assert "test_error_shape.py" in fields["place"]
+    assert "canary" not in str(fields)
+
+
+def test_a_database_that_is_away_is_503(app: Flask, api: Api) -> None:
+    execute(app, "ALTER TABLE users RENAME TO elsewhere")
+    try:
+        answer = api.create()
+        error = check_envelope(answer, Expected(503, "SERVICE_UNAVAILABLE", "server_error"))
+        assert int(answer.headers["Retry-After"]) > 0
+        assert "elsewhere" not in str(error)
+    finally:
+        execute(app, "ALTER TABLE elsewhere RENAME TO users")
+    assert api.create().status_code == 201
+
+
+@pytest.mark.parametrize("settings", [{"ENROL_TRUSTED_HOSTS": "users.example.com,.intra.example"}])
+def test_a_foreign_host_is_400(api: Api) -> None:
+    for host in ("evil.example", "users.example.com.evil.example", "intra.example.evil", ""):
+        answer = api.get("/v1/user/me", headers={"Host": host})
+        check_envelope(answer, Expected(400, "UNTRUSTED_HOST", REQUEST))
+        assert api.get("/", headers={"Host": host}).status_code == 400
+    for host in ("users.example.com", "users.example.com:8000", "a.intra.example"):
+        assert api.get("/v1/user/me", headers={"Host": host}).status_code == 404
+
+
+def test_405_names_the_methods_that_there_are(api: Api) -> None:
+    assert api.call("DELETE", "/v1/user/").headers["Allow"] == "GET, HEAD, POST"
+    assert api.call("PATCH", "/v1/user/verify-password").headers["Allow"] == "POST"
+    assert api.call("OPTIONS", "/v1/user/me").headers["Allow"] == "GET, HEAD"
+    assert (
+        "Access-Control-Allow-Origin" not in api.call("OPTIONS", "/v1/user/", headers={"Origin": "https://x.y"}).headers
+    )
+
+
+def test_a_path_names_its_methods_with_and_without_its_slash(app: Flask, api: Api) -> None:
+    """Werkzeug finds `/v1/user` by the methods of `/v1/user/` alone, and takes it for unknown under any other."""
+    for rule in app.url_map.iter_rules():
+        path = re.sub(r"<\w+:email>", "jo@example.com", rule.rule)
+        path = re.sub(r"<path:\w+>", "app.css", path)
+        path = re.sub(r"<[^>]+>", "usr_0", path).rstrip("/")
+        allowed = {api.call("BREW", one).headers.get("Allow") for one in (path or "/", f"{path}/")}
+        (methods,) = allowed
+        assert methods, path
+        assert set(methods.split(", ")) >= (rule.methods or set())
+
+
+def test_a_method_cannot_be_overridden(api: Api) -> None:
+    answer = api.call("PUT", "/v1/user/", headers={"X-HTTP-Method-Override": "POST"})
+    assert answer.status_code == 405
+
+
+def test_head_is_get_without_the_body(app: Flask, api: Api) -> None:
+    user = make_user(app, "jo@example.com")
+    answer = api.call("HEAD", f"/v1/user/{user.id}")
+    assert answer.status_code == 200
+    assert answer.data == b""
+    assert answer.headers["Content-Length"] == api.get(f"/v1/user/{user.id}").headers["Content-Length"]
+
+
+def test_the_judgement_comes_in_the_order_of_the_contract(app: Flask, api: Api) -> None:
+    """Authenticate, authorise, parse, validate, act: each answer says nothing of what comes after it."""
+    weak = make_key(app)
+    assert api.call("POST", "/v1/user/", key=None, data=b"{").status_code == 401
+    assert api.call("POST", "/v1/user/", key=weak, data=b"{").status_code == 403
+    assert api.call("POST", "/v1/user/", data=b"{").status_code == 415
+    assert _send(api, b"{").status_code == 400
+    assert _send(api, b"{}").status_code == 422
+
+
+def test_every_path_answers_with_and_without_its_slash(app: Flask, api: Api) -> None:
+    ada = make_user(app, "ada@example.com", Role.ADMIN)
+    api.key = make_key(app, Permission.USERS_READ, Permission.USERS_CREATE, owner=ada)
+    for path in ("me", "profile", "current", ada.id):
+        assert api.get(f"/v1/user/{path}").json == api.get(f"/v1/user/{path}/").json
+    body = {"email": "jo@example.com", "password": PASSWORD}
+    assert api.call("POST", "/v1/user", json=body).status_code == 201
+
+
+def test_an_unknown_query_parameter_is_ignored(api: Api) -> None:
+    answer = api.call("POST", "/v1/user/?colour=blue", json={"email": "jo@example.com", "password": PASSWORD})
+    assert answer.status_code == 201
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("req_abc123xyz", True),
+        ("req_" + "a" * 60, True),
+        ("req_" + "a" * 61, False),
+        ("req_short", False),
+        ("req_with-dash", False),
+        ("xxreq_abc123xyz", False),
+        ("a.client-1", False),
+        ("", False),
+    ],
+)
+def test_a_request_id_is_kept_if_it_has_the_form(
+    api: Api, events: list[logging.LogRecord], given: str, kept: bool
+) -> None:
+    answer = api.get("/v1/nothing", headers={"X-Request-Id": given})
+    trace_id = answer.headers["X-Request-Id"]
+    assert (trace_id == given) is kept
+    assert answer.json["error"]["trace_id"] == trace_id
+    names_its_own = not kept and re.fullmatch(r"[A-Za-z0-9._-]{8,64}", given)
+    assert logged(events, "request")["client_request_id"] == (given if names_its_own else None)
+    assert ("request_id" in logged(events, "request")) is kept  # ours, which a line without it has as its trace id
+
+
+def test_the_page_has_its_two_errors_word_for_word(app: Flask, api: Api) -> None:
+    page = (Path(__file__).parents[1] / "reference/errors.json").read_text(encoding="utf-8")
+    for key, status, published in zip((None, make_key(app)), (401, 403), json.loads(page), strict=True):
+        answer = api.call("POST", "/v1/user/", key=key, json={})
+        assert answer.status_code == status
+        moving = {"trace_id": "", "timestamp": ""}
+        assert {**answer.json["error"], **moving} == {**published["error"], **moving}
+        assert list(answer.json["error"]) == list(published["error"])
+        assert answer.json["success"] is published["success"] is False
+
+
+def test_what_was_missing_stands_in_the_challenge(app: Flask, api: Api) -> None:
+    assert api.call("POST", "/v1/user/", key=None).headers["WWW-Authenticate"] == 'Bearer realm="enrol"'
+    answer = api.call("POST", "/v1/user/", key=make_key(app))
+    assert answer.headers["WWW-Authenticate"] == 'Bearer error="insufficient_scope", scope="users:create"'
+
+
+def test_outside_v1_an_error_is_a_page(api: Api) -> None:
+    for path in ("/nothing", "/v1nothing", "/v11/user/"):
+        answer = api.get(path)
+        assert answer.status_code == 404
+        assert answer.mimetype == "text/html"
+        assert answer.headers["X-Request-Id"] in answer.text
+
+
+def test_the_codes_are_those_of_the_contract() -> None:
+    """One class or field code for each line of the tables that is built so far, each with its type and status."""
+
+    def classes(one: type[EnrolError]) -> set[type[EnrolError]]:
+        return {one}.union(*map(classes, one.__subclasses__()))
+
+    found = {(one.status, one.code, one.type) for one in classes(errors.EnrolError)}
+    assert found == {(expected.status, expected.code, expected.type) for expected in CONTRACT}
+    assert list(FieldCode) == sorted(FieldCode)
+
+
+CONTRACT = [
+    Expected(400, "INVALID_JSON", REQUEST),
+    Expected(400, "INVALID_PARAMETER", REQUEST),
+    Expected(400, "UNTRUSTED_HOST", REQUEST),
+    Expected(401, "AUTHENTICATION_REQUIRED", "authentication_error"),
+    Expected(401, "API_KEY_EXPIRED", "authentication_error"),
+    Expected(401, "API_KEY_DEACTIVATED", "authentication_error"),
+    Expected(403, "INSUFFICIENT_PERMISSIONS", "authorization_error"),
+    Expected(404, "USER_NOT_FOUND", "not_found_error"),
+    Expected(404, "NOT_FOUND", "not_found_error"),
+    Expected(405, "METHOD_NOT_ALLOWED", REQUEST),
+    Expected(409, "USER_ALREADY_EXISTS", "conflict_error"),
+    Expected(409, "LAST_ADMINISTRATOR", "conflict_error"),
+    Expected(412, "PRECONDITION_FAILED", "conflict_error"),
+    Expected(413, "PAYLOAD_TOO_LARGE", REQUEST),
+    Expected(415, "UNSUPPORTED_MEDIA_TYPE", REQUEST),
+    Expected(422, "VALIDATION_ERROR", "validation_error"),
+    Expected(422, "IDEMPOTENCY_KEY_REUSED", "validation_error"),
+    Expected(429, "RATE_LIMIT_EXCEEDED", "rate_limit_error"),
+    Expected(500, "INTERNAL_SERVER_ERROR", "server_error"),
+    Expected(503, "SERVICE_UNAVAILABLE", "server_error"),
+    Expected(503, "OVERLOADED", "server_error"),
+]
+
+
+def test_a_refusal_that_may_leave_the_body_unread_ends_the_connection(api: Api) -> None:
+    """Else the server hangs up unannounced, and a client on a kept connection loses its next request."""
+    assert api.call("POST", "/v1/user/", key=None, json={}).headers["Connection"] == "close"
+    assert api.create(email="jo").headers["Connection"] == "close"
+    assert "Connection" not in api.create().headers
+    assert "Connection" not in api.get("/v1/nothing").headers
+
+
+def test_so_does_an_answer_to_a_body_that_nobody_asked_for(app: Flask, api: Api) -> None:
+    user = make_user(app, "jo@example.com")
+    assert api.get(f"/v1/user/{user.id}", json={}).headers["Connection"] == "close"
+    assert "Connection" not in api.get(f"/v1/user/{user.id}").headers

@@ -1,0 +1,175 @@
+"""Who is answered what, everywhere: a row for every route, a column for everybody. A route without a row fails.
+
+Under /v1 each sends a key of their own that has every scope; on the pages each has a session. Forms and bodies are sent
+with nothing in them: 401 and 403 say that nobody looked at it, any other answer that somebody was let in.
+"""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from conftest import Answer, Cast, execute, make_key, make_user, rows
+from support.visitors import Visitor, signed_in, token_in
+from users import clock
+from users.roles import Permission, Role
+from users.storage.models import User
+
+# stranger: without a role, and signed in before it was taken away. expired: an administrator whose key or session is
+# over. stopped: an administrator who was deactivated while signed in.
+TABLE = """
+method route                            nobody stranger auditor operator administrator expired stopped
+GET    /                                   303      303     303      303           303     303     303
+GET    /static/<filename>                  200      200     200      200           200     200     200
+GET    /healthz                            200      200     200      200           200     200     200
+GET    /readyz                             200      200     200      200           200     200     200
+GET    /docs                               200      200     200      200           200     200     200
+GET    /openapi.json                       200      200     200      200           200     200     200
+GET    /setup                              404      404     404      404           404     404     404
+POST   /setup                              404      404     404      404           404     404     404
+GET    /verify                             410      410     410      410           410     410     410
+POST   /verify                             410      410     410      410           410     410     410
+
+GET    /admin                              303      303     303      303           303     303     303
+GET    /admin/login                        200      200     303      303           303     200     200
+POST   /admin/login                        422      422     422      422           422     422     422
+POST   /admin/logout                       303      303     303      303           303     303     303
+GET    /admin/account                      303      303     200      200           200     303     303
+POST   /admin/account                      403      403     422      422           422     403     403
+POST   /admin/account/sessions             403      403     303      303           303     403     403
+GET    /admin/start                        303      303     403      403           200     303     303
+
+GET    /admin/users                        303      303     200      200           200     303     303
+GET    /admin/users/new                    303      303     403      200           200     303     303
+POST   /admin/users/new                    403      403     403      422           422     403     403
+GET    /admin/users/<user_id>              303      303     200      200           200     303     303
+GET    /admin/users/<user_id>/edit         303      303     403      200           200     303     303
+POST   /admin/users/<user_id>/edit         403      403     403      200           200     403     403
+GET    /admin/users/<user_id>/password     303      303     403      200           200     303     303
+POST   /admin/users/<user_id>/password     403      403     403      422           422     403     403
+GET    /admin/users/<user_id>/verify       303      303     403      200           200     303     303
+POST   /admin/users/<user_id>/verify       403      403     403      422           422     403     403
+POST   /admin/users/<user_id>/verification 403      403     403      200           200     403     403
+GET    /admin/users/<user_id>/deactivate   303      303     403      200           200     303     303
+POST   /admin/users/<user_id>/deactivate   403      403     403      303           303     403     403
+GET    /admin/users/<user_id>/reactivate   303      303     403      200           200     303     303
+POST   /admin/users/<user_id>/reactivate   403      403     403      303           303     403     403
+GET    /admin/users/<user_id>/unlock       303      303     403      200           200     303     303
+POST   /admin/users/<user_id>/unlock       403      403     403      303           303     403     403
+GET    /admin/users/<user_id>/delete       303      303     403      403           200     303     303
+POST   /admin/users/<user_id>/delete       403      403     403      403           303     403     403
+
+GET    /admin/keys                         303      303     403      403           200     303     303
+GET    /admin/keys/new                     303      303     403      403           200     303     303
+POST   /admin/keys/new                     403      403     403      403           422     403     403
+GET    /admin/keys/<key_id>/roll           303      303     403      403           200     303     303
+POST   /admin/keys/<key_id>/roll           403      403     403      403           422     403     403
+GET    /admin/keys/<key_id>/revoke         303      303     403      403           200     303     303
+POST   /admin/keys/<key_id>/revoke         403      403     403      403           303     403     403
+
+GET    /admin/audit                        303      303     200      403           200     303     303
+
+POST   /v1/user/                           401      403     403      422           422     401     401
+GET    /v1/user/                           401      403     200      200           200     401     401
+GET    /v1/user/<user_id>                  401      403     200      200           200     401     401
+PATCH  /v1/user/<user_id>                  401      403     403      200           200     401     401
+DELETE /v1/user/<user_id>                  401      403     403      403           200     401     401
+GET    /v1/user/email/<email>              401      403     200      200           200     401     401
+GET    /v1/user/deleted                    401      403     200      200           200     401     401
+POST   /v1/user/batch                      401      403     422      422           422     401     401
+GET    /v1/user/me                         401      200     200      200           200     401     401
+GET    /v1/user/profile                    401      200     200      200           200     401     401
+GET    /v1/user/current                    401      200     200      200           200     401     401
+POST   /v1/user/<user_id>/verification     401      403     403      201           201     401     401
+POST   /v1/user/verify-password            401      403     403      403           422     401     401
+"""
+
+_, _, *PEOPLE = TABLE.split("\n")[1].split()
+MATRIX = {
+    (method, route): dict(zip(PEOPLE, map(int, answers), strict=True))
+    for method, route, *answers in (line.split() for line in TABLE.splitlines()[2:] if line)
+}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # no database has a say in this
+def test_every_route_has_a_row_and_every_row_a_route(app: Flask) -> None:
+    there = {
+        (method, re.sub(r"<\w+:", "<", rule.rule))
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    assert there == set(MATRIX)
+
+
+@pytest.fixture
+def people(cast: Cast, app: Flask) -> dict[str, User | None]:
+    """Everybody in the table."""
+    return {
+        "nobody": None,
+        "stranger": make_user(app, "stranger@example.com", Role.AUDITOR),
+        "auditor": cast.vera,
+        "operator": cast.omar,
+        "administrator": cast.ada,
+        "expired": make_user(app, "expired@example.com", Role.ADMIN),
+        "stopped": make_user(app, "stopped@example.com", Role.ADMIN),
+    }
+
+
+def wear_out(app: Flask, people: dict[str, User | None]) -> None:
+    """Let happen to the last of them what happened after they signed in and got their keys."""
+    then = clock.now() - timedelta(days=1)
+    for statement in (
+        "UPDATE users SET global_role_id = NULL WHERE email = 'stranger@example.com'",
+        "UPDATE users SET is_active = false WHERE email = 'stopped@example.com'",
+    ):
+        execute(app, statement)
+    expired = people["expired"]
+    assert expired
+    execute(app, "UPDATE admin_sessions SET last_seen_at = :at WHERE user_id = :id", at=then, id=expired.id)
+    execute(app, "UPDATE api_keys SET expires_at = :at WHERE owner_id = :id", at=then, id=expired.id)
+
+
+def send_form(browser: Visitor, method: str, path: str) -> Answer:
+    """Open the page, or send its form with the token of this browser and nothing in it."""
+    if method == "GET":
+        return browser.get(path)
+    for place in ("/admin/account", "/admin/login"):  # the one that this browser is shown
+        page = browser.get(place)
+        if page.status_code == 200:
+            return browser.client.post(path, data={"csrf_token": token_in(page)})
+    raise AssertionError("no page has a form")
+
+
+def call(client: FlaskClient, method: str, path: str, key: str | None) -> Answer:
+    """Call the API with an empty object for a body."""
+    body: Any = {} if method in ("PATCH", "POST") else None
+    return client.open(path, method=method, json=body, headers={"X-API-Key": key} if key else {})
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # no database has a say in this
+@pytest.mark.parametrize(("method", "route"), MATRIX, ids=str)
+def test_everybody_is_answered_as_the_table_says(
+    app: Flask, cast: Cast, people: dict[str, User | None], method: str, route: str
+) -> None:
+    make_key(app, Permission.USERS_READ, owner=cast.ada)
+    ((key_id,),) = rows(app, "SELECT id FROM api_keys")
+    path = route.replace("<filename>", "app.css").replace("<email>", "sam@example.com")
+    path = path.replace("<user_id>", cast.sam.id).replace("<key_id>", key_id)
+    by_key = route.startswith("/v1")
+    browsers, own = {}, {}
+    for name, user in people.items():
+        if by_key:
+            own[name] = make_key(app, *Permission, owner=user) if user else None
+        else:
+            browsers[name] = signed_in(app, user) if user else Visitor(app.test_client())
+    wear_out(app, people)
+    answered = {
+        name: (
+            call(app.test_client(), method, path, own[name]) if by_key else send_form(browsers[name], method, path)
+        ).status_code
+        for name in people
+    }
+    assert answered == MATRIX[method, route]

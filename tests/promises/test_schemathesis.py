@@ -1,0 +1,44 @@
+"""Generated requests, right ones and wrong ones, to every operation of the document at a running service.
+
+By hand, with more of them: .venv/bin/pytest tests/promises/test_schemathesis.py --hypothesis-profile=long
+"""
+
+import subprocess
+from pathlib import Path
+
+from hypothesis import settings
+
+from conftest import behind, make_key, make_user
+from support.servers import BIN, tree
+from users.roles import Permission, Role
+
+TESTS = Path(__file__).parents[1]
+CONFIGURATION = """
+headers = { X-API-Key = "${API_KEY}" }
+
+[checks.positive_data_acceptance]
+# What a right request can still meet: no such user, an email that is taken, a user who has changed.
+expected-statuses = ["2xx", "404", "409", "412"]
+"""
+
+
+def test_the_service_keeps_what_the_document_promises(tmp_path: Path) -> None:
+    """All checks of Schemathesis, in all its phases. Its seed is fixed unless there are many examples."""
+    by_hand = settings().max_examples > 1000
+    how = ["--max-examples", "500"] if by_hand else ["--max-examples", "5", "--generation-deterministic"]
+    with tree(tmp_path / "enrol", {"ENROL_RATE_LIMIT": "off"}) as here:
+        (server,) = here.start("granian")
+        with behind(here) as app:
+            key = make_key(app, *Permission, owner=make_user(app, "ada@example.com", Role.ADMIN))
+        (tmp_path / "schemathesis.toml").write_text(CONFIGURATION, encoding="utf-8")
+        line = [str(BIN / "schemathesis"), "--config-file", str(tmp_path / "schemathesis.toml"), "run"]
+        run = subprocess.run(
+            [*line, f"http://127.0.0.1:{server.port}/openapi.json", "--checks", "all", *how],
+            cwd=tmp_path,
+            env={**here.environment, "API_KEY": key, "PYTHONPATH": str(TESTS), "SCHEMATHESIS_HOOKS": "support.formats"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert run.returncode == 0, run.stdout
+    assert "13 selected / 13 total" in run.stdout

@@ -1,0 +1,55 @@
+"""What users are found by: any case, any form, and exactly what begins with what was typed."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from users.rules import search_keys
+
+storable = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+near_the_end = st.text(st.sampled_from("a\ud7fb\ue000\U0010fffe\U0010ffff"), max_size=4)
+
+
+@pytest.mark.parametrize(
+    ("typed", "key"),
+    [
+        ("  Ada   LOVELACE ", "ada lovelace"),
+        ("STRASSE", "strasse"),
+        ("straße", "strasse"),
+        ("Ｊｏ", "jo"),
+        ("ΟΔΟΣ", "οδοσ"),
+        ("Jose\u0301", "josé"),
+        ("@Example.com", "example.com"),
+        ("jo@xn--mller-kva.de", "jo@müller.de"),
+        ("XN--MLLER-KVA.de", "müller.de"),
+        ("xn--m", "xn--m"),
+        ("xn--\U0010ffff", "xn--\U0010ffff"),
+        ("50% _*\\'", "50% _*\\'"),
+        (" \t\n", ""),
+        ("a\0\ud800", "a\x01\x01"),
+        ("\ufdfa" * 300, search_keys.folded("\ufdfa" * 300)[:255]),
+    ],
+)
+def test_what_is_typed_becomes_a_key(typed: str, key: str) -> None:
+    assert search_keys.sought(typed) == key
+
+
+def test_a_user_has_four_keys() -> None:
+    assert search_keys.keys("Jo@Müller.DE", "JO", "Von der Heide") == {
+        "search_email": "jo@müller.de",
+        "search_domain": "müller.de",
+        "search_name": "jo von der heide",
+        "search_last_name": "von der heide",
+    }
+
+
+def test_a_user_without_a_name_has_no_key_of_it() -> None:
+    found = search_keys.keys("jo@example.com", None, None)
+    assert (found["search_name"], found["search_last_name"]) == (None, None)
+
+
+@given(prefix=storable | near_the_end, rest=storable | near_the_end, other=storable | near_the_end)
+def test_the_range_holds_just_what_begins_with_the_prefix(prefix: str, rest: str, other: str) -> None:
+    for text in (prefix + rest, other):
+        in_range = prefix.encode() <= text.encode() < search_keys.above(prefix).encode()
+        assert in_range is text.startswith(prefix)

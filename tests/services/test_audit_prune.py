@@ -1,0 +1,329 @@
+"""Pruning the audit trail: exported, seen to be on disk, and only then deleted; whatever else is there stays."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import threading
+import time
+from dataclasses import replace
+from datetime import UTC, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskCliRunner
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from audit.test_queries import add
+from cli.test_users import run
+from conftest import CHEAP, Cast, dispose, execute, rows
+from support.servers import BIN, REPOSITORY
+from support.visitors import signed_in
+from users import clock, ids
+from users.actors import terminal
+from users.audit import queries
+from users.errors import Denied
+from users.roles import Role
+from users.services import audit_prune, user_purge
+from users.storage.models import db
+
+ACTOR = terminal("req_prune0000000")
+DAYS = timedelta(days=1)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where the events go."""
+    return tmp_path / "events.jsonl"
+
+
+def prune(app: Flask, file: Path, *, days: int = 365) -> int:
+    """Prune what happened more than so many days ago; return how much it was."""
+    with app.app_context():
+        return audit_prune.prune_events(clock.now() - days * DAYS, file, actor=ACTOR)
+
+
+def old(app: Flask, number: int, *, days: int = 400) -> list[str]:
+    """Add so many events of so long ago, each of another millisecond, and return their ids."""
+    at = clock.now() - days * DAYS
+    return [add(app, one, at + one * timedelta(milliseconds=1)) for one in range(number)]
+
+
+def many(app: Flask, number: int, *, user_id: str | None = None) -> list[str]:
+    """Add as many, quickly."""
+    prefix = ids.before("evt", clock.now() - 400 * DAYS)
+    made = [f"{prefix}7{one:019x}" for one in range(number)]
+    insert = (
+        "INSERT INTO audit_events (id, at, action, outcome, actor_kind, actor_user_id, fields, address)"
+        " VALUES (:id, '2020-01-01 00:00:00', 'user.create', 'ok', 'session', :user, '[]', '192.0.2.1')"
+    )
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(text(insert), [{"id": one, "user": user_id} for one in made])
+    return made
+
+
+def there(app: Flask) -> list[str]:
+    """Return the ids of all events but those about a prune, oldest first."""
+    return [row.id for row in rows(app, "SELECT id FROM audit_events WHERE action <> 'audit.prune' ORDER BY id")]
+
+
+def prunes(app: Flask) -> list[Any]:
+    """Return the events about a prune, oldest first."""
+    return list(rows(app, "SELECT * FROM audit_events WHERE action = 'audit.prune' ORDER BY id"))
+
+
+def ids_in(file: Path) -> list[str]:
+    """Return the ids in an export."""
+    return [json.loads(line)["id"] for line in file.read_text().splitlines()]
+
+
+def test_what_is_old_goes_to_the_file_and_all_else_stays(app: Flask, cast: Cast, file: Path) -> None:
+    kept = there(app)
+    gone, young = old(app, 3), old(app, 2, days=364)
+    with app.app_context():
+        exported = [queries.line(event) for event in queries.export()][:3]
+    assert prune(app, file) == 3
+    assert there(app) == [*young, *kept]
+    assert file.read_text() == "".join(exported)
+    assert ids_in(file) == gone
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_an_event_tells_of_it_and_lets_nothing_younger_go(app: Flask, file: Path) -> None:
+    old(app, 3)
+    (young,) = old(app, 1, days=364)
+    moment = clock.now() - 365 * DAYS
+    assert prune(app, file) == 3
+    (event,) = prunes(app)
+    assert (event.actor_kind, event.outcome, event.request_id) == ("terminal", "ok", ACTOR.request_id)
+    assert ids.is_event_id(event.target_id)
+    assert moment - timedelta(seconds=1) < ids.moment_of(event.target_id) < moment + timedelta(seconds=10)
+    for one in (young, event.id):
+        with pytest.raises(IntegrityError, match="append-only"):
+            execute(app, "DELETE FROM audit_events WHERE id = :id", id=one)
+
+
+def test_nothing_old_leaves_no_event(app: Flask, cast: Cast, file: Path) -> None:
+    before = there(app)
+    assert prune(app, file) == 0
+    assert (there(app), prunes(app), file.read_text()) == (before, [], "")
+
+
+def test_the_trail_of_a_year_ago_goes_with_the_prune_of_then(app: Flask, file: Path, tmp_path: Path) -> None:
+    old(app, 2)
+    assert prune(app, file) == 2
+    young = clock.now
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clock, "now", lambda: young() + 366 * DAYS)
+        assert prune(app, tmp_path / "next.jsonl") == 1
+    assert json.loads((tmp_path / "next.jsonl").read_text())["action"] == "audit.prune"
+    assert len(prunes(app)) == 1
+
+
+def test_it_goes_piece_by_piece(app: Flask, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_prune, "EVENTS_AT_ONCE", 3)
+    gone = old(app, 10)
+    deleted: list[int] = []
+    delete = audit_prune._delete
+
+    def note(session: Any, event_ids: Any) -> int:
+        deleted.append(delete(session, event_ids))
+        return deleted[-1]
+
+    monkeypatch.setattr(audit_prune, "_delete", note)
+    assert prune(app, file) == 10
+    assert deleted == [3, 3, 3, 1]
+    assert ids_in(file) == gone
+    assert len(prunes(app)) == 1
+
+
+def test_the_file_and_its_name_are_on_disk_before_anything_is_deleted(
+    app: Flask, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = old(app, 5)
+    seen: list[tuple[bool, int, int]] = []
+    fsync = os.fsync
+
+    def note(descriptor: int) -> None:
+        seen.append((stat.S_ISDIR(os.fstat(descriptor).st_mode), len(ids_in(file)), len(there(app))))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    assert prune(app, file) == len(gone)
+    assert seen == [(False, 5, 5), (True, 5, 5)]
+
+
+def test_what_comes_after_the_export_stays_however_old_its_id(
+    app: Flask, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Postgres a transaction may commit later than its ids were made, and another machine's clock be behind."""
+    old(app, 5)
+    export = audit_prune._export
+    late: list[str] = []
+
+    def then_comes_one(*given: Any) -> None:
+        export(*given)
+        late.extend(old(app, 1, days=399))
+
+    monkeypatch.setattr(audit_prune, "_export", then_comes_one)
+    assert prune(app, file) == 5
+    assert there(app) == late
+    assert late[0] not in ids_in(file)
+
+
+@pytest.mark.parametrize("name", ["fsync", "line"])
+def test_a_file_that_cannot_be_written_deletes_nothing(
+    app: Flask, file: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    gone = old(app, 5)
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(*((os, "fsync") if name == "fsync" else (queries, "line")), fail)
+    with pytest.raises(OSError, match="No space left"):
+        prune(app, file)
+    assert (there(app), prunes(app)) == (gone, [])
+    assert not file.exists(), "what is not whole is no export"
+
+
+def test_who_is_no_administrator_prunes_nothing(app: Flask, file: Path) -> None:
+    gone = old(app, 2)
+    for role in (Role.AUDITOR, Role.OPERATOR):
+        with app.app_context(), pytest.raises(Denied):
+            audit_prune.prune_events(clock.now(), file, actor=replace(ACTOR, permissions=role.permissions))
+    assert there(app) == gone
+    assert not file.exists()
+
+
+def test_a_prune_that_is_killed_is_finished_by_the_next(app: Flask, file: Path, tmp_path: Path) -> None:
+    made = many(app, 20_000)
+    dispose(app)
+    settings = {**os.environ, **CHEAP, "DATABASE_URL": app.config["SQLALCHEMY_DATABASE_URI"]}
+    command = [str(BIN / "flask"), "audit", "prune", "--before", "365d", "--export", str(file), "--yes"]
+    process = subprocess.Popen(command, cwd=REPOSITORY, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 30
+    while len(there(app)) == len(made) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    left = there(app)
+    assert 0 < len(left) < len(made), "it was killed in the middle"
+    assert ids_in(file) == made
+    assert len(prunes(app)) == 1
+    rest = tmp_path / "rest.jsonl"
+    assert prune(app, rest) == len(left)
+    assert ids_in(rest) == left
+    assert (there(app), len(prunes(app))) == ([], 2)
+
+
+def test_users_are_purged_meanwhile(app: Flask, cast: Cast, file: Path) -> None:
+    made = many(app, 5000, user_id=cast.sam.id)
+    execute(app, "UPDATE users SET deleted_at = :at WHERE id = :id", at=clock.now() - 40 * DAYS, id=cast.sam.id)
+    together, purged = threading.Barrier(2), []
+
+    def purge() -> None:
+        together.wait()
+        with app.app_context():
+            purged.append(user_purge.purge_users(clock.now() - 30 * DAYS, actor=ACTOR))
+
+    thread = threading.Thread(target=purge)
+    thread.start()
+    together.wait()
+    assert prune(app, file) == len(made)
+    thread.join()
+    assert purged == [1]
+    assert rows(app, "SELECT 1 FROM users WHERE id = :id", id=cast.sam.id) == []
+    assert len(there(app)) == 5  # the cast's, and the purge's own
+
+
+def test_two_prunes_at_once_delete_each_event_once(app: Flask, tmp_path: Path) -> None:
+    made = many(app, 3000)
+    files = [tmp_path / f"{number}.jsonl" for number in range(2)]
+    found: list[int] = []
+    threads = [threading.Thread(target=lambda file=file: found.append(prune(app, file))) for file in files]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(found) == len(made)
+    assert {one for file in files for one in ids_in(file)} == set(made)
+    assert there(app) == []
+
+
+def command(file: Path) -> tuple[str, ...]:
+    """Return the arguments that need no answer."""
+    return ("audit", "prune", "--before", "365d", "--export", str(file), "--yes")
+
+
+def test_the_command_says_how_many(app: Flask, runner: FlaskCliRunner, file: Path) -> None:
+    old(app, 3)
+    told = run(runner, *command(file))
+    assert (told.exit_code, told.stdout, told.stderr) == (0, "3\n", "Events pruned from the audit trail:\n")
+
+
+@pytest.mark.parametrize(("answer", "exit_code"), [("y\n", 0), ("n\n", 1), ("\n", 1)])
+def test_it_asks_at_a_terminal(
+    app: Flask, runner: FlaskCliRunner, file: Path, monkeypatch: pytest.MonkeyPatch, answer: str, exit_code: int
+) -> None:
+    monkeypatch.setattr("users.cli.command.at_a_terminal", lambda: True)
+    old(app, 3)
+    told = run(runner, *command(file)[:-1], stdin=answer)
+    assert told.exit_code == exit_code
+    assert f"Events to prune, once they are written to {file}: 3. Go on?" in told.stderr
+    assert (len(there(app)), file.exists()) == ((0, True) if exit_code == 0 else (3, False))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--before", "365d", "--yes"),
+        ("--export", "FILE", "--yes"),
+        ("--before", "365d", "--export", "FILE"),
+        ("--before", "soon", "--export", "FILE", "--yes"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_exit_2(app: Flask, runner: FlaskCliRunner, file: Path, options: tuple[str, ...]) -> None:
+    gone = old(app, 3)
+    told = run(runner, "audit", "prune", *(str(file) if one == "FILE" else one for one in options))
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert (there(app), file.exists()) == (gone, False)
+
+
+def test_a_file_that_is_there_is_left_as_it_is(app: Flask, runner: FlaskCliRunner, file: Path) -> None:
+    gone = old(app, 3)
+    file.write_text("of last year")
+    told = run(runner, *command(file))
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "takes a file that is not there yet" in told.stderr
+    assert (there(app), file.read_text()) == (gone, "of last year")
+
+
+def test_a_file_that_cannot_be_made_is_told(app: Flask, runner: FlaskCliRunner, file: Path) -> None:
+    gone = old(app, 3)
+    nowhere = file.parent / "nowhere" / "events.jsonl"
+    told = run(runner, *command(nowhere))
+    assert (told.exit_code, told.stdout) == (1, "")
+    words = f"Error: {nowhere} cannot be used (No such file or directory). No event was deleted that is not in it.\n"
+    assert told.stderr == words
+    assert there(app) == gone
+
+
+def test_the_page_tells_of_it(app: Flask, cast: Cast, file: Path) -> None:
+    old(app, 3)
+    assert prune(app, file) == 3
+    day = clock.day(ids.moment_of(prunes(app)[0].target_id))
+    page = signed_in(app, cast.ada).get("/admin/audit?action=audit.prune").text
+    assert f"The command line pruned the audit trail: events before {day}" in page
+    assert '<option selected value="audit.prune">Audit: prune</option>' in page
+
+
+def test_a_day_is_told_in_utc() -> None:
+    moment = ids.moment_of(ids.first("evt", clock.now().replace(year=2025, month=11, day=30, microsecond=7000)))
+    assert (moment.year, moment.month, moment.day, moment.microsecond, moment.tzinfo) == (2025, 11, 30, 7000, UTC)
+    assert clock.day(moment) == "30 Nov 2025"

@@ -1,0 +1,132 @@
+"""Changes that meet in several server processes: one is made, the other is told, and nothing is left half done."""
+
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from conftest import PASSWORD, execute, make_key, make_user, rows
+from support.four_processes import Four
+from support.servers import Reply
+from users.roles import Permission, Role
+from users.storage.models import User
+
+pytestmark = pytest.mark.xdist_group("four")  # they share servers, which one worker of xdist starts
+
+Send = Callable[[], Reply]
+
+
+def at_once(sends: Sequence[Send]) -> list[Reply]:
+    """Send all requests together."""
+    together = threading.Barrier(len(sends))
+
+    def wait_and_send(send: Send) -> Reply:
+        together.wait()
+        return send()
+
+    with ThreadPoolExecutor(len(sends)) as pool:
+        return list(pool.map(wait_and_send, sends))
+
+
+@pytest.fixture
+def key(four: Four) -> str:
+    """A service key that may do everything."""
+    return make_key(four.app, *Permission)
+
+
+def someone(four: Four, role: Role | None = None) -> User:
+    """Return a user of the test's own."""
+    return make_user(four.app, f"{uuid.uuid4().hex}@example.com", role)
+
+
+@pytest.mark.parametrize("act", ["demote", "deactivate", "delete"])
+def test_two_administrators_who_put_each_other_out_leave_one(four: Four, act: str) -> None:
+    execute(four.app, "UPDATE users SET global_role_id = NULL WHERE global_role_id = 'role_admin'")
+    for attempt in range(4):
+        execute(four.app, "UPDATE users SET global_role_id = NULL WHERE global_role_id = 'role_admin'")
+        pair = [someone(four, Role.ADMIN) for _ in range(2)]
+        keys = [make_key(four.app, *Permission, owner=user) for user in pair]
+
+        def put_out(number: int, pair: list[User] = pair, keys: list[str] = keys, attempt: int = attempt) -> Reply:
+            server, path = four.servers[(number + attempt) % 4], f"/v1/user/{pair[1 - number].id}"
+            if act == "delete":
+                return server.call("DELETE", path, key=keys[number])
+            body = {"global_role_id": "role_member"} if act == "demote" else {"is_active": False}
+            return server.call("PATCH", path, key=keys[number], body=body)
+
+        replies = at_once([lambda: put_out(0), lambda: put_out(1)])
+        # The second one is the last administrator, or is not one any more when the key is looked at.
+        assert sorted(reply.status for reply in replies)[0] == 200, [reply.body for reply in replies]
+        (refused,) = [reply.code for reply in replies if reply.status != 200]
+        assert refused in ("LAST_ADMINISTRATOR", "INSUFFICIENT_PERMISSIONS", "API_KEY_DEACTIVATED")
+        left = "SELECT count(*) FROM users WHERE global_role_id = 'role_admin' AND is_active AND deleted_at IS NULL"
+        assert rows(four.app, left) == [(1,)]
+
+
+def test_an_address_that_several_want_at_once_is_one_users(four: Four, key: str) -> None:
+    wanted = f"{uuid.uuid4().hex}@example.com"
+    users = [someone(four) for _ in range(6)]
+
+    def take(number: int) -> Reply:
+        path = f"/v1/user/{users[number].id}"
+        return four.servers[number % 4].call("PATCH", path, key=key, body={"email": wanted.upper(), "first_name": "x"})
+
+    def create(number: int) -> Reply:
+        body = {"email": wanted, "password": PASSWORD}
+        return four.servers[number % 4].call("POST", "/v1/user/", key=key, body=body)
+
+    replies = at_once([lambda n=number: (create if n % 3 == 2 else take)(n) for number in range(6)])  # type: ignore[misc]
+    (made,) = [reply.json["id"] for reply in replies if reply.status in (200, 201)]
+    refused = [reply.json["error"] for reply in replies if reply.status not in (200, 201)]
+    assert {(error["status"], error["code"]) for error in refused} == {(409, "USER_ALREADY_EXISTS")}
+    assert {error["details"]["user_id"] for error in refused} == {made}
+    assert rows(four.app, "SELECT id FROM users WHERE email_key = :key", key=wanted) == [(made,)]
+    changed = {row[0] for row in rows(four.app, "SELECT id FROM users WHERE first_name = 'x'")}
+    assert changed & {user.id for user in users} <= {made}
+    assert not [server.log() for server in four.servers if "unexpected_error" in server.log()]
+
+
+def test_of_several_changes_of_one_state_one_is_made(four: Four, key: str) -> None:
+    user = someone(four)
+    path = f"/v1/user/{user.id}"
+    for attempt in range(3):
+        tag = four.servers[0].call("GET", path, key=key).headers["ETag"]
+
+        def change(number: int, tag: str = tag, attempt: int = attempt) -> Reply:
+            headers, body = {"If-Match": tag}, {"last_name": f"{attempt} {number}"}
+            return four.servers[number].call("PATCH", path, key=key, body=body, headers=headers)
+
+        replies = at_once([lambda n=number: change(n) for number in range(4)])  # type: ignore[misc]
+        assert Counter(reply.status for reply in replies) == {200: 1, 412: 3}
+        (made,) = [reply for reply in replies if reply.status == 200]
+        now = four.servers[1].call("GET", path, key=key)
+        assert now.json["last_name"] == made.json["last_name"]
+        assert now.headers["ETag"] == made.headers["ETag"] != tag
+    updates = "SELECT count(*) FROM audit_events WHERE action = 'user.update' AND target_id = :id"
+    assert rows(four.app, updates, id=user.id) == [(3,)]
+
+
+def test_a_user_who_is_deleted_by_several_at_once_is_deleted_once(four: Four, key: str) -> None:
+    user = someone(four)
+    replies = at_once(
+        [lambda n=number: four.servers[n].call("DELETE", f"/v1/user/{user.id}", key=key) for number in range(4)]  # type: ignore[misc]
+    )
+    assert Counter(reply.status for reply in replies) == {200: 1, 404: 3}
+    deletions = "SELECT count(*) FROM audit_events WHERE action = 'user.delete' AND target_id = :id"
+    assert rows(four.app, deletions, id=user.id) == [(1,)]
+
+
+def test_wrong_passwords_are_counted_in_all_processes_together(four: Four, key: str) -> None:
+    user = someone(four)
+    body = {"email": user.email, "password": "wrong horse battery"}
+    replies = at_once(
+        [
+            lambda n=number: four.servers[n % 4].call("POST", "/v1/user/verify-password", key=key, body=body)  # type: ignore[misc]
+            for number in range(24)
+        ]
+    )
+    assert Counter(reply.status for reply in replies) == {200: 10, 429: 14}
+    assert {reply.body for reply in replies if reply.status == 200} == {b'{"valid":false}\n'}

@@ -1,0 +1,321 @@
+"""The acts that change a user: what they change, whom they spare, and what they leave on record."""
+
+import json
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from argon2 import PasswordHasher
+from flask import Flask
+
+from conftest import Cast, execute, make_key, make_user, rows
+from services.test_user_creation import NOBODY, as_actor
+from support.visitors import signed_in
+from users import clock
+from users.actors import Actor, terminal
+from users.errors import Conflict, Denied, Invalid, LastAdministrator, UserNotFound
+from users.roles import ALL_PERMISSIONS, Permission, Role
+from users.rules import validation
+from users.services import user_changes, user_creation
+from users.storage.models import User
+
+TERMINAL = terminal("req_test00000000")
+
+
+def update(user: User, *, actor: Actor = TERMINAL, **given: Any) -> User:
+    """Change the user, as a door does."""
+    changes = validation.user_changes(given, validation.Rules())
+    return user_changes.update_user(user.id, changes, actor=actor)
+
+
+def events(app: Flask, user: User) -> list[tuple[str, list[str]]]:
+    """Return what was done to the user after the creation: acts and the fields they name."""
+    found = rows(app, "SELECT action, fields FROM audit_events WHERE target_id = :id ORDER BY id", id=user.id)
+    return [(row.action, row.fields if isinstance(row.fields, list) else json.loads(row.fields)) for row in found][1:]
+
+
+ACTS: dict[str, Callable[[User, Actor], Any]] = {
+    "rename": lambda user, actor: update(user, first_name="Other", actor=actor),
+    "nothing": lambda user, actor: update(user, actor=actor),
+    "set_password": lambda user, actor: user_changes.set_password(user.id, "another password", actor=actor),
+    "deactivate": lambda user, actor: user_changes.deactivate_user(user.id, actor=actor),
+    "reactivate": lambda user, actor: user_changes.reactivate_user(user.id, actor=actor),
+    "verify": lambda user, actor: user_changes.verify_user(user.id, actor=actor),
+    "delete": lambda user, actor: user_changes.delete_user(user.id, actor=actor),
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_nobody_changes_who_holds_what_they_do_not(app: Flask, cast: Cast, act: str) -> None:
+    make_user(app, "grace@example.com", Role.ADMIN)
+    do = ACTS[act]
+    omar, vera = as_actor(app, cast.omar), as_actor(app, cast.vera)
+    deleter = Actor("terminal", frozenset({Permission.USERS_DELETE, Permission.USERS_UPDATE}))
+    with app.app_context():
+        for actor, target in ((omar, cast.ada), (omar, cast.vera), (vera, cast.sam), (deleter, cast.ada)):
+            with pytest.raises(Denied):
+                do(target, actor)
+        with pytest.raises(UserNotFound):
+            do(User(id=NOBODY), as_actor(app, cast.ada))
+        with pytest.raises(UserNotFound):
+            do(User(id="usr_\0"), as_actor(app, cast.ada))
+        do(cast.sam, deleter if act == "delete" else omar)
+        do(cast.ada, as_actor(app, cast.ada))
+
+
+@pytest.mark.parametrize("person", ["ada", "omar", "vera", "sam"])
+@pytest.mark.parametrize("role", [None, *Role])
+def test_nobody_grants_what_they_do_not_hold(app: Flask, cast: Cast, person: str, role: Role | None) -> None:
+    jo = make_user(app, "jo@example.com", Role.MEMBER)
+    with app.app_context():
+        if person == "ada" or (person == "omar" and role == Role.MEMBER):  # Omar's is no change
+            assert update(jo, global_role_id=role, actor=as_actor(app, getattr(cast, person))).global_role_id == role
+            return
+        with pytest.raises(Denied):
+            update(jo, global_role_id=role, actor=as_actor(app, getattr(cast, person)))
+        assert user_creation.get_user(jo.id).global_role_id == Role.MEMBER
+
+
+def test_who_may_assign_roles_neither_gives_nor_takes_what_they_do_not_hold(app: Flask, cast: Cast) -> None:
+    held = {Permission.USERS_UPDATE, Permission.ROLES_ASSIGN}
+    narrow, wide = Actor("terminal", frozenset(held)), Actor("terminal", Role.OPERATOR.permissions | held)
+    with app.app_context():
+        for role in (Role.ADMIN, Role.OPERATOR, Role.AUDITOR):
+            with pytest.raises(Denied):
+                update(cast.sam, global_role_id=role, actor=narrow)
+        with pytest.raises(Denied):
+            update(cast.omar, global_role_id=None, actor=narrow)
+        assert update(cast.sam, global_role_id=Role.OPERATOR, actor=wide).global_role_id == Role.OPERATOR
+        assert update(cast.omar, global_role_id=None, actor=wide).global_role_id is None
+
+
+def test_a_new_password_replaces_the_hash_and_is_brought_to_nfkc(app: Flask, cast: Cast) -> None:
+    with app.app_context():
+        user_changes.set_password(cast.sam.id, "ﬁve ﬁne ﬁsh", actor=as_actor(app, cast.ada))
+    ((stored,),) = rows(app, "SELECT password_hash FROM users WHERE id = :id", id=cast.sam.id)
+    assert stored.startswith("$argon2id$v=19$m=8,t=1,p=1$")
+    assert PasswordHasher().verify(stored, "five fine fish")
+
+
+@pytest.mark.parametrize(
+    ("given", "act", "fields"),
+    [
+        ({"first_name": "Jo"}, "user.update", ["first_name"]),
+        ({"last_name": None, "first_name": "Jo"}, "user.update", ["first_name", "last_name"]),
+        ({"email": "jo@example.com"}, "user.update", ["email"]),
+        ({"email": "SAM@example.com"}, "user.update", ["email"]),
+        ({"global_role_id": "role_member"}, "user.update", ["global_role_id"]),
+        ({"password": "another password"}, "user.set_password", ["password"]),
+        ({"is_active": False}, "user.deactivate", ["is_active"]),
+        ({"is_active": False, "password": "another password"}, "user.update", ["password", "is_active"]),
+        ({"last_name": "Stranger", "is_active": True}, None, []),
+        ({"first_name": None, "email": "sam@EXAMPLE.com", "global_role_id": None}, None, []),
+        ({}, None, []),
+    ],
+    ids=str,
+)
+def test_only_what_changes_is_on_record(app: Flask, given: dict[str, Any], act: str | None, fields: list[str]) -> None:
+    sam = make_user(app, "sam@example.com", last_name="Stranger")
+    with app.app_context():
+        changed = update(sam, **given)
+        assert events(app, sam) == ([(act, fields)] if act else [])
+        assert (changed.updated_at > sam.updated_at) is bool(act)
+        assert user_creation.get_user(sam.id).as_profile() == changed.as_profile()
+
+
+def test_who_was_stopped_can_be_let_go_on(app: Flask, cast: Cast) -> None:
+    with app.app_context():
+        user_changes.deactivate_user(cast.sam.id, actor=TERMINAL)
+        assert update(cast.sam, is_active=True).is_active
+    assert events(app, cast.sam) == [("user.deactivate", ["is_active"]), ("user.reactivate", ["is_active"])]
+
+
+def test_another_address_is_not_verified(app: Flask, cast: Cast) -> None:
+    with app.app_context():
+        for address in ("jo@example.com", "JO@example.com"):
+            assert user_changes.verify_user(cast.sam.id, actor=TERMINAL).last_verified
+            assert update(cast.sam, first_name=address).last_verified
+            assert update(cast.sam, email=address).last_verified is None
+    verified = ("user.verify", ["last_verified"])
+    assert [event for event in events(app, cast.sam) if event == verified] == [verified] * 2
+
+
+def test_an_email_that_stays_is_not_judged_anew(app: Flask, cast: Cast) -> None:
+    """Its domain may have been allowed once: a client that sends all it knows of a user changes nothing by it."""
+    execute(
+        app, "UPDATE users SET email = 'sam@corp.local', email_key = 'sam@corp.local' WHERE id = :id", id=cast.sam.id
+    )
+    with app.app_context():
+        assert update(cast.sam, email=" sam@CORP.local ", first_name="Sam").first_name == "Sam"
+        for email in ("SAM@corp.local", "jo@corp.local", "sam@intranet"):
+            with pytest.raises(Invalid):
+                update(cast.sam, email=email, first_name="Samuel")
+            with pytest.raises(Invalid):
+                update(cast.omar, email=email)
+        with pytest.raises(Denied):  # who may not change them is not told whether that is their email
+            update(cast.ada, email="ada@corp.local", actor=as_actor(app, cast.omar))
+    assert events(app, cast.sam) == [("user.update", ["first_name"])]
+
+
+def test_an_address_that_is_taken_is_told_and_nothing_is_changed(app: Flask, cast: Cast) -> None:
+    with app.app_context():
+        with pytest.raises(Conflict) as conflict:
+            update(cast.sam, email="OMAR@example.com", first_name="Omar", password="another password")
+        assert conflict.value.details["user_id"] == cast.omar.id
+        assert user_creation.get_user(cast.sam.id).as_profile() == cast.sam.as_profile()
+    assert events(app, cast.sam) == []
+
+
+def test_when_the_email_was_last_changed_is_known(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cast.sam.email_changed_at is None
+    with app.app_context():
+        assert update(cast.sam, first_name="Sam", email="sam@example.com").email_changed_at is None
+        first = update(cast.sam, email="jo@example.com").email_changed_at
+        assert first
+        assert first > cast.sam.created_at
+        assert update(cast.sam, first_name="Jo").email_changed_at == first
+        monkeypatch.setattr(clock, "now", lambda: first)
+        second = update(cast.sam, email="sam@example.com").email_changed_at
+        assert second
+        assert second > first
+
+
+def test_updated_at_only_goes_forward(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tag, or a form that was made for an earlier state, would else fit a later one."""
+    monkeypatch.setattr(clock, "now", lambda: datetime(2020, 1, 1, tzinfo=UTC))
+    seen = [cast.sam.updated_at]
+    with app.app_context():
+        for number in range(3):
+            seen.append(update(cast.sam, first_name=str(number)).updated_at)
+        seen.append(user_changes.verify_user(cast.sam.id, actor=TERMINAL).updated_at)
+    assert seen == sorted(set(seen))
+    assert seen[-1] - seen[0] < timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("act", "stays"),
+    [
+        ("rename", True),
+        ("nothing", True),
+        ("verify", True),
+        ("set_password", False),
+        ("deactivate", False),
+        ("delete", False),
+    ],
+)
+def test_sessions_end_with_the_password_and_with_the_user(app: Flask, cast: Cast, act: str, stays: bool) -> None:
+    omar = signed_in(app, cast.omar)
+    with app.app_context():
+        ACTS[act](cast.omar, TERMINAL)
+    assert omar.is_in is stays
+    assert len(rows(app, "SELECT 1 FROM admin_sessions")) == stays
+
+
+def test_a_deleted_user_is_gone_but_for_the_trail(app: Flask, cast: Cast, api: Any) -> None:
+    key = make_key(app, Permission.USERS_READ, owner=cast.omar)
+    assert api.get("/v1/user/me", key=key).status_code == 200
+    with app.app_context():
+        deleted = user_changes.delete_user(cast.omar.id, actor=TERMINAL)
+        assert (deleted.is_active, deleted.deleted_at is None) == (False, False)
+        for act in ACTS.values():
+            with pytest.raises(UserNotFound):
+                act(cast.omar, TERMINAL)
+        assert [user.id for user in user_creation.list_deleted_users()] == [cast.omar.id]
+    assert api.get("/v1/user/me", key=key).json["error"]["code"] == "API_KEY_DEACTIVATED"
+    assert events(app, cast.omar) == [("user.delete", [])]
+    assert make_user(app, "OMAR@example.com").id != cast.omar.id
+
+
+LEAVE: dict[str, Callable[[User, Actor], Any]] = {
+    "deactivate": ACTS["deactivate"],
+    "delete": ACTS["delete"],
+    "demote": lambda user, actor: update(user, global_role_id="role_member", actor=actor),
+    "strip": lambda user, actor: update(user, global_role_id=None, first_name="Nobody", actor=actor),
+    "stop and demote": lambda user, actor: update(user, global_role_id=None, is_active=False, actor=actor),
+}
+
+
+@pytest.mark.parametrize("leave", LEAVE)
+def test_the_last_administrator_stays(app: Flask, cast: Cast, leave: str) -> None:
+    actor, do = as_actor(app, cast.ada), LEAVE[leave]
+    stopped = make_user(app, "stopped@example.com", Role.ADMIN)
+    with app.app_context():
+        user_changes.deactivate_user(stopped.id, actor=actor)
+        with pytest.raises(LastAdministrator):
+            do(cast.ada, actor)
+        assert user_creation.get_user(cast.ada.id).as_profile() == cast.ada.as_profile()
+        do(stopped, actor)
+        do(cast.sam, actor)
+        assert update(cast.ada, global_role_id="role_admin", is_active=True, first_name="A.").first_name == "A."
+        grace = make_user(app, "grace@example.com", Role.ADMIN)
+        do(cast.ada, actor)
+        with pytest.raises(LastAdministrator):
+            do(grace, TERMINAL)
+
+
+@pytest.mark.parametrize("leave", ["deactivate", "delete", "demote"])
+def test_two_administrators_who_put_each_other_out_leave_one(app: Flask, cast: Cast, leave: str) -> None:
+    grace = make_user(app, "grace@example.com", Role.ADMIN)
+    for _ in range(5):
+        execute(app, "UPDATE users SET is_active = true, deleted_at = NULL")
+        execute(app, "UPDATE users SET global_role_id = 'role_admin' WHERE id IN (:a, :b)", a=cast.ada.id, b=grace.id)
+        start = threading.Barrier(2)
+        outcomes: list[str] = []
+
+        def put_out(user: User, start: threading.Barrier = start, outcomes: list[str] = outcomes) -> None:
+            start.wait()
+            try:
+                with app.app_context():
+                    LEAVE[leave](user, Actor("terminal", ALL_PERMISSIONS))
+                outcomes.append("left")
+            except LastAdministrator:
+                outcomes.append("stayed")
+
+        threads = [threading.Thread(target=put_out, args=[user]) for user in (cast.ada, grace)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(outcomes) == ["left", "stayed"]
+
+
+def test_deactivating_twice_leaves_one_audit_row(app: Flask, cast: Cast) -> None:
+    with app.app_context():
+        for _ in range(2):
+            user_changes.deactivate_user(cast.sam.id, actor=as_actor(app, cast.ada))
+    assert len(rows(app, "SELECT id FROM audit_events WHERE action = 'user.deactivate'")) == 1
+
+
+def test_acts_that_may_take_an_administrator_happen_one_after_the_other(
+    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list of administrators that was read before another act has ended could miss who is the last."""
+    first_is_in, go_on = threading.Event(), threading.Event()
+    for_change = user_changes.for_change
+
+    def pause_first(*given: Any) -> User:
+        user = for_change(*given)
+        if not first_is_in.is_set():
+            first_is_in.set()
+            assert go_on.wait(3)
+        return user
+
+    monkeypatch.setattr(user_changes, "for_change", pause_first)
+    grace = make_user(app, "grace@example.com", Role.ADMIN)
+
+    def stop(user: User) -> None:
+        with app.app_context():
+            user_changes.deactivate_user(user.id, actor=TERMINAL)
+
+    first, second = (threading.Thread(target=stop, args=[user]) for user in (cast.sam, grace))
+    first.start()
+    assert first_is_in.wait(5)
+    second.start()
+    second.join(0.3)
+    assert second.is_alive(), "it waits, though it is about somebody else"
+    go_on.set()
+    first.join()
+    second.join()
+    assert rows(app, "SELECT count(*) FROM users WHERE NOT is_active") == [(2,)]

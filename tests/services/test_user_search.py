@@ -1,0 +1,232 @@
+"""What the pages read: whom a search finds, in which order, how many, and at what cost."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import event
+
+from bench import population
+from conftest import Cast, execute, make_user, rows
+from users.services import user_search
+from users.storage import database
+from users.storage.models import User, db
+
+PEOPLE: dict[str, Any] = {
+    "ann.smith@example.com": ("Ann", "Smith"),
+    "smithson@firm.example.net": ("José", "García Márquez"),
+    "100%_sure*@example.org": ("Per%cent", "Under_score"),
+    "jo@müller-bücher.de": ("Åsa", "O'Neil"),
+    "سام@example.org": ("سام", "محمد"),
+    "plain@mail.example.com": (None, None),
+    "back-slash@example.org": ("Back\\slash", "\U0001f469\u200d\U0001f680"),
+}
+# fmt: off
+NOBODY = [
+    "%", "_", "*", "%smith", "a%", "a_n", "ann*", "\\", "nn", "mith", "com", "usr_", "usr_" + "0" * 32, "' OR 1=1 --",
+    "\0", "a\0", "\x01", "\ud800", "ann\ud800", "\u202e", "ann\u202e", "\U0010ffff", "x" * 100_000,
+]
+# fmt: on
+
+
+@pytest.fixture
+def people(app: Flask) -> dict[str, User]:
+    """Some users, by address."""
+    named: dict[str, Any] = {email: {"first_name": first, "last_name": last} for email, (first, last) in PEOPLE.items()}
+    return {email: make_user(app, email, **names) for email, names in named.items()}
+
+
+def found(app: Flask, text: str, shown: str = "all", **more: Any) -> list[str]:
+    """Return the addresses on the first page that a search finds."""
+    with app.app_context():
+        return [user.email for user in user_search.find(text, shown, **more).users]
+
+
+@pytest.mark.parametrize(
+    ("text", "local_parts"),
+    [
+        ("ann", {"ann.smith"}),
+        ("ANN.SMITH@EXAMPLE.COM", {"ann.smith"}),
+        ("smith", {"ann.smith", "smithson"}),
+        ("ann smith", {"ann.smith"}),
+        ("  ann  SM ", {"ann.smith"}),
+        ("jose\u0301", {"smithson"}),
+        ("JOSÉ GARCÍA", {"smithson"}),
+        ("garcía m", {"smithson"}),
+        ("example.org", {"100%_sure*", "سام", "back-slash"}),
+        ("@example.org", {"100%_sure*", "سام", "back-slash"}),
+        ("example.c", {"ann.smith"}),
+        ("müll", {"jo"}),
+        ("jo@mü", {"jo"}),
+        ("jo@xn--mller-bcher-thbg.de", {"jo"}),
+        ("jo@Müller-Bücher.DE", {"jo"}),
+        ("سا", {"سام"}),
+        ("محمد", {"سام"}),
+        ("100%", {"100%_sure*"}),
+        ("per%", {"100%_sure*"}),
+        ("under_s", {"100%_sure*"}),
+        ("back\\", {"back-slash"}),
+        ("\U0001f469", {"back-slash"}),
+        ("o'neil", {"jo"}),
+    ],
+)
+def test_a_search_finds_beginnings(app: Flask, people: dict[str, User], text: str, local_parts: set[str]) -> None:
+    assert {email.partition("@")[0] for email in found(app, text)} == local_parts
+
+
+@pytest.mark.parametrize("text", NOBODY)
+def test_what_nobody_begins_with_finds_nobody(app: Flask, people: dict[str, User], text: str) -> None:
+    assert found(app, text) == []
+
+
+def test_a_name_may_begin_with_the_last_character_there_is(app: Flask) -> None:
+    make_user(app, "last@example.com", first_name="\U0010ffff\U0010ffff")
+    make_user(app, "first@example.com", first_name="\U0010fffe")
+    assert found(app, "\U0010ffff") == ["last@example.com"]
+
+
+@pytest.mark.parametrize("name", ["\ufdfa" * 255, "".join(chr(0x20000 + 97 * n) for n in range(255))])
+def test_the_longest_names_fit_into_the_index(app: Flask, name: str) -> None:
+    make_user(app, "long@example.com", first_name=name, last_name=name)
+    assert found(app, name) == ["long@example.com"]
+
+
+def test_only_a_whole_id_finds_a_user(app: Flask, people: dict[str, User]) -> None:
+    user = people["plain@mail.example.com"]
+    assert found(app, f" {user.id.upper()} ") == [user.email]
+    assert found(app, user.id[:-1]) == []
+
+
+def test_an_empty_search_finds_everybody_newest_first(app: Flask, people: dict[str, User]) -> None:
+    assert found(app, " ") == list(reversed(people))
+
+
+@pytest.mark.parametrize("text", ["", "example.com"])
+def test_each_status_has_its_own_list_and_count(app: Flask, cast: Cast, text: str) -> None:
+    execute(app, "UPDATE users SET is_active = false WHERE id = :id", id=cast.omar.id)
+    execute(app, "UPDATE users SET is_active = false, deleted_at = created_at WHERE id = :id", id=cast.sam.id)
+    assert found(app, text, "all") == ["vera@example.com", "omar@example.com", "ada@example.com"]
+    assert found(app, text, "active") == ["vera@example.com", "ada@example.com"]
+    assert found(app, text, "deactivated") == ["omar@example.com"]
+    assert found(app, text, "deleted") == ["sam@example.com"]
+    with app.app_context():
+        counts = user_search.find(text, "active").counts
+    assert {name: str(count) for name, count in counts.items()} == {
+        "all": "3",
+        "active": "2",
+        "deactivated": "1",
+        "deleted": "1",
+    }
+
+
+def test_who_changes_is_found_as_they_are_now(app: Flask, cast: Cast) -> None:
+    with app.app_context():
+        with database.transaction() as session:
+            user = session.get_one(User, cast.sam.id)
+            user.email = "samuel@other.example.net"
+        with database.transaction() as session:
+            user = session.get_one(User, cast.sam.id)
+            user.first_name, user.last_name = "Samuel", "Jones"
+        with database.transaction() as session:
+            session.get_one(User, cast.sam.id).last_name = None
+    for text in ("sam", "samuel@", "other.example", "Samuel"):
+        assert found(app, text) == ["samuel@other.example.net"]
+    for text in ("sam@", "jones", "samuel jones"):
+        assert found(app, text) == []
+
+
+def pages(app: Flask, *asked: str, back: bool = False) -> Iterator[list[str]]:
+    """Yield the ids of page after page, from the newest to the oldest or the other way."""
+    place: dict[str, str] = {"after": "usr_"} if back else {}
+    while True:
+        with app.app_context():
+            page = user_search.find(*asked, **place, limit=7)
+        yield [user.id for user in page.users]
+        following = page.newer if back else page.older
+        if following is None:
+            return
+        place = {"after": following} if back else {"before": following}
+
+
+@pytest.mark.parametrize("asked", [(), ("example.com",), ("", "active"), ("example.com", "all")])
+def test_the_pages_hold_everybody_once_in_both_directions(app: Flask, cast: Cast, asked: tuple[str, ...]) -> None:
+    ids = [make_user(app, f"jo{number}@example.com").id for number in range(20)]
+    for user_id in ids[::3]:
+        execute(app, "UPDATE users SET is_active = false WHERE id = :id", id=user_id)
+    wanted = [cast.ada.id, cast.omar.id, cast.vera.id, cast.sam.id, *ids]
+    wanted = [user_id for user_id in wanted if asked[1:] != ("active",) or user_id not in ids[::3]]
+    forth, back = list(pages(app, *asked)), list(pages(app, *asked, back=True))
+    assert [user_id for page in forth for user_id in page] == sorted(wanted, reverse=True)
+    assert [user_id for page in back for user_id in reversed(page)] == sorted(wanted)
+    assert {len(page) for page in forth[:-1]} == {7}
+
+
+@pytest.fixture
+def crowd(app: Flask, database_url: str) -> Flask:
+    """The application with more users than are counted."""
+    population.populate(database_url, 3_000)
+    return app
+
+
+def test_too_many_to_count_are_said_to_be_more(crowd: Flask) -> None:
+    with crowd.app_context():
+        everybody, one_domain, many_names = (user_search.find(text).counts for text in ("", "gmail.com", "name"))
+        assert user_search.count() > user_search.COUNTED
+    assert [str(everybody[shown]) for shown in user_search.SHOWN] == ["1,000+", "1,000+", "30", "15"]
+    ((number,),) = rows(crowd, "SELECT count(*) FROM users WHERE email LIKE '%@gmail.com' AND is_active")
+    assert one_domain["active"] == user_search.Count(number, many=False)
+    assert str(many_names["active"]) == "300+"
+
+
+def test_of_too_many_some_are_found_and_can_be_paged_through(crowd: Flask) -> None:
+    found = [user_id for page in pages(crowd, "name") for user_id in page]
+    assert found == sorted(set(found), reverse=True)
+    assert user_search.FOUND < len(found) <= 2 * (user_search.FOUND + 1)
+    ((others,),) = rows(crowd, f"SELECT count(*) FROM users WHERE id IN {tuple(found)} AND first_name NOT LIKE 'Name%'")
+    assert others == 0
+
+
+def test_a_user_found_twice_counts_once(app: Flask) -> None:
+    for _ in range(2):
+        make_user(app, "ann@ann.example.com", first_name="Ann", last_name="Annson")
+        execute(app, "UPDATE users SET is_active = false, deleted_at = created_at")
+    with app.app_context():
+        page = user_search.find("ann", "deleted")
+    assert (len(page.users), page.counts["deleted"]) == (2, user_search.Count(2))
+
+
+@pytest.mark.parametrize("text", ["", "m", "example.com", "xenia", "nobody at all"])
+@pytest.mark.parametrize("shown", user_search.SHOWN)
+def test_the_few_queries_are_the_same_and_each_goes_by_an_index(crowd: Flask, text: str, shown: str) -> None:
+    with crowd.app_context():
+        plans = plans_of(lambda: user_search.find(text, shown, before=population.middle_id(3_000)))
+    assert len(plans) == (2 if text else 3)
+    for plan in plans:
+        assert not re.search(r"Seq Scan on users|SCAN users(?! USING)", plan)
+
+
+def plans_of(read: Callable[[], object], table: str = "users") -> list[str]:
+    """Return how the database means to carry out each query about the table that `read` asks."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if f"FROM {table}" in statement:
+            asked.append((statement, parameters))
+
+    user_search.count()  # the schema has been seen
+    event.listen(db.engine, "before_cursor_execute", note)
+    read()
+    event.remove(db.engine, "before_cursor_execute", note)
+    return [_plan(statement, parameters) for statement, parameters in asked]
+
+
+def _plan(statement: str, parameters: Any) -> str:
+    """Return how the database means to carry out a statement."""
+    with db.engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            steps = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            return "\n".join(row.detail for row in steps)
+        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")  # small tables are walked through
+        return "\n".join(connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars())

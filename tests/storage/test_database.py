@@ -1,0 +1,468 @@
+"""Both databases hold what is acknowledged, are given up on in time, and are brought from one schema to the next."""
+
+import math
+import os
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask import Flask, g
+from sqlalchemy import bindparam, text
+from sqlalchemy.exc import DBAPIError
+
+from app import create_app
+from conftest import CHEAP, Api, dispose, execute, make_key, make_user, migrate, own_postgres, rows
+from support.servers import BIN, Tree, Wire, tree
+from users import clock
+from users.actors import terminal
+from users.errors import Unavailable, UserNotFound
+from users.roles import Permission
+from users.services import user_changes, user_creation, user_search
+from users.storage import database, drivers, upgrade
+from users.storage.columns import UtcDateTime
+from users.storage.models import User, db
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Tree]:
+    """A copy of the application with a new instance folder; its servers are ended with the test."""
+    with tree(tmp_path / "enrol") as made:
+        yield made
+
+
+def _email() -> str:
+    return f"{uuid.uuid4().hex}@example.com"
+
+
+def _exists(api: Api, email: str) -> bool:
+    app = api.client.application
+    users = rows(app, "SELECT id FROM users WHERE email = :email", email=email)
+    events = rows(app, "SELECT id FROM audit_events WHERE target_id = :id", id=users[0][0]) if users else []
+    assert len(users) == len(events)  # an act and its trace are written together or not at all
+    return bool(users)
+
+
+@pytest.mark.parametrize(("at_commit", "written"), [("lose", False), ("lose answer", True), ("hold", False)])
+def test_a_commit_that_is_cut_says_that_the_outcome_is_unknown(
+    wire: Wire, wired_api: Api, at_commit: str, written: bool
+) -> None:
+    email = _email()
+    assert wired_api.create(email=_email()).status_code == 201
+    wire.at_commit = at_commit
+    start = time.monotonic()
+    answer = wired_api.create(email=email)
+    assert time.monotonic() - start < 6
+    assert (answer.status_code, answer.json["error"]["code"]) == (503, "SERVICE_UNAVAILABLE")
+    assert answer.json["error"]["details"] == {"outcome": "unknown"}
+    assert answer.headers["Retry-After"]
+    assert _exists(wired_api, email) is written
+    wire.cut()  # where it is held, Postgres still has the transaction open, and the address taken
+    # Whatever came of it, the caller's way out is to ask again.
+    assert wired_api.create(email=email).status_code == (409 if written else 201)
+
+
+def test_connections_that_were_cut_while_idle_are_not_noticed(wire: Wire, wired_api: Api) -> None:
+    assert wired_api.create(email=_email()).status_code == 201
+    wire.cut()
+    assert wired_api.create(email=_email()).status_code == 201
+
+
+@pytest.mark.parametrize(("idle", "asked"), [(math.inf, 0), (0, 1)], ids=["just used", "idle"])
+def test_only_a_connection_that_was_idle_is_asked_whether_it_lives(
+    wired_api: Api, monkeypatch: pytest.MonkeyPatch, idle: float, asked: int
+) -> None:
+    assert wired_api.create(email=_email()).status_code == 201
+    monkeypatch.setattr(drivers, "IDLE_SECONDS", idle)
+    with wired_api.client.application.app_context():
+        engine = db.engine
+        with mock.patch.object(engine.dialect, "do_ping", wraps=engine.dialect.do_ping) as ping:
+            engine.connect().close()
+    assert ping.call_count == asked
+
+
+def test_whatever_is_lost_while_idle_is_replaced_by_one_that_is_not_asked(
+    wired_api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert wired_api.create(email=_email()).status_code == 201
+    monkeypatch.setattr(drivers, "_is_quiet", lambda _connection: False)
+    with wired_api.client.application.app_context():
+        dialect = db.engine.dialect
+    with mock.patch.object(dialect, "do_ping", side_effect=psycopg.OperationalError) as ping:
+        assert wired_api.get("/v1/user/me").status_code == 404  # the key has no owner
+    assert ping.call_count == 1
+
+
+def test_a_connection_that_was_closed_on_our_side_is_replaced(wired_api: Api) -> None:
+    assert wired_api.create(email=_email()).status_code == 201
+    with wired_api.client.application.app_context(), db.engine.connect() as connection:
+        closed = connection.connection.dbapi_connection
+    assert closed
+    closed.close()
+    assert wired_api.get("/v1/user/me").status_code == 404  # the key has no owner
+
+
+def test_a_connection_that_is_cut_before_the_commit_has_no_outcome_to_tell(wire: Wire, wired_api: Api) -> None:
+    assert wired_api.create(email=_email()).status_code == 201
+    wire.close()
+    answer = wired_api.create(email=_email())
+    assert (answer.status_code, answer.json["error"]["details"]) == (503, {})
+
+
+def test_acts_that_read_before_they_write_wait_for_each_other(app: Flask) -> None:
+    users = [make_user(app, f"jo{number}@example.com") for number in range(8)]
+    together = threading.Barrier(len(users))
+
+    def deactivate(user: User) -> bool:
+        together.wait()
+        return _deactivate(app, user)
+
+    with ThreadPoolExecutor(len(users)) as pool:
+        assert list(pool.map(deactivate, users)) == [False] * len(users)
+
+
+def _deactivate(app: Flask, user: User) -> bool:
+    with app.app_context():
+        return user_changes.deactivate_user(user.id, actor=terminal("req_test00000000")).is_active
+
+
+@contextmanager
+def _sqlite_locked(app: Flask) -> Iterator[None]:
+    with app.app_context(), closing(sqlite3.connect(str(database.sqlite_file()))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_writers_who_wait_for_sqlite_leave_the_readers_their_connections(app: Flask) -> None:
+    users = [make_user(app, f"jo{number}@example.com") for number in range(database.POOL_SIZE + 4)]
+    with ThreadPoolExecutor(len(users)) as pool:
+        with _sqlite_locked(app):
+            waiting = [pool.submit(_deactivate, app, user) for user in users]
+            time.sleep(0.2)
+            start = time.monotonic()
+            assert user_creation.get_user(users[0].id).is_active
+            assert time.monotonic() - start < 2
+        assert [one.result() for one in waiting] == [False] * len(users)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_writers_who_wait_for_sqlite_in_vain_give_up_when_their_time_is_spent(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = [make_user(app, f"jo{number}@example.com") for number in range(3)]
+    monkeypatch.setattr(database, "BUDGET_SECONDS", 0.5)
+
+    def give_up(user: User) -> float:
+        start = time.monotonic()
+        with pytest.raises(Unavailable):
+            _deactivate(app, user)
+        return time.monotonic() - start
+
+    with _sqlite_locked(app), ThreadPoolExecutor(len(users)) as pool:
+        took = list(pool.map(give_up, users))
+    assert min(took) > 0.4
+    assert max(took) < 2
+    assert [_deactivate(app, user) for user in users] == [False] * len(users)  # no turn was lost
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_sqlite_file_that_cannot_be_written_is_given_up_on_at_once(app: Flask) -> None:
+    with app.app_context(), db.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA query_only = ON")  # of the connection that the pool gives next
+    start = time.monotonic()
+    with app.app_context(), pytest.raises(Unavailable), database.transaction():
+        pass
+    assert time.monotonic() - start < 2
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_what_was_given_up_on_ends_in_postgres_too(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "BUDGET_SECONDS", 0.5)
+    app = create_app({**CHEAP, "DATABASE_URL": database_url})
+    user = make_user(app, "jo@example.com")
+    with psycopg.connect(database_url) as other, psycopg.connect(database_url, autocommit=True) as onlooker:
+        other.execute("LOCK TABLE users")
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'users'::regclass"
+        with pytest.raises(Unavailable):
+            _deactivate(app, user)
+        limit = time.monotonic() + 2
+        while onlooker.execute(waiting).fetchone() != (0,):
+            assert time.monotonic() < limit
+            time.sleep(0.05)
+    assert _deactivate(app, user) is False
+    dispose(app)
+
+
+def test_a_request_whose_time_is_spent_does_not_queue_for_a_connection(app: Flask) -> None:
+    with app.test_request_context():
+        g.database_seconds = -0.1
+        with pytest.raises(Unavailable), mock.patch.object(db.engine, "connect") as connect, database.reading():
+            pass
+    assert not connect.called
+
+
+def test_a_connection_that_is_lost_does_not_hide_what_was_raised(wire: Wire, wired_api: Api) -> None:
+    def act() -> None:
+        with wired_api.client.application.app_context(), database.transaction() as session:
+            session.execute(text("SELECT 1"))
+            wire.cut()
+            raise UserNotFound
+
+    with pytest.raises(UserNotFound):
+        act()
+
+
+def test_a_fault_in_a_statement_is_not_taken_for_a_database_that_is_away(app: Flask) -> None:
+    with app.app_context(), pytest.raises(DBAPIError), database.reading() as session:
+        session.execute(text("SELECT 1 +"))
+
+
+class Freezer:
+    """Stops a Postgres server of the test's own in its tracks, and lets it go on."""
+
+    def __init__(self, server: Any) -> None:
+        self.address = str(server.get_uri())
+        self._first = int(server.get_pid())
+        self._stopped: list[int] = []
+
+    def freeze(self) -> None:
+        """Stop every process of the server, the first one first: it would start more."""
+        with psycopg.connect(self.address) as connection:
+            pids = [pid for (pid,) in connection.execute("SELECT pid FROM pg_stat_activity").fetchall()]
+        self._stopped = [self._first, *pids]
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        self._signal(signal.SIGCONT)
+        self._stopped = []
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self._stopped:
+            with suppress(ProcessLookupError):  # the connection that asked for the pids, say, has ended
+                os.kill(pid, number)
+
+
+@pytest.fixture
+def freezer() -> Iterator[Freezer]:
+    """What freezes a Postgres server that no other test uses; it has all tables."""
+    with own_postgres() as server:
+        made = Freezer(server)
+        migrate(made.address)
+        yield made
+        made.thaw()
+
+
+def test_a_frozen_postgres_is_given_up_on_in_time_and_found_again(here: Tree, freezer: Freezer) -> None:
+    here.environment["DATABASE_URL"] = freezer.address
+    app = create_app({**CHEAP, "DATABASE_URL": freezer.address})
+    key = make_key(app, Permission.USERS_CREATE)
+    dispose(app)
+    (server,) = here.start("granian")
+
+    def create() -> Any:
+        body = {"email": _email(), "password": "correct horse battery"}
+        return server.call("POST", "/v1/user/", key=key, body=body)
+
+    assert create().status == 201
+    freezer.freeze()
+    for _ in range(2):  # over a connection from the pool, then over a new one
+        reply = create()
+        assert (reply.status, reply.code) == (503, "SERVICE_UNAVAILABLE")
+        assert reply.seconds < 6
+    health, readiness = (server.call("GET", path) for path in ("/healthz", "/readyz"))
+    assert (health.status, health.json) == (200, {"status": "ok"})
+    assert (readiness.status, readiness.json["reason"]) == (503, "database")
+    assert readiness.seconds < database.BUDGET_SECONDS + 1
+    freezer.thaw()
+    assert create().status == 201
+    assert server.process.poll() is None
+    assert server.log().count("Spawning worker") == 1
+    assert "unexpected_error" not in server.log()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a database without tables, on SQLite and on Postgres."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/enrol.db"
+    return str(request.getfixturevalue("empty_postgres"))
+
+
+def test_head_is_the_newest_migration(app: Flask) -> None:
+    assert ScriptDirectory(app.extensions["migrate"].directory).get_heads() == [database.HEAD]
+
+
+def test_the_migrations_make_the_schema_of_the_models(app: Flask) -> None:
+    with app.app_context(), db.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, db.metadata) == []
+
+
+def test_a_downgrade_is_noticed_and_an_upgrade_heals_it(empty_url: str) -> None:
+    migrate(empty_url)
+    app = create_app({**CHEAP, "DATABASE_URL": empty_url})
+    api = Api(app.test_client(), make_key(app, Permission.USERS_CREATE))
+    assert api.create().status_code == 201
+    other = create_app({**CHEAP, "DATABASE_URL": empty_url})
+    assert other.test_cli_runner().invoke(args=["db", "downgrade", "base"]).exit_code == 0
+    assert api.create().status_code == 503
+    assert rows_of_schema(app) == {"alembic_version"}
+    assert other.test_cli_runner().invoke(args=["db", "upgrade"]).exit_code == 0
+    api.key = make_key(app, Permission.USERS_CREATE)
+    assert api.create().status_code == 201
+    dispose(app)
+    dispose(other)
+
+
+def rows_of_schema(app: Flask) -> set[str]:
+    """Return the names of the tables that there are."""
+    with app.app_context():
+        return set(db.inspect(db.engine).get_table_names())
+
+
+def test_upgrades_at_the_same_time_wait_for_each_other(here: Tree, empty_url: str) -> None:
+    here.environment["DATABASE_URL"] = empty_url
+    found = here.run_together([[str(BIN / "flask"), "db", "upgrade"]] * 2)
+    assert [process.returncode for process in found] == [0, 0], found
+    assert sum(process.stderr.count(f"Database brought to {database.HEAD}.") for process in found) == 1
+    app = create_app({**CHEAP, "DATABASE_URL": empty_url})
+    assert rows_of_schema(app) == {"alembic_version", *db.metadata.tables}
+    dispose(app)
+
+
+def test_a_database_that_holds_tables_of_others_is_left_as_it_was(here: Tree, empty_url: str) -> None:
+    app = create_app({**CHEAP, "DATABASE_URL": empty_url})
+    with app.app_context(), db.engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE api_keys (whose TEXT)")  # the second that the migration makes
+    here.environment["DATABASE_URL"] = empty_url
+    ended = here.flask("db", "upgrade")
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1] == f"Error: {upgrade.STUCK}"
+    assert "Traceback" not in ended.stderr
+    assert rows_of_schema(app) - {"alembic_version"} == {"api_keys"}
+    dispose(app)
+
+
+def _file_with_notes(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE notes (words TEXT)")
+        connection.execute("INSERT INTO notes VALUES ('kept')")
+
+
+def test_a_sqlite_file_that_holds_rows_is_copied_before_it_is_migrated(tmp_path: Path) -> None:
+    path = tmp_path / "enrol.db"
+    _file_with_notes(path)
+    path.with_name(f"enrol.db.before-{database.HEAD}").write_text("an older copy, of an upgrade that failed")
+    migrate(f"sqlite:///{path}")
+    copy = path.with_name(f"enrol.db.before-{database.HEAD}")
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("SELECT words FROM notes").fetchall() == [("kept",)]
+        assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == [("notes",)]
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(database.HEAD,)]
+        assert connection.execute("SELECT words FROM notes").fetchall() == [("kept",)]
+
+
+def test_a_sqlite_file_that_is_up_to_date_or_empty_is_not_copied(tmp_path: Path, migrated_sqlite: Path) -> None:
+    for name in ("new", "up to date"):
+        path = tmp_path / f"{name}.db"
+        if name == "up to date":
+            shutil.copy(migrated_sqlite, path)
+            app = create_app({**CHEAP, "DATABASE_URL": f"sqlite:///{path}"})
+            make_key(app, Permission.USERS_CREATE)
+            dispose(app)
+        migrate(f"sqlite:///{path}")
+    assert not list(tmp_path.glob("*before*"))
+
+
+def test_a_database_made_by_a_newer_version_is_left_alone(app: Flask, here: Tree, database_url: str) -> None:
+    here.environment["DATABASE_URL"] = database_url
+    make_user(app, "jo@example.com")
+    execute(app, "UPDATE alembic_version SET version_num = '9999'")
+    try:
+        for command in ("users list", "db upgrade"):
+            ended = here.flask(*command.split())
+            assert (ended.returncode, ended.stderr.removeprefix("Error: ").strip()) == (1, database.NEWER)
+        (server,) = here.start("flask")
+        assert database.NEWER in server.log()
+    finally:
+        execute(app, "UPDATE alembic_version SET version_num = :head", head=database.HEAD)
+    with app.app_context():
+        file = database.sqlite_file()
+    assert file is None or not list(file.parent.glob("*.before-*"))
+    assert rows(app, "SELECT email FROM users") == [("jo@example.com",)]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_another_process_that_closes_sqlite_takes_nothing_away(app: Flask, tmp_path: Path) -> None:
+    """The last one to close removes the write-ahead log: it must find our locks, however many connections we open."""
+    path = tmp_path / "enrol.db"
+    with app.app_context(), db.engine.connect() as first, db.engine.connect() as second:
+        for connection in (first, second):  # each is a connection of its own from the pool, open to the end
+            connection.exec_driver_sql("SELECT 1 FROM users")
+        first.commit()
+        make_user(app, "jo@example.com")
+        log = path.with_name("enrol.db-wal")
+        before = log.stat().st_ino
+        line = f"import sqlite3; c = sqlite3.connect({str(path)!r}); c.execute('SELECT * FROM users'); c.close()"
+        subprocess.run([sys.executable, "-c", line], check=True)
+        assert log.stat().st_ino == before
+    assert rows(app, "SELECT email FROM users") == [("jo@example.com",)]
+
+
+def test_users_from_before_the_search_are_found_by_it(empty_url: str) -> None:
+    app = create_app({**CHEAP, "DATABASE_URL": empty_url})
+    migrating = app.test_cli_runner()
+    assert migrating.invoke(args=["db", "upgrade", "0005"]).exit_code == 0
+    columns = "id, email, email_key, first_name, password_hash, is_active, created_at, updated_at, deleted_at"
+    at = clock.now()
+    people = [
+        {
+            "id": f"usr_{n:032x}",
+            "email": f"jo{n}@müller.example",
+            "name": f"JO N{n}",
+            "on": n != 1,
+            "at": at,
+            "gone": None,
+        }
+        for n in range(12_001)  # more than are read at once
+    ]
+    people[2].update(on=False, gone=at)
+    with app.app_context(), db.engine.begin() as connection:
+        insert = f"INSERT INTO users ({columns}) VALUES (:id, :email, :email, :name, 'x', :on, :at, :at, :gone)"
+        moments = [bindparam(name, type_=UtcDateTime) for name in ("at", "gone")]
+        connection.execute(text(insert).bindparams(*moments), people)
+    upgraded = migrating.invoke(args=["db", "upgrade"])
+    assert upgraded.exit_code == 0, upgraded.output
+    with app.app_context():
+        for n, shown in ((0, "active"), (1, "deactivated"), (2, "deleted"), (6_000, "active"), (12_000, "active")):
+            for asked in (f"JO{n}@", f"jo n{n}"):
+                assert people[n]["id"] in [user.id for user in user_search.find(asked, shown).users]
+        assert user_search.find("müller").counts["active"].many
+    dispose(app)
+
+
+def test_an_upgrade_that_computes_is_not_written_as_sql(empty_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    app = create_app({**CHEAP, "DATABASE_URL": empty_url})
+    assert app.test_cli_runner().invoke(args=["db", "upgrade", "--sql"]).exit_code == 1
+    assert "upgrade without --sql" in caplog.text
+    dispose(app)

@@ -1,0 +1,189 @@
+"""Long lists: 20,000 API keys make pages like any other, whose cost does not grow with them."""
+
+import html
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import event, insert
+
+from conftest import Answer, Cast, execute, make_key
+from services.test_user_search import plans_of
+from support.visitors import Visitor
+from users import clock
+from users.cli import first_run
+from users.roles import Permission
+from users.services import user_search
+from users.storage import paging
+from users.storage.models import ApiKey, User, db
+
+MANY = 20_000
+LIST = "/admin/keys"
+
+
+def add_keys(app: Flask, number: int, owner: User, *, revoked: bool = True) -> None:
+    """Put keys into the table, each a second younger than the one before."""
+    start = clock.now() - timedelta(days=1)
+    made = [
+        {
+            "id": f"akid_{n:032x}",
+            "prefix": "ak_00000",
+            "key_hash": n.to_bytes(32, "big"),
+            "name": f"key {n}",
+            "scopes": ["users:read"],
+            "owner_id": owner.id,
+            "created_at": start + timedelta(seconds=n),
+            "deactivated_at": start if revoked else None,
+        }
+        for n in range(number)
+    ]
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(insert(ApiKey), made)
+    if app.config["SQLALCHEMY_DATABASE_URI"].startswith("postgres"):
+        execute(app, "ANALYZE api_keys")
+
+
+def names_on(page: Answer) -> list[str]:
+    """Return the names in the table."""
+    assert page.status_code == 200
+    return re.findall(r'<th scope="row"><bdi dir="auto">([^<]+)<', page.text)
+
+
+def link(page: Answer, name: str) -> str:
+    """Return where the link called `name` leads, nothing if there is none."""
+    found = re.search(rf'<a [^>]*href="([^"]+)"[^>]*>{name}\b', page.text)
+    return html.unescape(found[1]) if found else ""
+
+
+@contextmanager
+def statements(app: Flask) -> Iterator[list[str]]:
+    """Note every statement that is carried out meanwhile."""
+    asked: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        asked.append(statement)
+
+    with app.app_context():
+        engine = db.engine
+    event.listen(engine, "before_cursor_execute", note)
+    yield asked
+    event.remove(engine, "before_cursor_execute", note)
+
+
+def test_20000_revoked_keys_are_a_page_like_any_other(app: Flask, ada: Visitor, cast: Cast) -> None:
+    add_keys(app, 1, cast.omar)
+    ada.get(LIST)
+    with statements(app) as few:
+        assert "1 API key, newest first" in ada.get(LIST).text
+    execute(app, "DELETE FROM api_keys")
+    add_keys(app, MANY, cast.omar)
+    with statements(app) as many:
+        page = ada.get(LIST)
+    assert len(page.data) < 40_000
+    assert len(many) == len(few)
+    assert "1,000+ API keys, newest first" in page.text
+    assert names_on(page) == [f"key {n}" for n in range(MANY - 1, MANY - 26, -1)]
+
+
+def test_the_pages_of_keys_lead_forth_and_back(app: Flask, ada: Visitor, cast: Cast) -> None:
+    add_keys(app, 60, cast.omar)
+    first = ada.get(LIST)
+    second = ada.get(link(first, "Next"))
+    third = ada.get(link(second, "Next"))
+    everybody = [f"key {n}" for n in reversed(range(60))]
+    assert names_on(first) + names_on(second) + names_on(third) == everybody
+    assert (link(first, "Previous"), link(third, "Next")) == ("", "")
+    assert names_on(ada.get(link(third, "Previous"))) == names_on(second)
+    assert names_on(ada.get(link(second, "Previous"))) == names_on(first)
+    assert "60 API keys, newest first" in third.text
+
+
+@pytest.mark.parametrize("query", ["before=x", "after=%00", "before=usr_" + "0" * 32, "after=akid_" + "0" * 32])
+def test_a_place_among_the_keys_that_is_none_still_shows_a_page(
+    app: Flask, ada: Visitor, cast: Cast, query: str
+) -> None:
+    add_keys(app, 1, cast.omar)
+    page = ada.get(f"{LIST}?{query}")
+    assert page.status_code == 200
+    assert "No API keys yet" not in page.text
+
+
+def test_a_page_of_keys_beyond_the_last_leads_back(app: Flask, ada: Visitor, cast: Cast) -> None:
+    add_keys(app, 1, cast.omar)
+    page = ada.get(f"{LIST}?before=akid_{'0' * 32}")
+    assert "There are no API keys on this page." in page.text
+    assert link(page, "Go to the newest") == LIST
+    assert "Create an API key" in page.text
+
+
+def test_a_key_of_another_page_is_told_by_name_once_it_is_revoked(app: Flask, ada: Visitor, cast: Cast) -> None:
+    add_keys(app, 60, cast.omar, revoked=False)
+    page = ada.get(ada.post(f"{LIST}/akid_{3:032x}/revoke").location)
+    assert "key 3" not in names_on(page)
+    assert '<bdi dir="auto">key 3</bdi> (<code>ak_00000…</code>) never works again.' in page.text
+
+
+def test_each_query_goes_by_an_index_and_reads_a_bounded_number(app: Flask, cast: Cast) -> None:
+    add_keys(app, MANY, cast.omar)
+    middle = f"akid_{MANY // 2:032x}"
+    with app.app_context():
+        places: list[dict[str, str]] = [{}, {"before": middle}, {"after": middle}]
+        for place in places:
+            plans = plans_of(partial(user_search.find_keys, **place), "api_keys")
+            assert len(plans) == 2
+            for plan in plans:
+                assert not re.search(r"Seq Scan on api_keys|SCAN api_keys(?! USING)|TEMP B-TREE|Sort", plan)
+    with statements(app) as asked, app.app_context():
+        user_search.find_keys(before=middle)
+    assert all("LIMIT" in one for one in asked if "api_keys" in one)
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_a_start_asks_only_whether_there_is_a_key(
+    app: Flask, ada: Visitor, cast: Cast, used: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    add_keys(app, 2_000, cast.omar)
+    if used:
+        execute(app, "UPDATE api_keys SET last_used_at = created_at WHERE name = 'key 7'")
+    with statements(app) as asked:
+        first_run.tell_first_steps(app)
+        page = ada.get("/admin/start").text
+    about_keys = [one for one in asked if "FROM api_keys" in one]
+    assert len(about_keys) == 3
+    assert all(re.search(r"SELECT api_keys\.id\s+FROM api_keys.*LIMIT", one, re.DOTALL) for one in about_keys)
+    assert "No API key yet" not in capfd.readouterr().err
+    assert page.count('<span class="tag good">Done</span>') == 2 + used
+
+
+def test_without_a_key_a_start_says_so(app: Flask, cast: Cast, capfd: pytest.CaptureFixture[str]) -> None:
+    first_run.tell_first_steps(app)
+    assert "No API key yet. Run: flask keys create" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 5, 6, 1000])
+def test_a_whole_list_is_read_piece_by_piece(
+    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    add_keys(app, 6, cast.omar)
+    monkeypatch.setattr(paging, "READ_AT_ONCE", at_once)
+    with app.app_context(), statements(app) as asked:
+        assert [key.name for key in paging.oldest_first(ApiKey)] == [f"key {n}" for n in range(6)]
+    assert len([one for one in asked if "FROM api_keys" in one]) == -(-6 // at_once) + 1  # the last finds nothing
+    assert all("LIMIT" in one for one in asked if "FROM api_keys" in one)
+    with app.app_context():
+        assert [key.name for key in paging.oldest_first(ApiKey, after=f"akid_{3:032x}")] == ["key 4", "key 5"]
+
+
+def test_a_key_that_is_made_meanwhile_comes_last(app: Flask, cast: Cast) -> None:
+    add_keys(app, 3, cast.omar)
+    with app.app_context():
+        reading = paging.oldest_first(ApiKey)
+        next(reading)
+        make_key(app, Permission.USERS_READ, name="newest")
+        names = [key.name for key in reading]
+    assert names == ["key 1", "key 2", "newest"]

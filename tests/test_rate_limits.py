@@ -1,0 +1,254 @@
+"""Limits that guard a budget: how often a key may ask one process, how often an address may be wrong about a key."""
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from flask import Flask
+
+from conftest import Answer, Api, execute, make_key, make_user
+from promises.test_error_shape import Expected, check_envelope, logged
+from users import clock, rate_limits
+from users.errors import RateLimitExceeded
+from users.rate_limits import Buckets, Rate
+from users.roles import Permission
+from users.rules import key_format
+
+LIMIT, REMAINING, RESET = (f"x-ratelimit-{name}-requests" for name in ("limit", "remaining", "reset"))
+REFUSED = Expected(429, "RATE_LIMIT_EXCEEDED", "rate_limit_error")
+SMALL = pytest.mark.parametrize("settings", [{"ENROL_RATE_LIMIT": "3/minute"}])
+
+
+class Time:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Time:
+    """The steady clock, moved by the test."""
+    moved = Time()
+    monkeypatch.setattr(clock, "steady", moved)
+    return moved
+
+
+def granted(buckets: Buckets, key: str = "key", *, of: int) -> int:
+    """Return how many of so many requests are granted."""
+    return sum(buckets.take(key).granted for _ in range(of))
+
+
+@pytest.mark.parametrize("rate", [Rate(1, 1), Rate(7, 1), Rate(100, 60), Rate(6000, 60), Rate(10, 3600)])
+def test_a_bucket_holds_so_many_and_fills_evenly(time: Time, rate: Rate) -> None:
+    buckets = Buckets(rate)
+    assert granted(buckets, of=rate.requests + 5) == rate.requests
+    time.seconds += rate.seconds / rate.requests * 1.001
+    assert granted(buckets, of=5) == 1
+    time.seconds += rate.seconds / 2
+    assert granted(buckets, of=rate.requests) == rate.requests // 2
+    time.seconds += rate.seconds * 100
+    assert granted(buckets, of=rate.requests + 5) == rate.requests, "a pause makes it no fuller than full"
+
+
+def test_a_refusal_says_when_the_next_one_is_granted(time: Time) -> None:
+    buckets = Buckets(Rate(2, 60))
+    assert granted(buckets, of=2) == 2
+    time.seconds += 10
+    with pytest.raises(RateLimitExceeded) as refused:
+        buckets.take("key").require()
+    assert refused.value.headers == {"Retry-After": "20"}
+    time.seconds += 20
+    buckets.take("key").require()
+
+
+def test_each_key_has_a_bucket_of_its_own(time: Time) -> None:
+    buckets = Buckets(Rate(2, 60))
+    assert [granted(buckets, key, of=5) for key in ("a", "b")] == [2, 2]
+
+
+def test_a_parallel_burst_gets_no_more_than_the_limit(time: Time) -> None:
+    buckets, together = Buckets(Rate(50, 60)), threading.Barrier(20)
+
+    def burst(_number: int) -> int:
+        together.wait()
+        return granted(buckets, of=20)
+
+    with ThreadPoolExecutor(20) as pool:
+        assert sum(pool.map(burst, range(20))) == 50
+
+
+def test_buckets_that_are_full_again_are_forgotten(time: Time) -> None:
+    buckets = Buckets(Rate(10, 60))
+    for number in range(10_000):
+        buckets.take(str(number))
+    time.seconds += 59
+    assert granted(buckets, "busy", of=15) == 10
+    time.seconds += 2
+    buckets.take("late")
+    assert len(buckets) == 2
+    assert granted(buckets, "busy", of=5) == 0, "one that is not full is kept"
+
+
+@SMALL
+def test_every_answer_to_a_key_says_how_it_stands(app: Flask, api: Api, time: Time) -> None:
+    answer = api.get("/v1/user/me")
+    assert (answer.status_code, stand(answer)) == (404, ("3", "2", "20"))
+    answer = api.create()
+    assert (answer.status_code, stand(answer)) == (201, ("3", "1", "40"))
+    answer = api.call("POST", "/v1/user/", data=b"{")
+    assert (answer.status_code, stand(answer)) == (415, ("3", "0", "60"))
+    answer = api.create()
+    check_envelope(answer, REFUSED)
+    assert (stand(answer), answer.headers["Retry-After"]) == (("3", "0", "60"), "20")
+    time.seconds += 20
+    assert stand(api.get("/v1/user/me")) == ("3", "0", "60")
+
+
+def stand(answer: Answer) -> tuple[str | None, ...]:
+    """Return what the headers say."""
+    return tuple(answer.headers.get(name) for name in (LIMIT, REMAINING, RESET))
+
+
+@SMALL
+def test_the_rate_is_judged_after_permissions_and_before_the_body(app: Flask, api: Api, time: Time) -> None:
+    weak = make_key(app)
+    for remaining in ("2", "1", "0", "0"):
+        answer = api.call("POST", "/v1/user/", key=weak, data=b"{")
+        assert (answer.status_code, answer.headers[REMAINING]) == (403, remaining)
+    for status in (415, 415, 415, 429, 429):
+        assert api.call("POST", "/v1/user/", data=b"{").status_code == status
+
+
+@SMALL
+def test_one_key_s_limit_is_no_other_s(app: Flask, api: Api, time: Time) -> None:
+    assert [api.get("/v1/user/me").status_code for _ in range(4)] == [404, 404, 404, 429]
+    other = make_key(app, Permission.USERS_READ)
+    assert api.get("/v1/user/me", key=other).status_code == 404
+
+
+@SMALL
+def test_an_answer_to_nobody_says_nothing_of_a_limit(app: Flask, api: Api) -> None:
+    owner = make_user(app, "jo@example.com")
+    stopped = make_key(app, owner=owner)
+    execute(app, "UPDATE users SET is_active = false")
+    for path, key in (("me", None), ("me", "ak_wrong"), ("me", stopped)):
+        answer = api.get(f"/v1/user/{path}", key=key)
+        assert (answer.status_code, stand(answer)) == (401, (None, None, None))
+    for answer in (api.get("/v1/nothing"), api.call("PUT", "/v1/user/"), api.call("DELETE", "/v1/user/me")):
+        assert answer.status_code in (404, 405)
+        assert stand(answer) == (None, None, None)  # nobody looked at the key
+    assert api.get("/v1/user/me").headers[REMAINING] == "2"
+    assert stand(api.get("/admin/login")) == (None, None, None)
+
+
+@pytest.mark.parametrize("settings", [{"ENROL_RATE_LIMIT": "off"}])
+def test_off_is_off_and_says_nothing(api: Api, time: Time) -> None:
+    answers = [api.get("/v1/user/me") for _ in range(50)]
+    assert {(answer.status_code, stand(answer)) for answer in answers} == {(404, (None, None, None))}
+
+
+def test_the_default_is_6000_a_minute(api: Api, time: Time) -> None:
+    assert stand(api.get("/v1/user/me")) == ("6000", "5999", "1")
+
+
+def wrong(api: Api, address: str = "198.51.100.7", key: str = "ak_wrong", **headers: str) -> Answer:
+    """Send a wrong key from an address."""
+    return api.get("/v1/user/me", key=key, environ_overrides={"REMOTE_ADDR": address}, headers=headers)
+
+
+@pytest.fixture
+def few(app: Flask, monkeypatch: pytest.MonkeyPatch, time: Time) -> int:
+    """A limit of five wrong keys a minute from one address."""
+    assert Rate(100, 60) == rate_limits.WRONG_KEYS
+    app.extensions["enrol.wrong_key_buckets"] = Buckets(Rate(5, 60))
+    return 5
+
+
+@pytest.mark.parametrize("key", ["ak_wrong", "well formed", "Bearer ak_wrong"])
+def test_wrong_keys_from_one_address_are_limited(app: Flask, api: Api, few: int, time: Time, key: str) -> None:
+    sent = key_format.new_key() if key == "well formed" else key
+    statuses = [wrong(api, key=sent).status_code for _ in range(few + 2)]
+    assert statuses == [401] * few + [429] * 2
+    answer = wrong(api, key=sent)
+    check_envelope(answer, REFUSED)
+    assert answer.headers["Retry-After"] == "12"
+    assert stand(answer) == (None, None, None)
+    assert wrong(api, "198.51.100.8").status_code == 401
+    time.seconds += 12
+    assert [wrong(api, key=sent).status_code for _ in range(2)] == [401, 429]
+
+
+def test_a_good_key_is_never_limited_by_wrong_ones_from_its_address(app: Flask, api: Api, few: int) -> None:
+    assert [wrong(api).status_code for _ in range(few + 1)][-1] == 429
+    for _ in range(20):
+        assert wrong(api, key=api.key or "").status_code == 404
+    assert wrong(api).status_code == 429
+
+
+def test_no_key_and_a_real_one_that_ended_are_not_counted(app: Flask, api: Api, few: int) -> None:
+    execute(app, "UPDATE api_keys SET deactivated_at = created_at")
+    for _ in range(few + 5):
+        assert wrong(api, key="").status_code == 401
+        assert wrong(api, key=api.key or "").json["error"]["code"] == "API_KEY_DEACTIVATED"
+    assert wrong(api).status_code == 401
+
+
+def test_wrong_keys_write_nothing(app: Flask, api: Api, events: list[logging.LogRecord], few: int) -> None:
+    """Whoever has no key cannot make the database write, nor, without a well-formed one, read."""
+    execute(app, "ALTER TABLE api_keys RENAME TO elsewhere")
+    try:
+        assert [wrong(api).status_code for _ in range(few + 1)] == [401] * few + [429]
+    finally:
+        execute(app, "ALTER TABLE elsewhere RENAME TO api_keys")
+    assert logged(events, "request")["code"] == "RATE_LIMIT_EXCEEDED"
+
+
+def test_neighbours_on_ipv6_and_mapped_ipv4_count_as_one(api: Api, few: int) -> None:
+    for number in range(few):
+        assert wrong(api, f"2001:db8:1:2:{number}::{number}").status_code == 401
+    assert wrong(api, "2001:db8:1:2:ffff:ffff:ffff:ffff").status_code == 429
+    assert wrong(api, "2001:db8:1:3::1").status_code == 401
+    for _ in range(few):
+        assert wrong(api, "::ffff:198.51.100.7").status_code == 401
+    assert wrong(api, "198.51.100.7").status_code == 429
+
+
+@pytest.mark.parametrize("settings", [{}, {"ENROL_TRUSTED_PROXIES": "1"}], ids=["no proxy", "one proxy"])
+def test_what_a_client_forwards_makes_no_new_address(api: Api, few: int) -> None:
+    """Without a proxy no header counts; with one only what that proxy added, at the right end."""
+    sent = [wrong(api, **{"X-Forwarded-For": f"203.0.113.{number}, 192.0.2.1"}).status_code for number in range(9)]
+    assert sent == [401] * few + [429] * (9 - few)
+
+
+@pytest.mark.parametrize("settings", [{"ENROL_TRUSTED_PROXIES": "1"}])
+def test_callers_behind_one_trusted_proxy_are_told_apart(api: Api, few: int) -> None:
+    sent = [wrong(api, **{"X-Forwarded-For": f"203.0.113.{number}"}).status_code for number in range(9)]
+    assert sent == [401] * 9
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("::ffff:c000:201", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("2001:DB8:0:0:ffff::", "2001:db8::/64"),
+        ("2001:db8:0:1::1", "2001:db8:0:1::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("192.0.2.1:4711", "192.0.2.1"),
+        ("[2001:db8::1]:4711", "2001:db8::/64"),
+        ("[2001:db8::1]", "2001:db8::/64"),
+        ("192.0.2.1\n", "unknown"),
+        ("somewhere", "unknown"),
+        ("", "unknown"),
+        (None, "unknown"),
+    ],
+)
+def test_an_address_stands_for_its_network(address: str | None, network: str) -> None:
+    assert rate_limits.network(address) == network

@@ -1,0 +1,11 @@
+"""The door for programs: JSON under /v1. A view parses, validates, acts and responds; no rule or query stands here."""
+
+from flask import Flask
+
+
+def init_app(app: Flask) -> None:
+    """Give `app` the routes under /v1 and the limits of the callers' keys."""
+    from users.api import authentication, user_changes, users  # noqa: F401  (their routes hang on the blueprint)
+
+    authentication.init_app(app)
+    users.init_app(app)

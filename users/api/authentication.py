@@ -1,0 +1,122 @@
+"""Who is calling: an API key becomes an Actor before any view runs, and a view names what it asks for."""
+
+import functools
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, NoReturn, ParamSpec, TypeVar
+
+from flask import Flask, current_app, g, request
+from sqlalchemy import or_, update
+
+from users import clock, logs, rate_limits
+from users.actors import Actor
+from users.auth import authorization
+from users.errors import AuthenticationRequired, Unavailable
+from users.roles import Permission
+from users.rules import key_format
+from users.storage import database
+from users.storage.models import ApiKey
+
+LAST_USED_EVERY = timedelta(minutes=1)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def init_app(app: Flask) -> None:
+    """Give `app` its limits, whose memory is this process's."""
+    rate = app.extensions["enrol.settings"].rate_limit
+    app.extensions["enrol.key_buckets"] = rate and rate_limits.Buckets(rate)
+    app.extensions["enrol.refusal_buckets"] = rate_limits.Buckets(rate_limits.REFUSALS)
+    app.extensions["enrol.wrong_key_buckets"] = rate_limits.Buckets(rate_limits.WRONG_KEYS)
+
+
+def requires(*permissions: Permission) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Guard a view of the API: a valid key first, then `permissions` (none of them means any valid key), then its rate.
+
+    The request counts as soon as the key is known, so that every answer to its holder tells how the holder stands.
+    """
+
+    def guard(view: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(view)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            g.actor = authenticate()
+            _count()
+            g.actor.require(*permissions)
+            if "allowance" in g:
+                g.allowance.require()
+            return view(*args, **kwargs)
+
+        guarded.guard = permissions  # type: ignore[attr-defined]  # a test walks the URL map and reads it
+        return guarded
+
+    return guard
+
+
+def authenticate() -> Actor:
+    """Return the holder of the request's API key.
+
+    Raises AuthenticationRequired for no key, an unknown one or a malformed one, RateLimitExceeded when too many of
+    those came from the same address; ApiKeyDeactivated and ApiKeyExpired only to a caller who holds the real key.
+    """
+    presented = _presented_key()
+    key = _find(presented) if key_format.is_well_formed(presented) else None
+    if key is None:
+        _refuse(presented)
+    permissions = authorization.permissions_of_key(key)
+    _note_use(key.id, key.last_used_at)
+    return Actor(
+        kind="key",
+        permissions=permissions,
+        user_id=key.owner_id,
+        key_id=key.id,
+        address=request.remote_addr,
+        request_id=g.request_id,
+        client_request_id=g.client_request_id,
+    )
+
+
+def _find(key: str) -> Any:
+    """Return the row of the key with its owner's state, or None if there is no such key."""
+    return database.find(authorization.KEY_BY_HASH, key_hash=key_format.digest(key))
+
+
+def _refuse(presented: str) -> NoReturn:
+    """Count a wrong key, once it is known to be wrong: a good one from the same address is never limited."""
+    if presented:
+        buckets: rate_limits.Buckets = current_app.extensions["enrol.wrong_key_buckets"]
+        buckets.take(rate_limits.network(request.remote_addr)).require()
+    raise AuthenticationRequired
+
+
+def _count() -> None:
+    """Take from what the key may still ask of this process, and note what is left for the answer's headers."""
+    buckets: rate_limits.Buckets | None = current_app.extensions["enrol.key_buckets"]
+    if buckets is not None:
+        g.allowance = buckets.take(g.actor.key_id)
+
+
+def _presented_key() -> str:
+    """Return what X-API-Key holds, or the Bearer token where that header is absent (RFC 6750, section 2.1).
+
+    A header sent twice arrives joined by a comma, which is no key.
+    """
+    header = request.headers.get("X-API-Key")
+    if header is not None:
+        return header.strip()
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _note_use(key_id: str, last_used_at: datetime | None) -> None:
+    """Write `last_used_at`, at most once a minute for a key; a database that cannot write fails no request."""
+    now = clock.now()
+    stale = now - LAST_USED_EVERY
+    if last_used_at and last_used_at > stale:
+        return
+    unused = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at <= stale)
+    try:
+        with database.transaction(patient=False) as session:
+            session.execute(update(ApiKey).where(ApiKey.id == key_id, unused).values(last_used_at=now))
+    except Unavailable:
+        logs.event("last_used_skipped", key_id=key_id)

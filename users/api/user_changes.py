@@ -1,0 +1,71 @@
+"""The URLs under /v1 that change a user, verify an address or judge a password."""
+
+from typing import Any
+
+from flask import Response, g, jsonify, request
+
+from users import clock, settings
+from users.api import parsing
+from users.api.authentication import requires
+from users.auth import signin
+from users.blueprint import bp
+from users.errors import PreconditionFailed
+from users.http import urls
+from users.passwords.hashing import WrongPassword
+from users.roles import Permission
+from users.rules import validation
+from users.services import email_verification, user_changes
+from users.storage.models import User
+
+
+@bp.patch("/v1/user/<id:user_id>")
+@requires(Permission.USERS_UPDATE)
+def update_user(user_id: str) -> tuple[Response, dict[str, str]]:
+    """Answer 200 with the user as the body's members make of them; what they do not name stays."""
+    condition = _precondition()
+    changes = validation.user_changes(parsing.json_object(request), settings.current().rules)
+    user = user_changes.update_user(user_id, changes, actor=g.actor, condition=condition)
+    return jsonify(user.as_user()), {"ETag": user.etag}
+
+
+@bp.delete("/v1/user/<id:user_id>")
+@requires(Permission.USERS_DELETE)
+def delete_user(user_id: str) -> dict[str, Any]:
+    """Answer 200 once the user is deleted."""
+    user = user_changes.delete_user(user_id, actor=g.actor, condition=_precondition())
+    return {"success": True, "message": "The user was deleted.", "user_id": user.id}
+
+
+def _precondition() -> user_changes.Condition | None:
+    """Return what If-Match asks of the user as they are when they are changed (RFC 9110, section 13.1.1)."""
+    tags = parsing.if_match(request)
+    if tags is None:
+        return None
+
+    def judge(user: User) -> None:
+        if user.etag not in tags:
+            raise PreconditionFailed
+
+    return judge
+
+
+@bp.post("/v1/user/<id:user_id>/verification")
+@requires(Permission.USERS_UPDATE)
+def create_verification(user_id: str) -> tuple[Response, int]:
+    """Answer 201 with a link that verifies the user's address, for the caller to deliver, and when it ends."""
+    page = urls.link("/verify")  # before anything is done
+    issued = email_verification.issue(user_id, actor=g.actor)
+    url = f"{page}?token={issued.token}"
+    return jsonify(verification_url=url, expires_at=clock.rfc3339(issued.expires_at)), 201
+
+
+@bp.post("/v1/user/verify-password")
+@requires(Permission.USERS_VERIFY)
+def verify_password() -> Response:
+    """Answer 200: whether email and password are those of an active user, who is told then."""
+    given = validation.credentials(parsing.json_object(request))
+    try:
+        user = signin.verify_password(given.email, given.password, ip_address=given.ip_address, actor=g.actor)
+    except WrongPassword:
+        return jsonify(valid=False)
+    return jsonify(valid=True, user=user.as_user())

@@ -1,0 +1,117 @@
+"""The audit trail: one row for each act, written in the act's own transaction, so that none is without its trace.
+
+What somebody known was refused leaves a row too, in a transaction of its own.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+
+from flask import current_app
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.orm import Session
+
+from users import clock, ids, logs, rate_limits
+from users.actors import Actor
+from users.errors import Denied, EnrolError, LastAdministrator, RateLimitExceeded, Unavailable
+from users.storage import database
+from users.storage.models import AuditEvent
+
+
+class Action(StrEnum):
+    """What an audit row can say was done, as `object.act`."""
+
+    AUDIT_PRUNE = "audit.prune"
+    KEY_CREATE = "key.create"
+    KEY_REVOKE = "key.revoke"
+    KEY_ROLL = "key.roll"
+    REQUEST_REFUSE = "request.refuse"
+    SESSION_CREATE = "session.create"
+    SESSION_END = "session.end"
+    SESSION_END_OTHERS = "session.end_others"
+    USER_CREATE = "user.create"
+    USER_DEACTIVATE = "user.deactivate"
+    USER_DELETE = "user.delete"
+    USER_PURGE = "user.purge"
+    USER_REACTIVATE = "user.reactivate"
+    USER_SET_PASSWORD = "user.set_password"  # noqa: S105  (an act, not a password)
+    USER_UNLOCK = "user.unlock"
+    USER_UPDATE = "user.update"
+    USER_VERIFY = "user.verify"
+    USER_VERIFY_PASSWORD = "user.verify_password"  # noqa: S105
+    VERIFICATION_CREATE = "verification.create"
+
+
+_INSERT = insert(AuditEvent.metadata.tables["audit_events"])  # the same statement whatever is None
+
+
+class Outcome(StrEnum):
+    """How it ended."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    THROTTLED = "throttled"  # refused unseen, after too many wrong passwords
+
+
+def record(
+    transaction: Session | Connection,
+    action: Action,
+    target_id: str | None,
+    actor: Actor,
+    at: datetime,
+    fields: list[str],
+    *,
+    outcome: Outcome = Outcome.OK,
+) -> None:
+    """Add the row that says what `actor` did; `field_errors` are the names of what was set, never the values."""
+    event = {
+        "id": ids.new_id("evt"),
+        "at": at,
+        "action": action,
+        "outcome": outcome,
+        "actor_kind": actor.kind,
+        "actor_user_id": actor.user_id,
+        "actor_key_id": actor.key_id,
+        "target_id": target_id,
+        "fields": fields,
+        "address": actor.address,
+        "request_id": actor.request_id,
+        "client_request_id": actor.client_request_id,
+    }
+    transaction.execute(_INSERT, event)
+
+
+def note_refusal(error: EnrolError, actor: Actor, target_id: str | None = None) -> None:
+    """Record that `actor` was refused, and for want of which permissions, if that is what `error` says.
+
+    Whoever is not known leaves no row: no key, a wrong or stopped one, no session. A stranger must not make the
+    database write at will; that guesses at passwords do leave rows is `signin`'s doing, where throttles bound them.
+    Nor does somebody known for long: past `rate_limits.REFUSALS`, and when the database cannot write at once, the
+    refusal is in the log alone, and the answer neither fails nor waits.
+    """
+    if actor.kind in ("setup", "visitor") or not isinstance(error, Denied | LastAdministrator):
+        return
+    reasons = error.missing.split() if isinstance(error, Denied) else [error.code]
+    refusals: rate_limits.Buckets = current_app.extensions["enrol.refusal_buckets"]
+    try:
+        refusals.take(actor.key_id or actor.user_id or actor.kind).require()
+        with database.transaction(patient=False) as session:
+            outcome = Outcome.REFUSED
+            record(session, Action.REQUEST_REFUSE, target_id, actor, clock.now(), reasons, outcome=outcome)
+    except (RateLimitExceeded, Unavailable):
+        logs.event("refusal_not_recorded", code=error.code, key_id=actor.key_id, user_id=actor.user_id)
+
+
+def is_newest(target_id: str, action: Action) -> bool:
+    """Tell whether `action` is the last thing that was done to the user or key, and was done just now."""
+    return any(
+        event.action == action and event.outcome == Outcome.OK and clock.now() - event.at < clock.A_MOMENT
+        for event in recent(target_id, limit=1)
+    )
+
+
+def recent(target_id: str, *, limit: int = 10) -> Sequence[AuditEvent]:
+    """Return the newest events about the user or key, newest first."""
+    events = select(AuditEvent).where(AuditEvent.target_id == target_id)
+    with database.reading() as session:
+        return session.scalars(events.order_by(AuditEvent.id.desc()).limit(limit)).all()

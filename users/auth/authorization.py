@@ -1,0 +1,82 @@
+"""What an actor may do now: asked at the door, and once more inside the transaction that acts.
+
+A body may take a minute to arrive and a hash five seconds to begin. A key that was revoked meanwhile, an owner or an
+administrator who was stopped, a role that was taken: none of them acts any more.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, and_, bindparam, select
+from sqlalchemy.orm import Session
+
+from users import clock
+from users.actors import Actor
+from users.auth import sessions
+from users.errors import ApiKeyDeactivated, ApiKeyExpired, AuthenticationRequired
+from users.form_errors import SessionEnded
+from users.roles import ALL_PERMISSIONS, Permission, permissions_of
+from users.storage import database
+from users.storage.models import ApiKey, User
+
+# Made once: building a statement takes longer than running it.
+_KEY_AND_OWNER = select(
+    ApiKey.scopes,
+    ApiKey.owner_id,
+    ApiKey.expires_at,
+    ApiKey.deactivated_at,
+    User.global_role_id.label("owner_role"),
+    and_(User.is_active, User.deleted_at.is_(None)).label("owner_is_active"),
+).outerjoin(User, ApiKey.owner_id == User.id)
+_KEY_BY_ID = _KEY_AND_OWNER.where(ApiKey.id == bindparam("id"))
+KEY_BY_HASH = _KEY_AND_OWNER.add_columns(ApiKey.id, ApiKey.last_used_at).where(ApiKey.key_hash == bindparam("key_hash"))
+
+
+def permissions_of_key(key: Any) -> frozenset[Permission]:
+    """Return what a key may do now: its scopes, cut to what its owner may do. `key` is a row of KEY_BY_HASH.
+
+    Raises ApiKeyDeactivated and ApiKeyExpired.
+    """
+    if key.deactivated_at or (key.owner_id and not key.owner_is_active):
+        raise ApiKeyDeactivated
+    if key.expires_at and key.expires_at <= clock.now():
+        raise ApiKeyExpired
+    scopes = frozenset(Permission(scope) for scope in key.scopes if scope in ALL_PERMISSIONS)
+    return scopes & permissions_of(key.owner_role) if key.owner_id else scopes
+
+
+@contextmanager
+def acting(actor: Actor, *permissions: Permission) -> Iterator[tuple[Session, Actor]]:
+    """Yield a `database.transaction` and the actor as they are now, who holds `permissions`.
+
+    Raises what `judge_again` raises.
+    """
+    with database.transaction() as session:
+        yield session, judge_again(session, actor, *permissions)
+
+
+def confirm(actor: Actor, *permissions: Permission) -> None:
+    """Raise what `judge_again` raises: for an answer that is given after a body has arrived, without an act."""
+    with database.reading() as session:
+        judge_again(session, actor, *permissions)
+
+
+def judge_again(transaction: Session | Connection, actor: Actor, *permissions: Permission) -> Actor:
+    """Return the actor with what they may do now. One read, without a lock: what is committed later counts as later.
+
+    Raises Denied if they do not hold `permissions` (any more), ApiKeyDeactivated, ApiKeyExpired,
+    AuthenticationRequired for a key that is gone, SessionEnded.
+    """
+    if actor.kind == "key":
+        key = transaction.execute(_KEY_BY_ID, {"id": actor.key_id}).first()
+        if key is None:
+            raise AuthenticationRequired
+        actor = actor.with_permissions(permissions_of_key(key))
+    elif actor.kind == "session":
+        role = sessions.find_role(transaction, actor.session_hash or b"")
+        if role is None:
+            raise SessionEnded
+        actor = actor.with_permissions(permissions_of(role))
+    actor.require(*permissions)
+    return actor

@@ -1,0 +1,21 @@
+"""The application's one hasher, and who waits for a hash in which share of its queue."""
+
+from flask import current_app
+
+from users.actors import Actor
+from users.passwords.hash_queue import Share
+from users.passwords.hashing import Hasher
+
+_SHARES = {"key": Share.CREATE, "session": Share.KNOWN}
+
+
+def current() -> Hasher:
+    """Return the application's one hasher."""
+    found: Hasher = current_app.extensions["enrol.hasher"]
+    return found
+
+
+def hash_password(password: str, actor: Actor) -> str:
+    """Return the hash of a new password, made in the actor's share of the hash queue. Raises Overloaded."""
+    with current().place(_SHARES.get(actor.kind, Share.TYPED)) as place:
+        return place.hash(password)

@@ -1,0 +1,11 @@
+"""The door for the operator: flask users, keys, audit and doctor, and what `flask run` says at its start."""
+
+from flask import Flask
+
+
+def init_app(app: Flask) -> None:
+    """Give `app` its commands."""
+    from users.cli import audit, doctor, keys, users
+
+    for command in (users.users_group, keys.keys_group, audit.audit_group, doctor.doctor_command):
+        app.cli.add_command(command)

@@ -1,0 +1,53 @@
+"""`flask audit …`: the audit trail, to be kept elsewhere, and kept short here."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+from flask.cli import AppGroup
+
+from users import clock, ids
+from users.audit import queries
+from users.cli.command import Command, actor, confirm, period
+from users.services import audit_prune
+
+audit_group = AppGroup("audit", help="Read the audit trail and prune it.")
+audit_group.command_class = Command
+
+
+@audit_group.command("export")
+@click.option("--after", default="", metavar="ID", help="Only events after this one (evt_…).")
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), metavar="2026-01-01", help="Only from this day on, in UTC.")
+def export(after: str, since: datetime | None) -> None:
+    """Print the audit trail, oldest first, as JSON lines."""
+    if after and not ids.is_event_id(after):
+        raise click.BadParameter("takes the id of an event.", param_hint="--after")
+    for event in queries.export(after=after, since=since and since.replace(tzinfo=UTC)):
+        click.echo(queries.line(event), nl=False)
+
+
+@audit_group.command("prune")
+@click.option("--before", metavar="365d", callback=period, required=True, help="How long ago the events were.")
+@click.option(
+    "--export",
+    "file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    required=True,
+    help="A new file, to which they are written first.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def prune(before: timedelta, file: Path, yes: bool) -> None:
+    """Write old events to a file, then delete them; print how many."""
+    moment = clock.now() - before
+    if not yes:
+        confirm(f"Events to prune, once they are written to {file}: {audit_prune.count(moment)}. Go on?")
+    try:
+        pruned = audit_prune.prune_events(moment, file, actor=actor())
+    except FileExistsError:
+        raise click.BadParameter("takes a file that is not there yet.", param_hint="--export") from None
+    except OSError as error:
+        words = f"{file} cannot be used ({error.strerror}). No event was deleted that is not in it."
+        raise click.ClickException(words) from None
+    click.echo("Events pruned from the audit trail:", err=True)
+    click.echo(pruned)

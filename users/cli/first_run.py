@@ -1,0 +1,62 @@
+"""What a start says to whoever watches it: what a new installation still needs."""
+
+import click
+from flask import Flask
+from flask.cli import run_command
+from flask.helpers import get_debug_flag
+from werkzeug.serving import is_running_from_reloader
+
+from users import logs, settings
+from users.errors import Unavailable
+from users.services import setup_link, user_search
+
+
+def is_flask_run() -> bool:
+    """Tell whether this process is `flask run` about to serve, and not its reloader's parent."""
+    context = click.get_current_context(silent=True)
+    if context is None or context.command is not run_command:
+        return False
+    reload = context.params.get("reload")
+    return is_running_from_reloader() or not (get_debug_flag() if reload is None else reload)
+
+
+def tell_first_steps(app: Flask) -> None:
+    """Say on stderr what a new installation still needs; nothing when it needs nothing or has no database."""
+    with app.app_context():
+        try:
+            if not setup_link.is_over():
+                logs.say(_how_to_set_up())
+            if not user_search.has_key():
+                logs.say("No API key yet. Run: flask keys create my-app --scope users:create")
+        except Unavailable:
+            pass  # `upgrade.prepare` has said so
+
+
+def _how_to_set_up() -> str:
+    """Return what creates the first administrator: under `flask run` a link, which is for this terminal alone.
+
+    A production server's output goes to a log, and the link must not.
+    """
+    command = "flask users create you@example.com --role role_admin"
+    address = _served_address()
+    token = setup_link.issue() if address else None
+    if not token:
+        return f"No administrator yet. Run: {command}"
+    return (
+        "No administrator yet. Open this link within 30 minutes to create one:\n\n"
+        f"    {address}/setup?token={token}\n\n"
+        f"or run: {command}\n"
+    )
+
+
+def _served_address() -> str | None:
+    """Return the address that `flask run` is about to serve at, None under any other command or on a Unix socket."""
+    if not is_flask_run():
+        return None
+    options = click.get_current_context().params
+    host: str = options["host"]
+    if settings.current().public_url or host.startswith("unix:"):
+        return settings.current().public_url
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  (compared, not bound)
+    scheme = "https" if options.get("cert") else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{options['port']}"

@@ -1,0 +1,185 @@
+"""`flask users …`: create users and look after them."""
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import click
+from flask.cli import AppGroup
+
+from users import clock, ids, settings
+from users.cli.command import (
+    Command,
+    actor,
+    at_a_terminal,
+    confirm,
+    find_user,
+    json_option,
+    period,
+    print_json,
+    print_result,
+    print_table,
+)
+from users.passwords import hashing
+from users.rules import validation
+from users.services import user_changes, user_creation, user_purge
+from users.storage import database
+
+_STDIN_BYTES = 64 * 1024  # far over the longest password, so that one too long is told so
+
+users_group = AppGroup("users", help="Create users and look after them.")
+users_group.command_class = Command
+
+
+def _password_options(command: Callable[..., None]) -> Callable[..., None]:
+    generate = click.option("--generate-password", is_flag=True, help="Make a strong password and print it, alone.")
+    stdin = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+    return stdin(generate(command))
+
+
+@users_group.command("create")
+@click.argument("email")
+@click.option("--first-name")
+@click.option("--last-name")
+@click.option("--role", help="One of role_admin, role_operator, role_auditor, role_member.")
+@_password_options
+@json_option
+def create_user(
+    email: str,
+    first_name: str | None,
+    last_name: str | None,
+    role: str | None,
+    password_stdin: bool,
+    generate_password: bool,
+    as_json: bool,
+) -> None:
+    """Create a user. Without a password option, ask for the password."""
+    password = _password(password_stdin, generate_password, as_json)
+    given = {
+        "email": email,
+        "first_name": first_name,
+        "last_name": last_name,
+        "password": password,
+        "global_role_id": role,
+    }
+    new = validation.new_user(given, settings.current().rules, fields=validation.ADMIN_FIELDS)
+    user = user_creation.create_user(new, actor=actor())
+    click.echo(f"User created: {user.email} ({user.id})", err=True)
+    print_result(user.as_user() if as_json else None, password if generate_password else user.id)
+
+
+@users_group.command("list")
+@click.option("--after", default="", metavar="ID", help="Only users created after this one.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--active-only", is_flag=True, help="Leave out deactivated users.")
+@json_option
+def list_users(after: str, limit: int, active_only: bool, as_json: bool) -> None:
+    """List the users, oldest first."""
+    if after and not ids.is_user_id(after):
+        raise click.BadParameter("takes the id of a user.", param_hint="--after")
+    users = user_creation.list_users(after=after, limit=limit, active_only=active_only)
+    if as_json:
+        print_json([user.as_user() for user in users])
+    else:
+        columns = ("ID", "EMAIL", "NAME", "STATUS", "ROLE", "CREATED")
+        print_table(columns, lambda: [_user_row(user.as_profile()) for user in users])
+    if len(users) == limit:
+        click.echo(f"There may be more: --after {users[-1].id}", err=True)
+
+
+@users_group.command("show")
+@click.argument("user", metavar="EMAIL_OR_ID")
+@json_option
+def show_user(user: str, as_json: bool) -> None:
+    """Show one user."""
+    profile = find_user(user).as_profile()
+    if as_json:
+        print_json(profile)
+    else:
+        for name, value in profile.items():
+            click.echo(f"{name}: {'' if value is None else value}")
+
+
+@users_group.command("deactivate")
+@click.argument("user", metavar="EMAIL_OR_ID")
+@json_option
+def deactivate_user(user: str, as_json: bool) -> None:
+    """Deactivate a user, whose API keys stop at once."""
+    changed = user_changes.deactivate_user(find_user(user).id, actor=actor())
+    click.echo(f"User deactivated: {changed.email}", err=True)
+    print_result(changed.as_user() if as_json else None, changed.id)
+
+
+@users_group.command("set-password")
+@click.argument("user", metavar="EMAIL_OR_ID")
+@_password_options
+@json_option
+def set_password(user: str, password_stdin: bool, generate_password: bool, as_json: bool) -> None:
+    """Give a user a new password. Without a password option, ask for it."""
+    found = find_user(user)
+    password = validation.new_password(_password(password_stdin, generate_password, as_json), settings.current().rules)
+    changed = user_changes.set_password(found.id, password, actor=actor())
+    click.echo(f"Password set: {changed.email}", err=True)
+    print_result(changed.as_user() if as_json else None, password if generate_password else changed.id)
+
+
+@users_group.command("unlock")
+@click.argument("user", metavar="EMAIL_OR_ID")
+@json_option
+def unlock_user(user: str, as_json: bool) -> None:
+    """Let a user try passwords again after too many wrong ones."""
+    unlocked = user_changes.unlock_user(find_user(user).id, actor=actor())
+    click.echo(f"User unlocked: {unlocked.email}", err=True)
+    print_result(unlocked.as_user() if as_json else None, unlocked.id)
+
+
+@users_group.command("purge")
+@click.option("--deleted-before", metavar="30d", callback=period, required=True, help="How long ago they were deleted.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def purge_users(deleted_before: timedelta, yes: bool) -> None:
+    """Erase for good the users who were deleted long ago; print how many."""
+    moment = clock.now() - deleted_before
+    if not yes:
+        confirm(f"Users to erase for good, with their API keys: {user_purge.count(moment)}. Go on?")
+    erased = user_purge.purge_users(moment, actor=actor())
+    click.echo("Users erased for good:", err=True)
+    click.echo(erased)
+    for copy in user_purge.copies_with_erased():
+        click.echo(f"Erased users are still in this copy, made before an upgrade. Delete it: {copy}", err=True)
+    if not database.compact():
+        raise click.ClickException(
+            "Remains of the erased may still be in the database file or its -wal: another program kept it busy, "
+            "or the disk has no room to write it anew. Run this command again."
+        )
+
+
+def _password(from_stdin: bool, generate: bool, as_json: bool) -> str:
+    """Return the password that the options ask for, not yet validated. It never stands in argv."""
+    if from_stdin and generate:
+        raise click.UsageError("Give --password-stdin or --generate-password, not both.")
+    if generate and as_json:
+        raise click.UsageError("--generate-password prints the password alone and cannot be combined with --json.")
+    if generate:
+        return hashing.generate(settings.current().rules.password_min_length)
+    if from_stdin and sys.stdin is not None:
+        # Bytes that are not UTF-8 become lone surrogates, which validation refuses.
+        text = sys.stdin.buffer.read(_STDIN_BYTES).decode("utf-8", "surrogateescape")
+        return re.sub(r"\r?\n\Z", "", text)  # the one line break that echo or an editor adds
+    if not at_a_terminal():
+        raise click.UsageError("Give --password-stdin or --generate-password: there is no terminal to ask at.")
+    answer: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    return answer
+
+
+def _user_row(user: dict[str, Any]) -> Sequence[str]:
+    status = "active" if user["is_active"] else "deactivated"
+    return (
+        user["id"],
+        user["email"],
+        user["full_name"] or "",
+        status,
+        user["global_role_id"] or "",
+        user["created_at"],
+    )

@@ -1,0 +1,98 @@
+"""The page about the audit trail: who did what to whom, found by any of these, by time and by request."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from flask import g, make_response, render_template, request
+
+from users import ids
+from users.audit import queries
+from users.audit.queries import Wanted
+from users.audit.trail import Action
+from users.blueprint import bp
+from users.errors import UserNotFound
+from users.form_errors import Refused
+from users.pages import audit_sentences, forms, guards
+from users.pages.guards import Answer, Problem, page
+from users.roles import Permission
+from users.rules import emails
+from users.services import user_creation
+
+
+@bp.get("/admin/audit")
+@page(Permission.AUDIT_READ)
+def show_trail() -> Answer:
+    """Show what the filters in the address ask for, newest first."""
+    given = {name: text for name in _READERS if (text := request.args.get(name, "").strip())}
+    form, found = forms.TrailForm(**given), guards.Findings()
+    wanted = _wanted(given, found)
+    if found.problems:
+        g.problems = [Problem(words, name) for name, words in found.problems.items()]
+        return make_response(render_template("audit.html", form=form, given=given), 422)
+    here = queries.newest(wanted, before=_event_id("before"), after=_event_id("after"))
+    return render_template("audit.html", form=form, given=given, page=here, told=audit_sentences.tell(here.rows))
+
+
+def _wanted(given: Mapping[str, str], found: guards.Findings) -> Wanted:
+    """Return what the filters ask for; what cannot be read is noted in `found`."""
+    wanted: dict[str, Any] = {}
+    for name, text in given.items():
+        field, read = _READERS[name]
+        with found.noted():
+            wanted[field] = read(name, text)
+    if "since" in wanted and "until" in wanted and wanted["since"] >= wanted["until"]:
+        found.problems["until"] = "Choose a last day that is not before the first"
+    return Wanted(**wanted)
+
+
+def _somebody(name: str, text: str) -> str:
+    """Return the id that `text` is, though nobody may have it any more, or that of the user with this address."""
+    if ids.is_user_id(text) or ids.is_key_id(text):
+        return text
+    try:
+        return user_creation.get_user_by_email(emails.lookup_key(text)).id
+    except (emails.BadEmail, UserNotFound):
+        words = "No user has this email address. Enter another, or the ID of a user or an API key"
+        raise Refused({name: words}) from None
+
+
+def _action(name: str, text: str) -> str:
+    if text not in set(Action):
+        raise Refused({name: "Choose what was done from the list"})
+    return text
+
+
+def _first_day(name: str, text: str) -> datetime:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise Refused({name: "Enter a day as year, month and day, like 2026-01-31"}) from None
+
+
+def _last_day(name: str, text: str) -> datetime:
+    """Return the end of the day."""
+    day = _first_day(name, text)
+    return day + min(timedelta(days=1), datetime.max.replace(tzinfo=UTC) - day)
+
+
+def _request_id(name: str, text: str) -> str:
+    if not ids.is_client_request_id(text):
+        raise Refused({name: "Enter a whole request ID: 8 to 64 letters, digits, dots, hyphens or underscores"})
+    return text
+
+
+def _event_id(parameter: str) -> str | None:
+    given = request.args.get(parameter, "")
+    return given if ids.is_event_id(given) else None
+
+
+# For each filter: what of the events it is about, and how it is read.
+_READERS: Mapping[str, tuple[str, Callable[[str, str], object]]] = {
+    "actor": ("actor_id", _somebody),
+    "user": ("target_id", _somebody),
+    "action": ("action", _action),
+    "since": ("since", _first_day),
+    "until": ("until", _last_day),
+    "request": ("request_id", _request_id),
+}

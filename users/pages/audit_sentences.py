@@ -1,0 +1,148 @@
+"""Audit events as people read them: "ada@example.com created jo@example.com with the API key CI"."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from users import clock, ids
+from users.audit.trail import Action, Outcome
+from users.errors import LastAdministrator
+from users.services import user_search
+from users.storage.models import AuditEvent
+
+# What was done, with a place for whom or what it was done to.
+_DONE: Mapping[str, str] = {
+    Action.AUDIT_PRUNE: "pruned the audit trail",
+    Action.KEY_CREATE: "created {}",
+    Action.KEY_REVOKE: "revoked {}",
+    Action.KEY_ROLL: "rolled {}",
+    Action.SESSION_CREATE: "signed in",
+    Action.SESSION_END: "signed out",
+    Action.SESSION_END_OTHERS: "ended their other sessions",
+    Action.USER_CREATE: "created {}",
+    Action.USER_DEACTIVATE: "deactivated {}",
+    Action.USER_DELETE: "deleted {}",
+    Action.USER_PURGE: "erased {} for good",
+    Action.USER_REACTIVATE: "reactivated {}",
+    Action.USER_SET_PASSWORD: "set a new password for {}",
+    Action.USER_UNLOCK: "unlocked {}",
+    Action.USER_UPDATE: "changed {}",
+    Action.USER_VERIFY: "verified the address of {}",
+    Action.USER_VERIFY_PASSWORD: "checked the password of {}: right",
+    Action.VERIFICATION_CREATE: "made a verification link for {}",
+}
+_REFUSED: Mapping[str, str] = {
+    Action.REQUEST_REFUSE: "was refused a request about {}",
+    Action.SESSION_CREATE: "was refused a sign-in as {}",
+    Action.USER_CREATE: "was refused the creation of {} once more",
+    Action.USER_SET_PASSWORD: "was refused a new password: the current one was wrong",
+    Action.USER_VERIFY_PASSWORD: "checked the password of {}: wrong",
+}
+_TOO_MANY = ", after too many wrong passwords"
+_KINDS = {
+    "setup": "the set-up link",
+    "terminal": "the command line",
+    "verification": "whoever opened the link",
+    "visitor": "somebody",
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a sentence: words of ours, then a name that people gave, or the id of what has none any more."""
+
+    words: str = ""
+    name: str | None = None
+    path: str | None = None  # where there is more about it
+
+
+@dataclass(frozen=True)
+class Told:
+    """An event, and the sentence that tells it."""
+
+    event: AuditEvent
+    sentence: list[Part]
+
+
+class _Names:
+    """The names behind the ids of some events: two queries, however many there are."""
+
+    def __init__(self, events: Sequence[AuditEvent]) -> None:
+        self._emails = user_search.emails_of(
+            one for event in events for one in (event.actor_user_id, _if_user(event.target_id))
+        )
+        self._keys = user_search.key_names_of(
+            one for event in events for one in (event.actor_key_id, _if_key(event.target_id))
+        )
+
+    def user(self, user_id: str) -> Part:
+        if user_id in self._emails:
+            return Part(name=self._emails[user_id], path=f"/admin/users/{user_id}")
+        return Part("the erased user ", user_id)
+
+    def key(self, key_id: str) -> Part:
+        if key_id in self._keys:
+            return Part("the API key ", self._keys[key_id])
+        return Part("the erased API key ", key_id)
+
+
+def tell(events: Sequence[AuditEvent], *, about: str | None = None) -> list[Told]:
+    """Return `events` with their sentences; on the page of the user `about` that one is "this user"."""
+    names = _Names(events)
+    return [Told(event, _sentence(event, names, about)) for event in events]
+
+
+def _sentence(event: AuditEvent, names: _Names, about: str | None) -> list[Part]:
+    before, place, after = _verb(event).partition("{}")
+    actor = _actor(event, names)
+    parts = [replace(actor, words=actor.words[:1].upper() + actor.words[1:]), Part(f" {before}")]
+    if place:
+        parts += [_target(event, names, about), Part(after)]
+    if event.actor_user_id and event.actor_key_id:
+        parts += [Part(" with "), names.key(event.actor_key_id)]
+    return [*parts, Part(_reason(event))]
+
+
+def _verb(event: AuditEvent) -> str:
+    words = _DONE if event.outcome == Outcome.OK else _REFUSED
+    verb = words.get(event.action, f"{event.action} {{}}")
+    return verb if event.target_id or event.action != Action.REQUEST_REFUSE else "was refused a request"
+
+
+def _actor(event: AuditEvent, names: _Names) -> Part:
+    if event.actor_user_id:
+        return names.user(event.actor_user_id)
+    if event.actor_key_id:
+        return names.key(event.actor_key_id)
+    return Part(_KINDS.get(event.actor_kind, event.actor_kind))
+
+
+def _target(event: AuditEvent, names: _Names, about: str | None) -> Part:
+    if event.target_id is None:
+        return Part("somebody unknown")
+    if event.target_id == event.actor_user_id:
+        return Part("themselves")
+    if event.action == Action.USER_PURGE:
+        return Part("the user ", event.target_id)
+    if event.target_id == about:
+        return Part("this user")
+    return names.key(event.target_id) if ids.is_key_id(event.target_id) else names.user(event.target_id)
+
+
+def _reason(event: AuditEvent) -> str:
+    if event.outcome == Outcome.THROTTLED:
+        return ", after too many different bodies" if event.action == Action.USER_CREATE else _TOO_MANY
+    if event.action == Action.AUDIT_PRUNE and event.target_id:
+        return f": events before {clock.day(ids.moment_of(event.target_id))}"
+    if event.action != Action.REQUEST_REFUSE:
+        return ""
+    if event.fields == [LastAdministrator.code]:
+        return ": no active administrator would be left"
+    return f": it needs {', '.join(event.fields)}"
+
+
+def _if_user(target_id: str | None) -> str | None:
+    return target_id if ids.is_user_id(target_id or "") else None
+
+
+def _if_key(target_id: str | None) -> str | None:
+    return target_id if ids.is_key_id(target_id or "") else None

@@ -1,0 +1,181 @@
+"""The pages' forms: labels, widgets and the CSRF token. No rule is here: `validation` judges what they carry."""
+
+from collections.abc import Iterable
+from urllib.parse import unquote_to_bytes
+
+from flask import request
+from flask_wtf import FlaskForm
+from wtforms import EmailField, PasswordField, RadioField, SelectField, SelectMultipleField, StringField
+
+from users.audit.trail import Action
+from users.form_errors import FormNotUtf8
+from users.http import csrf
+from users.passwords import hashing
+from users.roles import Permission, Role
+from users.rules.validation import Rules
+
+MARK_FIELD = "mark"  # what the form was made for, so that sending it twice does nothing twice
+# What a page never shows again, and a sign-in never carries to the form that it interrupted.
+SECRET_FIELDS = frozenset({csrf.FIELD, MARK_FIELD, "current_password", "password"})
+
+_URL_ENCODED = "application/x-www-form-urlencoded"
+
+GENERATE, TYPE = "generate", "type"
+ROLE_WORDS = {
+    Role.ADMIN: ("Administrator", "everything, also roles and API keys"),
+    Role.OPERATOR: ("Operator", "create, see and change users"),
+    Role.AUDITOR: ("Auditor", "see users and who did what"),
+    Role.MEMBER: ("Member", "nothing in Enrol itself"),
+}
+SCOPE_WORDS = {
+    Permission.USERS_CREATE: "Create users",
+    Permission.USERS_READ: "See users",
+    Permission.USERS_UPDATE: "Change users",
+    Permission.USERS_DELETE: "Delete users",
+    Permission.USERS_VERIFY: "Check users’ passwords",
+    Permission.ROLES_ASSIGN: "Assign roles",
+    Permission.KEYS_MANAGE: "Manage API keys",
+    Permission.AUDIT_READ: "Read the audit trail",
+}
+EXPIRY_DAYS = {"30": "30 days", "90": "90 days", "365": "1 year", "never": "Never"}
+OLD_KEY_ENDS = {"0": "Now", "1": "In 1 hour", "24": "In 24 hours", "168": "In 7 days"}  # hours
+
+
+def require_utf8() -> None:
+    """Raise FormNotUtf8 for a form with bytes that are not UTF-8, in whose place Werkzeug reads `%E9` or U+FFFD."""
+    if request.mimetype not in (_URL_ENCODED, "multipart/form-data"):
+        return
+    body = request.get_data()  # kept, so that Flask reads the form from it
+    try:
+        (unquote_to_bytes(body) if request.mimetype == _URL_ENCODED else body).decode("utf-8")
+    except UnicodeDecodeError:
+        raise FormNotUtf8 from None
+
+
+def mark() -> str:
+    """Return what the form sent with this request was made for."""
+    return request.form.get(MARK_FIELD, "")
+
+
+class Form(FlaskForm):
+    """A form that holds what was posted, or `defaults` when nothing was. The guard has checked its token."""
+
+    class Meta(FlaskForm.Meta):
+        """The guard checks the token for every page alike, those without fields too."""
+
+        csrf = False
+
+    def __init__(self, **defaults: object) -> None:
+        # Said outright: left alone, Flask-WTF would take a JSON body or an upload for a form.
+        super().__init__(formdata=request.form if request.method == "POST" else None, data=defaults)
+
+    def given(self, *names: str) -> dict[str, object]:
+        """Return what the fields called `names` hold, for `validation` to judge."""
+        return {name: self.data[name] for name in names if name in self.data}
+
+
+class LoginForm(Form):
+    """Who signs in."""
+
+    email = EmailField("Email address", render_kw={"autocomplete": "username"})
+    password = PasswordField("Password", render_kw={"autocomplete": "current-password"})
+
+
+class SetupForm(Form):
+    """The first administrator, who sits at this keyboard: their own browser may help them."""
+
+    email = EmailField("Email address", render_kw={"autocomplete": "username"})
+    first_name = StringField("First name (optional)", render_kw={"autocomplete": "given-name"})
+    last_name = StringField("Last name (optional)", render_kw={"autocomplete": "family-name"})
+    password = PasswordField("Password", render_kw={"autocomplete": "new-password"})
+
+
+class PasswordForm(Form):
+    """A new password for somebody else, typed or generated."""
+
+    choice = RadioField(
+        "How to set the password",
+        choices={GENERATE: "Generate a strong password", TYPE: "I will type one"},
+        default=GENERATE,
+    )
+    password = PasswordField("Password", render_kw={"autocomplete": "new-password"})
+
+    @property
+    def generates(self) -> bool:
+        """Tell whether a password is to be generated. A form sent without the choice has one typed."""
+        return request.form.get("choice") == GENERATE
+
+    def password_or_new(self, rules: Rules) -> str | None:
+        """Return the password that was typed, or a new one if that was chosen, for `validation` to judge."""
+        return hashing.generate(rules.password_min_length) if self.generates else self.password.data
+
+
+class EditForm(Form):
+    """What is known of a user: somebody else, whom this browser's own addresses and names do not fit."""
+
+    email = EmailField("Email address", render_kw={"autocomplete": "off"})
+    first_name = StringField("First name (optional)", render_kw={"autocomplete": "off"})
+    last_name = StringField("Last name (optional)", render_kw={"autocomplete": "off"})
+    global_role_id = SelectField("Role (optional)")
+
+    def __init__(self, roles: Iterable[Role], **defaults: object) -> None:
+        super().__init__(**defaults)
+        choices = {role.value: " – ".join(ROLE_WORDS[role]) for role in roles}
+        held = str(defaults.get("global_role_id") or "")
+        if held and held not in choices:  # a newer version's, which stays unless another is chosen
+            choices[held] = f"{held} – not known to this version of Enrol"
+        self.global_role_id.choices = {"": "No role", **choices}
+        if not choices and not self.global_role_id.data:
+            del self.global_role_id
+
+
+class UserForm(EditForm, PasswordForm):
+    """A new user."""
+
+
+class OwnPasswordForm(Form):
+    """A new password for whoever is signed in."""
+
+    current_password = PasswordField("Current password", render_kw={"autocomplete": "current-password"})
+    password = PasswordField("New password", render_kw={"autocomplete": "new-password"})
+
+
+class RollForm(Form):
+    """A new API key in the place of another, which ends."""
+
+    ends = RadioField("The old key stops working", choices=OLD_KEY_ENDS, default="24")
+    expires = RadioField("The new key expires after", choices=EXPIRY_DAYS)
+
+
+class KeyForm(Form):
+    """A new API key."""
+
+    name = StringField("Name", render_kw={"autocomplete": "off"})
+    scopes = SelectMultipleField("What it may do", default=[Permission.USERS_CREATE.value])
+    owner = EmailField("Owner", render_kw={"autocomplete": "off"})
+    expires = RadioField("Expires after", choices=EXPIRY_DAYS, default="90")
+
+    def __init__(self, scopes: Iterable[Permission], **defaults: object) -> None:
+        super().__init__(**defaults)
+        held = set(scopes)
+        self.scopes.choices = {scope.value: words for scope, words in SCOPE_WORDS.items() if scope in held}
+
+
+class TrailForm(Form):
+    """What to find in the audit trail."""
+
+    actor = StringField("Who did it", render_kw={"autocomplete": "off"})
+    user = StringField("To whom or what", render_kw={"autocomplete": "off"})
+    request = StringField("Request ID", render_kw={"autocomplete": "off"})
+    action = SelectField("What was done")
+    since = StringField("First day, in UTC", render_kw={"type": "date"})
+    until = StringField("Last day, in UTC", render_kw={"type": "date"})
+
+    def __init__(self, **defaults: object) -> None:
+        super().__init__(**defaults)
+        self.action.choices = {"": "Anything", **{one.value: _spoken(one) for one in Action}}
+
+
+def _spoken(action: Action) -> str:
+    """Return `user.set_password` as "User: set password"."""
+    return action.replace(".", ": ").replace("_", " ").capitalize()

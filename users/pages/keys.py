@@ -1,0 +1,241 @@
+"""The pages about API keys: the list, a new key, one in the place of another, and the end of one."""
+
+from contextlib import suppress
+from datetime import timedelta
+
+from flask import g, make_response, redirect, render_template, request
+
+from users import clock, ids
+from users.audit import trail
+from users.blueprint import bp
+from users.errors import KeyNotFound, UserNotFound
+from users.form_errors import KeyMadeAlready, KeyRolled, Outdated, Refused
+from users.http import session_cookie, urls
+from users.pages import forms, guards
+from users.pages.guards import Answer, Problem, page
+from users.roles import ALL_PERMISSIONS, Permission, permissions_of
+from users.rules import emails, validation
+from users.services import api_keys, user_creation, user_search
+from users.storage.models import ApiKey, User
+
+_KEYS = "/admin/keys"
+
+
+@bp.get("/admin/keys")
+@page(Permission.KEYS_MANAGE)
+def show_keys() -> Answer:
+    """List the API keys, newest first; `?revoked=` was, just now."""
+    here, count = user_search.find_keys(before=_id_in("before"), after=_id_in("after"))
+    owners = user_search.emails_of(key.owner_id for key in here.rows)
+    stopped = user_search.stopped_among(owners)
+    return render_template(
+        "keys.html",
+        page=here,
+        count=count,
+        owners=owners,
+        stopped=stopped,
+        now=clock.now(),
+        can_roll={key.id for key in here.rows if _can_roll(key, stopped)},
+        revoked=_just_revoked(),
+    )
+
+
+def _id_in(parameter: str) -> str | None:
+    given = request.args.get(parameter, "")
+    return given if ids.is_key_id(given) else None
+
+
+def _just_revoked() -> ApiKey | None:
+    """Return the key that `?revoked=` says was revoked just now, if the audit trail says so too."""
+    key_id = _id_in("revoked")
+    if key_id is None or not trail.is_newest(key_id, trail.Action.KEY_REVOKE):
+        return None
+    with suppress(KeyNotFound):  # erased since, with its owner
+        return api_keys.get_key(key_id)
+    return None
+
+
+@bp.get("/admin/keys/new")
+@page(Permission.KEYS_MANAGE)
+def show_new_key() -> Answer:
+    """Show the form for a new key."""
+    form = forms.KeyForm(g.actor.permissions, owner=g.user.email)
+    return render_template("key_new.html", form=form, mark=session_cookie.sealed(ids.new_id("akid")))
+
+
+@bp.post("/admin/keys/new")
+@page(Permission.KEYS_MANAGE, again=show_new_key)
+def add_key() -> Answer:
+    """Make the key and show it, this once, with the first call to make."""
+    key_id = session_cookie.unsealed(forms.mark())
+    if key_id is None:
+        raise Outdated
+    form, found = forms.KeyForm(g.actor.permissions), guards.Findings()
+    scopes = frozenset(Permission(scope) for scope in form.scopes.data or () if scope in ALL_PERMISSIONS)
+    with found.noted():
+        new = validation.new_key(form.name.data, scopes)
+    if not scopes:
+        found.problems["scopes"] = "Choose what the key may do"
+    with found.noted():
+        owner = _owner(form.owner.data or "")
+    with found.noted():
+        lifetime = _lifetime(form.expires.data)
+    found.refuse()
+    try:
+        issued = api_keys.create_key(new, owner=owner, lifetime=lifetime, actor=g.actor, key_id=key_id)
+    except KeyMadeAlready:
+        return _made_already(key_id)
+    except UserNotFound:  # since a moment ago
+        raise _no_owner() from None
+    return _shown(issued, owner)
+
+
+@bp.get("/admin/keys/<key_id>/roll")
+@page(Permission.KEYS_MANAGE)
+def show_roll_key(key_id: str) -> Answer:
+    """Show the form for a new key in the place of this one."""
+    key = _key(key_id)
+    api_keys.require_scopes(key, g.actor)
+    if not _can_roll(key, user_search.stopped_among([key.owner_id] if key.owner_id else [])):
+        g.problems = []  # this page says it all
+        return make_response(render_template("key_ended.html", key=key), 409)
+    if _is_rolled_meanwhile(key):
+        words = "It was rolled meanwhile. Rolling it again makes another new key"
+        g.problems = [*g.get("problems", []), Problem(words, "ends")]
+    return render_template(
+        "key_roll.html",
+        key=key,
+        end=_end_of(key),
+        form=forms.RollForm(expires="90" if key.expires_at else "never"),
+        owner=user_search.get_user(key.owner_id) if key.owner_id else None,
+        mark=session_cookie.sealed(ids.new_id("akid")),
+    )
+
+
+@bp.post("/admin/keys/<key_id>/roll")
+@page(Permission.KEYS_MANAGE, again=show_roll_key)
+def roll_key(key_id: str) -> Answer:
+    """Make the new key and show it, this once; the old one ends when the administrator says."""
+    new_id = session_cookie.unsealed(forms.mark())
+    if new_id is None or "was-expires_at" not in request.form:
+        raise Outdated
+    old, form, found = _key(key_id), forms.RollForm(), guards.Findings()
+    with found.noted():
+        ends_in = _ends_in(form.ends.data)
+    with found.noted():
+        lifetime = _lifetime(form.expires.data)
+    found.refuse()
+    owner = user_search.get_user(old.owner_id) if old.owner_id else None  # before the act: nothing may fail after it
+    try:
+        issued = api_keys.roll_key(
+            old.id,
+            ends_in=ends_in,
+            new_id=new_id,
+            lifetime=lifetime,
+            actor=g.actor,
+            condition=_require_not_rolled,
+        )
+    except KeyMadeAlready:
+        return _made_already(new_id)
+    return _shown(issued, owner)
+
+
+@bp.get("/admin/keys/<key_id>/revoke")
+@page(Permission.KEYS_MANAGE)
+def show_revoke_key(key_id: str) -> Answer:
+    """Ask whether the key is to be revoked."""
+    return render_template("key_revoke.html", key=_key(key_id))
+
+
+@bp.post("/admin/keys/<key_id>/revoke")
+@page(Permission.KEYS_MANAGE, again=show_revoke_key)
+def revoke_key(key_id: str) -> Answer:
+    """Revoke the key."""
+    key = api_keys.revoke_key(_key(key_id).id, actor=g.actor)
+    return redirect(f"{_KEYS}?revoked={key.id}", 303)
+
+
+def _key(key_id: str) -> ApiKey:
+    if not ids.is_key_id(key_id):
+        raise KeyNotFound
+    return api_keys.get_key(key_id)
+
+
+def _can_roll(key: ApiKey, stopped: frozenset[str]) -> bool:
+    """Tell whether the key works, so that another can take its place, and is not wider than the administrator."""
+    return not key.has_ended(clock.now()) and key.owner_id not in stopped and set(key.scopes) <= g.actor.permissions
+
+
+def _end_of(key: ApiKey) -> str:
+    """Return the key's end for a form to carry, by which it knows whether the key was rolled since."""
+    return key.expires_at.isoformat() if key.expires_at else ""
+
+
+def _is_rolled_meanwhile(key: ApiKey) -> bool:
+    return request.form.get("was-expires_at", _end_of(key)) != _end_of(key)
+
+
+def _require_not_rolled(key: ApiKey) -> None:
+    if _is_rolled_meanwhile(key):
+        raise KeyRolled
+
+
+def _made_already(key_id: str) -> Answer:
+    return make_response(render_template("key_made.html", key=api_keys.get_key(key_id)), 409)
+
+
+def _shown(issued: api_keys.IssuedKey, owner: User | None) -> Answer:
+    """Return the page that shows the key, with a first call that it can make."""
+    scopes = frozenset(issued.key.scopes)
+    held = permissions_of(owner.global_role_id) if owner else scopes
+    creates = Permission.USERS_CREATE in scopes & held
+    return render_template(
+        "key_shown.html",
+        issued=issued,
+        owner=owner,
+        old=issued.old,
+        idle=sorted(scopes - held),
+        creates=creates,
+        curl=_first_call(issued, creates=creates),
+        address=urls.address(),
+        now=clock.now(),
+    )
+
+
+def _first_call(issued: api_keys.IssuedKey, *, creates: bool) -> str | None:
+    """Return a call that the key may make, or None where there is no short one."""
+    if creates:
+        return urls.curl("/v1/user/", {"email": "new.user@example.com", "password": "PASSWORD"}, key=issued.secret)
+    if issued.key.owner_id:
+        return urls.curl("/v1/user/me", key=issued.secret)
+    reads = Permission.USERS_READ in issued.key.scopes
+    return urls.curl("/v1/user/?limit=1", key=issued.secret) if reads else None
+
+
+def _owner(text: str) -> User:
+    """Return the active user with this address: a key made new on these pages has an owner."""
+    if not text.strip():
+        raise Refused({"owner": "Enter the email address of the key’s owner"})
+    try:
+        owner = user_creation.get_user_by_email(emails.lookup_key(text))
+    except (emails.BadEmail, UserNotFound):
+        raise _no_owner() from None
+    if not owner.is_active:
+        raise Refused({"owner": "This user is deactivated, so the key could do nothing"})
+    return owner
+
+
+def _no_owner() -> Refused:
+    return Refused({"owner": "No user has this email address"})
+
+
+def _lifetime(expires: str | None) -> timedelta | None:
+    if expires not in forms.EXPIRY_DAYS:
+        raise Refused({"expires": "Choose when the key expires"})
+    return timedelta(days=int(expires)) if expires.isdigit() else None
+
+
+def _ends_in(hours: str | None) -> timedelta:
+    if hours not in forms.OLD_KEY_ENDS:
+        raise Refused({"ends": "Choose when the old key stops working"})
+    return timedelta(hours=int(hours))

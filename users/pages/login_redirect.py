@@ -1,0 +1,71 @@
+"""The detour by the sign-in page, and the way back: to this site only, and with what was typed but for secrets."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import current_app, g, make_response, redirect, render_template, request, url_for
+from werkzeug.datastructures import ImmutableMultiDict
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response
+
+from users.pages import forms
+
+HOME = "/admin/users"
+SIGNED_IN_AGAIN = "You are signed in again. Nothing was saved yet: check what you typed and send it again."
+_KEPT = "kept-"
+MOST_KEPT = 100  # fields, far more than a form has: each becomes a line of the page
+
+
+def sign_in_first(again: Any, values: Mapping[str, Any]) -> Response:
+    """Ask for a sign-in that leads back here. What was typed goes along in the page, but for secrets."""
+    if request.method in ("GET", "HEAD"):
+        there = request.full_path.rstrip("?")
+        return redirect(url_for("users.show_login", next=None if there == HOME else there), 303)
+    there = url_for(f"users.{again.__name__}", **values) if again else HOME
+    fields = [(name, value) for name, value in request.form.items(multi=True) if name not in forms.SECRET_FIELDS]
+    kept = fields[:MOST_KEPT]
+    request.form = ImmutableMultiDict()  # its "email" is not that of who signs in
+    response = make_response(login_page(there, kept, ended=True))
+    response.status_code = 403
+    return response
+
+
+def login_page(there: str, kept: list[tuple[str, str]], *, ended: bool = False) -> str:
+    """Return the sign-in page, which leads to the path `there`, carries the fields `kept` and says what ended."""
+    carried = [(_KEPT + name, value) for name, value in kept]
+    return render_template("login.html", form=forms.LoginForm(), next=there, kept=carried, ended=ended)
+
+
+def kept_fields() -> list[tuple[str, str]]:
+    """Return the fields of the form that a sign-in interrupted."""
+    fields = request.form.items(multi=True)
+    return [(name.removeprefix(_KEPT), value) for name, value in fields if name.startswith(_KEPT)][:MOST_KEPT]
+
+
+def resume(path: str, kept: list[tuple[str, str]]) -> Response | str:
+    """Go to `path` after a sign-in; with `kept` fields, show the form there filled with them once more."""
+    if not kept:
+        return redirect(path, 303)
+    adapter = current_app.create_url_adapter(request)
+    try:
+        endpoint, values = adapter.match(path, method="POST")  # type: ignore[union-attr]  # within a request there is one
+    except HTTPException:
+        return redirect(HOME, 303)
+    view: Any = current_app.view_functions[endpoint]
+    if not isinstance(getattr(view, "guard", None), tuple) or not path.startswith("/admin/"):
+        return redirect(HOME, 303)
+    g.actor.require(*view.guard)
+    g.notice = SIGNED_IN_AGAIN
+    request.form = ImmutableMultiDict(kept)
+    shown: Response | str = view.again.__wrapped__(**values)  # past the guard, which would look for a token in `kept`
+    return shown
+
+
+def local_path(text: str) -> str:
+    """Return `text` if it is a path of this site, else the path of the users.
+
+    `//evil.example` and `/\\evil.example` are addresses of other sites to a browser, which also drops tabs and line
+    breaks (WHATWG URL, 4.4).
+    """
+    plain = text.isascii() and text.isprintable() and "\\" not in text
+    return text if plain and text.startswith("/") and not text.startswith("//") else HOME

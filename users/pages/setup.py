@@ -1,0 +1,63 @@
+"""The first run: the page behind the set-up link, then three steps that tick themselves off."""
+
+from dataclasses import replace
+
+from flask import g, make_response, redirect, render_template, request
+
+from users import settings
+from users.auth import signin
+from users.blueprint import bp
+from users.http import session_cookie, urls
+from users.pages import forms
+from users.pages.guards import Answer, page, public
+from users.roles import ALL_PERMISSIONS, Permission, Role
+from users.rules import validation
+from users.services import setup_link, user_search
+
+
+@bp.get("/setup")
+@public()
+def show_setup() -> Answer:
+    """Show the form for the first administrator to whoever has the link; to others, the command to run."""
+    if setup_link.is_over():  # maybe since a moment ago: somebody else was quicker, or this is a second click
+        return make_response(render_template("setup_over.html"), 404)
+    token = request.args.get("token", "")
+    if setup_link.is_token(token):  # out of the address bar, the history and every log at once
+        session_cookie.set_cookie(
+            session_cookie.cookie_name("setup"), token, max_age=int(setup_link.LIFETIME.total_seconds())
+        )
+        return redirect("/setup", 303)
+    given = request.cookies.get(session_cookie.cookie_name("setup"), "")
+    if not setup_link.is_valid(given):
+        return render_template("setup_closed.html", ended=bool(given))
+    return render_template("setup.html", form=forms.SetupForm(), rules=settings.current().rules)
+
+
+@bp.post("/setup")
+@public(again=show_setup)
+def set_up() -> Answer:
+    """Create the first administrator, signed in, and lead to the first steps."""
+    token = request.cookies.get(session_cookie.cookie_name("setup"), "")
+    setup_link.require_open(token)  # before any hash is computed for a stranger
+    form = forms.SetupForm()
+    new = validation.new_user(form.given(*validation.PAGE_FIELDS), settings.current().rules)
+    actor = replace(g.actor, kind="setup", permissions=ALL_PERMISSIONS)
+    setup_link.create_administrator(replace(new, role=Role.ADMIN), token, actor=actor)
+    user, session_id = signin.sign_in(new.email.address, new.password, device=session_cookie.device(), actor=g.actor)
+    session_cookie.set_cookie(session_cookie.cookie_name("setup"), "", max_age=0)
+    session_cookie.enter(user, session_id)
+    return redirect("/admin/start", 303)
+
+
+@bp.get("/admin/start")
+@page(Permission.USERS_CREATE, Permission.KEYS_MANAGE)
+def show_start() -> Answer:
+    """Show the three first steps, ticked off as the data says."""
+    return render_template(
+        "start.html",
+        has_key=user_search.has_key(),
+        has_user=user_search.count() > 1,
+        has_called=user_search.has_key(used=True),
+        address=urls.address(),
+        curl=urls.curl("/v1/user/me"),
+    )

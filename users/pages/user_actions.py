@@ -1,0 +1,254 @@
+"""The pages that change one user: edit, set a password, verify, deactivate, reactivate, delete."""
+
+from flask import g, redirect, render_template, request
+
+from users import settings
+from users.auth import attempts, sessions
+from users.blueprint import bp
+from users.form_errors import AddressChanged, Outdated, UserChanged, UserDeleted, UserEdited
+from users.http import urls
+from users.pages import forms, guards, login_redirect
+from users.pages.guards import Answer, Problem, page
+from users.roles import Permission, Role, grantable_by, needed_to_act_on
+from users.rules import emails, validation
+from users.rules.validation import UserChanges
+from users.services import email_verification, user_changes, user_search
+from users.storage.models import User
+
+_ACCOUNT = "/admin/account"
+_EDITED = {"email": "Email address", "first_name": "First name", "last_name": "Last name", "global_role_id": "Role"}
+
+
+@bp.get("/admin/users/<user_id>/edit")
+@page(Permission.USERS_UPDATE)
+def show_edit_user(user_id: str) -> Answer:
+    """Show the form for what is known of the user, with `?email=` in place of the address."""
+    return _edit_page(_user_for_change(user_id))
+
+
+@bp.post("/admin/users/<user_id>/edit")
+@page(Permission.USERS_UPDATE, again=show_edit_user)
+def edit_user(user_id: str) -> Answer:
+    """Save what was changed in the form and lead to the user; nobody stops being an administrator unasked."""
+    user, typed, seen = _user_for_change(user_id), _typed(), _seen()
+    if typed.keys() != seen.keys():
+        raise Outdated
+    _require_as_seen(user)
+    given = {name: value for name, value in typed.items() if value != seen[name]}
+    if not given:
+        return _nothing_to_save(user)
+    changes = validation.user_changes(given, settings.current().rules)
+    if _ends_administration(user, changes) and "confirmed" not in request.form:
+        return render_template("user_demote.html", user=user, typed=typed, seen=seen)
+    saved = user_changes.update_user(user.id, changes, actor=g.actor, condition=_require_as_seen)
+    if saved.updated_at == user.updated_at and _shown(user) == seen:  # not so when the form is sent a second time
+        return _nothing_to_save(user)
+    if saved.id == g.user.id and not sessions.may_sign_in(saved):
+        return guards.signed_out()
+    return _lead_to(saved, "updated")
+
+
+@bp.get("/admin/users/<user_id>/password")
+@page(Permission.USERS_UPDATE)
+def show_set_password(user_id: str) -> Answer:
+    """Show the form for a user's new password."""
+    if user_id == g.user.id:  # nobody's own password is changed without the current one
+        return redirect(_ACCOUNT, 303)
+    user = _user_for_change(user_id)
+    return render_template("user_password.html", form=forms.PasswordForm(), user=user, rules=settings.current().rules)
+
+
+@bp.post("/admin/users/<user_id>/password")
+@page(Permission.USERS_UPDATE, again=show_set_password)
+def set_user_password(user_id: str) -> Answer:
+    """Give the user a new password and lead to its page; a generated one is shown now, this once."""
+    if user_id == g.user.id:
+        return redirect(_ACCOUNT, 303)
+    user, form = _user_for_change(user_id), forms.PasswordForm()
+    _require_unchanged(user)
+    password = form.password_or_new(settings.current().rules)
+    new = validation.new_password(password, settings.current().rules)
+    user = user_changes.set_password(user.id, new, actor=g.actor, condition=_require_unchanged)
+    if form.generates:
+        return render_template("user_password_shown.html", password=password, created=False, user=user)
+    return _lead_to(user, "password")
+
+
+@bp.get("/admin/users/<user_id>/verify")
+@page(Permission.USERS_UPDATE)
+def show_verify_user(user_id: str) -> Answer:
+    """Show the two ways to verify the user's address: to say that it is theirs, and a link for them to open."""
+    return render_template("user_verify.html", user=_user_for_change(user_id), address=urls.address())
+
+
+@bp.post("/admin/users/<user_id>/verify")
+@page(Permission.USERS_UPDATE, again=show_verify_user)
+def verify_user(user_id: str) -> Answer:
+    """Note that the address that the form showed is the user's."""
+    user = user_changes.verify_user(_user_for_change(user_id).id, actor=g.actor, condition=_require_address)
+    return _lead_to(user, "verified")
+
+
+@bp.post("/admin/users/<user_id>/verification")
+@page(Permission.USERS_UPDATE, again=show_verify_user)
+def make_verification_link(user_id: str) -> Answer:
+    """Make a link that verifies the user's address and show it, this once."""
+    user, there = _user_for_change(user_id), urls.link("/verify")  # before anything is done
+    issued = email_verification.issue(user.id, actor=g.actor)
+    link = f"{there}?token={issued.token}"
+    return render_template("user_verify_link.html", user=issued.user, link=link, expires_at=issued.expires_at)
+
+
+@bp.get("/admin/users/<user_id>/deactivate")
+@page(Permission.USERS_UPDATE)
+def show_deactivate(user_id: str) -> Answer:
+    """Ask whether the user is to be deactivated."""
+    return render_template("user_deactivate.html", user=_user_for_change(user_id))
+
+
+@bp.post("/admin/users/<user_id>/deactivate")
+@page(Permission.USERS_UPDATE, again=show_deactivate)
+def deactivate_user(user_id: str) -> Answer:
+    """Deactivate the user."""
+    user = user_changes.deactivate_user(_user_for_change(user_id).id, actor=g.actor)
+    return guards.signed_out() if user.id == g.user.id else _lead_to(user, "deactivated")
+
+
+@bp.get("/admin/users/<user_id>/reactivate")
+@page(Permission.USERS_UPDATE)
+def show_reactivate(user_id: str) -> Answer:
+    """Ask whether the user is to be active again."""
+    return render_template("user_reactivate.html", user=_user_for_change(user_id))
+
+
+@bp.post("/admin/users/<user_id>/reactivate")
+@page(Permission.USERS_UPDATE, again=show_reactivate)
+def reactivate_user(user_id: str) -> Answer:
+    """Let the user go on."""
+    return _lead_to(user_changes.reactivate_user(_user_for_change(user_id).id, actor=g.actor), "reactivated")
+
+
+@bp.get("/admin/users/<user_id>/unlock")
+@page(Permission.USERS_UPDATE)
+def show_unlock(user_id: str) -> Answer:
+    """Ask whether the user may try passwords again."""
+    user = _user_for_change(user_id)
+    return render_template("user_unlock.html", user=user, locked=attempts.is_locked(user))
+
+
+@bp.post("/admin/users/<user_id>/unlock")
+@page(Permission.USERS_UPDATE, again=show_unlock)
+def unlock_user(user_id: str) -> Answer:
+    """Give the user all tries back."""
+    return _lead_to(user_changes.unlock_user(_user_for_change(user_id).id, actor=g.actor), "unlocked")
+
+
+@bp.get("/admin/users/<user_id>/delete")
+@page(Permission.USERS_DELETE)
+def show_delete_user(user_id: str) -> Answer:
+    """Ask whether the user is to be deleted."""
+    return render_template("user_delete.html", user=_user_for_change(user_id))
+
+
+@bp.post("/admin/users/<user_id>/delete")
+@page(Permission.USERS_DELETE, again=show_delete_user)
+def delete_one_user(user_id: str) -> Answer:
+    """Delete the user and lead to the list."""
+    user = user_changes.delete_user(_user_for_change(user_id).id, actor=g.actor)
+    return guards.signed_out() if user.id == g.user.id else redirect(f"{login_redirect.HOME}?deleted={user.id}", 303)
+
+
+def _user_for_change(user_id: str) -> User:
+    """Return the user if the administrator may change it, as `user_changes` judges when it is done."""
+    user = user_search.get_user(user_id)
+    if user.deleted_at:
+        raise UserDeleted(user.id)
+    g.actor.require(*needed_to_act_on(user.global_role_id))
+    return user
+
+
+def _lead_to(user: User, done: str) -> Answer:
+    return redirect(f"{login_redirect.HOME}/{user.id}?done={done}", 303)
+
+
+def _edit_page(user: User) -> Answer:
+    """Return the form as it was sent; where nothing was typed, with what somebody else made of the user meanwhile."""
+    now, seen, typed = _shown(user), _seen(), _typed()
+    shown = {**now, "email": request.args.get("email", user.email)}
+    form = forms.EditForm(grantable_by(g.actor.permissions), **shown)
+    for name in _changed_meanwhile(user):
+        is_typed = typed.get(name, seen[name]) != seen[name]
+        if not is_typed:
+            form[name].data = now[name]
+        g.problems = [*g.get("problems", []), Problem(_words_of_change(name, now[name], is_typed), name)]
+    return render_template("user_edit.html", form=form, user=user, now=now)
+
+
+def _nothing_to_save(user: User) -> Answer:
+    g.notice = "Nothing was changed, so there was nothing to save"
+    return _edit_page(user)
+
+
+def _shown(user: User) -> dict[str, str]:
+    """Return what the form shows of the user to this administrator."""
+    names = [name for name in _EDITED if name != "global_role_id" or Permission.ROLES_ASSIGN in g.actor.permissions]
+    return {name: getattr(user, name) or "" for name in names}
+
+
+def _seen() -> dict[str, str]:
+    """Return what the form that was sent showed when it was opened."""
+    return {name: request.form[f"was-{name}"] for name in _EDITED if f"was-{name}" in request.form}
+
+
+def _typed() -> dict[str, str]:
+    """Return what the form that was sent asks for."""
+    return {name: request.form[name].strip() for name in _EDITED if name in request.form}
+
+
+def _changed_meanwhile(user: User) -> list[str]:
+    """Return what is not as the form showed it, and not as it asks for either: a form sent twice is no news."""
+    now, seen, typed = _shown(user), _seen(), _typed()
+    differ = [name for name in now if name in seen and now[name] not in (seen[name], typed.get(name))]
+    return [name for name in differ if name != "email" or not _is_one_address(now[name], typed.get(name, ""))]
+
+
+def _is_one_address(stored: str, typed: str) -> bool:
+    """Tell whether what was typed is the stored address, which may be kept in another form."""
+    try:
+        return emails.lookup_key(stored) == emails.lookup_key(typed)
+    except emails.BadEmail:
+        return False
+
+
+def _words_of_change(name: str, now: str, is_typed: bool) -> str:
+    # Isolated (Unicode, U+2068 and U+2069): a name from right to left does not turn the sentence around.
+    shown = _role_words(now) if name == "global_role_id" else f"“\u2068{now}\u2069”"
+    words = f"{_EDITED[name]} was {f'changed to {shown}' if now else 'removed'} meanwhile"
+    return f"{words}. Saving puts yours in its place" if is_typed else words
+
+
+def _role_words(role: str) -> str:
+    return forms.ROLE_WORDS[Role(role)][0] if role in set(Role) else role
+
+
+def _ends_administration(user: User, changes: UserChanges) -> bool:
+    takes_role = "global_role_id" in changes.given and changes.global_role_id != Role.ADMIN
+    return takes_role and user.global_role_id == Role.ADMIN
+
+
+# What the forms were made for: conditions of the acts, judged again with the user locked.
+
+
+def _require_as_seen(user: User) -> None:
+    if _changed_meanwhile(user):
+        raise UserEdited
+
+
+def _require_unchanged(user: User) -> None:
+    if forms.mark() != user.updated_at.isoformat():
+        raise UserChanged
+
+
+def _require_address(user: User) -> None:
+    if forms.mark() != user.email:
+        raise AddressChanged

@@ -1,0 +1,147 @@
+"""The pages about users: the list, the sign-up form, one user."""
+
+import shlex
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import g, redirect, render_template, request
+
+from users import clock, ids, settings
+from users.audit import trail
+from users.auth import attempts
+from users.blueprint import bp
+from users.http import urls
+from users.pages import audit_sentences, forms, login_redirect
+from users.pages.guards import Answer, page
+from users.roles import Permission, grantable_by, needed_to_act_on
+from users.rules import emails, validation
+from users.services import user_creation, user_search
+from users.storage.models import User
+
+_LONGEST_SEARCH = 512  # two names and a space; the page repeats it in every link
+_DONE = {
+    "created": trail.Action.USER_CREATE,
+    "deactivated": trail.Action.USER_DEACTIVATE,
+    "password": trail.Action.USER_SET_PASSWORD,
+    "reactivated": trail.Action.USER_REACTIVATE,
+    "unlocked": trail.Action.USER_UNLOCK,
+    "updated": trail.Action.USER_UPDATE,
+    "verified": trail.Action.USER_VERIFY,
+}
+
+
+@bp.get("/admin/users")
+@page(Permission.USERS_READ)
+def show_users() -> Answer:
+    """List the users, newest first: those that `?q=` finds, and that `?status=` names; `?deleted=` was, just now."""
+    deleted = _id_in("deleted")
+    q = request.args.get("q", "").strip()[:_LONGEST_SEARCH]
+    status = request.args.get("status", "")
+    shown = status if status in user_search.SHOWN else "all"
+    found = user_search.find(q, shown, before=_id_in("before"), after=_id_in("after"))
+    return render_template(
+        "users.html",
+        page=found,
+        q=q,
+        shown=shown,
+        new=_could_be_made(q, found),
+        href=_list_href,
+        deleted=deleted and trail.is_newest(deleted, trail.Action.USER_DELETE),
+    )
+
+
+@bp.get("/admin/users/new")
+@page(Permission.USERS_CREATE)
+def show_new_user() -> Answer:
+    """Show the sign-up form, `?email=` filled in."""
+    form = forms.UserForm(grantable_by(g.actor.permissions), email=request.args.get("email"))
+    return render_template("user_new.html", form=form, rules=settings.current().rules)
+
+
+@bp.post("/admin/users/new")
+@page(Permission.USERS_CREATE, again=show_new_user)
+def add_user() -> Answer:
+    """Create the user and lead to its page; with a generated password, show that now, this once."""
+    form = forms.UserForm(grantable_by(g.actor.permissions))
+    rules = settings.current().rules
+    password = form.password_or_new(rules)
+    given = {**form.given(*validation.ADMIN_FIELDS), "password": password}
+    user = user_creation.create_user(validation.new_user(given, rules, fields=validation.ADMIN_FIELDS), actor=g.actor)
+    if form.generates:
+        return render_template("user_password_shown.html", password=password, created=True, **_about(user))
+    return redirect(f"{login_redirect.HOME}/{user.id}?done=created", 303)
+
+
+@bp.get("/admin/users/<user_id>")
+@page(Permission.USERS_READ)
+def show_user(user_id: str) -> Answer:
+    """Show one user, what happened to it lately, and what can be done with it; nothing with one who is deleted."""
+    user = user_search.get_user(user_id)
+    about = _about(user)
+    locked = about["may_change"] and attempts.is_locked(user)
+    return render_template("user.html", events=_events(user), done=_done(user), locked=locked, **about)
+
+
+def _id_in(parameter: str) -> str | None:
+    given = request.args.get(parameter, "")
+    return given if ids.is_user_id(given) else None
+
+
+def _list_href(q: str, shown: str, **place: str) -> str:
+    """Return where the list shows this; `place` is the `before` or `after` of a page that is not the first."""
+    asked = {"q": q, "status": "" if shown == "all" else shown, **place}
+    query = urlencode({name: value for name, value in asked.items() if value})
+    return f"{login_redirect.HOME}?{query}" if query else login_redirect.HOME
+
+
+def _could_be_made(q: str, found: user_search.Page) -> bool:
+    """Tell whether an address was looked for that nobody has and that the administrator may give to a new user."""
+    if found.counts["all"].number or Permission.USERS_CREATE not in g.actor.permissions:
+        return False
+    try:
+        return bool(emails.lookup_key(q))
+    except emails.BadEmail:
+        return False
+
+
+def _about(user: User) -> dict[str, Any]:
+    """Return what every page about one user shows."""
+    held: frozenset[Permission] = g.actor.permissions
+    return {
+        "user": user,
+        "may_change": Permission.USERS_UPDATE in held and needed_to_act_on(user.global_role_id) <= held,
+        "is_new": clock.now() - user.created_at < clock.A_MOMENT,
+        "likely": emails.likely_meant(user.email),
+        "address": urls.address(),
+        "same_act": _same_act(user),
+    }
+
+
+def _same_act(user: User) -> dict[str, str | None]:
+    """Return the creation of `user` as a call of the API and as a command, with placeholders for what is secret.
+
+    The `role` takes a call of its own.
+    """
+    names = {name: value for name in ("first_name", "last_name") if (value := getattr(user, name))}
+    body = {"email": user.email, **names, "password": "PASSWORD"}
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in names.items()]
+    options += [f"--role={user.global_role_id}"] if user.global_role_id else []
+    email = ["--", user.email] if user.email.startswith("-") else [user.email]
+    return {
+        "curl": urls.curl("/v1/user/", body),
+        "role": user.global_role_id,
+        "command": shlex.join(["flask", "users", "create", *options, "--generate-password", *email]),
+    }
+
+
+def _done(user: User) -> str | None:
+    """Return what `?done=` says has just happened, if the audit trail says so too: a link proves nothing."""
+    done = request.args.get("done", "")
+    return done if done in _DONE and trail.is_newest(user.id, _DONE[done]) else None
+
+
+def _events(user: User) -> list[audit_sentences.Told]:
+    """Return what happened to the user lately, as sentences, to those who may read it."""
+    if Permission.AUDIT_READ not in g.actor.permissions:
+        return []
+    return audit_sentences.tell(trail.recent(user.id), about=user.id)

@@ -1,0 +1,43 @@
+"""The page behind the link that verifies an address: it asks for a click, since mail scanners open every link."""
+
+from flask import g, make_response, redirect, render_template, request
+
+from users.blueprint import bp
+from users.form_errors import VerificationLinkEnded
+from users.http import session_cookie
+from users.pages.guards import Answer, public
+from users.services import email_verification
+
+
+@bp.get("/verify")
+@public()
+def show_verify() -> Answer:
+    """Show the address and the button that verifies it, or what to do about a link that has ended."""
+    given = request.args.get("token", "")
+    if email_verification.is_token(given):  # out of the address bar, the history and every Referer at once
+        return _at_the_page(given)
+    # The form carries its own token: another link may have been opened in this browser since.
+    token = request.form.get("link") or given or request.cookies.get(_cookie(), "")
+    try:
+        user = email_verification.find_user(token)
+    except VerificationLinkEnded:
+        return make_response(render_template("verify_ended.html", ended=bool(token)), 410)
+    return render_template("verify.html", email=user.email, token=token, used=email_verification.is_used(token, user))
+
+
+@bp.post("/verify")
+@public(again=show_verify)
+def verify() -> Answer:
+    """Verify the address and show that it is so; a second click changes nothing."""
+    token = request.form.get("link", "")
+    email_verification.use(token, actor=g.actor)
+    return _at_the_page(token)
+
+
+def _at_the_page(token: str) -> Answer:
+    session_cookie.set_cookie(_cookie(), token, max_age=int(email_verification.LIFETIME.total_seconds()))
+    return redirect("/verify", 303)
+
+
+def _cookie() -> str:
+    return session_cookie.cookie_name("verify")

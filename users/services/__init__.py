@@ -1,0 +1,1 @@
+"""The acts on users, API keys and links: each one function in one transaction, with its audit event. No door."""

@@ -1,0 +1,162 @@
+"""The acts on API keys: each one function, in one transaction with its audit row."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from users import clock, ids
+from users.actors import Actor
+from users.audit import trail
+from users.audit.trail import Action
+from users.auth.authorization import acting
+from users.errors import Denied, KeyNotFound, UserNotFound
+from users.form_errors import KeyEnded, KeyMadeAlready
+from users.roles import Permission
+from users.rules import key_format
+from users.rules.validation import NewKey
+from users.storage import database, paging
+from users.storage.models import ApiKey, User
+
+
+@dataclass(frozen=True)
+class IssuedKey:
+    """An API key just made. `secret` is the key itself: this is the only time that it can be seen."""
+
+    key: ApiKey
+    secret: str = field(repr=False)
+    old: ApiKey | None = None  # in whose place it is
+
+
+def create_key(
+    new: NewKey, *, owner: User | None, lifetime: timedelta | None, actor: Actor, key_id: str | None = None
+) -> IssuedKey:
+    """Make an API key for `owner`, or a service key for none, ending after `lifetime` if one is given.
+
+    With a `key_id` it is made once, however often it is asked for: after that KeyMadeAlready is raised. Raises Denied
+    for scopes that the actor does not hold, UserNotFound for an owner who was deleted meanwhile.
+    """
+    issued = _new(new.name, sorted(new.scopes), owner.id if owner else None, lifetime, key_id or ids.new_id("akid"))
+    # Nobody makes a key wider than themselves.
+    with _once(actor, *new.scopes) as (session, actor):
+        if owner:
+            _hold(session, owner.id)
+        _insert(session, issued.key, actor)
+    return issued
+
+
+def roll_key(
+    key_id: str,
+    *,
+    ends_in: timedelta,
+    new_id: str,
+    lifetime: timedelta | None,
+    actor: Actor,
+    condition: Callable[[ApiKey], None] | None = None,
+) -> IssuedKey:
+    """Make a key with the name, scopes and owner of this one, which goes on for `ends_in` but not beyond its own end.
+
+    The new key has the id `new_id` and ends after `lifetime` if one is given. It is made once, however often it is
+    asked for: after that KeyMadeAlready is raised. `condition` judges the old key as it is, locked: what it raises
+    stops the act. Raises KeyNotFound, KeyEnded, Denied for scopes that the actor does not hold.
+    """
+    with _once(actor) as (session, actor):
+        old = _locked(session, key_id)
+        require_scopes(old, actor)
+        issued = _new(old.name, old.scopes, old.owner_id, lifetime, new_id)
+        _insert(session, issued.key, actor)  # first, so that who sends a form twice is told that
+        now = issued.key.created_at
+        owner = session.get(User, old.owner_id) if old.owner_id else None
+        if old.has_ended(now) or (owner and not owner.is_active):
+            raise KeyEnded
+        if condition:
+            condition(old)
+        end = now + ends_in
+        # Moved in any case: by its end a form tells whether the key was rolled since.
+        old.expires_at = min(end, old.expires_at - timedelta(microseconds=1)) if old.expires_at else end
+        trail.record(session, Action.KEY_ROLL, old.id, actor, now, ["expires_at"])
+    return replace(issued, old=old)
+
+
+def require_scopes(key: ApiKey, actor: Actor) -> None:
+    """Raise Denied if the key is wider than the actor, who may not roll it then."""
+    missing = set(key.scopes) - actor.permissions
+    if missing:
+        raise Denied(missing)
+
+
+def get_key(key_id: str) -> ApiKey:
+    """Return the API key with this id, or raise KeyNotFound."""
+    with database.reading() as session:
+        key = session.get(ApiKey, key_id)
+    if key is None:
+        raise KeyNotFound
+    return key
+
+
+def list_keys() -> Iterator[ApiKey]:
+    """Yield all API keys, oldest first."""
+    return paging.oldest_first(ApiKey)
+
+
+def revoke_key(key_id: str, *, actor: Actor) -> ApiKey:
+    """Stop the API key in every process at once; nothing happens if it is stopped already. Raises KeyNotFound."""
+    with acting(actor, Permission.KEYS_MANAGE) as (session, actor):
+        key = _locked(session, key_id)
+        if key.deactivated_at is None:
+            key.deactivated_at = clock.now()
+            trail.record(session, Action.KEY_REVOKE, key.id, actor, key.deactivated_at, ["deactivated_at"])
+    return key
+
+
+def _locked(session: Session, key_id: str) -> ApiKey:
+    """Return the key, locked until the end of the transaction."""
+    key = session.scalar(select(ApiKey).where(ApiKey.id == key_id).with_for_update())
+    if key is None:
+        raise KeyNotFound
+    return key
+
+
+def _hold(session: Session, owner_id: str) -> None:
+    """Keep the owner from being erased until the end of the transaction, or raise UserNotFound."""
+    there = select(User.id).where(User.id == owner_id, User.deleted_at.is_(None))
+    if session.scalar(there.with_for_update(read=True, key_share=True)) is None:
+        raise UserNotFound
+
+
+def _new(name: str, scopes: list[str], owner_id: str | None, lifetime: timedelta | None, key_id: str) -> IssuedKey:
+    secret, now = key_format.new_key(), clock.now()
+    key = ApiKey(
+        id=key_id,
+        prefix=secret[: key_format.PREFIX_LENGTH],
+        key_hash=key_format.digest(secret),
+        name=name,
+        scopes=scopes,
+        owner_id=owner_id,
+        created_at=now,
+        expires_at=now + lifetime if lifetime else None,
+    )
+    return IssuedKey(key, secret)
+
+
+def _insert(session: Session, key: ApiKey, actor: Actor) -> None:
+    session.add(key)
+    session.flush()
+    fields = ["name", "scopes", "owner_id", "expires_at"]
+    trail.record(session, Action.KEY_CREATE, key.id, actor, key.created_at, fields)
+
+
+@contextmanager
+def _once(actor: Actor, *scopes: Permission) -> Iterator[tuple[Session, Actor]]:
+    """Yield `acting` to make a key with these scopes, or raise KeyMadeAlready: the database's primary key decides."""
+    try:
+        with acting(actor, Permission.KEYS_MANAGE, *scopes) as judged:
+            yield judged
+    except IntegrityError as error:
+        if not database.is_violation(error, "api_keys_pkey", "api_keys.id"):
+            raise
+        raise KeyMadeAlready from None

@@ -1,0 +1,113 @@
+"""The link that verifies an address: signed, for whoever reads that address's mail, valid for a day.
+
+Nothing is stored. The signature covers the user, the end, the address as it was, which is not in the link, and when
+the address was last changed: a link made before a change is void, also once the address is changed back, and so is one
+whose user is gone.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from itsdangerous import BadSignature, Signer
+
+from users import clock, settings
+from users.actors import Actor
+from users.audit import trail
+from users.audit.trail import Action
+from users.auth.authorization import acting
+from users.errors import UserNotFound
+from users.form_errors import VerificationLinkEnded
+from users.roles import ALL_PERMISSIONS, Permission
+from users.services import user_changes, user_creation
+from users.storage.models import User
+
+LIFETIME = timedelta(hours=24)
+_TOKEN = re.compile(r"(usr_[0-9a-f]{32})\.([0-9]{1,11})\.[A-Za-z0-9_-]{43}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A link just made: whose address it verifies, its token and when it ends."""
+
+    user: User
+    token: str = field(repr=False)
+    expires_at: datetime
+
+
+class _Used(Exception):
+    """The link has verified the address already."""
+
+
+def issue(user_id: str, *, actor: Actor) -> Issued:
+    """Return a new link for the user, whom `actor` may change. Raises Denied, UserNotFound."""
+    now = clock.now()
+    expires_at = (now + LIFETIME).replace(microsecond=0)
+    with acting(actor, Permission.USERS_UPDATE) as (session, actor):
+        user = user_changes.for_change(session, user_id, actor)
+        trail.record(session, Action.VERIFICATION_CREATE, user.id, actor, now, [])
+    signed = _signer(user).sign(f"{user.id}.{int(expires_at.timestamp())}")
+    return Issued(user, signed.decode("ascii"), expires_at)
+
+
+def is_token(text: str) -> bool:
+    """Tell whether `text` has the form of a link's token; only such a text is taken up."""
+    return bool(_TOKEN.fullmatch(text))
+
+
+def find_user(token: str) -> User:
+    """Return whose address the link verifies, or raise VerificationLinkEnded. Nothing is changed."""
+    parts = _TOKEN.fullmatch(token)
+    if parts is None or clock.now() >= _end(token):
+        raise VerificationLinkEnded
+    try:
+        user = user_creation.get_user(parts[1])
+    except UserNotFound:
+        raise VerificationLinkEnded from None
+    _require_signed(token, user)
+    return user
+
+
+def is_used(token: str, user: User) -> bool:
+    """Tell whether the address was verified since the link was made."""
+    return bool(user.last_verified and user.last_verified >= _end(token) - LIFETIME)
+
+
+def use(token: str, *, actor: Actor) -> None:
+    """Verify the address that the link was made for, once. Raises VerificationLinkEnded."""
+    user = find_user(token)
+    holder = replace(actor, kind="verification", permissions=ALL_PERMISSIONS)
+    try:
+        user_changes.verify_user(user.id, actor=holder, condition=lambda locked: _require_usable(token, locked))
+    except UserNotFound:
+        raise VerificationLinkEnded from None
+    except _Used:
+        return
+
+
+def _end(token: str) -> datetime:
+    return datetime.fromtimestamp(int(token.split(".")[1]), UTC)
+
+
+def _require_usable(token: str, user: User) -> None:
+    """Judge the link once more, with the user locked: the address may have changed, or a second click have come."""
+    _require_signed(token, user)
+    if is_used(token, user):
+        raise _Used
+
+
+def _require_signed(token: str, user: User) -> None:
+    try:
+        _signer(user).unsign(token)
+    except BadSignature:
+        raise VerificationLinkEnded from None
+
+
+def _signer(user: User) -> Signer:
+    given = settings.current()
+    keys = [*given.secret_key_fallbacks, given.secret_key]  # the last one signs
+    salt = f"verification of {user.email}"
+    if user.email_changed_at:  # else as in older versions, whose links stay valid; no address holds a space
+        salt += f" since {user.email_changed_at.astimezone(UTC).isoformat()}"
+    return Signer(keys, salt, key_derivation="hmac", digest_method=hashlib.sha256)

@@ -1,0 +1,88 @@
+"""The first administrator: made through a link that the terminal shows once, for whoever started the service."""
+
+import hashlib
+import re
+import secrets
+from datetime import timedelta
+from functools import partial
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from users import clock
+from users.actors import Actor
+from users.form_errors import SetupLinkEnded, SetupOver
+from users.rules.validation import NewUser
+from users.services import user_creation
+from users.storage import database
+from users.storage.models import SetupLink, User
+
+LIFETIME = timedelta(minutes=30)
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)  # 32 bytes
+_LOCK = 0x7365747570  # "setup", the number of the lock
+
+
+def issue() -> str | None:
+    """Return the token of a new link, which ends every earlier one; None while there is an administrator."""
+    token = secrets.token_urlsafe(32)
+    with database.transaction() as session:
+        database.one_at_a_time(session, _LOCK)
+        if user_creation.has_administrator(session):
+            return None
+        session.execute(delete(SetupLink))
+        session.add(SetupLink(token_hash=_digest(token), created_at=clock.now()))
+    return token
+
+
+def is_over() -> bool:
+    """Tell whether there is an active administrator."""
+    with database.reading() as session:
+        return user_creation.has_administrator(session)
+
+
+def is_token(text: str) -> bool:
+    """Tell whether `text` has the form of a link's token; only such a text is taken up."""
+    return bool(_TOKEN.fullmatch(text))
+
+
+def require_open(token: str) -> None:
+    """Raise what `create_administrator` would raise now, SetupOver or SetupLinkEnded, without its work."""
+    with database.reading() as session:
+        _require_open(session, token)
+
+
+def is_valid(token: str) -> bool:
+    """Tell whether `token` is that of the newest link, which has not ended. Nothing is used up."""
+    with database.reading() as session:
+        return _link(session, token) is not None
+
+
+def create_administrator(new: NewUser, token: str, *, actor: Actor) -> User:
+    """Create the first administrator and end the link.
+
+    Raises SetupOver to all but the first of several who try at once, SetupLinkEnded, Conflict.
+    """
+    return user_creation.create_user(new, actor=actor, condition=partial(_claim, token))
+
+
+def _claim(token: str, session: Session, _user: User) -> None:
+    # Whoever holds the lock is alone; the next one finds an administrator.
+    database.one_at_a_time(session, _LOCK)
+    _require_open(session, token)
+    session.execute(delete(SetupLink))
+
+
+def _require_open(session: Session, token: str) -> None:
+    if user_creation.has_administrator(session):
+        raise SetupOver
+    if _link(session, token) is None:
+        raise SetupLinkEnded
+
+
+def _link(session: Session, token: str) -> SetupLink | None:
+    alive = (SetupLink.token_hash == _digest(token), SetupLink.created_at > clock.now() - LIFETIME)
+    return session.scalar(select(SetupLink).where(*alive))
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "replace")).digest()

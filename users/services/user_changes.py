@@ -1,0 +1,187 @@
+"""The acts that change a user: each one function, in one transaction with its audit row.
+
+They need an application context and no request. `actor` says who acts and is judged once more in the transaction
+(`authorization.judge_again`); what the actor may not do raises Denied, a user who is not there UserNotFound.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from users import clock, ids
+from users.actors import Actor
+from users.audit import trail
+from users.audit.trail import Action
+from users.auth import attempts, hasher, known_networks, sessions
+from users.auth.authorization import acting
+from users.errors import LastAdministrator, UserNotFound
+from users.roles import Permission, Role, needed_to_act_on, permissions_of
+from users.rules.validation import CHANGE_FIELDS, UserChanges
+from users.services import user_creation
+from users.storage import database
+from users.storage.models import User
+
+_ADMINISTRATORS_LOCK = 0x61646D696E  # "admin", the number of the lock
+# Judges the user as they are, locked, before anything is changed: what it raises stops the act.
+Condition = Callable[[User], None]
+
+
+def update_user(user_id: str, changes: UserChanges, *, actor: Actor, condition: Condition | None = None) -> User:
+    """Make of the user what `changes` says and return it; what is so already is no change, and leaves no trace.
+
+    Another email is one that was not verified. Another password, and a deactivation, end the user's sessions; the
+    latter, through access, also all API keys. Raises Conflict when another user has the email (the database's unique
+    index decides), LastAdministrator and Invalid for another email whose domain `changes` does not take.
+    """
+    actor.require(Permission.USERS_UPDATE)
+    # Slow, so before the transaction and its lock.
+    password_hash = hasher.hash_password(changes.password, actor) if changes.password else None
+    try:
+        with acting(actor, Permission.USERS_UPDATE) as (session, actor):
+            may_demote = bool(changes.given & {"is_active", "global_role_id"})
+            administrators = _lock_administrators(session) if may_demote else []
+            user = for_change(session, user_id, actor, condition)
+            values = _differences(user, changes, password_hash)
+            if "global_role_id" in values:
+                _require_may_assign(values["global_role_id"], actor)
+            if administrators == [user.id] and not _stays_administrator(values):
+                raise LastAdministrator(user.id)
+            if values:
+                _set(session, user, values, actor)
+    except IntegrityError as error:
+        if not (changes.email and user_creation.is_taken(error)):
+            raise
+        raise user_creation.conflict(changes.email, actor) from None
+    return user
+
+
+def set_password(user_id: str, password: str, *, actor: Actor, condition: Condition | None = None) -> User:
+    """Give the user a new password, which `validation.new_password` has checked, and end the user's sessions."""
+    changes = UserChanges(frozenset({"password"}), password=password)
+    return update_user(user_id, changes, actor=actor, condition=condition)
+
+
+def deactivate_user(user_id: str, *, actor: Actor) -> User:
+    """Stop the user, with all sessions and, through access, all keys, at once. Raises LastAdministrator."""
+    return update_user(user_id, UserChanges(frozenset({"is_active"}), is_active=False), actor=actor)
+
+
+def reactivate_user(user_id: str, *, actor: Actor) -> User:
+    """Let the user go on, through access with all keys that have not ended; the sessions stay ended."""
+    return update_user(user_id, UserChanges(frozenset({"is_active"}), is_active=True), actor=actor)
+
+
+def delete_user(user_id: str, *, actor: Actor, condition: Condition | None = None) -> User:
+    """Delete the user, with all sessions and, through access, all keys; the row stays, and the email is free again.
+
+    Raises LastAdministrator.
+    """
+    with acting(actor, Permission.USERS_DELETE) as (session, actor):
+        administrators = _lock_administrators(session)
+        user = for_change(session, user_id, actor, condition)
+        if administrators == [user.id]:
+            raise LastAdministrator(user.id)
+        now = clock.now()
+        user.is_active = False
+        user.deleted_at = now
+        user.touch(now)
+        sessions.end_all(session, user.id)
+        known_networks.forget(session, [user.id])
+        attempts.unlock(session, user)
+        trail.record(session, Action.USER_DELETE, user.id, actor, now, [])
+    return user
+
+
+def verify_user(user_id: str, *, actor: Actor, condition: Condition | None = None) -> User:
+    """Note that the user's email address is theirs, as of now."""
+    with acting(actor, Permission.USERS_UPDATE) as (session, actor):
+        user = for_change(session, user_id, actor, condition)
+        user.last_verified = clock.now()
+        user.touch(user.last_verified)
+        trail.record(session, Action.USER_VERIFY, user.id, actor, user.last_verified, ["last_verified"])
+    return user
+
+
+def unlock_user(user_id: str, *, actor: Actor) -> User:
+    """Let passwords be tried again for the user, at the pages and at `verify-password`, however many were wrong."""
+    with acting(actor, Permission.USERS_UPDATE) as (session, actor):
+        user = for_change(session, user_id, actor)
+        if attempts.unlock(session, user):
+            trail.record(session, Action.USER_UNLOCK, user.id, actor, clock.now(), [])
+    return user
+
+
+def for_change(session: Session, user_id: str, actor: Actor, condition: Condition | None = None) -> User:
+    """Return the user, locked until the end of the transaction, whom `actor` may change and `condition` lets through.
+
+    Nobody changes a user who holds what they do not: an operator could otherwise take over an administrator.
+    """
+    # By form first: Postgres takes no NUL, which a path can hold, in a text.
+    if not ids.is_user_id(user_id):
+        raise UserNotFound
+    user = session.scalar(select(User).where(User.id == user_id, User.deleted_at.is_(None)).with_for_update())
+    if user is None:
+        raise UserNotFound
+    actor.require(*needed_to_act_on(user.global_role_id))
+    if condition:
+        condition(user)
+    return user
+
+
+def _lock_administrators(session: Session) -> list[str]:
+    """Return the ids of the active administrators; no other act can add or remove one until the transaction ends.
+
+    By a lock of its own: rows that are locked one after the other show each as it was at another time, and two who
+    leave at once could each count the other. To be called before a row is locked.
+    """
+    database.one_at_a_time(session, _ADMINISTRATORS_LOCK)
+    return list(session.scalars(user_creation.active_administrators()))
+
+
+def _differences(user: User, changes: UserChanges, password_hash: str | None) -> dict[str, Any]:
+    """Return the columns of `user` that are to change, with their new values."""
+    plain = changes.given & {"first_name", "last_name", "is_active", "global_role_id"}
+    values = {name: getattr(changes, name) for name in plain if getattr(changes, name) != getattr(user, name)}
+    if changes.email and changes.email.address != user.email:
+        if changes.bad_domain:
+            raise changes.bad_domain
+        values |= {"email": changes.email.address, "email_key": changes.email.key, "last_verified": None}
+    return values | ({"password_hash": password_hash} if password_hash else {})
+
+
+def _require_may_assign(role: Role | None, actor: Actor) -> None:
+    """Nobody grants what they do not hold. That they hold what they take away, `for_change` has seen."""
+    actor.require(Permission.ROLES_ASSIGN, *permissions_of(role))
+
+
+def _stays_administrator(values: dict[str, Any]) -> bool:
+    return values.get("is_active") is not False and values.get("global_role_id", Role.ADMIN) == Role.ADMIN
+
+
+def _set(session: Session, user: User, values: dict[str, Any], actor: Actor) -> None:
+    now = clock.now()
+    for name, value in values.items():
+        setattr(user, name, value)
+    if "password_hash" in values:
+        user.password_changed_at = now
+        known_networks.forget(session, [user.id])
+        attempts.unlock(session, user)
+    user.touch(now)
+    if "email" in values:
+        user.email_changed_at = user.updated_at  # never the same twice, wherever the clock stands
+    if values.keys() & {"password_hash", "is_active"}:
+        sessions.end_all(session, user.id)
+    fields = [name for name in CHANGE_FIELDS if name in values or (name == "password" and "password_hash" in values)]
+    trail.record(session, _action(user, fields), user.id, actor, now, fields)
+
+
+def _action(user: User, fields: list[str]) -> Action:
+    """Return the name of the act: what is a step of its own when done alone has one of its own."""
+    if fields == ["password"]:
+        return Action.USER_SET_PASSWORD
+    if fields == ["is_active"]:
+        return Action.USER_REACTIVATE if user.is_active else Action.USER_DEACTIVATE
+    return Action.USER_UPDATE

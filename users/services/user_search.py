@@ -1,0 +1,197 @@
+"""What the pages read: users newest first, of one status or found by a text, API keys, and the names behind ids.
+
+A page of the list costs the same however many users there are and whatever is searched: the queries are always the
+same few, and each reads at most so many entries of an index.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, bindparam, func, select, union_all
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from users import ids
+from users.errors import UserNotFound
+from users.rules import search_keys
+from users.storage import database, paging
+from users.storage.models import ApiKey, Status, User
+
+COUNTED = 1_000  # of each status, for the filters, and of the API keys
+FOUND = 300  # of each status, for a search: beside the index, each is read from a place of its own in the table
+SHOWN = {
+    "all": (Status.ACTIVE, Status.DEACTIVATED),
+    "active": (Status.ACTIVE,),
+    "deactivated": (Status.DEACTIVATED,),
+    "deleted": (Status.DELETED,),
+}
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many users there are; if there are `many`, how many were counted before it was given up."""
+
+    number: int
+    many: bool = False
+
+    def __str__(self) -> str:
+        return f"{(self.number - 1) // 100 * 100:,}+" if self.many else f"{self.number:,}"
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some users, newest first, and the ids from which the pages beside this one start, if there are such."""
+
+    users: list[User]
+    newer: str | None  # users made after this id come before
+    older: str | None  # users made before this id come next
+    counts: Mapping[str, Count]  # for each of SHOWN
+
+
+def find(
+    text: str = "",
+    shown: str = "all",
+    *,
+    before: str | None = None,
+    after: str | None = None,
+    limit: int = paging.PAGE_SIZE,
+) -> Page:
+    """Return a page of those of SHOWN whom `text` finds: the newest, or those next to the id `before` or `after`.
+
+    `text` is a whole id or the beginning of an address, a domain, a name or a last name; an empty one finds everybody.
+    Of too many only some are found, which their count says.
+    """
+    key = search_keys.sought(text)
+    with database.reading() as session:
+        if key:
+            found, counts = _found(session, key)
+            found_ids = [user_id for status in SHOWN[shown] for user_id in found[status]]
+        else:
+            counts = _counts(session)
+            found_ids = _next_to(session, SHOWN[shown], before, after, limit + 1)
+        found_ids = _nearest(found_ids, before, after)  # one more than the page is to know whether there are more
+        query = select(User).where(User.id.in_(found_ids[:limit])).order_by(User.id.desc())
+        users = list(session.scalars(query).all())
+    more = len(found_ids) > limit
+    newer = users[0].id if users and (more if after else before) else None
+    older = users[-1].id if users and (after or more) else None
+    return Page(users, newer, older, {name: _sum(counts[status] for status in SHOWN[name]) for name in SHOWN})
+
+
+def count() -> int:
+    """Return how many users are not deleted; a number above COUNTED if they are more than that."""
+    with database.reading() as session:
+        counts = _counts(session)
+    return _sum(counts[status] for status in SHOWN["all"]).number
+
+
+def _sum(counts: Iterable[Count]) -> Count:
+    counts = list(counts)
+    return Count(sum(count.number for count in counts), any(count.many for count in counts))
+
+
+def _counts(session: Session) -> dict[Status, Count]:
+    """Return how many users there are of each status, as far as they are counted, in one query."""
+    some = [select(User.status).where(User.status == status).limit(COUNTED + 1).subquery() for status in Status]
+    row = session.execute(select(*[select(func.count()).select_from(one).scalar_subquery() for one in some])).one()
+    return {status: Count(number, number > COUNTED) for status, number in zip(Status, row, strict=True)}
+
+
+def _next_to(
+    session: Session, statuses: Iterable[Status], before: str | None, after: str | None, limit: int
+) -> list[str]:
+    """Return the ids of each status that are next to the id given, the highest if none is: `limit` of each."""
+    query = select(User.id).order_by(User.id if after else User.id.desc()).limit(limit)
+    if after or before:
+        query = query.where(User.id > after if after else User.id < before)
+    each = [select(query.where(User.status == status).subquery()) for status in statuses]
+    return list(session.scalars(union_all(*each)).all())
+
+
+def _nearest(user_ids: Iterable[str], before: str | None, after: str | None) -> list[str]:
+    """Return the ids on the side asked for, the nearest first."""
+    if after:
+        return sorted(user_id for user_id in user_ids if user_id > after)
+    return sorted((user_id for user_id in user_ids if not before or user_id < before), reverse=True)
+
+
+def _found(session: Session, key: str) -> tuple[dict[Status, set[str]], dict[Status, Count]]:
+    """Return the ids of the users whom `key` finds, by status, and how many they are."""
+    rows: dict[int, list[str]] = {status: [] for status in Status}
+    for status, user_id in session.execute(_MATCHES, {"key": key, "above": search_keys.above(key)}):
+        rows[status].append(user_id)
+    found = {status: set(rows[status]) for status in Status}
+    return found, {status: Count(len(found[status]), len(rows[status]) > FOUND) for status in Status}
+
+
+def _beginning_with_key(status: Status, column: InstrumentedAttribute[str | None]) -> Select[int, str]:
+    """Return the first users by this column. Ordered, so that a database walks the index, and no further than that."""
+    found = select(User.status, User.id).where(
+        User.status == status, column >= bindparam("key"), column < bindparam("above")
+    )
+    return _some(found.order_by(column))
+
+
+def _matches(status: Status) -> Select[int, str]:
+    columns = (User.search_email, User.search_domain, User.search_name, User.search_last_name)
+    by_id = select(User.status, User.id).where(User.status == status, User.id == bindparam("key"))
+    return _some(union_all(by_id, *[_beginning_with_key(status, column) for column in columns]))
+
+
+def _some(query: Any) -> Select[Any]:
+    """Return the first of what `query` finds, for a union; one more than FOUND, to know whether there are more."""
+    return select(query.limit(FOUND + 1).subquery())
+
+
+# Of each status by itself: the deleted must not hide the active, nor the many the few. One user may be found twice.
+_MATCHES = union_all(*map(_matches, Status))
+
+
+def get_user(user_id: str) -> User:
+    """Return the user with this id, the deleted ones too, or raise UserNotFound."""
+    with database.reading() as session:
+        user = session.get(User, user_id) if ids.is_user_id(user_id) else None
+    if user is None:
+        raise UserNotFound
+    return user
+
+
+def emails_of(user_ids: Iterable[str | None]) -> Mapping[str, str]:
+    """Return the addresses of these users, the deleted ones too, by id."""
+    wanted = {user_id for user_id in user_ids if user_id}
+    with database.reading() as session:
+        found = session.execute(select(User.id, User.email).where(User.id.in_(wanted))).all()
+    return {row.id: row.email for row in found}
+
+
+def find_keys(*, before: str | None = None, after: str | None = None) -> tuple[paging.Page[ApiKey], Count]:
+    """Return a page of the API keys, newest first, and how many there are.
+
+    By id, which an index knows: it is made when the form for the key is opened.
+    """
+    some = select(ApiKey.id).limit(COUNTED + 1).subquery()
+    with database.reading() as session:
+        number = session.scalars(select(func.count()).select_from(some)).one()
+    return paging.newest(ApiKey, before=before, after=after), Count(number, number > COUNTED)
+
+
+def has_key(*, used: bool = False) -> bool:
+    """Tell whether there is an API key, or one that was used."""
+    query = select(ApiKey.id).limit(1)
+    with database.reading() as session:
+        return session.scalar(query.where(ApiKey.last_used_at.is_not(None)) if used else query) is not None
+
+
+def stopped_among(user_ids: Iterable[str]) -> frozenset[str]:
+    """Return those of these users who are deactivated or deleted, and whose API keys stand still."""
+    stopped = select(User.id).where(User.id.in_(set(user_ids)), ~User.is_active | User.deleted_at.is_not(None))
+    with database.reading() as session:
+        return frozenset(session.scalars(stopped).all())
+
+
+def key_names_of(key_ids: Iterable[str | None]) -> Mapping[str, str]:
+    """Return the names of these API keys, by id."""
+    wanted = {key_id for key_id in key_ids if key_id}
+    with database.reading() as session:
+        found = session.execute(select(ApiKey.id, ApiKey.name).where(ApiKey.id.in_(wanted))).all()
+    return {row.id: row.name for row in found}

@@ -1,0 +1,31 @@
+"""How Alembic reaches the database: through the application's engine, alone, in one transaction."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from alembic import context
+from alembic.runtime.migration import MigrationContext, MigrationInfo
+
+from users import logs
+from users.storage import upgrade
+from users.storage.models import db
+
+
+def tell(ctx: MigrationContext, step: MigrationInfo, heads: Collection[Any], run_args: Mapping[str, Any]) -> None:
+    """Say on stderr what was done to the database."""
+    logs.say(f"Database brought to {', '.join(step.destination_revision_ids) or 'nothing'}.")
+
+
+if context.is_offline_mode():  # flask db upgrade --sql
+    context.configure(url=db.engine.url, target_metadata=db.metadata, literal_binds=True)
+    with context.begin_transaction():
+        context.run_migrations()
+else:
+    with upgrade.alone(db.engine) as connection:
+        context.configure(
+            connection=connection,
+            target_metadata=db.metadata,
+            render_as_batch=True,  # SQLite cannot alter most of a table in place
+            on_version_apply=tell,
+        )
+        context.run_migrations()
