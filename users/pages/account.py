@@ -1,6 +1,6 @@
 """The pages for everybody who signs in: the way in, the way out, and your account. `guards` guards them."""
 
-from flask import g, redirect, render_template, request
+from flask import g, redirect, render_template, request, url_for
 
 from users import settings
 from users.audit import trail
@@ -21,14 +21,14 @@ _DONE = {"password": trail.Action.USER_SET_PASSWORD, "sessions": trail.Action.SE
 @public()
 def show_home() -> Answer:
     """Lead to the users, or to set-up while there is no administrator."""
-    return redirect(login_redirect.HOME if setup_link.is_over() else "/setup", 303)
+    return redirect(login_redirect.home() if setup_link.is_over() else url_for("users.show_setup"), 303)
 
 
 @bp.get("/admin")
 @public()
 def show_admin() -> Answer:
     """Lead to the users."""
-    return redirect(login_redirect.HOME, 303)
+    return redirect(login_redirect.home(), 303)
 
 
 @bp.get("/admin/login")
@@ -36,7 +36,7 @@ def show_admin() -> Answer:
 def show_login() -> Answer:
     """Ask for email and password; somebody signed in goes on."""
     there, kept = (
-        login_redirect.local_path(request.values.get("next", login_redirect.HOME)),
+        login_redirect.local_path(request.values.get("next", login_redirect.home())),
         login_redirect.kept_fields(),
     )
     if "user" in g and not (guards.changes() and csrf.token_is_valid()):  # signed in meanwhile, in another tab
@@ -60,7 +60,7 @@ def sign_in() -> Answer:
         )
     except WrongPassword:
         raise Refused({"email": "The email address or password is wrong"}) from None
-    there = login_redirect.local_path(request.form.get("next", login_redirect.HOME))
+    there = login_redirect.local_path(request.form.get("next", login_redirect.home()))
     session_cookie.enter(user, session_id)
     return login_redirect.resume(there, kept)
 
@@ -72,7 +72,7 @@ def show_account() -> Answer:
     others = sessions.count_others(g.user.id, g.session_id)
     done = request.args.get("done", "")
     return render_template(
-        "account.html",
+        "account/account.html",
         form=forms.OwnPasswordForm(),
         others=others,
         rules=settings.current().rules,
@@ -97,7 +97,7 @@ def change_own_password() -> Answer:
     except WrongPassword:
         raise Refused({"current_password": "The current password is wrong"}) from None
     session_cookie.enter(user, session_id)
-    return redirect("/admin/account?done=password", 303)
+    return redirect(url_for("users.show_account", done="password"), 303)
 
 
 @bp.post("/admin/account/sessions")
@@ -105,7 +105,7 @@ def change_own_password() -> Answer:
 def end_other_sessions() -> Answer:
     """End the user's sessions but this one."""
     signin.end_other_sessions(g.session_id, actor=g.actor)
-    return redirect("/admin/account?done=sessions", 303)
+    return redirect(url_for("users.show_account", done="sessions"), 303)
 
 
 @bp.post("/admin/logout")

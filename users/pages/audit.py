@@ -29,9 +29,9 @@ def show_trail() -> Answer:
     wanted = _wanted(given, found)
     if found.problems:
         g.problems = [Problem(words, name) for name, words in found.problems.items()]
-        return make_response(render_template("audit.html", form=form, given=given), 422)
+        return make_response(render_template("audit/trail.html", form=form, given=given), 422)
     here = queries.newest(wanted, before=_event_id("before"), after=_event_id("after"))
-    return render_template("audit.html", form=form, given=given, page=here, told=audit_sentences.tell(here.rows))
+    return render_template("audit/trail.html", form=form, given=given, page=here, told=audit_sentences.tell(here.rows))
 
 
 def _wanted(given: Mapping[str, str], found: guards.Findings) -> Wanted:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from flask import url_for
+
 from users import clock, ids
 from users.audit.trail import Action, Outcome
 from users.errors import LastAdministrator
@@ -76,7 +78,7 @@ class _Names:
 
     def user(self, user_id: str) -> Part:
         if user_id in self._emails:
-            return Part(name=self._emails[user_id], path=f"/admin/users/{user_id}")
+            return Part(name=self._emails[user_id], path=url_for("users.show_user", user_id=user_id))
         return Part("the erased user ", user_id)
 
     def key(self, key_id: str) -> Part:

@@ -89,7 +89,7 @@ def _document(address: str | None) -> Made:
 def _page(address: str | None) -> Made:
     schemas = contract.document()["components"]["schemas"]
     page = render_template(
-        "docs.html",
+        "docs/reference.html",
         address=address,
         tags=_tags(),
         objects=[(schemas[name], contract.fields(schemas[name])) for name in ("User", "Profile")],

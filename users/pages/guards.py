@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
-from flask import Flask, g, make_response, redirect, request
+from flask import Flask, g, make_response, redirect, request, url_for
 from werkzeug.wrappers import Response
 
 from users import clock
@@ -185,7 +185,7 @@ def _show_again(again: View, values: Mapping[str, Any], problems: list[Problem],
 def signed_out() -> Response:
     """Take from the browser what it held of the session, and say so."""
     session_cookie.leave()
-    return redirect("/admin/login?done=out", 303)
+    return redirect(url_for("users.show_login", done="out"), 303)
 
 
 def _problems(error: EnrolError) -> list[Problem]:
@@ -213,8 +213,8 @@ def _taken(error: Conflict) -> Problem:
     address = user_search.emails_of([user_id]).get(user_id) if user_id and "user" in g else None
     if user_id is None or address is None:
         return Problem(error.message, "email")
-    generated = "?password=generated" if request.form.get("choice") == forms.GENERATE else ""
-    link = (f"{login_redirect.HOME}/{user_id}{generated}", f"View {address}")
+    generated = "generated" if request.form.get("choice") == forms.GENERATE else None
+    link = (url_for("users.show_user", user_id=user_id, password=generated), f"View {address}")
     return Problem(error.message, "email", link, _made_a_moment_ago(user_id))
 
 

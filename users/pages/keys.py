@@ -3,7 +3,7 @@
 from contextlib import suppress
 from datetime import timedelta
 
-from flask import g, make_response, redirect, render_template, request
+from flask import g, make_response, redirect, render_template, request, url_for
 
 from users import clock, ids
 from users.audit import trail
@@ -18,8 +18,6 @@ from users.rules import emails, validation
 from users.services import api_keys, user_creation, user_search
 from users.storage.models import ApiKey, User
 
-_KEYS = "/admin/keys"
-
 
 @bp.get("/admin/keys")
 @page(Permission.KEYS_MANAGE)
@@ -29,7 +27,7 @@ def show_keys() -> Answer:
     owners = user_search.emails_of(key.owner_id for key in here.rows)
     stopped = user_search.stopped_among(owners)
     return render_template(
-        "keys.html",
+        "keys/list.html",
         page=here,
         count=count,
         owners=owners,
@@ -60,7 +58,7 @@ def _just_revoked() -> ApiKey | None:
 def show_new_key() -> Answer:
     """Show the form for a new key."""
     form = forms.KeyForm(g.actor.permissions, owner=g.user.email)
-    return render_template("key_new.html", form=form, mark=session_cookie.sealed(ids.new_id("akid")))
+    return render_template("keys/new.html", form=form, mark=session_cookie.sealed(ids.new_id("akid")))
 
 
 @bp.post("/admin/keys/new")
@@ -98,12 +96,12 @@ def show_roll_key(key_id: str) -> Answer:
     api_keys.require_scopes(key, g.actor)
     if not _can_roll(key, user_search.stopped_among([key.owner_id] if key.owner_id else [])):
         g.problems = []  # this page says it all
-        return make_response(render_template("key_ended.html", key=key), 409)
+        return make_response(render_template("keys/ended.html", key=key), 409)
     if _is_rolled_meanwhile(key):
         words = "It was rolled meanwhile. Rolling it again makes another new key"
         g.problems = [*g.get("problems", []), Problem(words, "ends")]
     return render_template(
-        "key_roll.html",
+        "keys/roll.html",
         key=key,
         end=_end_of(key),
         form=forms.RollForm(expires="90" if key.expires_at else "never"),
@@ -144,7 +142,7 @@ def roll_key(key_id: str) -> Answer:
 @page(Permission.KEYS_MANAGE)
 def show_revoke_key(key_id: str) -> Answer:
     """Ask whether the key is to be revoked."""
-    return render_template("key_revoke.html", key=_key(key_id))
+    return render_template("keys/revoke.html", key=_key(key_id))
 
 
 @bp.post("/admin/keys/<key_id>/revoke")
@@ -152,7 +150,7 @@ def show_revoke_key(key_id: str) -> Answer:
 def revoke_key(key_id: str) -> Answer:
     """Revoke the key."""
     key = api_keys.revoke_key(_key(key_id).id, actor=g.actor)
-    return redirect(f"{_KEYS}?revoked={key.id}", 303)
+    return redirect(url_for("users.show_keys", revoked=key.id), 303)
 
 
 def _key(key_id: str) -> ApiKey:
@@ -181,7 +179,7 @@ def _require_not_rolled(key: ApiKey) -> None:
 
 
 def _made_already(key_id: str) -> Answer:
-    return make_response(render_template("key_made.html", key=api_keys.get_key(key_id)), 409)
+    return make_response(render_template("keys/made.html", key=api_keys.get_key(key_id)), 409)
 
 
 def _shown(issued: api_keys.IssuedKey, owner: User | None) -> Answer:
@@ -190,7 +188,7 @@ def _shown(issued: api_keys.IssuedKey, owner: User | None) -> Answer:
     held = permissions_of(owner.global_role_id) if owner else scopes
     creates = Permission.USERS_CREATE in scopes & held
     return render_template(
-        "key_shown.html",
+        "keys/shown.html",
         issued=issued,
         owner=owner,
         old=issued.old,

@@ -10,18 +10,22 @@ from werkzeug.wrappers import Response
 
 from users.pages import forms
 
-HOME = "/admin/users"
 SIGNED_IN_AGAIN = "You are signed in again. Nothing was saved yet: check what you typed and send it again."
 _KEPT = "kept-"
 MOST_KEPT = 100  # fields, far more than a form has: each becomes a line of the page
+
+
+def home() -> str:
+    """Return the path of the users, where a sign-in leads unless it interrupted something."""
+    return url_for("users.show_users")
 
 
 def sign_in_first(again: Any, values: Mapping[str, Any]) -> Response:
     """Ask for a sign-in that leads back here. What was typed goes along in the page, but for secrets."""
     if request.method in ("GET", "HEAD"):
         there = request.full_path.rstrip("?")
-        return redirect(url_for("users.show_login", next=None if there == HOME else there), 303)
-    there = url_for(f"users.{again.__name__}", **values) if again else HOME
+        return redirect(url_for("users.show_login", next=None if there == home() else there), 303)
+    there = url_for(f"users.{again.__name__}", **values) if again else home()
     fields = [(name, value) for name, value in request.form.items(multi=True) if name not in forms.SECRET_FIELDS]
     kept = fields[:MOST_KEPT]
     request.form = ImmutableMultiDict()  # its "email" is not that of who signs in
@@ -33,7 +37,7 @@ def sign_in_first(again: Any, values: Mapping[str, Any]) -> Response:
 def login_page(there: str, kept: list[tuple[str, str]], *, ended: bool = False) -> str:
     """Return the sign-in page, which leads to the path `there`, carries the fields `kept` and says what ended."""
     carried = [(_KEPT + name, value) for name, value in kept]
-    return render_template("login.html", form=forms.LoginForm(), next=there, kept=carried, ended=ended)
+    return render_template("account/login.html", form=forms.LoginForm(), next=there, kept=carried, ended=ended)
 
 
 def kept_fields() -> list[tuple[str, str]]:
@@ -50,10 +54,10 @@ def resume(path: str, kept: list[tuple[str, str]]) -> Response | str:
     try:
         endpoint, values = adapter.match(path, method="POST")  # type: ignore[union-attr]  # within a request there is one
     except HTTPException:
-        return redirect(HOME, 303)
+        return redirect(home(), 303)
     view: Any = current_app.view_functions[endpoint]
     if not isinstance(getattr(view, "guard", None), tuple) or not path.startswith("/admin/"):
-        return redirect(HOME, 303)
+        return redirect(home(), 303)
     g.actor.require(*view.guard)
     g.notice = SIGNED_IN_AGAIN
     request.form = ImmutableMultiDict(kept)
@@ -68,4 +72,4 @@ def local_path(text: str) -> str:
     breaks (WHATWG URL, 4.4).
     """
     plain = text.isascii() and text.isprintable() and "\\" not in text
-    return text if plain and text.startswith("/") and not text.startswith("//") else HOME
+    return text if plain and text.startswith("/") and not text.startswith("//") else home()

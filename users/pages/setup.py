@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from flask import g, make_response, redirect, render_template, request
+from flask import g, make_response, redirect, render_template, request, url_for
 
 from users import settings
 from users.auth import signin
@@ -20,17 +20,17 @@ from users.services import setup_link, user_search
 def show_setup() -> Answer:
     """Show the form for the first administrator to whoever has the link; to others, the command to run."""
     if setup_link.is_over():  # maybe since a moment ago: somebody else was quicker, or this is a second click
-        return make_response(render_template("setup_over.html"), 404)
+        return make_response(render_template("setup/over.html"), 404)
     token = request.args.get("token", "")
     if setup_link.is_token(token):  # out of the address bar, the history and every log at once
         session_cookie.set_cookie(
             session_cookie.cookie_name("setup"), token, max_age=int(setup_link.LIFETIME.total_seconds())
         )
-        return redirect("/setup", 303)
+        return redirect(url_for("users.show_setup"), 303)
     given = request.cookies.get(session_cookie.cookie_name("setup"), "")
     if not setup_link.is_valid(given):
-        return render_template("setup_closed.html", ended=bool(given))
-    return render_template("setup.html", form=forms.SetupForm(), rules=settings.current().rules)
+        return render_template("setup/closed.html", ended=bool(given))
+    return render_template("setup/form.html", form=forms.SetupForm(), rules=settings.current().rules)
 
 
 @bp.post("/setup")
@@ -46,7 +46,7 @@ def set_up() -> Answer:
     user, session_id = signin.sign_in(new.email.address, new.password, device=session_cookie.device(), actor=g.actor)
     session_cookie.set_cookie(session_cookie.cookie_name("setup"), "", max_age=0)
     session_cookie.enter(user, session_id)
-    return redirect("/admin/start", 303)
+    return redirect(url_for("users.show_start"), 303)
 
 
 @bp.get("/admin/start")
@@ -54,7 +54,7 @@ def set_up() -> Answer:
 def show_start() -> Answer:
     """Show the three first steps, ticked off as the data says."""
     return render_template(
-        "start.html",
+        "setup/start.html",
         has_key=user_search.has_key(),
         has_user=user_search.count() > 1,
         has_called=user_search.has_key(used=True),

@@ -1,13 +1,13 @@
 """The pages that change one user: edit, set a password, verify, deactivate, reactivate, delete."""
 
-from flask import g, redirect, render_template, request
+from flask import g, redirect, render_template, request, url_for
 
 from users import settings
 from users.auth import attempts, sessions
 from users.blueprint import bp
 from users.form_errors import AddressChanged, Outdated, UserChanged, UserDeleted, UserEdited
 from users.http import urls
-from users.pages import forms, guards, login_redirect
+from users.pages import forms, guards
 from users.pages.guards import Answer, Problem, page
 from users.roles import Permission, Role, grantable_by, needed_to_act_on
 from users.rules import emails, validation
@@ -15,7 +15,6 @@ from users.rules.validation import UserChanges
 from users.services import email_verification, user_changes, user_search
 from users.storage.models import User
 
-_ACCOUNT = "/admin/account"
 _EDITED = {"email": "Email address", "first_name": "First name", "last_name": "Last name", "global_role_id": "Role"}
 
 
@@ -39,7 +38,7 @@ def edit_user(user_id: str) -> Answer:
         return _nothing_to_save(user)
     changes = validation.user_changes(given, settings.current().rules)
     if _ends_administration(user, changes) and "confirmed" not in request.form:
-        return render_template("user_demote.html", user=user, typed=typed, seen=seen)
+        return render_template("users/demote.html", user=user, typed=typed, seen=seen)
     saved = user_changes.update_user(user.id, changes, actor=g.actor, condition=_require_as_seen)
     if saved.updated_at == user.updated_at and _shown(user) == seen:  # not so when the form is sent a second time
         return _nothing_to_save(user)
@@ -53,9 +52,9 @@ def edit_user(user_id: str) -> Answer:
 def show_set_password(user_id: str) -> Answer:
     """Show the form for a user's new password."""
     if user_id == g.user.id:  # nobody's own password is changed without the current one
-        return redirect(_ACCOUNT, 303)
+        return redirect(url_for("users.show_account"), 303)
     user = _user_for_change(user_id)
-    return render_template("user_password.html", form=forms.PasswordForm(), user=user, rules=settings.current().rules)
+    return render_template("users/password.html", form=forms.PasswordForm(), user=user, rules=settings.current().rules)
 
 
 @bp.post("/admin/users/<user_id>/password")
@@ -63,14 +62,14 @@ def show_set_password(user_id: str) -> Answer:
 def set_user_password(user_id: str) -> Answer:
     """Give the user a new password and lead to its page; a generated one is shown now, this once."""
     if user_id == g.user.id:
-        return redirect(_ACCOUNT, 303)
+        return redirect(url_for("users.show_account"), 303)
     user, form = _user_for_change(user_id), forms.PasswordForm()
     _require_unchanged(user)
     password = form.password_or_new(settings.current().rules)
     new = validation.new_password(password, settings.current().rules)
     user = user_changes.set_password(user.id, new, actor=g.actor, condition=_require_unchanged)
     if form.generates:
-        return render_template("user_password_shown.html", password=password, created=False, user=user)
+        return render_template("users/password_shown.html", password=password, created=False, user=user)
     return _lead_to(user, "password")
 
 
@@ -78,7 +77,7 @@ def set_user_password(user_id: str) -> Answer:
 @page(Permission.USERS_UPDATE)
 def show_verify_user(user_id: str) -> Answer:
     """Show the two ways to verify the user's address: to say that it is theirs, and a link for them to open."""
-    return render_template("user_verify.html", user=_user_for_change(user_id), address=urls.address())
+    return render_template("users/verify.html", user=_user_for_change(user_id), address=urls.address())
 
 
 @bp.post("/admin/users/<user_id>/verify")
@@ -93,17 +92,17 @@ def verify_user(user_id: str) -> Answer:
 @page(Permission.USERS_UPDATE, again=show_verify_user)
 def make_verification_link(user_id: str) -> Answer:
     """Make a link that verifies the user's address and show it, this once."""
-    user, there = _user_for_change(user_id), urls.link("/verify")  # before anything is done
+    user, there = _user_for_change(user_id), urls.link(url_for("users.show_verify"))  # before anything is done
     issued = email_verification.issue(user.id, actor=g.actor)
     link = f"{there}?token={issued.token}"
-    return render_template("user_verify_link.html", user=issued.user, link=link, expires_at=issued.expires_at)
+    return render_template("users/verify_link.html", user=issued.user, link=link, expires_at=issued.expires_at)
 
 
 @bp.get("/admin/users/<user_id>/deactivate")
 @page(Permission.USERS_UPDATE)
 def show_deactivate(user_id: str) -> Answer:
     """Ask whether the user is to be deactivated."""
-    return render_template("user_deactivate.html", user=_user_for_change(user_id))
+    return render_template("users/deactivate.html", user=_user_for_change(user_id))
 
 
 @bp.post("/admin/users/<user_id>/deactivate")
@@ -118,7 +117,7 @@ def deactivate_user(user_id: str) -> Answer:
 @page(Permission.USERS_UPDATE)
 def show_reactivate(user_id: str) -> Answer:
     """Ask whether the user is to be active again."""
-    return render_template("user_reactivate.html", user=_user_for_change(user_id))
+    return render_template("users/reactivate.html", user=_user_for_change(user_id))
 
 
 @bp.post("/admin/users/<user_id>/reactivate")
@@ -133,7 +132,7 @@ def reactivate_user(user_id: str) -> Answer:
 def show_unlock(user_id: str) -> Answer:
     """Ask whether the user may try passwords again."""
     user = _user_for_change(user_id)
-    return render_template("user_unlock.html", user=user, locked=attempts.is_locked(user))
+    return render_template("users/unlock.html", user=user, locked=attempts.is_locked(user))
 
 
 @bp.post("/admin/users/<user_id>/unlock")
@@ -147,7 +146,7 @@ def unlock_user(user_id: str) -> Answer:
 @page(Permission.USERS_DELETE)
 def show_delete_user(user_id: str) -> Answer:
     """Ask whether the user is to be deleted."""
-    return render_template("user_delete.html", user=_user_for_change(user_id))
+    return render_template("users/delete.html", user=_user_for_change(user_id))
 
 
 @bp.post("/admin/users/<user_id>/delete")
@@ -155,7 +154,7 @@ def show_delete_user(user_id: str) -> Answer:
 def delete_one_user(user_id: str) -> Answer:
     """Delete the user and lead to the list."""
     user = user_changes.delete_user(_user_for_change(user_id).id, actor=g.actor)
-    return guards.signed_out() if user.id == g.user.id else redirect(f"{login_redirect.HOME}?deleted={user.id}", 303)
+    return guards.signed_out() if user.id == g.user.id else redirect(url_for("users.show_users", deleted=user.id), 303)
 
 
 def _user_for_change(user_id: str) -> User:
@@ -168,7 +167,7 @@ def _user_for_change(user_id: str) -> User:
 
 
 def _lead_to(user: User, done: str) -> Answer:
-    return redirect(f"{login_redirect.HOME}/{user.id}?done={done}", 303)
+    return redirect(url_for("users.show_user", user_id=user.id, done=done), 303)
 
 
 def _edit_page(user: User) -> Answer:
@@ -181,7 +180,7 @@ def _edit_page(user: User) -> Answer:
         if not is_typed:
             form[name].data = now[name]
         g.problems = [*g.get("problems", []), Problem(_words_of_change(name, now[name], is_typed), name)]
-    return render_template("user_edit.html", form=form, user=user, now=now)
+    return render_template("users/edit.html", form=form, user=user, now=now)
 
 
 def _nothing_to_save(user: User) -> Answer:

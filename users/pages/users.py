@@ -4,7 +4,7 @@ import shlex
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import g, redirect, render_template, request
+from flask import g, redirect, render_template, request, url_for
 
 from users import clock, ids, settings
 from users.audit import trail
@@ -40,7 +40,7 @@ def show_users() -> Answer:
     shown = status if status in user_search.SHOWN else "all"
     found = user_search.find(q, shown, before=_id_in("before"), after=_id_in("after"))
     return render_template(
-        "users.html",
+        "users/list.html",
         page=found,
         q=q,
         shown=shown,
@@ -55,7 +55,7 @@ def show_users() -> Answer:
 def show_new_user() -> Answer:
     """Show the sign-up form, `?email=` filled in."""
     form = forms.UserForm(grantable_by(g.actor.permissions), email=request.args.get("email"))
-    return render_template("user_new.html", form=form, rules=settings.current().rules)
+    return render_template("users/new.html", form=form, rules=settings.current().rules)
 
 
 @bp.post("/admin/users/new")
@@ -68,8 +68,8 @@ def add_user() -> Answer:
     given = {**form.given(*validation.ADMIN_FIELDS), "password": password}
     user = user_creation.create_user(validation.new_user(given, rules, fields=validation.ADMIN_FIELDS), actor=g.actor)
     if form.generates:
-        return render_template("user_password_shown.html", password=password, created=True, **_about(user))
-    return redirect(f"{login_redirect.HOME}/{user.id}?done=created", 303)
+        return render_template("users/password_shown.html", password=password, created=True, **_about(user))
+    return redirect(url_for("users.show_user", user_id=user.id, done="created"), 303)
 
 
 @bp.get("/admin/users/<user_id>")
@@ -79,7 +79,7 @@ def show_user(user_id: str) -> Answer:
     user = user_search.get_user(user_id)
     about = _about(user)
     locked = about["may_change"] and attempts.is_locked(user)
-    return render_template("user.html", events=_events(user), done=_done(user), locked=locked, **about)
+    return render_template("users/user.html", events=_events(user), done=_done(user), locked=locked, **about)
 
 
 def _id_in(parameter: str) -> str | None:
@@ -91,7 +91,8 @@ def _list_href(q: str, shown: str, **place: str) -> str:
     """Return where the list shows this; `place` is the `before` or `after` of a page that is not the first."""
     asked = {"q": q, "status": "" if shown == "all" else shown, **place}
     query = urlencode({name: value for name, value in asked.items() if value})
-    return f"{login_redirect.HOME}?{query}" if query else login_redirect.HOME
+    path = login_redirect.home()
+    return f"{path}?{query}" if query else path
 
 
 def _could_be_made(q: str, found: user_search.Page) -> bool:

@@ -1,6 +1,6 @@
 """The page behind the link that verifies an address: it asks for a click, since mail scanners open every link."""
 
-from flask import g, make_response, redirect, render_template, request
+from flask import g, make_response, redirect, render_template, request, url_for
 
 from users.blueprint import bp
 from users.form_errors import VerificationLinkEnded
@@ -21,8 +21,10 @@ def show_verify() -> Answer:
     try:
         user = email_verification.find_user(token)
     except VerificationLinkEnded:
-        return make_response(render_template("verify_ended.html", ended=bool(token)), 410)
-    return render_template("verify.html", email=user.email, token=token, used=email_verification.is_used(token, user))
+        return make_response(render_template("verify/ended.html", ended=bool(token)), 410)
+    return render_template(
+        "verify/form.html", email=user.email, token=token, used=email_verification.is_used(token, user)
+    )
 
 
 @bp.post("/verify")
@@ -36,7 +38,7 @@ def verify() -> Answer:
 
 def _at_the_page(token: str) -> Answer:
     session_cookie.set_cookie(_cookie(), token, max_age=int(email_verification.LIFETIME.total_seconds()))
-    return redirect("/verify", 303)
+    return redirect(url_for("users.show_verify"), 303)
 
 
 def _cookie() -> str:
