@@ -3,7 +3,9 @@
 import pytest
 from flask import Flask
 
-from conftest import PASSWORD, Api, rows
+from support.api import Api
+from support.databases import rows
+from support.people import PASSWORD
 from users.storage.models import db
 
 FORWARDED = {

@@ -7,8 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from flask import Flask
 
-from conftest import Answer, Api, execute, make_key, make_user
-from promises.test_error_shape import Expected, check_envelope, logged
+from support.api import Answer, Api
+from support.databases import execute
+from support.error_responses import ExpectedError, check_error, logged
+from support.people import make_key, make_user
 from users import clock, rate_limits
 from users.errors import RateLimitExceeded
 from users.rate_limits import Buckets, Rate
@@ -16,7 +18,7 @@ from users.roles import Permission
 from users.rules import key_format
 
 LIMIT, REMAINING, RESET = (f"x-ratelimit-{name}-requests" for name in ("limit", "remaining", "reset"))
-REFUSED = Expected(429, "RATE_LIMIT_EXCEEDED", "rate_limit_error")
+REFUSED = ExpectedError(429, "RATE_LIMIT_EXCEEDED", "rate_limit_error")
 SMALL = pytest.mark.parametrize("settings", [{"ENROL_RATE_LIMIT": "3/minute"}])
 
 
@@ -103,7 +105,7 @@ def test_every_answer_to_a_key_says_how_it_stands(app: Flask, api: Api, time: Ti
     answer = api.call("POST", "/v1/user/", data=b"{")
     assert (answer.status_code, stand(answer)) == (415, ("3", "0", "60"))
     answer = api.create()
-    check_envelope(answer, REFUSED)
+    check_error(answer, REFUSED)
     assert (stand(answer), answer.headers["Retry-After"]) == (("3", "0", "60"), "20")
     time.seconds += 20
     assert stand(api.get("/v1/user/me")) == ("3", "0", "60")
@@ -175,7 +177,7 @@ def test_wrong_keys_from_one_address_are_limited(app: Flask, api: Api, few: int,
     statuses = [wrong(api, key=sent).status_code for _ in range(few + 2)]
     assert statuses == [401] * few + [429] * 2
     answer = wrong(api, key=sent)
-    check_envelope(answer, REFUSED)
+    check_error(answer, REFUSED)
     assert answer.headers["Retry-After"] == "12"
     assert stand(answer) == (None, None, None)
     assert wrong(api, "198.51.100.8").status_code == 401

@@ -6,8 +6,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from conftest import PASSWORD, Answer, Api, Cast, execute, make_key, rows
-from services.test_user_creation import as_actor
+from support.api import Answer, Api
+from support.databases import execute, rows
+from support.people import PASSWORD, Cast, as_actor, make_key
 from support.visitors import signed_in
 from users.actors import Actor
 from users.auth import signin

@@ -14,7 +14,7 @@ import pytest
 
 import app
 from app import create_app, serve
-from conftest import CHEAP, SECRET_KEY, dispose
+from support.application import CHEAP, SECRET_KEY, dispose
 from users import cores, settings
 from users.passwords.argon2id import HashParameters
 from users.rate_limits import Rate

@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from flask import Flask
 
-from conftest import PASSWORD, Answer, Api, Cast, execute, make_key, make_user, rows
+from support.api import Answer, Api
+from support.databases import execute, rows
+from support.people import PASSWORD, Cast, make_key, make_user
 from users import clock
 from users.errors import Unavailable
 from users.roles import ALL_PERMISSIONS, Permission, Role, permissions_of

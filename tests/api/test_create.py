@@ -2,25 +2,13 @@
 
 import re
 
-from conftest import Api
-
-NINE = [
-    "email",
-    "first_name",
-    "last_name",
-    "id",
-    "is_active",
-    "last_verified",
-    "global_role_id",
-    "created_at",
-    "updated_at",
-]
+from support.api import USER_FIELDS, Api
 
 
 def test_answers_201_with_the_nine_members_in_order(api: Api) -> None:
     answer = api.create(email=" Jo@EXAMPLE.com ", first_name=" Jo ", last_name="")
     assert answer.status_code == 201
-    assert list(answer.json) == NINE
+    assert list(answer.json) == USER_FIELDS
     user = answer.json
     assert user["email"] == "Jo@example.com"
     assert (user["first_name"], user["last_name"]) == ("Jo", None)

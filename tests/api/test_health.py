@@ -11,8 +11,12 @@ import pytest
 from flask import Flask
 
 from app import create_app
-from conftest import CHEAP, Answer, Api, dispose, execute
-from support.servers import KINDS, Server, Wire, tree
+from support.api import Answer, Api
+from support.application import CHEAP, dispose
+from support.databases import execute
+from support.installations import installed
+from support.postgres_wire import Wire
+from support.servers import KINDS, Server
 from users.storage import database
 from users.storage.models import db
 
@@ -173,7 +177,7 @@ def test_only_a_failure_is_logged(app: Flask, stranger: Api, events: list[loggin
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_servers_answer_it_and_log_nothing_of_it(kind: str, tmp_path: Path) -> None:
-    with tree(tmp_path / "enrol") as made:
+    with installed(tmp_path / "enrol") as made:
         server: Server
         (server,) = made.start(kind)
         for path in ("/healthz", "/readyz"):

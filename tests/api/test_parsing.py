@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from conftest import Api
+from support.api import Api
 from users.api.parsing import MAX_BYTES, MAX_DEPTH, json_object
 from users.errors import InvalidJson, PayloadTooLarge, UnsupportedMediaType
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from api.test_create import NINE
-from conftest import PASSWORD, Answer, Api, Cast, execute, make_key, make_user, rows
-from services.test_user_creation import NOBODY
+from support.api import USER_FIELDS, Answer, Api
+from support.databases import execute, rows
+from support.people import PASSWORD, UNKNOWN_ID, Cast, make_key, make_user
 from users.actors import terminal
 from users.roles import Permission, Role
 from users.services import user_changes
@@ -66,7 +66,7 @@ def test_what_the_body_names_is_changed_and_nothing_else(
         verified = user_changes.verify_user(user.id, actor=terminal("req_test00000000")).as_user()
     answer = patch(api, user.id, **given)
     assert answer.status_code == 200
-    assert list(answer.json) == NINE
+    assert list(answer.json) == USER_FIELDS
     assert {**answer.json, "updated_at": ""} == {**verified, **changed, "updated_at": ""}
     profile = api.get(f"/v1/user/{user.id}")
     assert {**profile.json, **answer.json} == profile.json
@@ -87,7 +87,7 @@ REFUSED: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
     ({"global_role_id": ["role_admin"]}, [("global_role_id", "INVALID_TYPE")]),
     ({"global_role_id": 5}, [("global_role_id", "INVALID_TYPE")]),
     ({"first_name": 5}, [("first_name", "INVALID_TYPE")]),
-    ({"id": NOBODY}, [("id", "UNKNOWN_FIELD")]),
+    ({"id": UNKNOWN_ID}, [("id", "UNKNOWN_FIELD")]),
     (
         {"isActive": True, "first_name": "a\nb", "password": "short", "is_active": "no", "email": "jo"},
         [
@@ -204,7 +204,7 @@ def test_the_tag_changes_with_all_that_is_shown(app: Flask, api: Api, cast: Cast
         assert act().status_code == 200
         seen.append(tag(api, cast.sam))
     assert len(set(seen)) == len(seen)
-    for act in (lambda: patch(api, cast.sam.id, is_active=False), lambda: delete(api, NOBODY)):
+    for act in (lambda: patch(api, cast.sam.id, is_active=False), lambda: delete(api, UNKNOWN_ID)):
         act()
         assert tag(api, cast.sam) == seen[-1]
 
@@ -273,8 +273,8 @@ def test_what_is_no_list_of_tags_stops_the_act(api: Api, cast: Cast, header: str
 def test_a_precondition_is_judged_last(app: Flask, api: Api, cast: Cast) -> None:
     """RFC 9110, 13.2.1: it does not matter where the request would fail without it."""
     stale = '"other"'
-    assert code(patch(api, NOBODY, if_match=stale)) == (404, "USER_NOT_FOUND")
-    assert code(patch(api, NOBODY, if_match="*")) == (404, "USER_NOT_FOUND")
+    assert code(patch(api, UNKNOWN_ID, if_match=stale)) == (404, "USER_NOT_FOUND")
+    assert code(patch(api, UNKNOWN_ID, if_match="*")) == (404, "USER_NOT_FOUND")
     assert code(delete(api, "nobody", if_match=stale)) == (404, "USER_NOT_FOUND")
     assert code(patch(api, cast.sam.id, if_match=stale, email="jo")) == (422, "INVALID_EMAIL_FORMAT")
     weak = make_key(app, UPDATE)

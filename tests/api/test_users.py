@@ -8,8 +8,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import event
 
-from api.test_create import NINE
-from conftest import Answer, Api, Cast, make_key, make_user
+from support.api import USER_FIELDS, Answer, Api
+from support.people import Cast, make_key, make_user
 from users.actors import terminal
 from users.api import parsing
 from users.roles import Permission
@@ -23,7 +23,7 @@ NOBODY = "usr_01900000000070008000000000000000"
 def ids_in(answer: Answer) -> list[str]:
     """Return the ids of the users in a list."""
     assert answer.status_code == 200, answer.text
-    assert all(list(user) == NINE for user in answer.json)
+    assert all(list(user) == USER_FIELDS for user in answer.json)
     return [user["id"] for user in answer.json]
 
 
@@ -192,7 +192,7 @@ def test_whatever_spelling_is_refused_as_taken_is_found(app: Flask, api: Api, em
         assert api.create(email=spelling).status_code == 409
         for path in (quote(spelling), quote(spelling, safe=""), quote(spelling) + "/"):
             answer = api.get(f"/v1/user/email/{path}")
-            assert list(answer.json) == NINE
+            assert list(answer.json) == USER_FIELDS
             assert answer.json == user.as_user()
 
 
@@ -222,7 +222,7 @@ def test_a_batch_comes_in_the_order_of_asking(api: Api, people: list[User]) -> N
     assert ids_in_batch(answer) == [people[number].id for number in (4, 0, 1)]
     assert answer.json["total"] == 3
     assert answer.json["requested_ids"] == wanted
-    assert all(list(user) == NINE for user in answer.json["users"])
+    assert all(list(user) == USER_FIELDS for user in answer.json["users"])
     assert batch(api, [NOBODY]).json == {"users": [], "total": 0, "requested_ids": [NOBODY]}
 
 
@@ -258,8 +258,8 @@ def test_a_batch_tells_all_that_is_wrong_with_it(api: Api) -> None:
 
 
 def test_a_user_and_a_profile_have_their_members(app: Flask, api: Api, cast: Cast) -> None:
-    assert list(api.get(f"/v1/user/{cast.ada.id}").json) == [*NINE, "full_name", "last_login"]
-    assert list(api.get("/v1/user/email/ada@example.com").json) == NINE
+    assert list(api.get(f"/v1/user/{cast.ada.id}").json) == [*USER_FIELDS, "full_name", "last_login"]
+    assert list(api.get("/v1/user/email/ada@example.com").json) == USER_FIELDS
 
 
 READS = ["/v1/user/", "/v1/user/deleted", "/v1/user/email/ada@example.com"]

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from conftest import PASSWORD, Answer, Api, execute, make_key, make_user, rows
-from promises.test_doors import API, CASES, TAKEN, taken, through
+from support.api import Answer, Api
+from support.create_cases import API, CASES, TAKEN, through
+from support.databases import execute, rows
+from support.people import PASSWORD, make_key, make_user
 from users.roles import Permission
 from users.services import user_creation
 from users.storage.models import db
-
-__all__ = ["taken"]  # a fixture
 
 BODY = {"email": "jo@example.com", "password": PASSWORD}
 

@@ -9,8 +9,9 @@ from argon2 import PasswordHasher
 from flask import Flask
 from sqlalchemy import event
 
-from api.test_create import NINE
-from conftest import PASSWORD, Answer, Api, Cast, execute, make_key, make_user, rows
+from support.api import USER_FIELDS, Answer, Api
+from support.databases import execute, rows
+from support.people import PASSWORD, Cast, make_key, make_user
 from support.visitors import Visitor
 from users import clock
 from users.passwords import argon2id
@@ -47,7 +48,7 @@ def test_the_right_password_gets_the_user(app: Flask, api: Api, cast: Cast) -> N
     answer = verify(api)
     assert answer.status_code == 200
     assert list(answer.json) == ["valid", "user"]
-    assert list(answer.json["user"]) == NINE
+    assert list(answer.json["user"]) == USER_FIELDS
     assert answer.json == {"valid": True, "user": cast.sam.as_user()}
     assert trail(app) == [("ok", "key", True, cast.sam.id)]
     profile = api.get(f"/v1/user/{cast.sam.id}", key=make_key(app, Permission.USERS_READ)).json

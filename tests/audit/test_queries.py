@@ -3,36 +3,20 @@
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from flask import Flask
 from sqlalchemy import event, text
 
-from conftest import execute, rows
+from support.audit_events import ADA, DAY, KEY, OMAR, add_event
+from support.databases import rows
 from users import ids
 from users.audit import queries
 from users.audit.queries import Wanted
 from users.storage import paging
 from users.storage.models import db
-
-DAY = datetime(2026, 1, 31, tzinfo=UTC)
-ADA, OMAR, KEY = "usr_" + "a" * 32, "usr_" + "b" * 32, "akid_" + "c" * 32
-INSERT = (
-    "INSERT INTO audit_events (id, at, action, outcome, actor_kind, actor_user_id, actor_key_id, target_id, fields,"
-    " request_id, client_request_id)"
-    " VALUES (:id, :at, :action, 'ok', 'key', :actor, :key, :target, '[]', :request, :client)"
-)
-
-
-def add(app: Flask, number: int, at: datetime = DAY, **columns: str | None) -> str:
-    """Add an event made at `at`, and return its id; `number` tells those of the same millisecond apart."""
-    event_id = f"{ids.before('evt', at)}7{number:019x}"
-    request = {"request": "req_12345678", "client": None}
-    values = {"action": "user.create", "actor": ADA, "key": None, "target": OMAR, **request}
-    execute(app, INSERT, id=event_id, at=at, **{**values, **columns})
-    return event_id
 
 
 def found(app: Flask, wanted: Wanted, **more: Any) -> list[str]:
@@ -42,9 +26,9 @@ def found(app: Flask, wanted: Wanted, **more: Any) -> list[str]:
 
 
 def test_each_filter_finds_its_own(app: Flask) -> None:
-    first = add(app, 1)
-    by_key = add(app, 2, actor=None, key=KEY)
-    other = add(app, 3, action="user.deactivate", target=ADA, request="req_87654321")
+    first = add_event(app, 1)
+    by_key = add_event(app, 2, actor=None, key=KEY)
+    other = add_event(app, 3, action="user.deactivate", target=ADA, request="req_87654321")
     assert found(app, Wanted()) == [other, by_key, first]
     assert found(app, Wanted(actor_id=ADA)) == [other, first]
     assert found(app, Wanted(actor_id=KEY)) == [by_key]
@@ -56,9 +40,9 @@ def test_each_filter_finds_its_own(app: Flask) -> None:
 
 
 def test_a_request_is_found_by_either_of_its_ids(app: Flask) -> None:
-    ours = add(app, 1)
-    given = add(app, 2, request="req_11111111", client="req_12345678")
-    other = add(app, 3, request="req_22222222", client="job-2026-11-24")
+    ours = add_event(app, 1)
+    given = add_event(app, 2, request="req_11111111", client="req_12345678")
+    other = add_event(app, 3, request="req_22222222", client="job-2026-11-24")
     assert found(app, Wanted(request_id="req_12345678")) == [given, ours]
     assert found(app, Wanted(request_id="req_11111111")) == [given]
     assert found(app, Wanted(request_id="job-2026-11-24")) == [other]
@@ -68,14 +52,14 @@ def test_a_request_is_found_by_either_of_its_ids(app: Flask) -> None:
 def test_a_time_is_from_its_beginning_to_before_its_end(app: Flask) -> None:
     millisecond = timedelta(milliseconds=1)
     moments = (DAY - millisecond, DAY, DAY + timedelta(days=1) - millisecond, DAY + timedelta(days=1))
-    before, first, last, after = (add(app, 1, at) for at in moments)
+    before, first, last, after = (add_event(app, 1, at) for at in moments)
     assert found(app, Wanted(since=DAY, until=DAY + timedelta(days=1))) == [last, first]
     assert found(app, Wanted(since=DAY)) == [after, last, first]
     assert found(app, Wanted(until=DAY)) == [before]
 
 
 def test_pages_lead_forth_and_back_without_a_gap(app: Flask) -> None:
-    made = [add(app, number, action="user.create" if number % 2 else "user.deactivate") for number in range(10)]
+    made = [add_event(app, number, action="user.create" if number % 2 else "user.deactivate") for number in range(10)]
     wanted = Wanted(action="user.create")
     newest_first = made[1::2][::-1]
     with app.app_context():
@@ -159,7 +143,7 @@ def test_an_export_is_everything_oldest_first_from_where_it_is_asked_for(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(paging, "READ_AT_ONCE", 2)
-    made = [add(app, number, DAY + timedelta(days=number)) for number in range(5)]
+    made = [add_event(app, number, DAY + timedelta(days=number)) for number in range(5)]
     assert export(app) == made
     assert export(app, after=made[1]) == made[2:]
     assert export(app, since=DAY + timedelta(days=3)) == made[3:]

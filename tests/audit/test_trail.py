@@ -15,7 +15,9 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 from sqlalchemy.exc import IntegrityError
 
-from conftest import PASSWORD, Api, Cast, execute, make_key, make_user, rewrite_audit, rows
+from support.api import Api
+from support.databases import execute, rewrite_audit, rows
+from support.people import PASSWORD, Cast, make_key, make_user
 from support.visitors import Visitor
 from users import rate_limits
 from users.roles import Permission

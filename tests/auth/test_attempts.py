@@ -12,8 +12,11 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 
 from app import create_app
-from conftest import CHEAP, PASSWORD, SECRET_KEY, Answer, Api, Cast, dispose, execute, make_key, make_user, rows
+from support.api import Answer, Api
+from support.application import CHEAP, SECRET_KEY, dispose
+from support.databases import execute, rows
 from support.guessers import WRONG, Guesser, Time
+from support.people import PASSWORD, Cast, make_key, make_user
 from support.visitors import Visitor, signed_in, summary_in
 from users.actors import terminal
 from users.auth import attempts, known_devices, known_networks, throttles

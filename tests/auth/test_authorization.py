@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from flask import Flask, request, request_started
 
-from conftest import PASSWORD, Answer, Cast, execute, make_key, make_user, rows
+from support.api import Answer
+from support.databases import execute, rows
+from support.people import PASSWORD, Cast, make_key, make_user
 from support.visitors import Visitor, mark_in, seen_end_in, signed_in
 from users.actors import terminal
 from users.roles import Permission, Role

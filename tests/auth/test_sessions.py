@@ -6,7 +6,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from conftest import PASSWORD, Cast, execute, make_user, rows
+from support.databases import execute, rows
+from support.people import PASSWORD, Cast, make_user
 from support.visitors import Visitor, problems_in, signed_in
 from users import clock
 from users.auth import sessions

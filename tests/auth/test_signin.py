@@ -7,7 +7,8 @@ import pytest
 from argon2 import PasswordHasher
 from flask import Flask
 
-from conftest import PASSWORD, Cast, execute, make_user, rows
+from support.databases import execute, rows
+from support.people import PASSWORD, Cast, make_user
 from support.visitors import LOGIN, Visitor, problems_in, token_in
 from users.passwords import argon2id
 from users.passwords.hashing import PasswordPlace

@@ -14,9 +14,13 @@ import pytest
 from flask import Flask
 
 from app import create_app
-from conftest import CHEAP, DATABASES, PASSWORD, Answer, Cast, dispose, execute, make_user, rewrite_audit, rows
+from support.api import Answer
+from support.application import CHEAP, dispose
+from support.databases import DATABASES, execute, rewrite_audit, rows
 from support.guessers import WRONG, Guesser, Time
-from support.servers import Server, Tree, tree
+from support.installations import Installation, installed
+from support.people import PASSWORD, Cast, make_user
+from support.servers import Server
 from support.visitors import LOGIN, Visitor, problems_in, signed_in, summary_in
 from users.errors import Unavailable
 from users.passwords import argon2id
@@ -265,7 +269,7 @@ def test_the_rows_hold_no_address_and_no_password_typed_in_its_place(app: Flask,
 class Two:
     """Two server processes on one database, and the application in this process."""
 
-    tree: Tree
+    tree: Installation
     servers: list[Server]
     app: Flask
 
@@ -276,7 +280,7 @@ def two(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     given = {}
     if request.param == "postgres":
         given = {"DATABASE_URL": request.getfixturevalue("migrated_postgres")}
-    with tree(tmp_path_factory.mktemp("two") / "enrol", given) as made:
+    with installed(tmp_path_factory.mktemp("two") / "enrol", given) as made:
         servers = made.start("granian", "flask")
         key = {"SECRET_KEY": (made.instance / "secret_key").read_text()}
         app = create_app({**CHEAP, "DATABASE_URL": f"sqlite:///{made.instance}/enrol.db", **given, **key})

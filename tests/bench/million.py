@@ -19,8 +19,10 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 from sqlalchemy import event  # noqa: E402
 
 from app import create_app  # noqa: E402
-from bench import population  # noqa: E402  (the path is set first)
-from conftest import CHEAP, dispose, make_user, migrate, own_postgres, postgres_database  # noqa: E402
+from support import population  # noqa: E402
+from support.application import CHEAP, dispose, migrate  # noqa: E402
+from support.people import make_user  # noqa: E402
+from support.postgres import own_postgres, postgres_database  # noqa: E402
 from support.visitors import Visitor, signed_in  # noqa: E402
 from users.roles import Role  # noqa: E402
 from users.services import user_creation  # noqa: E402

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conftest import PASSWORD, dispose, make_key, make_user
+from support.application import dispose
 from support.chromium import Site, follow, sign_in
+from support.people import PASSWORD, make_key, make_user
 from users.roles import Permission
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conftest import PASSWORD, make_user
 from support.chromium import Hand, Keyboard, Mouse, Site, follow
+from support.people import PASSWORD, make_user
 from users.roles import Role
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conftest import PASSWORD
 from support.chromium import Site, follow, sign_in
+from support.people import PASSWORD
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -7,9 +7,11 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from cli.test_users import in_a_shell, run
-from conftest import PASSWORD, Api, Cast, make_user, rewrite_audit, rows
-from promises.test_readme import blocks, section
+from support.api import Api
+from support.command_line import in_a_shell, run
+from support.databases import rewrite_audit, rows
+from support.people import PASSWORD, Cast, make_user
+from support.readme import blocks, section
 
 BODY = {"email": "jo@example.com", "password": PASSWORD}
 MEMBERS = [

@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 import requests
 
-from conftest import PASSWORD
-from support.servers import Server, Tree, tree
+from support.installations import Installation, installed
+from support.people import PASSWORD
+from support.servers import Server
 
 COMMAND = "flask users create you@example.com --role role_admin"
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Iterator[Tree]:
+def here(tmp_path: Path) -> Iterator[Installation]:
     """A new folder to serve from."""
-    with tree(tmp_path / "enrol") as made:
+    with installed(tmp_path / "enrol") as made:
         yield made
 
 
@@ -36,7 +37,7 @@ def send(browser: requests.Session, where: str, **fields: str) -> requests.Respo
     return browser.post(page.url, data={**fields, **hidden_in(page)}, timeout=10)
 
 
-def test_flask_run_shows_the_link_before_the_server_s_own_lines(here: Tree) -> None:
+def test_flask_run_shows_the_link_before_the_server_s_own_lines(here: Installation) -> None:
     (server,) = here.start("flask")
     block = (
         "No administrator yet. Open this link within 30 minutes to create one:\n\n"
@@ -46,7 +47,7 @@ def test_flask_run_shows_the_link_before_the_server_s_own_lines(here: Tree) -> N
     assert re.search(rf"(?m)^{block}(.*\n)* \* Running on", server.log()), server.log()
 
 
-def test_a_production_server_s_log_has_the_command_and_no_link(here: Tree) -> None:
+def test_a_production_server_s_log_has_the_command_and_no_link(here: Installation) -> None:
     (server,) = here.start("granian")
     assert f"No administrator yet. Run: {COMMAND}" in server.log()
     assert "token=" not in server.log()
@@ -59,18 +60,18 @@ def test_a_production_server_s_log_has_the_command_and_no_link(here: Tree) -> No
         (("--host", "localhost"), r"http://localhost:\d+/setup"),
     ],
 )
-def test_the_link_is_one_that_can_be_opened(here: Tree, options: tuple[str, ...], link: str) -> None:
+def test_the_link_is_one_that_can_be_opened(here: Installation, options: tuple[str, ...], link: str) -> None:
     (server,) = here.start("flask", options=options)
     assert re.search(link, server.log()), server.log()
 
 
 def test_the_link_has_the_public_address(tmp_path: Path) -> None:
-    with tree(tmp_path / "enrol", {"ENROL_PUBLIC_URL": "https://users.example.com"}) as here:
+    with installed(tmp_path / "enrol", {"ENROL_PUBLIC_URL": "https://users.example.com"}) as here:
         (server,) = here.start("flask")
         assert "    https://users.example.com/setup?token=" in server.log()
 
 
-def test_a_restart_keeps_sessions_and_keys_and_shows_no_link_any_more(here: Tree) -> None:
+def test_a_restart_keeps_sessions_and_keys_and_shows_no_link_any_more(here: Installation) -> None:
     (server,) = here.start("flask")
     (link,) = re.findall(r"http://\S+token=\S+", server.log())
     browser = requests.Session()

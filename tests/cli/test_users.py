@@ -1,9 +1,7 @@
 """The command line: data on stdout, words on stderr, and an exit code that a script can read."""
 
 import json
-import os
 import re
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -13,18 +11,15 @@ from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from conftest import CHEAP, PASSWORD, Api, Cast, execute, make_key, make_user, rows
-from support.servers import BIN, REPOSITORY
+from support.api import Api
+from support.command_line import in_a_shell, run
+from support.databases import execute, rows
+from support.people import PASSWORD, Cast, make_key, make_user
 from users.passwords import argon2id, hashing
 from users.roles import Permission, Role
 from users.rules import key_format
 from users.services import api_keys, user_creation
 from users.storage import paging
-
-
-def run(runner: FlaskCliRunner, *args: str, stdin: str | bytes = "") -> Any:
-    """Run `flask` with `args`."""
-    return runner.invoke(args=list(args), input=stdin)
 
 
 def test_create_prints_what_the_api_answers(runner: FlaskCliRunner, api: Api) -> None:
@@ -271,14 +266,6 @@ def test_a_database_that_is_away_is_a_sentence_and_exit_1(app: Flask, runner: Fl
     assert result.exit_code == 1
     assert result.stderr == "The database is not set up for this version of Enrol. Run: flask db upgrade\n"
     assert json.loads(result.stdout)["error"]["code"] == "SERVICE_UNAVAILABLE"
-
-
-def in_a_shell(app: Flask, line: str) -> tuple[int, str, str]:
-    """Run `flask …` by a real shell; return its exit code, stdout and stderr."""
-    settings = {**os.environ, **CHEAP, "DATABASE_URL": app.config["SQLALCHEMY_DATABASE_URI"]}
-    command = ["bash", "-c", f"{BIN}/{line}"]
-    done = subprocess.run(command, cwd=REPOSITORY, env=settings, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout, done.stderr
 
 
 def test_a_reader_who_has_seen_enough_is_no_fault(app: Flask) -> None:

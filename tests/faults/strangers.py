@@ -16,8 +16,12 @@ from tempfile import TemporaryDirectory
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
-from conftest import DATABASES, PASSWORD, behind, make_key, make_user, own_postgres  # noqa: E402  (the path is first)
-from support.servers import Server, tree  # noqa: E402
+from support.application import app_on  # noqa: E402
+from support.databases import DATABASES  # noqa: E402
+from support.installations import installed  # noqa: E402
+from support.people import PASSWORD, make_key, make_user  # noqa: E402
+from support.postgres import own_postgres  # noqa: E402
+from support.servers import Server  # noqa: E402
 from users.roles import Permission, Role  # noqa: E402
 
 WRONG = "wrong horse battery"
@@ -63,8 +67,8 @@ def run(database: str, seconds: float) -> bool:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="enrol-strangers-")))
         given = {"DATABASE_URL": stack.enter_context(own_postgres()).get_uri()} if database == "postgres" else {}
-        made = stack.enter_context(tree(folder / "enrol", {"ENROL_TRUSTED_PROXIES": "1", **given}))
-        with behind(made) as app:
+        made = stack.enter_context(installed(folder / "enrol", {"ENROL_TRUSTED_PROXIES": "1", **given}))
+        with app_on(made) as app:
             make_user(app, ADMINISTRATOR, Role.ADMIN)
             make_user(app, USER)
             key = make_key(app, Permission.USERS_VERIFY)

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from conftest import unavailable
 from faults.matrix import CRASHES, FAULTS, crash, under_load
+from support.skips import unavailable
 
 
 @pytest.mark.parametrize(("database", "victim"), CRASHES)

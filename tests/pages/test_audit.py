@@ -7,8 +7,10 @@ import pytest
 from flask import Flask
 from sqlalchemy import event
 
-from audit.test_queries import DAY, add
-from conftest import PASSWORD, Api, Cast, execute, make_key, make_user, rows
+from support.api import Api
+from support.audit_events import DAY, add_event
+from support.databases import execute, rows
+from support.people import PASSWORD, Cast, make_key, make_user
 from support.visitors import Visitor, problems_in, signed_in
 from users.roles import Permission
 from users.storage.models import db
@@ -90,8 +92,8 @@ def test_an_api_key_is_found_as_who_acted_and_as_what_was_made(app: Flask, vera:
 
 
 def test_a_day_is_whole_and_in_utc(app: Flask, vera: Visitor) -> None:
-    add(app, 1, DAY.replace(hour=23, minute=59), action="on the day")
-    add(app, 2, DAY.replace(day=1, month=2), action="the day after")
+    add_event(app, 1, DAY.replace(hour=23, minute=59), action="on the day")
+    add_event(app, 2, DAY.replace(day=1, month=2), action="the day after")
     page = vera.get(f"{AUDIT}?since=2026-01-31&until=2026-01-31").text
     assert "on the day" in page
     assert "the day after" not in page
@@ -131,7 +133,7 @@ def test_everything_wrong_is_said_at_once_and_what_was_typed_stays(vera: Visitor
 
 def test_pages_lead_forth_and_back_with_the_filters_in_the_address(app: Flask, vera: Visitor) -> None:
     for number in range(60):
-        add(app, number, DAY, action="user.create" if number % 2 else "user.deactivate")
+        add_event(app, number, DAY, action="user.create" if number % 2 else "user.deactivate")
     page = vera.get(f"{AUDIT}?since=2026-01-31&until=2026-01-31&action=user.create").text
     assert len(told(page)) == 25
     assert 'rel="prev"' not in page
@@ -173,7 +175,7 @@ def test_a_page_costs_as_many_queries_however_much_is_on_it(app: Flask, vera: Vi
     few = queries()
     for number in range(30):
         user = make_user(app, f"user{number}@example.com")
-        add(app, number, actor=user.id, target=user.id)
+        add_event(app, number, actor=user.id, target=user.id)
     assert queries() == few
 
 

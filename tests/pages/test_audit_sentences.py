@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from flask import Flask
 
-from conftest import Cast, make_key, rows
+from support.databases import rows
+from support.people import Cast, make_key
 from users import ids
 from users.actors import Actor, terminal
 from users.audit.trail import Action, Outcome

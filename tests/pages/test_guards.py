@@ -10,7 +10,9 @@ import pytest
 from flask import Flask
 
 from app import create_app
-from conftest import CHEAP, PASSWORD, Cast, dispose, execute, make_key, make_user, rows
+from support.application import CHEAP, dispose
+from support.databases import execute, rows
+from support.people import PASSWORD, Cast, make_key, make_user
 from support.visitors import LOGIN, NEW_USER, Visitor, problems_in, signed_in, summary_in, token_in
 from users.actors import terminal
 from users.auth import sessions

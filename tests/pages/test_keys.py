@@ -9,7 +9,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
-from conftest import Answer, Cast, execute, make_key, make_user, rows
+from support.api import Answer
+from support.databases import execute, rows
+from support.people import Cast, make_key, make_user
 from support.visitors import Visitor, mark_in, problems_in, seen_end_in, signed_in, summary_in
 from users import clock, ids, roles
 from users.actors import terminal

@@ -7,9 +7,19 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from conftest import PASSWORD, Answer, Cast, execute, make_key, make_user, rows
-from pages.test_users import password_on, signed_in_as
-from support.visitors import LOGIN, Visitor, mark_in, problems_in, signed_in, summary_in
+from support.api import Answer
+from support.databases import execute, rows
+from support.people import PASSWORD, Cast, make_key, make_user
+from support.visitors import (
+    LOGIN,
+    Visitor,
+    can_sign_in,
+    generated_password_in,
+    mark_in,
+    problems_in,
+    signed_in,
+    summary_in,
+)
 from users import clock
 from users.actors import terminal
 from users.passwords.hashing import PasswordPlace
@@ -327,7 +337,7 @@ def test_nobody_changes_who_holds_what_they_do_not(app: Flask, omar: Visitor, ca
     assert "/deactivate" not in page
     assert omar.post(f"/admin/users/{cast.ada.id}/deactivate").status_code == 403
     assert omar.post(f"/admin/users/{cast.ada.id}/password", choice="generate").status_code == 403
-    assert signed_in_as(app, "ada@example.com", PASSWORD)
+    assert can_sign_in(app, "ada@example.com", PASSWORD)
 
 
 def test_deactivating_asks_first_and_says_the_effect(app: Flask, ada: Visitor, cast: Cast) -> None:
@@ -338,7 +348,7 @@ def test_deactivating_asks_first_and_says_the_effect(app: Flask, ada: Visitor, c
     assert "User deactivated" in page
     assert "/deactivate" not in page
     assert "This user is deactivated already" in ada.get(f"/admin/users/{cast.omar.id}/deactivate").text
-    assert not signed_in_as(app, "omar@example.com", PASSWORD)
+    assert not can_sign_in(app, "omar@example.com", PASSWORD)
 
 
 def test_the_last_administrator_stays(app: Flask, ada: Visitor, cast: Cast) -> None:
@@ -367,7 +377,7 @@ def test_a_new_password_is_judged_as_everywhere(ada: Visitor, cast: Cast, passwo
 def test_a_new_generated_password_works_once_it_is_shown(app: Flask, ada: Visitor, cast: Cast) -> None:
     answer = ada.post(f"/admin/users/{cast.omar.id}/password", choice="generate")
     assert answer.status_code == 200
-    assert signed_in_as(app, "omar@example.com", html.unescape(password_on(answer.text)))
+    assert can_sign_in(app, "omar@example.com", html.unescape(generated_password_in(answer.text)))
     assert ada.get(LOGIN).status_code == 303
 
 
@@ -378,11 +388,11 @@ def test_a_password_is_set_once_however_often_the_form_is_sent(
     path = f"/admin/users/{cast.omar.id}/password"
     mark = mark_in(ada.get(path))
     first = ada.post(path, mark=mark, choice="generate")
-    password = html.unescape(password_on(first.text))
+    password = html.unescape(generated_password_in(first.text))
     again = ada.post(path, mark=mark, choice=choice, password="another horse battery")
     assert again.status_code == 422
     assert "no new password was set" in summary_in(again)
-    assert signed_in_as(app, "omar@example.com", password)
+    assert can_sign_in(app, "omar@example.com", password)
     assert ada.post(path, mark=mark_in(again), choice="generate").status_code == 200
 
 
@@ -392,7 +402,7 @@ def test_a_password_is_set_only_for_the_user_as_the_form_showed_them(
 ) -> None:
     answer = ada.post(f"/admin/users/{cast.omar.id}/password", mark=mark, choice="generate")
     assert answer.status_code == 422
-    assert signed_in_as(app, "omar@example.com", PASSWORD)
+    assert can_sign_in(app, "omar@example.com", PASSWORD)
 
 
 def test_a_user_who_changes_while_a_password_is_hashed_keeps_theirs(
@@ -408,7 +418,7 @@ def test_a_user_who_changes_while_a_password_is_hashed_keeps_theirs(
     monkeypatch.setattr(PasswordPlace, "hash", change)
     answer = ada.post(f"/admin/users/{cast.omar.id}/password", choice="type", password="another horse battery")
     assert answer.status_code == 422
-    assert signed_in_as(app, "omar@example.com", PASSWORD)
+    assert can_sign_in(app, "omar@example.com", PASSWORD)
 
 
 def test_your_own_password_is_changed_with_the_current_one_only(app: Flask, ada: Visitor, cast: Cast) -> None:
@@ -420,7 +430,7 @@ def test_your_own_password_is_changed_with_the_current_one_only(app: Flask, ada:
         ada.post(path, mark=str(mark[0][0]), choice="generate"),
     ]
     assert [(answer.status_code, answer.location) for answer in answers] == [(303, "/admin/account")] * 3
-    assert signed_in_as(app, "ada@example.com", PASSWORD)
+    assert can_sign_in(app, "ada@example.com", PASSWORD)
 
 
 def test_reactivating_asks_first_and_lets_keys_work_again(app: Flask, ada: Visitor, cast: Cast) -> None:
@@ -434,7 +444,7 @@ def test_reactivating_asks_first_and_lets_keys_work_again(app: Flask, ada: Visit
     answer = ada.post(path)
     assert "User reactivated" in ada.get(answer.location).text
     assert app.test_client().get("/v1/user/me", headers={"X-API-Key": key}).status_code == 200
-    assert signed_in_as(app, "omar@example.com", PASSWORD)
+    assert can_sign_in(app, "omar@example.com", PASSWORD)
 
 
 def test_deleting_asks_first_and_frees_the_address(app: Flask, ada: Visitor, cast: Cast) -> None:
@@ -447,7 +457,7 @@ def test_deleting_asks_first_and_frees_the_address(app: Flask, ada: Visitor, cas
         r'<div class="notice good" role="status" tabindex="-1" autofocus>\s*<p class="lead">User deleted<', page
     )
     assert "omar@example.com" not in page
-    assert not signed_in_as(app, "omar@example.com", PASSWORD)
+    assert not can_sign_in(app, "omar@example.com", PASSWORD)
     assert ada.create(email="omar@example.com").status_code == 303
 
 

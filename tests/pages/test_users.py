@@ -10,8 +10,10 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from conftest import PASSWORD, Api, Cast, execute, make_user, rewrite_audit, rows
-from support.visitors import NEW_USER, Visitor, problems_in, signed_in, summary_in
+from support.api import Api
+from support.databases import execute, rewrite_audit, rows
+from support.people import PASSWORD, Cast, make_user
+from support.visitors import NEW_USER, Visitor, can_sign_in, generated_password_in, problems_in, signed_in, summary_in
 from users import clock, roles
 from users.actors import terminal
 from users.passwords.hashing import GENERATED_ALPHABET
@@ -22,12 +24,6 @@ from users.services import user_changes
 def new_id(answer_location: str) -> str:
     """Return the id of the user that a redirect leads to."""
     return str(re.findall(r"usr_[0-9a-f]{32}", answer_location)[0])
-
-
-def password_on(page: str) -> str:
-    """Return the generated password that a page shows."""
-    (password,) = re.findall(r'<code id="password-shown"[^>]*>([^<]+)</code>', page)
-    return str(password)
 
 
 def test_the_form_is_plain_html_that_leaves_judging_to_the_server(ada: Visitor) -> None:
@@ -61,7 +57,7 @@ def test_the_hint_and_the_generator_follow_the_setting(app: Flask, cast: Cast) -
     assert "At least 20 characters." in ada.get(NEW_USER).text
     page = ada.post(NEW_USER, email="jo@example.com", choice="generate")
     assert page.status_code == 200
-    assert len(password_on(page.text)) == 20
+    assert len(generated_password_in(page.text)) == 20
 
 
 def test_a_typed_password_leads_to_the_user(app: Flask, ada: Visitor, cast: Cast) -> None:
@@ -79,7 +75,7 @@ def test_a_typed_password_leads_to_the_user(app: Flask, ada: Visitor, cast: Cast
     assert PASSWORD not in page
     ((kind, actor),) = rows(app, "SELECT actor_kind, actor_user_id FROM audit_events WHERE target_id = :id", id=user_id)
     assert (kind, actor) == ("session", cast.ada.id)
-    assert signed_in_as(app, "Jo@example.com", PASSWORD)
+    assert can_sign_in(app, "Jo@example.com", PASSWORD)
 
 
 def test_the_same_act_is_told_so_that_it_can_be_pasted(app: Flask, ada: Visitor) -> None:
@@ -97,21 +93,16 @@ def test_the_same_act_is_told_so_that_it_can_be_pasted(app: Flask, ada: Visitor)
     assert len({tuple(row) for row in made}) == 1
 
 
-def signed_in_as(app: Flask, email: str, password: str) -> bool:
-    """Tell whether this email and password open the pages."""
-    return bool(Visitor(app.test_client()).sign_in(email, password).status_code == 303)
-
-
 def test_a_generated_password_is_shown_once(app: Flask, ada: Visitor) -> None:
     answer = ada.post(
         NEW_USER, email="jo@example.com", choice="generate", password="left over", global_role_id="role_auditor"
     )
     assert answer.status_code == 200
     assert answer.headers["Cache-Control"] == "no-store"
-    password = password_on(answer.text)
+    password = generated_password_in(answer.text)
     assert len(password) == 16
     assert set(password) <= set(GENERATED_ALPHABET)
-    assert signed_in_as(app, "jo@example.com", password)
+    assert can_sign_in(app, "jo@example.com", password)
     user_id = new_id(answer.text)
     for path in (f"/admin/users/{user_id}?done=created", "/admin/users"):
         assert password not in ada.get(path).text

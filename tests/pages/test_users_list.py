@@ -7,8 +7,10 @@ import pytest
 from flask import Flask
 from markupsafe import escape
 
-from bench import population
-from conftest import Answer, Cast, execute, make_user
+from support import population
+from support.api import Answer
+from support.databases import execute
+from support.people import Cast, make_user
 from support.visitors import Visitor, signed_in
 from users.roles import Permission, Role
 

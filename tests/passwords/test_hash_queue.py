@@ -15,9 +15,13 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from conftest import PASSWORD, Api, Cast, behind, execute, make_key, rows
+from support.api import Api
+from support.application import app_on
 from support.crowd import Work, ask, run, taken, waiting
-from support.servers import REPOSITORY, Tree, tree
+from support.databases import execute, rows
+from support.installations import Installation, installed
+from support.people import PASSWORD, Cast, make_key
+from support.servers import REPOSITORY
 from support.visitors import NEW_USER, Visitor, summary_in
 from users.errors import Overloaded
 from users.passwords import argon2id, hash_queue
@@ -284,18 +288,18 @@ def test_hashes_leave_the_way_to_requests() -> None:
 
 
 @pytest.fixture
-def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """An installation whose hashes take a fifth of a second, one at a time."""
     given = {"ENROL_PASSWORD_HASH": "m=65536,t=6,p=1", "ENROL_HASH_SLOTS": "1", "ENROL_HASH_QUEUE": "4"}
-    with tree(tmp_path_factory.mktemp("slow") / "enrol", given) as made:
+    with installed(tmp_path_factory.mktemp("slow") / "enrol", given) as made:
         yield made
 
 
 def test_a_server_full_of_sign_ups_tells_the_surplus_at_once_and_answers_reads(
-    slow: Tree, callers: ThreadPoolExecutor
+    slow: Installation, callers: ThreadPoolExecutor
 ) -> None:
     (server,) = slow.start("granian")
-    with behind(slow) as app:
+    with app_on(slow) as app:
         key = make_key(app, Permission.USERS_CREATE, Permission.USERS_READ)
 
     def create(number: int) -> tuple[int, float]:

@@ -13,9 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from flask import Flask
 
-from conftest import PASSWORD, Answer, Api, Cast, behind, make_key, rows
+from support.api import Answer, Api
+from support.application import app_on
 from support.crowd import Work, ask, run
-from support.servers import Server, tree
+from support.databases import rows
+from support.installations import installed
+from support.people import PASSWORD, Cast, make_key
+from support.servers import Server
 from support.visitors import LOGIN, Visitor
 from users.errors import Overloaded
 from users.passwords.hash_queue import HashQueue, Share
@@ -164,9 +168,9 @@ def everything(app: Flask) -> list[object]:
 def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str]]:
     """A server whose hashes take some time, one at a time, and a key that may create users."""
     given = {"ENROL_PASSWORD_HASH": "m=19456,t=5,p=1", "ENROL_HASH_SLOTS": "1", "ENROL_HASH_QUEUE": "4"}
-    with tree(tmp_path_factory.mktemp("attacked") / "enrol", {**given, "ENROL_TRUSTED_PROXIES": "1"}) as made:
+    with installed(tmp_path_factory.mktemp("attacked") / "enrol", {**given, "ENROL_TRUSTED_PROXIES": "1"}) as made:
         (server,) = made.start("granian")
-        with behind(made) as app:
+        with app_on(made) as app:
             key = make_key(app, Permission.USERS_CREATE)
         yield server, key
 

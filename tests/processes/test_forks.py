@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from conftest import PASSWORD, behind, make_key
-from support.servers import BIN, START_SECONDS, Server, Tree, tree
+from support.application import app_on
+from support.installations import Installation, installed
+from support.people import PASSWORD, make_key
+from support.servers import BIN, START_SECONDS, Server
 from users.roles import Permission
 
 # What the programs below begin with: an application that serves, and a way to run something in children.
@@ -48,21 +50,21 @@ def wait(*pids):
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def here(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Tree]:
+def here(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
     """An installation on each database."""
     given = {"DATABASE_URL": request.getfixturevalue("migrated_postgres")} if request.param == "postgres" else {}
-    with tree(tmp_path / "enrol", {"ENROL_LOG_FORMAT": "json", **given}) as made:
+    with installed(tmp_path / "enrol", {"ENROL_LOG_FORMAT": "json", **given}) as made:
         yield made
 
 
 @pytest.fixture
-def on_sqlite(tmp_path: Path) -> Iterator[Tree]:
+def on_sqlite(tmp_path: Path) -> Iterator[Installation]:
     """An installation for what has nothing to do with the database."""
-    with tree(tmp_path / "enrol", {"ENROL_LOG_FORMAT": "json"}) as made:
+    with installed(tmp_path / "enrol", {"ENROL_LOG_FORMAT": "json"}) as made:
         yield made
 
 
-def run(here: Tree, program: str) -> tuple[list[Any], list[dict[str, Any]]]:
+def run(here: Installation, program: str) -> tuple[list[Any], list[dict[str, Any]]]:
     """Run a program; return what it told and the events that it logged."""
     done = here.run([sys.executable, "-c", BEGINNING + program])
     assert done.returncode == 0, done.stderr
@@ -75,7 +77,7 @@ def counts(events: list[dict[str, Any]]) -> list[int]:
     return sorted(event["count"] for event in events if event["event"] == "told")
 
 
-def test_each_process_writes_its_own_lines(on_sqlite: Tree) -> None:
+def test_each_process_writes_its_own_lines(on_sqlite: Installation) -> None:
     _, events = run(
         on_sqlite,
         """
@@ -87,7 +89,7 @@ logs.event("told", count=3)
     assert counts(events) == [0, 1, 2, 3]
 
 
-def test_a_child_of_multiprocessing_writes_its_last_line(on_sqlite: Tree) -> None:
+def test_a_child_of_multiprocessing_writes_its_last_line(on_sqlite: Installation) -> None:
     _, events = run(
         on_sqlite,
         """
@@ -100,7 +102,7 @@ assert child.exitcode == 0
     assert counts(events) == [1]
 
 
-def test_a_fork_waits_for_the_line_that_is_being_written(on_sqlite: Tree) -> None:
+def test_a_fork_waits_for_the_line_that_is_being_written(on_sqlite: Installation) -> None:
     # A slow stderr: whoever wrote to it while the process forked holds its lock in the child, for good.
     _, events = run(
         on_sqlite,
@@ -123,7 +125,7 @@ wait(in_child(lambda: logs.event("told", count=2)))
     assert counts(events) == [1, 2]
 
 
-def test_no_connection_crosses_a_fork(here: Tree) -> None:
+def test_no_connection_crosses_a_fork(here: Installation) -> None:
     told, _ = run(
         here,
         """
@@ -153,7 +155,7 @@ look()
     assert [inherited for _, inherited in told] == [[], [], [], []]
 
 
-def test_a_lock_that_was_held_holds_up_no_child(here: Tree) -> None:
+def test_a_lock_that_was_held_holds_up_no_child(here: Installation) -> None:
     told, _ = run(
         here,
         """
@@ -178,15 +180,15 @@ wait(in_child(act))
 
 
 @pytest.fixture
-def preloaded(here: Tree) -> Server:
+def preloaded(here: Installation) -> Server:
     """A gunicorn that loads the application once and forks two workers."""
     _, port = here.command("production")
     options = ["--preload", "--workers", "2", "--threads", "4", "--no-control-socket"]
     return here.launch([str(BIN / "gunicorn"), *options, "--bind", f"127.0.0.1:{port}", "app:serve()"], port)
 
 
-def test_gunicorn_serves_and_logs_what_it_has_loaded_before_its_workers(here: Tree, preloaded: Server) -> None:
-    with behind(here) as app:
+def test_gunicorn_serves_and_logs_what_it_has_loaded_before_its_workers(here: Installation, preloaded: Server) -> None:
+    with app_on(here) as app:
         key = make_key(app, Permission.USERS_CREATE)
     for _ in range(20):
         body = {"email": f"{uuid.uuid4().hex}@example.com", "password": PASSWORD}
@@ -197,7 +199,7 @@ def test_gunicorn_serves_and_logs_what_it_has_loaded_before_its_workers(here: Tr
     assert "unexpected_error" not in preloaded.log()
 
 
-def test_the_reloaders_child_logs(on_sqlite: Tree) -> None:
+def test_the_reloaders_child_logs(on_sqlite: Installation) -> None:
     (server,) = on_sqlite.start("flask", options=("--debug",))
     assert server.call("GET", "/v1/user/profile").status == 401
     limit = time.monotonic() + START_SECONDS

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import PASSWORD, behind, make_key
-from support.servers import KINDS, Reply, Server, Tree, tree
+from support.application import app_on
+from support.installations import Installation, installed
+from support.people import PASSWORD, make_key
+from support.servers import KINDS, Reply, Server
 from users import logs
 from users.roles import Permission
 
@@ -23,21 +25,21 @@ SET_PIPE_SIZE = 1031  # fcntl.F_SETPIPE_SZ, which Linux alone has
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Iterator[Tree]:
+def here(tmp_path: Path) -> Iterator[Installation]:
     """A copy of the application with a new instance folder; its servers are ended with the test."""
-    with tree(tmp_path / "enrol") as made:
+    with installed(tmp_path / "enrol") as made:
         yield made
 
 
 @pytest.fixture
-def key(here: Tree) -> str:
+def key(here: Installation) -> str:
     """A key that may create users, in a database of its own."""
-    with behind(here) as app:
+    with app_on(here) as app:
         return make_key(app, Permission.USERS_CREATE)
 
 
 @pytest.fixture
-def pipe(here: Tree) -> Iterator[int]:
+def pipe(here: Installation) -> Iterator[int]:
     """The reading end of a pipe named `pipe`, which nobody reads but the test."""
     os.mkfifo(here.folder / "pipe")
     end = os.open(here.folder / "pipe", os.O_RDONLY | os.O_NONBLOCK)
@@ -62,7 +64,7 @@ def assert_serves(server: Server, key: str, requests: int) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_pipe_that_nobody_reads_holds_up_no_answer_and_its_lines_come_later(
-    here: Tree, key: str, pipe: int, kind: str
+    here: Installation, key: str, pipe: int, kind: str
 ) -> None:
     (server,) = here.start(kind, output=">pipe 2>pipe")
     assert_serves(server, key, 60)
@@ -71,7 +73,7 @@ def test_a_pipe_that_nobody_reads_holds_up_no_answer_and_its_lines_come_later(
     assert "log_lines_dropped" not in text
 
 
-def _has_room(here: Tree) -> bool:
+def _has_room(here: Installation) -> bool:
     writer = os.open(here.folder / "pipe", os.O_WRONLY | os.O_NONBLOCK)
     try:
         return bool(select.select([], [writer], [], 0)[1])
@@ -90,7 +92,9 @@ def read(pipe: int, *, until: str, times: int = 1) -> str:
     return text
 
 
-def test_lines_that_had_to_be_dropped_are_counted_where_they_are_missing(here: Tree, key: str, pipe: int) -> None:
+def test_lines_that_had_to_be_dropped_are_counted_where_they_are_missing(
+    here: Installation, key: str, pipe: int
+) -> None:
     (server,) = here.start("granian", output=">/dev/null 2>pipe")
     for _ in range(2):
         ask(server, "/v1/user/profile", times=logs.WAITING_LINES + 200)
@@ -112,7 +116,7 @@ def ask(server: Server, path: str, *, times: int = 1) -> None:
 
 @pytest.mark.parametrize(("kind", "end"), [("flask", signal.SIGINT), ("granian", signal.SIGTERM)])
 def test_a_pipe_that_nobody_reads_does_not_hold_up_the_end(
-    here: Tree, key: str, pipe: int, kind: str, end: signal.Signals
+    here: Installation, key: str, pipe: int, kind: str, end: signal.Signals
 ) -> None:
     (server,) = here.start(kind, output=">pipe 2>pipe")
     assert_serves(server, key, 60)
@@ -121,19 +125,21 @@ def test_a_pipe_that_nobody_reads_does_not_hold_up_the_end(
 
 
 @pytest.mark.parametrize("output", [">/dev/full 2>/dev/full", ">&- 2>&-"])
-def test_a_log_that_is_full_or_closed_stops_neither_the_start_nor_an_answer(here: Tree, key: str, output: str) -> None:
+def test_a_log_that_is_full_or_closed_stops_neither_the_start_nor_an_answer(
+    here: Installation, key: str, output: str
+) -> None:
     (server,) = here.start("production", output=output)  # there is no administrator: it has something to say
     assert_serves(server, key, 20)
     assert server.call("GET", "/healthz").status == 200
 
 
-def test_a_database_is_made_where_nothing_can_be_said(here: Tree) -> None:
+def test_a_database_is_made_where_nothing_can_be_said(here: Installation) -> None:
     (server,) = here.start("production", output=">/dev/full 2>/dev/full")
     assert server.call("GET", "/readyz").status == 200
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_reader_that_goes_away_stops_no_answer(here: Tree, key: str, pipe: int, kind: str) -> None:
+def test_a_reader_that_goes_away_stops_no_answer(here: Installation, key: str, pipe: int, kind: str) -> None:
     (server,) = here.start(kind, output=">pipe 2>pipe")
     os.close(pipe)
     assert_serves(server, key, 20)

@@ -11,8 +11,9 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 
-from conftest import PASSWORD, execute, make_key, make_user, rows
-from support.four_processes import Four
+from support.databases import execute, rows
+from support.four_servers import FourServers
+from support.people import PASSWORD, make_key, make_user
 from support.servers import KINDS, Reply, Server
 from users import clock
 from users.roles import Permission, Role
@@ -34,18 +35,20 @@ VARIANTS = (
 
 
 @pytest.fixture
-def owner(four: Four) -> User:
+def owner(four: FourServers) -> User:
     """An operator of the test's own."""
     return make_user(four.app, f"{uuid.uuid4().hex}@example.com", Role.OPERATOR)
 
 
 @pytest.fixture
-def key(four: Four, owner: User) -> str:
+def key(four: FourServers, owner: User) -> str:
     """A key of the owner, who may create and read users."""
     return make_key(four.app, Permission.USERS_CREATE, Permission.USERS_READ, owner=owner)
 
 
-def test_four_that_start_together_make_one_database_and_one_secret_key(start_four: Callable[[str], Four]) -> None:
+def test_four_that_start_together_make_one_database_and_one_secret_key(
+    start_four: Callable[[str], FourServers],
+) -> None:
     four = start_four("sqlite")
     made = {path.name: stat.S_IMODE(path.stat().st_mode) for path in four.tree.instance.iterdir()}
     # No temporary file is left, and nobody else can read what there is.
@@ -63,7 +66,7 @@ def test_four_that_start_together_make_one_database_and_one_secret_key(start_fou
     ]
 
 
-def test_fifty_creates_of_one_address_at_once_make_one_user(four: Four, key: str) -> None:
+def test_fifty_creates_of_one_address_at_once_make_one_user(four: FourServers, key: str) -> None:
     number = uuid.uuid4().hex
     together = threading.Barrier(50)
 
@@ -93,17 +96,17 @@ def _audit_rows(app: Flask) -> int:
     return int(rows(app, "SELECT count(*) FROM audit_events WHERE action = 'user.create'")[0][0])
 
 
-def _revoke(four: Four, key_id: str, _owner: User) -> None:
+def _revoke(four: FourServers, key_id: str, _owner: User) -> None:
     done = four.tree.flask("keys", "revoke", key_id)
     assert done.returncode == 0, done.stderr
 
 
-def _deactivate(four: Four, _key_id: str, owner: User) -> None:
+def _deactivate(four: FourServers, _key_id: str, owner: User) -> None:
     done = four.tree.flask("users", "deactivate", owner.email)
     assert done.returncode == 0, done.stderr
 
 
-def _expire(four: Four, key_id: str, _owner: User) -> None:
+def _expire(four: FourServers, key_id: str, _owner: User) -> None:
     past = clock.now() - timedelta(seconds=1)
     execute(four.app, "UPDATE api_keys SET expires_at = :past WHERE id = :id", past=past, id=key_id)
 
@@ -113,7 +116,7 @@ def _expire(four: Four, key_id: str, _owner: User) -> None:
     [(_revoke, "API_KEY_DEACTIVATED"), (_deactivate, "API_KEY_DEACTIVATED"), (_expire, "API_KEY_EXPIRED")],
 )
 def test_a_key_stops_at_the_next_request_in_every_process(
-    four: Four, owner: User, key: str, stop: Callable[[Four, str, User], None], code: str
+    four: FourServers, owner: User, key: str, stop: Callable[[FourServers, str, User], None], code: str
 ) -> None:
     for server in four.servers:
         assert server.call("GET", "/v1/user/me", key=key).json["id"] == owner.id
@@ -125,13 +128,13 @@ def test_a_key_stops_at_the_next_request_in_every_process(
 
 
 @pytest.fixture(params=KINDS)
-def server(request: pytest.FixtureRequest, start_four: Callable[[str], Four]) -> Server:
+def server(request: pytest.FixtureRequest, start_four: Callable[[str], FourServers]) -> Server:
     """One of the servers on SQLite, of each kind."""
     return start_four("sqlite").servers[KINDS.index(request.param)]
 
 
 @pytest.fixture
-def service_key(start_four: Callable[[str], Four]) -> str:
+def service_key(start_four: Callable[[str], FourServers]) -> str:
     """A key of the service itself, which may create users."""
     return make_key(start_four("sqlite").app, Permission.USERS_CREATE)
 
@@ -236,7 +239,7 @@ def test_options_is_a_method_like_another(server: Server) -> None:
 
 @pytest.mark.parametrize(("method", "path"), [("DELETE", ""), ("POST", "/verification"), ("GET", "")])
 def test_a_body_that_nobody_asked_for_costs_no_later_request(
-    server: Server, start_four: Callable[[str], Four], method: str, path: str
+    server: Server, start_four: Callable[[str], FourServers], method: str, path: str
 ) -> None:
     app = start_four("sqlite").app
     user, key = make_user(app, f"{uuid.uuid4().hex}@example.com"), make_key(app, *Permission)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from support.servers import START_SECONDS, Server, Tree, tree
+from support.installations import Installation, installed
+from support.servers import START_SECONDS, Server
 
 pytestmark = pytest.mark.xdist_group("production_server")  # they share a server, which one worker of xdist starts
 
@@ -28,13 +29,13 @@ MOST_MEMORY = 40
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """An installation; its servers are ended with the last test."""
-    with tree(tmp_path_factory.mktemp("production") / "enrol") as made:
+    with installed(tmp_path_factory.mktemp("production") / "enrol") as made:
         yield made
 
 
-def start(here: Tree) -> Server:
+def start(here: Installation) -> Server:
     """Start the production server with all its workers."""
     (server,) = here.start("production")
     server.wait_until_started(WORKERS)
@@ -42,13 +43,13 @@ def start(here: Tree) -> Server:
 
 
 @pytest.fixture(scope="module")
-def server(here: Tree) -> Server:
+def server(here: Installation) -> Server:
     """A production server that the tests of strangers share: what one of them breaks, the next one finds."""
     return start(here)
 
 
 @pytest.fixture
-def mortal(here: Tree) -> Server:
+def mortal(here: Installation) -> Server:
     """A production server whose workers are killed."""
     return start(here)
 

@@ -13,9 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from conftest import behind, make_key, unavailable
-from promises.test_readme import blocks
-from support.servers import START_SECONDS, Server, Tree, tree
+from support.application import app_on
+from support.installations import Installation, installed
+from support.people import make_key
+from support.readme import blocks
+from support.servers import START_SECONDS, Server
+from support.skips import unavailable
 from users.roles import Permission
 
 pytestmark = pytest.mark.xdist_group("slow_clients")  # they share servers, which one worker of xdist starts
@@ -36,15 +39,15 @@ class Secure(Server):
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """An installation as README has it in production."""
     given = {"ENROL_TRUSTED_PROXIES": "1", "ENROL_PUBLIC_URL": f"https://{HOST}"}
-    with tree(tmp_path_factory.mktemp("slow") / "enrol", given) as made:
+    with installed(tmp_path_factory.mktemp("slow") / "enrol", given) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def direct(here: Tree) -> Server:
+def direct(here: Installation) -> Server:
     """The production server."""
     return here.start("production")[0]
 
@@ -73,13 +76,13 @@ def proxied(direct: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         server.end()
 
 
-def configuration(folder: Path, port: int, behind: int) -> str:
+def configuration(folder: Path, port: int, app_on: int) -> str:
     """Return README's nginx, with its files in `folder` and its ports exchanged."""
     site = blocks("nginx")[0]
     for shown, ours in (
         ("listen 443", f"listen 127.0.0.1:{port}"),
         ("/etc/ssl/", f"{folder}/"),
-        ("127.0.0.1:8000", f"127.0.0.1:{behind}"),
+        ("127.0.0.1:8000", f"127.0.0.1:{app_on}"),
     ):
         assert shown in site
         site = site.replace(shown, ours)
@@ -108,9 +111,9 @@ def wait_until_it_listens(server: Server) -> None:
 
 
 @pytest.fixture(scope="module")
-def key(here: Tree, direct: Server) -> str:
+def key(here: Installation, direct: Server) -> str:
     """A key that may create users."""
-    with behind(here) as app:
+    with app_on(here) as app:
         return make_key(app, Permission.USERS_CREATE)
 
 

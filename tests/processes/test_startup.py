@@ -13,8 +13,11 @@ import pytest
 from sqlalchemy import make_url
 
 from app import create_app
-from conftest import CHEAP, PASSWORD, dispose, make_key, migrate
-from support.servers import BIN, KINDS, Reply, Server, Tree, Wire, tree
+from support.application import CHEAP, dispose, migrate
+from support.installations import Installation, installed
+from support.people import PASSWORD, make_key
+from support.postgres_wire import Wire
+from support.servers import BIN, KINDS, Reply, Server
 from users.roles import Permission
 from users.rules import key_format
 from users.storage import database
@@ -23,9 +26,9 @@ USER = {"email": "jo@example.com", "password": PASSWORD}
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Iterator[Tree]:
+def here(tmp_path: Path) -> Iterator[Installation]:
     """A copy of the application with a new instance folder; its servers are ended with the test."""
-    with tree(tmp_path / "enrol") as made:
+    with installed(tmp_path / "enrol") as made:
         yield made
 
 
@@ -58,7 +61,7 @@ def assert_unavailable(reply: Reply) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_new_folder_serves_in_seconds_with_private_files(here: Tree, kind: str) -> None:
+def test_a_new_folder_serves_in_seconds_with_private_files(here: Installation, kind: str) -> None:
     starts = (here.start(kind)[0] for _ in range(3))  # a second is normal; other tests may keep every core busy
     server = next((server for server in starts if server.seconds_to_first_answer < 5), None)
     assert server
@@ -70,7 +73,7 @@ def test_a_new_folder_serves_in_seconds_with_private_files(here: Tree, kind: str
     assert create(server, created.stdout.strip()).status == 201
 
 
-def test_four_that_look_at_the_very_same_moment_make_one_secret_key(here: Tree) -> None:
+def test_four_that_look_at_the_very_same_moment_make_one_secret_key(here: Installation) -> None:
     look = (
         "import time, sys; from app import serve\n"
         "time.sleep(max(0, float(sys.argv[1]) - time.time()))\n"
@@ -84,7 +87,7 @@ def test_four_that_look_at_the_very_same_moment_make_one_secret_key(here: Tree) 
     assert sum(f"Database brought to {database.HEAD}." in process.stderr for process in found) == 1
 
 
-def test_the_reloader_starts_and_says_its_first_steps_once(here: Tree) -> None:
+def test_the_reloader_starts_and_says_its_first_steps_once(here: Installation) -> None:
     (server,) = here.start("flask", options=("--debug",))
     assert server.log().count("No administrator yet") == 1
     assert server.log().count("No API key yet") == 1
@@ -92,7 +95,7 @@ def test_the_reloader_starts_and_says_its_first_steps_once(here: Tree) -> None:
     assert "Debugger is active" in server.log()
 
 
-def _command(here: Tree, door: str) -> list[str]:
+def _command(here: Installation, door: str) -> list[str]:
     return here.command(door)[0] if door in KINDS else [str(BIN / "flask"), "users", "list"]
 
 
@@ -102,7 +105,7 @@ def _command(here: Tree, door: str) -> list[str]:
     [("ENROL_TRUSTED_PROXIES", "many"), ("ENROL_PASWORD_MIN_LENGTH", "eleven")],
 )
 def test_a_setting_that_cannot_be_read_ends_the_start_with_its_name(
-    here: Tree, door: str, name: str, value: str
+    here: Installation, door: str, name: str, value: str
 ) -> None:
     ended = here.run(_command(here, door), **{name: value})
     sentence = _only_sentence(ended.stderr)
@@ -112,7 +115,7 @@ def test_a_setting_that_cannot_be_read_ends_the_start_with_its_name(
 
 
 @pytest.mark.parametrize("door", [*KINDS, "users list"])
-def test_a_folder_that_cannot_be_written_ends_the_start(here: Tree, door: str) -> None:
+def test_a_folder_that_cannot_be_written_ends_the_start(here: Installation, door: str) -> None:
     here.instance.rmdir()
     here.instance.touch()  # a file in its place: not even root can write in it
     ended = here.run(_command(here, door))
@@ -133,7 +136,7 @@ def _only_sentence(stderr: str) -> str:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_postgres_that_is_away_at_the_start_is_served_once_it_comes(
-    here: Tree, wire: Wire, empty_postgres: str, kind: str
+    here: Installation, wire: Wire, empty_postgres: str, kind: str
 ) -> None:
     here.environment["DATABASE_URL"] = wire.address
     (server,) = here.start(kind)
@@ -153,7 +156,9 @@ def test_a_postgres_that_is_away_at_the_start_is_served_once_it_comes(
     assert "unexpected_error" not in server.log()
 
 
-def test_a_postgres_that_is_behind_at_the_start_is_served_once_it_is_upgraded(here: Tree, empty_postgres: str) -> None:
+def test_a_postgres_that_is_behind_at_the_start_is_served_once_it_is_upgraded(
+    here: Installation, empty_postgres: str
+) -> None:
     here.environment["DATABASE_URL"] = empty_postgres
     (server,) = here.start("granian")
     assert server.log().count(database.BEHIND) == 1
@@ -165,7 +170,7 @@ def test_a_postgres_that_is_behind_at_the_start_is_served_once_it_is_upgraded(he
     assert create(server, new_key(empty_postgres)).status == 201
 
 
-def test_a_postgres_whose_user_may_do_nothing_is_said_in_a_sentence(here: Tree, empty_postgres: str) -> None:
+def test_a_postgres_whose_user_may_do_nothing_is_said_in_a_sentence(here: Installation, empty_postgres: str) -> None:
     name = f"guest_{uuid.uuid4().hex}"
     with psycopg.connect(empty_postgres, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{name}'".encode())
@@ -188,7 +193,7 @@ def as_user(address: str, name: str) -> str:
     return make_url(address).set(username=name, password=name).render_as_string(hide_password=False)
 
 
-def test_a_server_that_never_answers_holds_up_a_start_for_seconds_only(here: Tree) -> None:
+def test_a_server_that_never_answers_holds_up_a_start_for_seconds_only(here: Installation) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:  # connections are made, and nothing is ever said
         here.environment["DATABASE_URL"] = f"postgresql://enrol@127.0.0.1:{mute.getsockname()[1]}/enrol"
         (server,) = here.start("granian")
@@ -199,7 +204,7 @@ def test_a_server_that_never_answers_holds_up_a_start_for_seconds_only(here: Tre
         assert reply.seconds < 6
 
 
-def test_a_sqlite_file_in_a_missing_folder_is_served_once_it_is_there(here: Tree, tmp_path: Path) -> None:
+def test_a_sqlite_file_in_a_missing_folder_is_served_once_it_is_there(here: Installation, tmp_path: Path) -> None:
     folder = tmp_path / "later"
     here.environment["DATABASE_URL"] = f"sqlite:///{folder}/enrol.db"
     (server,) = here.start("granian")
@@ -217,7 +222,7 @@ def test_a_sqlite_file_in_a_missing_folder_is_served_once_it_is_there(here: Tree
 
 @pytest.mark.parametrize("make", [lambda path: path.write_bytes(b"no database " * 400), Path.mkdir])
 def test_what_is_no_sqlite_database_is_said_in_a_sentence(
-    here: Tree, tmp_path: Path, make: Callable[[Path], object]
+    here: Installation, tmp_path: Path, make: Callable[[Path], object]
 ) -> None:
     path = tmp_path / "odd.db"
     make(path)

@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
-from conftest import PASSWORD, behind, make_key
-from support.servers import START_SECONDS, Server, Tree, tree
+from support.application import app_on
+from support.installations import Installation, installed
+from support.people import PASSWORD, make_key
+from support.servers import START_SECONDS, Server
 from users.roles import Permission
 
 KILL_SECONDS = 10  # --workers-kill-timeout of README
@@ -24,21 +26,21 @@ BODY = {"email": "jo@example.com", "password": PASSWORD}
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Iterator[Tree]:
+def here(tmp_path: Path) -> Iterator[Installation]:
     """An installation whose hashes are slow."""
-    with tree(tmp_path / "enrol", {"ENROL_PASSWORD_HASH": HASH}) as made:
+    with installed(tmp_path / "enrol", {"ENROL_PASSWORD_HASH": HASH}) as made:
         yield made
 
 
 @pytest.fixture
-def server(here: Tree) -> Server:
+def server(here: Installation) -> Server:
     """The production server, all of it: Granian does not tell a worker that it still starts that it should end."""
     (server,) = here.start("production")
     server.wait_until_started(2)
     return server
 
 
-def query(here: Tree, question: str) -> Sequence[Any]:
+def query(here: Installation, question: str) -> Sequence[Any]:
     """Return what the database holds, past the service."""
     with contextlib.closing(sqlite3.connect(here.instance / "enrol.db", timeout=10)) as connection:
         return connection.execute(question).fetchall()
@@ -50,13 +52,13 @@ def stop(server: Server) -> float:
     return time.monotonic()
 
 
-def create_key(here: Tree) -> str:
+def create_key(here: Installation) -> str:
     """Return a key that may create users."""
-    with behind(here) as app:
+    with app_on(here) as app:
         return make_key(app, Permission.USERS_CREATE)
 
 
-def wait_until_begun(here: Tree) -> None:
+def wait_until_begun(here: Installation) -> None:
     """Return when a create was begun: its key is looked up before its body is read."""
     limit = time.monotonic() + START_SECONDS
     while query(here, "SELECT last_used_at FROM api_keys") == [(None,)]:
@@ -64,14 +66,14 @@ def wait_until_begun(here: Tree) -> None:
         time.sleep(0.01)
 
 
-def assert_created_and_ended(here: Tree, server: Server) -> None:
+def assert_created_and_ended(here: Installation, server: Server) -> None:
     """Make sure that Jo was created and that the server ended by itself."""
     assert server.process.wait(KILL_SECONDS) == 0
     assert query(here, "SELECT email FROM users") == [(BODY["email"],)]
     assert '"route": "/v1/user/", "status": 201' in server.log()
 
 
-def test_a_create_that_runs_gets_its_answer_and_the_process_ends(here: Tree, server: Server) -> None:
+def test_a_create_that_runs_gets_its_answer_and_the_process_ends(here: Installation, server: Server) -> None:
     key = create_key(here)
     with ThreadPoolExecutor(1) as pool:
         create = pool.submit(server.call, "POST", "/v1/user/", key=key, body=BODY)
@@ -82,7 +84,7 @@ def test_a_create_that_runs_gets_its_answer_and_the_process_ends(here: Tree, ser
     assert_created_and_ended(here, server)
 
 
-def test_new_connections_are_refused_while_a_create_is_finished(here: Tree, server: Server) -> None:
+def test_new_connections_are_refused_while_a_create_is_finished(here: Installation, server: Server) -> None:
     content = json.dumps(BODY).encode()
     head = ["Host: 127.0.0.1", f"X-API-Key: {create_key(here)}", "Content-Type: application/json"]
     head = ["POST /v1/user/ HTTP/1.1", *head, f"Content-Length: {len(content)}", "", ""]
@@ -98,8 +100,8 @@ def test_new_connections_are_refused_while_a_create_is_finished(here: Tree, serv
     assert_created_and_ended(here, server)
 
 
-def test_every_answer_that_was_given_has_its_line(here: Tree, server: Server) -> None:
-    with behind(here) as app:
+def test_every_answer_that_was_given_has_its_line(here: Installation, server: Server) -> None:
+    with app_on(here) as app:
         key = make_key(app, Permission.USERS_READ)
 
     def ask(_client: int) -> int:
@@ -146,6 +148,6 @@ def test_a_client_that_stalls_cannot_hold_up_the_end(server: Server, sent: list[
         assert time.monotonic() - stopped < KILL_SECONDS + 5
 
 
-def test_one_line_of_readme_says_how_long_it_may_take(here: Tree) -> None:
+def test_one_line_of_readme_says_how_long_it_may_take(here: Installation) -> None:
     line, _port = here.command("production")
     assert line[line.index("--workers-kill-timeout") + 1] == str(KILL_SECONDS)

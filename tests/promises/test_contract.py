@@ -9,8 +9,10 @@ from flask.testing import FlaskClient
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from app import create_app
-from conftest import CHEAP, PASSWORD, Api
 from support.answers import judge_of, operation_of
+from support.api import Api
+from support.application import CHEAP
+from support.people import PASSWORD
 from users import clock, errors, ids
 from users.api import parsing
 from users.errors import EnrolError

@@ -18,9 +18,12 @@ from flask import Flask, Response, jsonify, template_rendered
 from flask.testing import FlaskClient
 
 from app import create_app
-from conftest import CHEAP, PASSWORD, behind, make_key, make_user, unavailable
 from support.answers import documented, judge_of
-from support.servers import Server, Tree, tree
+from support.application import CHEAP, app_on
+from support.installations import Installation, installed
+from support.people import PASSWORD, make_key, make_user
+from support.servers import Server
+from support.skips import unavailable
 from support.visitors import Visitor
 from users.field_errors import FieldCode
 from users.http import urls
@@ -233,21 +236,21 @@ def test_every_page_leads_to_it(client: FlaskClient) -> None:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Tree, Server]]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Installation, Server]]:
     """A running server."""
-    with tree(tmp_path_factory.mktemp("docs") / "enrol") as here:
+    with installed(tmp_path_factory.mktemp("docs") / "enrol") as here:
         (server,) = here.start("granian")
         yield here, server
 
 
 @pytest.fixture(scope="module")
-def key(site: tuple[Tree, Server]) -> str:
+def key(site: tuple[Installation, Server]) -> str:
     """The administrator's key, for everything."""
-    with behind(site[0]) as app:
+    with app_on(site[0]) as app:
         return make_key(app, *Permission, owner=make_user(app, "owner@example.com", Role.ADMIN))
 
 
-def shown(site: tuple[Tree, Server]) -> dict[str, str]:
+def shown(site: tuple[Installation, Server]) -> dict[str, str]:
     """Return what the running server's page shows as code, by its id."""
     page = site[1].call("GET", "/docs").body.decode()
     return {
@@ -256,7 +259,7 @@ def shown(site: tuple[Tree, Server]) -> dict[str, str]:
     }
 
 
-def with_a_real_user(text: str, site: tuple[Tree, Server], key: str, name: str) -> str:
+def with_a_real_user(text: str, site: tuple[Installation, Server], key: str, name: str) -> str:
     """Return an example in which a user of its own stands where the page's does."""
     email = f"{name}@example.com"
     text = text.replace("ada@example.com", email).replace('"PASSWORD"', f'"{PASSWORD}"')
@@ -271,7 +274,7 @@ EXAMPLES = [(one.id, language) for one in contract.operations() for language in 
 
 @pytest.mark.parametrize(("operation", "language"), EXAMPLES)
 def test_the_example_was_run(
-    site: tuple[Tree, Server], key: str, operation: str, language: str, tmp_path: Path
+    site: tuple[Installation, Server], key: str, operation: str, language: str, tmp_path: Path
 ) -> None:
     if shutil.which(RUN[language][0]) is None:
         unavailable(f"{RUN[language][0]} to run the page's example")

@@ -16,9 +16,11 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 from sqlalchemy import event
 
-from cli.test_users import run
-from conftest import Cast, behind, execute, make_key, rows
-from support.servers import Tree, tree
+from support.application import app_on
+from support.command_line import run
+from support.databases import execute, rows
+from support.installations import Installation, installed
+from support.people import Cast, make_key
 from users import clock, ids
 from users.actors import Actor
 from users.audit import trail
@@ -135,15 +137,15 @@ def test_what_is_deleted_is_zeroed_whatever_sqlite_was_built_to_do(app: Flask) -
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Iterator[Tree]:
+def here(tmp_path: Path) -> Iterator[Installation]:
     """A copy of the application with a new instance folder; its servers are ended with the test."""
-    with tree(tmp_path / "enrol") as made:
+    with installed(tmp_path / "enrol") as made:
         yield made
 
 
-def test_nothing_can_be_read_beside_a_server_that_goes_on(here: Tree) -> None:
+def test_nothing_can_be_read_beside_a_server_that_goes_on(here: Installation) -> None:
     (server,) = here.start("granian")
-    with behind(here) as app:
+    with app_on(here) as app:
         key, file = make_key(app, Permission.USERS_CREATE), file_of(app)
 
         def create(number: int) -> int:

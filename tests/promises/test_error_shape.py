@@ -5,25 +5,20 @@ import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from flask import Flask
 
-from conftest import PASSWORD, Answer, Api, execute, make_key, make_user
+from support.api import Answer, Api
+from support.databases import execute
+from support.error_responses import ExpectedError, check_error, logged
+from support.people import PASSWORD, make_key, make_user
 from users import errors
 from users.errors import EnrolError
 from users.field_errors import FieldCode
 from users.roles import Permission, Role
 from users.services import user_creation
-
-
-class Expected(NamedTuple):
-    """What an error must say of itself."""
-
-    status: int
-    code: str
-    type: str
 
 
 def _send(api: Api, body: bytes, **headers: str) -> Answer:
@@ -55,103 +50,83 @@ def _crash(*_: Any, **__: Any) -> None:
 
 
 REQUEST = "invalid_request_error"
-PROVOKED: dict[str, tuple[Callable[[Api], Answer], Expected]] = {
-    "broken json": (lambda api: _send(api, b"{"), Expected(400, "INVALID_JSON", REQUEST)),
-    "not an object": (lambda api: _send(api, b"[]"), Expected(400, "INVALID_JSON", REQUEST)),
-    "no body": (lambda api: _send(api, b""), Expected(400, "INVALID_JSON", REQUEST)),
+PROVOKED: dict[str, tuple[Callable[[Api], Answer], ExpectedError]] = {
+    "broken json": (lambda api: _send(api, b"{"), ExpectedError(400, "INVALID_JSON", REQUEST)),
+    "not an object": (lambda api: _send(api, b"[]"), ExpectedError(400, "INVALID_JSON", REQUEST)),
+    "no body": (lambda api: _send(api, b""), ExpectedError(400, "INVALID_JSON", REQUEST)),
     "a parameter": (
         lambda api: api.call("POST", "/v1/user/?validate_only=maybe", json={}),
-        Expected(400, "INVALID_PARAMETER", REQUEST),
+        ExpectedError(400, "INVALID_PARAMETER", REQUEST),
     ),
     "a key used before": (
         lambda api: [
             _send_once(api, b'{"email": "jo@example.com", "password": "%b"}' % p) for p in (b"8" * 8, b"9" * 8)
         ][1],
-        Expected(422, "IDEMPOTENCY_KEY_REUSED", "validation_error"),
+        ExpectedError(422, "IDEMPOTENCY_KEY_REUSED", "validation_error"),
     ),
     "no key": (
         lambda api: api.call("POST", "/v1/user/", key=None),
-        Expected(401, "AUTHENTICATION_REQUIRED", "authentication_error"),
+        ExpectedError(401, "AUTHENTICATION_REQUIRED", "authentication_error"),
     ),
     "no permission": (
         lambda api: api.call("POST", "/v1/user/", key=make_key(api.client.application)),
-        Expected(403, "INSUFFICIENT_PERMISSIONS", "authorization_error"),
+        ExpectedError(403, "INSUFFICIENT_PERMISSIONS", "authorization_error"),
     ),
     "no such user": (
         lambda api: api.get("/v1/user/usr_01900000000070008000000000000000"),
-        Expected(404, "USER_NOT_FOUND", "not_found_error"),
+        ExpectedError(404, "USER_NOT_FOUND", "not_found_error"),
     ),
-    "no id": (lambda api: api.get("/v1/user/nobody"), Expected(404, "USER_NOT_FOUND", "not_found_error")),
-    "nul in a path": (lambda api: api.get("/v1/user/%00"), Expected(404, "USER_NOT_FOUND", "not_found_error")),
-    "unknown path": (lambda api: api.get("/v1/nothing"), Expected(404, "NOT_FOUND", "not_found_error")),
+    "no id": (lambda api: api.get("/v1/user/nobody"), ExpectedError(404, "USER_NOT_FOUND", "not_found_error")),
+    "nul in a path": (lambda api: api.get("/v1/user/%00"), ExpectedError(404, "USER_NOT_FOUND", "not_found_error")),
+    "unknown path": (lambda api: api.get("/v1/nothing"), ExpectedError(404, "NOT_FOUND", "not_found_error")),
     "unknown path without a key": (
         lambda api: api.get("/v1/nothing", key=None),
-        Expected(404, "NOT_FOUND", "not_found_error"),
+        ExpectedError(404, "NOT_FOUND", "not_found_error"),
     ),
-    "the root of the api": (lambda api: api.get("/v1"), Expected(404, "NOT_FOUND", "not_found_error")),
+    "the root of the api": (lambda api: api.get("/v1"), ExpectedError(404, "NOT_FOUND", "not_found_error")),
     "two slashes": (
         lambda api: api.call("POST", "/v1//user/", json={}),
-        Expected(404, "NOT_FOUND", "not_found_error"),
+        ExpectedError(404, "NOT_FOUND", "not_found_error"),
     ),
-    "wrong method": (lambda api: api.call("PUT", "/v1/user/"), Expected(405, "METHOD_NOT_ALLOWED", REQUEST)),
-    "options": (lambda api: api.call("OPTIONS", "/v1/user/me"), Expected(405, "METHOD_NOT_ALLOWED", REQUEST)),
+    "wrong method": (lambda api: api.call("PUT", "/v1/user/"), ExpectedError(405, "METHOD_NOT_ALLOWED", REQUEST)),
+    "options": (lambda api: api.call("OPTIONS", "/v1/user/me"), ExpectedError(405, "METHOD_NOT_ALLOWED", REQUEST)),
     "method of no standard": (
         lambda api: api.call("BREW", "/v1/user/me"),
-        Expected(405, "METHOD_NOT_ALLOWED", REQUEST),
+        ExpectedError(405, "METHOD_NOT_ALLOWED", REQUEST),
     ),
     "taken": (
         lambda api: api.create(email="taken@example.com"),
-        Expected(409, "USER_ALREADY_EXISTS", "conflict_error"),
+        ExpectedError(409, "USER_ALREADY_EXISTS", "conflict_error"),
     ),
     "the last administrator": (
         lambda api: _change(api, is_active=False),
-        Expected(409, "LAST_ADMINISTRATOR", "conflict_error"),
+        ExpectedError(409, "LAST_ADMINISTRATOR", "conflict_error"),
     ),
     "changed meanwhile": (
         lambda api: _change(api, "If-Match", '"other"', first_name="Jo"),
-        Expected(412, "PRECONDITION_FAILED", "conflict_error"),
+        ExpectedError(412, "PRECONDITION_FAILED", "conflict_error"),
     ),
-    "no tag": (lambda api: _change(api, "If-Match", "other"), Expected(400, "INVALID_PARAMETER", REQUEST)),
-    "no number": (lambda api: api.get("/v1/user/?skip=-1"), Expected(400, "INVALID_PARAMETER", REQUEST)),
+    "no tag": (lambda api: _change(api, "If-Match", "other"), ExpectedError(400, "INVALID_PARAMETER", REQUEST)),
+    "no number": (lambda api: api.get("/v1/user/?skip=-1"), ExpectedError(400, "INVALID_PARAMETER", REQUEST)),
     "no address to link to": (
         lambda api: _change(api, "Host", "stranger.example", path="/verification", method="POST"),
-        Expected(400, "UNTRUSTED_HOST", REQUEST),
+        ExpectedError(400, "UNTRUSTED_HOST", REQUEST),
     ),
     "too many wrong passwords": (
         lambda api: _try_passwords(api, 11),
-        Expected(429, "RATE_LIMIT_EXCEEDED", "rate_limit_error"),
+        ExpectedError(429, "RATE_LIMIT_EXCEEDED", "rate_limit_error"),
     ),
-    "large": (lambda api: _send(api, b" " * 65537), Expected(413, "PAYLOAD_TOO_LARGE", REQUEST)),
+    "large": (lambda api: _send(api, b" " * 65537), ExpectedError(413, "PAYLOAD_TOO_LARGE", REQUEST)),
     "a form": (
         lambda api: api.call("POST", "/v1/user/", data={"email": "jo@example.com"}),
-        Expected(415, "UNSUPPORTED_MEDIA_TYPE", REQUEST),
+        ExpectedError(415, "UNSUPPORTED_MEDIA_TYPE", REQUEST),
     ),
-    "one field": (lambda api: api.create(email="jo"), Expected(422, "INVALID_EMAIL_FORMAT", "validation_error")),
+    "one field": (lambda api: api.create(email="jo"), ExpectedError(422, "INVALID_EMAIL_FORMAT", "validation_error")),
     "two fields": (
         lambda api: api.create(email="jo", password="x"),
-        Expected(422, "VALIDATION_ERROR", "validation_error"),
+        ExpectedError(422, "VALIDATION_ERROR", "validation_error"),
     ),
 }
-
-
-def check_envelope(answer: Answer, expected: Expected) -> dict[str, Any]:
-    """Assert that `answer` is the envelope of the contract, and return its error."""
-    assert answer.status_code == expected.status
-    assert answer.content_type == "application/json"
-    assert list(answer.json) == ["success", "error"]
-    assert answer.json["success"] is False
-    error: dict[str, Any] = answer.json["error"]
-    names = ["code", "message", "system_message", "type", "status", "trace_id", "timestamp", "details"]
-    assert list(error) == names
-    assert (error["status"], error["code"], error["type"]) == expected
-    assert re.fullmatch(r"req_[A-Za-z0-9]{8,60}", error["trace_id"])
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", error["timestamp"])
-    assert isinstance(error["details"], dict)
-    assert error["message"]
-    assert error["system_message"]
-    assert answer.headers["X-Request-Id"] == error["trace_id"]
-    assert answer.headers["Cache-Control"] == "no-store"
-    return error
 
 
 @pytest.mark.one_database
@@ -159,23 +134,17 @@ def check_envelope(answer: Answer, expected: Expected) -> dict[str, Any]:
 def test_every_error_is_the_envelope(app: Flask, api: Api, events: list[logging.LogRecord], name: str) -> None:
     provoke, expected = PROVOKED[name]
     make_user(app, "taken@example.com")
-    error = check_envelope(provoke(api), expected)
+    error = check_error(provoke(api), expected)
     fields = logged(events, "request")
     assert fields["trace_id"] == error["trace_id"]
     assert (fields["status"], fields["code"]) == (expected.status, expected.code)
-
-
-def logged(events: list[logging.LogRecord], name: str) -> dict[str, Any]:
-    """Return the fields of the last event of this name."""
-    fields: dict[str, Any] = [event.__dict__["fields"] for event in events if event.getMessage() == name][-1]
-    return fields
 
 
 def test_an_unexpected_error_is_told_to_the_log_and_to_nobody_else(
     api: Api, events: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(user_creation, "create_user", _crash)
-    error = check_envelope(api.create(), Expected(500, "INTERNAL_SERVER_ERROR", "server_error"))
+    error = check_error(api.create(), ExpectedError(500, "INTERNAL_SERVER_ERROR", "server_error"))
     assert error["details"] == {}
     assert "canary" not in str(error)
     fields = logged(events, "unexpected_error")
@@ -189,7 +158,7 @@ def test_a_database_that_is_away_is_503(app: Flask, api: Api) -> None:
     execute(app, "ALTER TABLE users RENAME TO elsewhere")
     try:
         answer = api.create()
-        error = check_envelope(answer, Expected(503, "SERVICE_UNAVAILABLE", "server_error"))
+        error = check_error(answer, ExpectedError(503, "SERVICE_UNAVAILABLE", "server_error"))
         assert int(answer.headers["Retry-After"]) > 0
         assert "elsewhere" not in str(error)
     finally:
@@ -201,7 +170,7 @@ def test_a_database_that_is_away_is_503(app: Flask, api: Api) -> None:
 def test_a_foreign_host_is_400(api: Api) -> None:
     for host in ("evil.example", "users.example.com.evil.example", "intra.example.evil", ""):
         answer = api.get("/v1/user/me", headers={"Host": host})
-        check_envelope(answer, Expected(400, "UNTRUSTED_HOST", REQUEST))
+        check_error(answer, ExpectedError(400, "UNTRUSTED_HOST", REQUEST))
         assert api.get("/", headers={"Host": host}).status_code == 400
     for host in ("users.example.com", "users.example.com:8000", "a.intra.example"):
         assert api.get("/v1/user/me", headers={"Host": host}).status_code == 404
@@ -328,27 +297,27 @@ def test_the_codes_are_those_of_the_contract() -> None:
 
 
 CONTRACT = [
-    Expected(400, "INVALID_JSON", REQUEST),
-    Expected(400, "INVALID_PARAMETER", REQUEST),
-    Expected(400, "UNTRUSTED_HOST", REQUEST),
-    Expected(401, "AUTHENTICATION_REQUIRED", "authentication_error"),
-    Expected(401, "API_KEY_EXPIRED", "authentication_error"),
-    Expected(401, "API_KEY_DEACTIVATED", "authentication_error"),
-    Expected(403, "INSUFFICIENT_PERMISSIONS", "authorization_error"),
-    Expected(404, "USER_NOT_FOUND", "not_found_error"),
-    Expected(404, "NOT_FOUND", "not_found_error"),
-    Expected(405, "METHOD_NOT_ALLOWED", REQUEST),
-    Expected(409, "USER_ALREADY_EXISTS", "conflict_error"),
-    Expected(409, "LAST_ADMINISTRATOR", "conflict_error"),
-    Expected(412, "PRECONDITION_FAILED", "conflict_error"),
-    Expected(413, "PAYLOAD_TOO_LARGE", REQUEST),
-    Expected(415, "UNSUPPORTED_MEDIA_TYPE", REQUEST),
-    Expected(422, "VALIDATION_ERROR", "validation_error"),
-    Expected(422, "IDEMPOTENCY_KEY_REUSED", "validation_error"),
-    Expected(429, "RATE_LIMIT_EXCEEDED", "rate_limit_error"),
-    Expected(500, "INTERNAL_SERVER_ERROR", "server_error"),
-    Expected(503, "SERVICE_UNAVAILABLE", "server_error"),
-    Expected(503, "OVERLOADED", "server_error"),
+    ExpectedError(400, "INVALID_JSON", REQUEST),
+    ExpectedError(400, "INVALID_PARAMETER", REQUEST),
+    ExpectedError(400, "UNTRUSTED_HOST", REQUEST),
+    ExpectedError(401, "AUTHENTICATION_REQUIRED", "authentication_error"),
+    ExpectedError(401, "API_KEY_EXPIRED", "authentication_error"),
+    ExpectedError(401, "API_KEY_DEACTIVATED", "authentication_error"),
+    ExpectedError(403, "INSUFFICIENT_PERMISSIONS", "authorization_error"),
+    ExpectedError(404, "USER_NOT_FOUND", "not_found_error"),
+    ExpectedError(404, "NOT_FOUND", "not_found_error"),
+    ExpectedError(405, "METHOD_NOT_ALLOWED", REQUEST),
+    ExpectedError(409, "USER_ALREADY_EXISTS", "conflict_error"),
+    ExpectedError(409, "LAST_ADMINISTRATOR", "conflict_error"),
+    ExpectedError(412, "PRECONDITION_FAILED", "conflict_error"),
+    ExpectedError(413, "PAYLOAD_TOO_LARGE", REQUEST),
+    ExpectedError(415, "UNSUPPORTED_MEDIA_TYPE", REQUEST),
+    ExpectedError(422, "VALIDATION_ERROR", "validation_error"),
+    ExpectedError(422, "IDEMPOTENCY_KEY_REUSED", "validation_error"),
+    ExpectedError(429, "RATE_LIMIT_EXCEEDED", "rate_limit_error"),
+    ExpectedError(500, "INTERNAL_SERVER_ERROR", "server_error"),
+    ExpectedError(503, "SERVICE_UNAVAILABLE", "server_error"),
+    ExpectedError(503, "OVERLOADED", "server_error"),
 ]
 
 

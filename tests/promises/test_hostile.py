@@ -19,7 +19,11 @@ from hypothesis import strategies as st
 from werkzeug.datastructures import MultiDict
 
 from app import create_app
-from conftest import CHEAP, PASSWORD, Api, dispose, make_key, make_user, migrate, postgres_database, rows
+from support.api import Api
+from support.application import CHEAP, dispose, migrate
+from support.databases import rows
+from support.people import PASSWORD, make_key, make_user
+from support.postgres import postgres_database
 from support.visitors import Visitor, signed_in
 from users.roles import Permission, Role
 from users.storage.models import User

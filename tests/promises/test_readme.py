@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from api.test_create import NINE
 from app import create_app
-from conftest import CHEAP
 from faults.matrix import CRASHES, FAULTS
-from support import servers
-from support.servers import REPOSITORY, Server, Tree
+from support.api import USER_FIELDS
+from support.application import CHEAP
+from support.installations import Installation, installed, production_line
+from support.readme import blocks, first_cells, section
+from support.servers import REPOSITORY, Server
 from users import logs, rate_limits, settings
 from users.auth import attempts, known_devices, known_networks
 from users.errors import EnrolError
@@ -24,40 +25,24 @@ from users.passwords.argon2id import HashParameters
 from users.passwords.hashing import MIN_LENGTH, _common
 
 UNUSED = {**CHEAP, "DATABASE_URL": "sqlite:////nowhere/enrol.db"}  # for an application that is only looked at
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-
-
-def section(title: str) -> str:
-    """Return what stands under a heading."""
-    return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
-
-
-def blocks(language: str, text: str = README) -> list[str]:
-    """Return the fenced blocks in a language."""
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
-
-
-def first_cells(text: str) -> list[str]:
-    """Return what stands in the first column of a section's table."""
-    return [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")][1:]
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Tree, Server]]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Installation, Server]]:
     """A fresh clone in which `flask run` was started."""
-    with servers.tree(tmp_path_factory.mktemp("readme") / "enrol") as tree:
+    with installed(tmp_path_factory.mktemp("readme") / "enrol") as tree:
         (tree.folder / ".venv").symlink_to(sys.prefix)
         (server,) = tree.start("flask")
         yield tree, server
 
 
-def test_the_first_start_prints_what_readme_shows(site: tuple[Tree, Server]) -> None:
+def test_the_first_start_prints_what_readme_shows(site: tuple[Installation, Server]) -> None:
     printed = re.sub(r"token=[\w-]{43}", "token=…", site[1].log()).replace(f":{site[1].port}", ":5000").splitlines()
     shown = blocks("text")[0].splitlines()
     assert [line for line in printed if line in shown] == shown
 
 
-def test_the_first_curl_answers_what_readme_shows(site: tuple[Tree, Server]) -> None:
+def test_the_first_curl_answers_what_readme_shows(site: tuple[Installation, Server]) -> None:
     commands = next(block for block in blocks("sh") if "curl" in block)
     run = subprocess.run(
         ["bash", "-euc", commands.replace(":5000", f":{site[1].port}")],
@@ -68,12 +53,12 @@ def test_the_first_curl_answers_what_readme_shows(site: tuple[Tree, Server]) -> 
         check=True,
     )
     answer, shown = json.loads(run.stdout), json.loads(blocks("json")[0])
-    assert list(answer) == list(shown) == NINE
+    assert list(answer) == list(shown) == USER_FIELDS
     moving = dict.fromkeys(("id", "created_at", "updated_at"), "")
     assert {**answer, **moving} == {**shown, **moving}
 
 
-def test_the_error_that_readme_shows_is_the_real_one(site: tuple[Tree, Server]) -> None:
+def test_the_error_that_readme_shows_is_the_real_one(site: tuple[Installation, Server]) -> None:
     key = site[0].flask("keys", "create", "readme", "--scope", "users:create").stdout.strip()
     body = {"email": "jo@example.com", "password": "short"}
     answer = site[1].call("POST", "/v1/user/", key=key, body=body).json
@@ -98,7 +83,7 @@ def test_the_table_of_settings_is_the_codes_own() -> None:
 
 
 def test_a_worker_has_threads_for_more_than_every_place_of_the_hash_queue() -> None:
-    line = servers.production_line().split()
+    line = production_line().split()
     threads = int(line[line.index("--blocking-threads") + 1])
     told = " ".join(section("Production").split())
     places = len(hash_queue.Share) * (1 + hash_queue.QUEUE)
@@ -152,7 +137,7 @@ def test_the_map_names_every_folder() -> None:
 
 def test_systemd_runs_the_production_line() -> None:
     unit = blocks("ini")[0]
-    assert f"ExecStart=/opt/enrol/{servers.production_line()}\n" in unit
+    assert f"ExecStart=/opt/enrol/{production_line()}\n" in unit
     assert "\nRestart=on-failure\n" in unit  # which an exit code of 1 is
 
 
@@ -166,14 +151,14 @@ def test_argon2_is_built_at_the_version_that_is_pinned() -> None:
     assert built == pinned
 
 
-def test_the_backup_of_readme_is_private_and_can_be_restored(site: tuple[Tree, Server], tmp_path: Path) -> None:
+def test_the_backup_of_readme_is_private_and_can_be_restored(site: tuple[Installation, Server], tmp_path: Path) -> None:
     backup, restore = blocks("sh", section("Backup and restore"))
     here = site[0]
     key = here.flask("keys", "create", "backup", "--scope", "users:create").stdout.strip()
     subprocess.run(["bash", "-euc", backup], cwd=here.folder, check=True)
     (made,) = here.instance.glob("backup-*")
     assert [oct(file.stat().st_mode)[-3:] for file in (made, *sorted(made.iterdir()))] == ["700", "600", "600"]
-    with servers.tree(tmp_path / "elsewhere") as elsewhere:
+    with installed(tmp_path / "elsewhere") as elsewhere:
         shutil.copytree(made, elsewhere.instance / made.name)
         subprocess.run(["bash", "-euc", restore], cwd=elsewhere.folder, check=True)
         (server,) = elsewhere.start("granian")

@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 
-from api.test_create import NINE
-from conftest import DATABASES, PASSWORD, behind, make_key, unavailable
-from support import servers
-from support.servers import Server, Tree
+from support.api import USER_FIELDS
+from support.application import app_on
+from support.databases import DATABASES
+from support.installations import Installation, installed
+from support.people import PASSWORD, make_key
+from support.servers import Server
+from support.skips import unavailable
 from users.roles import Permission
 
 pytestmark = pytest.mark.xdist_group("reference")  # they share servers, which one worker of xdist starts
@@ -42,17 +45,19 @@ EXAMPLES = {
 
 
 @pytest.fixture(scope="module", params=DATABASES)
-def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Tree, Server]]:
+def site(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Installation, Server]]:
     """A running server on a migrated database."""
     settings = {}
     if request.param == "postgres":
         settings["DATABASE_URL"] = request.getfixturevalue("migrated_postgres")
-    with servers.tree(tmp_path_factory.mktemp("page") / "enrol", settings) as tree:
+    with installed(tmp_path_factory.mktemp("page") / "enrol", settings) as tree:
         (server,) = tree.start("granian")
         yield tree, server
 
 
-def run_example(name: str, site: tuple[Tree, Server], folder: Path, key: str, email: str) -> Any:
+def run_example(name: str, site: tuple[Installation, Server], folder: Path, key: str, email: str) -> Any:
     """Run the page's example against the server, and return what it printed."""
     command, read = EXAMPLES[name]
     if shutil.which(command[0]) is None:
@@ -73,19 +78,21 @@ def run_example(name: str, site: tuple[Tree, Server], folder: Path, key: str, em
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_the_pages_example_creates_a_user(site: tuple[Tree, Server], name: str, tmp_path: Path) -> None:
-    with behind(site[0]) as app:
+def test_the_pages_example_creates_a_user(site: tuple[Installation, Server], name: str, tmp_path: Path) -> None:
+    with app_on(site[0]) as app:
         key = make_key(app, Permission.USERS_CREATE)
     email = f"{name.replace('_', '.')}@example.com"
     user = run_example(name, site, tmp_path, key, email)
-    assert list(user) == NINE
+    assert list(user) == USER_FIELDS
     assert user["email"] == email
     assert user["is_active"] is True
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_the_pages_example_is_told_what_its_key_lacks(site: tuple[Tree, Server], name: str, tmp_path: Path) -> None:
-    with behind(site[0]) as app:
+def test_the_pages_example_is_told_what_its_key_lacks(
+    site: tuple[Installation, Server], name: str, tmp_path: Path
+) -> None:
+    with app_on(site[0]) as app:
         weak = make_key(app, Permission.USERS_READ)
     published = json.loads((REFERENCE / "errors.json").read_text(encoding="utf-8"))
     for key, expected in zip(("no key", weak), published, strict=True):

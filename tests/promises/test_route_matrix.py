@@ -12,7 +12,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from conftest import Answer, Cast, execute, make_key, make_user, rows
+from support.api import Answer
+from support.databases import execute, rows
+from support.people import Cast, make_key, make_user
 from support.visitors import Visitor, signed_in, token_in
 from users import clock
 from users.roles import Permission, Role

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from hypothesis import settings
 
-from conftest import behind, make_key, make_user
-from support.servers import BIN, tree
+from support.application import app_on
+from support.installations import installed
+from support.people import make_key, make_user
+from support.servers import BIN
 from users.roles import Permission, Role
 
 TESTS = Path(__file__).parents[1]
@@ -26,9 +28,9 @@ def test_the_service_keeps_what_the_document_promises(tmp_path: Path) -> None:
     """All checks of Schemathesis, in all its phases. Its seed is fixed unless there are many examples."""
     by_hand = settings().max_examples > 1000
     how = ["--max-examples", "500"] if by_hand else ["--max-examples", "5", "--generation-deterministic"]
-    with tree(tmp_path / "enrol", {"ENROL_RATE_LIMIT": "off"}) as here:
+    with installed(tmp_path / "enrol", {"ENROL_RATE_LIMIT": "off"}) as here:
         (server,) = here.start("granian")
-        with behind(here) as app:
+        with app_on(here) as app:
             key = make_key(app, *Permission, owner=make_user(app, "ada@example.com", Role.ADMIN))
         (tmp_path / "schemathesis.toml").write_text(CONFIGURATION, encoding="utf-8")
         line = [str(BIN / "schemathesis"), "--config-file", str(tmp_path / "schemathesis.toml"), "run"]

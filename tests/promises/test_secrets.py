@@ -9,7 +9,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from conftest import Answer, Api, execute, make_key, make_user, rows
+from support.api import Answer, Api
+from support.databases import execute, rows
+from support.people import make_key, make_user
 from users.passwords.hashing import PasswordPlace
 from users.roles import Permission
 from users.services import user_creation

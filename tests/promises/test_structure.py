@@ -16,7 +16,7 @@ from flask import Flask
 import app as app_module
 import users
 from app import create_app
-from conftest import CHEAP
+from support.application import CHEAP
 from users.audit.trail import Action
 from users.pages import guards
 from users.roles import Permission
@@ -198,3 +198,9 @@ def test_a_permission_or_act_is_an_object_and_what_is_done_to_it(enum: type[StrE
 def test_the_code_asks_for_the_newest_migration() -> None:
     migrations = ScriptDirectory(str(PACKAGE / "storage" / "migrations"))
     assert migrations.get_heads() == [database.HEAD]
+
+
+def test_no_test_module_imports_another() -> None:
+    """What several of them use stands in tests/support."""
+    found = {(path.name, name) for path in (ROOT / "tests").rglob("*.py") for name in imports(path)}
+    assert {(one, name) for one, name in found if name.split(".")[0] == "conftest" or ".test_" in f".{name}"} == set()

@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from conftest import Api
+from support.api import Api
 from users.rules import key_format
 
 BASE_62 = string.digits + string.ascii_uppercase + string.ascii_lowercase

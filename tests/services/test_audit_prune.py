@@ -18,9 +18,11 @@ from flask.testing import FlaskCliRunner
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from audit.test_queries import add
-from cli.test_users import run
-from conftest import CHEAP, Cast, dispose, execute, rows
+from support.application import CHEAP, dispose
+from support.audit_events import add_event
+from support.command_line import run
+from support.databases import execute, rows
+from support.people import Cast
 from support.servers import BIN, REPOSITORY
 from support.visitors import signed_in
 from users import clock, ids
@@ -50,7 +52,7 @@ def prune(app: Flask, file: Path, *, days: int = 365) -> int:
 def old(app: Flask, number: int, *, days: int = 400) -> list[str]:
     """Add so many events of so long ago, each of another millisecond, and return their ids."""
     at = clock.now() - days * DAYS
-    return [add(app, one, at + one * timedelta(milliseconds=1)) for one in range(number)]
+    return [add_event(app, one, at + one * timedelta(milliseconds=1)) for one in range(number)]
 
 
 def many(app: Flask, number: int, *, user_id: str | None = None) -> list[str]:

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from conftest import PASSWORD, execute, make_key, make_user, rows
-from support.four_processes import Four
+from support.databases import execute, rows
+from support.four_servers import FourServers
+from support.people import PASSWORD, make_key, make_user
 from support.servers import Reply
 from users.roles import Permission, Role
 from users.storage.models import User
@@ -32,18 +33,18 @@ def at_once(sends: Sequence[Send]) -> list[Reply]:
 
 
 @pytest.fixture
-def key(four: Four) -> str:
+def key(four: FourServers) -> str:
     """A service key that may do everything."""
     return make_key(four.app, *Permission)
 
 
-def someone(four: Four, role: Role | None = None) -> User:
+def someone(four: FourServers, role: Role | None = None) -> User:
     """Return a user of the test's own."""
     return make_user(four.app, f"{uuid.uuid4().hex}@example.com", role)
 
 
 @pytest.mark.parametrize("act", ["demote", "deactivate", "delete"])
-def test_two_administrators_who_put_each_other_out_leave_one(four: Four, act: str) -> None:
+def test_two_administrators_who_put_each_other_out_leave_one(four: FourServers, act: str) -> None:
     execute(four.app, "UPDATE users SET global_role_id = NULL WHERE global_role_id = 'role_admin'")
     for attempt in range(4):
         execute(four.app, "UPDATE users SET global_role_id = NULL WHERE global_role_id = 'role_admin'")
@@ -66,7 +67,7 @@ def test_two_administrators_who_put_each_other_out_leave_one(four: Four, act: st
         assert rows(four.app, left) == [(1,)]
 
 
-def test_an_address_that_several_want_at_once_is_one_users(four: Four, key: str) -> None:
+def test_an_address_that_several_want_at_once_is_one_users(four: FourServers, key: str) -> None:
     wanted = f"{uuid.uuid4().hex}@example.com"
     users = [someone(four) for _ in range(6)]
 
@@ -89,7 +90,7 @@ def test_an_address_that_several_want_at_once_is_one_users(four: Four, key: str)
     assert not [server.log() for server in four.servers if "unexpected_error" in server.log()]
 
 
-def test_of_several_changes_of_one_state_one_is_made(four: Four, key: str) -> None:
+def test_of_several_changes_of_one_state_one_is_made(four: FourServers, key: str) -> None:
     user = someone(four)
     path = f"/v1/user/{user.id}"
     for attempt in range(3):
@@ -109,7 +110,7 @@ def test_of_several_changes_of_one_state_one_is_made(four: Four, key: str) -> No
     assert rows(four.app, updates, id=user.id) == [(3,)]
 
 
-def test_a_user_who_is_deleted_by_several_at_once_is_deleted_once(four: Four, key: str) -> None:
+def test_a_user_who_is_deleted_by_several_at_once_is_deleted_once(four: FourServers, key: str) -> None:
     user = someone(four)
     replies = at_once(
         [lambda n=number: four.servers[n].call("DELETE", f"/v1/user/{user.id}", key=key) for number in range(4)]  # type: ignore[misc]
@@ -119,7 +120,7 @@ def test_a_user_who_is_deleted_by_several_at_once_is_deleted_once(four: Four, ke
     assert rows(four.app, deletions, id=user.id) == [(1,)]
 
 
-def test_wrong_passwords_are_counted_in_all_processes_together(four: Four, key: str) -> None:
+def test_wrong_passwords_are_counted_in_all_processes_together(four: FourServers, key: str) -> None:
     user = someone(four)
     body = {"email": user.email, "password": "wrong horse battery"}
     replies = at_once(

@@ -14,8 +14,11 @@ from flask import Flask
 from sqlalchemy import event
 
 from app import create_app
-from conftest import CHEAP, Api, Cast, dispose, execute, make_key, rows
-from support.servers import Wire
+from support.api import Api
+from support.application import CHEAP, dispose
+from support.databases import execute, rows
+from support.people import Cast, make_key
+from support.postgres_wire import Wire
 from support.visitors import Visitor
 from users import clock
 from users.auth import sessions

@@ -11,7 +11,10 @@ from flask import Flask
 from itsdangerous import Signer
 
 from app import create_app
-from conftest import CHEAP, SECRET_KEY, Answer, Api, Cast, dispose, make_key, make_user, rows
+from support.api import Answer, Api
+from support.application import CHEAP, SECRET_KEY, dispose
+from support.databases import rows
+from support.people import Cast, make_key, make_user
 from support.visitors import Visitor, token_in
 from users import clock
 from users.actors import terminal

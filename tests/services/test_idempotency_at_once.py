@@ -14,10 +14,13 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from conftest import PASSWORD, Answer, Api, make_key, rows
-from services.test_idempotency import BODY, ONE, REUSED, code, counts, is_replayed, seen, send
-from support.four_processes import Four
-from support.servers import Reply, Wire
+from support.api import Answer, Api
+from support.databases import rows
+from support.four_servers import FourServers
+from support.idempotency import BODY, ONE, REUSED, code, counts, is_replayed, seen, send
+from support.people import PASSWORD, make_key
+from support.postgres_wire import Wire
+from support.servers import Reply
 from users import clock
 from users.roles import Permission
 from users.services import user_creation
@@ -36,8 +39,8 @@ class Held:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.inside, self.let_go, self.fails = threading.Event(), threading.Event(), False
-        self._record: Callable[..., None] = user_creation.audit.record  # type: ignore[attr-defined]
-        monkeypatch.setattr(user_creation.audit, "record", self._wait_and_record)  # type: ignore[attr-defined]
+        self._record: Callable[..., None] = user_creation.trail.record  # type: ignore[attr-defined]
+        monkeypatch.setattr(user_creation.trail, "record", self._wait_and_record)  # type: ignore[attr-defined]
 
     def _wait_and_record(self, *arguments: Any) -> None:
         if not self.inside.is_set():
@@ -112,7 +115,7 @@ def test_of_different_bodies_at_the_same_time_one_wins(app: Flask, api: Api) -> 
     assert counts(app) == {"users": 10, "records": 10, "acts": 10}
 
 
-def test_fifty_at_once_through_several_processes_make_one_user(four: Four) -> None:
+def test_fifty_at_once_through_several_processes_make_one_user(four: FourServers) -> None:
     key, name = make_key(four.app, Permission.USERS_CREATE), uuid.uuid4().hex
     body = {"email": f"{name}@example.com", "password": PASSWORD}
     together = threading.Barrier(50)
@@ -133,7 +136,7 @@ def test_fifty_at_once_through_several_processes_make_one_user(four: Four) -> No
     assert not [server.log() for server in four.servers if "unexpected_error" in server.log()]
 
 
-def test_a_header_that_is_sent_twice_is_one_key(four: Four) -> None:
+def test_a_header_that_is_sent_twice_is_one_key(four: FourServers) -> None:
     """It arrives joined by a comma, in the same way each time."""
     key, name = make_key(four.app, Permission.USERS_CREATE), uuid.uuid4().hex
     body = json.dumps({"email": f"{name}@example.com", "password": PASSWORD})

@@ -9,7 +9,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import event
 
-from conftest import PASSWORD, Cast, make_key, make_user, rows
+from support.databases import rows
+from support.people import PASSWORD, Cast, make_key, make_user
 from support.visitors import Visitor, problems_in
 from users import clock
 from users.passwords.hashing import PasswordPlace

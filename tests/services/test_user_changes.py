@@ -10,8 +10,8 @@ import pytest
 from argon2 import PasswordHasher
 from flask import Flask
 
-from conftest import Cast, execute, make_key, make_user, rows
-from services.test_user_creation import NOBODY, as_actor
+from support.databases import execute, rows
+from support.people import UNKNOWN_ID, Cast, as_actor, make_key, make_user
 from support.visitors import signed_in
 from users import clock
 from users.actors import Actor, terminal
@@ -58,7 +58,7 @@ def test_nobody_changes_who_holds_what_they_do_not(app: Flask, cast: Cast, act: 
             with pytest.raises(Denied):
                 do(target, actor)
         with pytest.raises(UserNotFound):
-            do(User(id=NOBODY), as_actor(app, cast.ada))
+            do(User(id=UNKNOWN_ID), as_actor(app, cast.ada))
         with pytest.raises(UserNotFound):
             do(User(id="usr_\0"), as_actor(app, cast.ada))
         do(cast.sam, deleter if act == "delete" else omar)

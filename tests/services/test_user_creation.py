@@ -8,11 +8,11 @@ import pytest
 from flask import Flask
 from sqlalchemy.exc import IntegrityError
 
-from bench import population
-from conftest import PASSWORD, Cast, execute, make_key, make_user, rows
-from services.test_user_search import plans_of
+from support import population
+from support.databases import execute, plans_of, rows
+from support.people import PASSWORD, Cast, as_actor, make_key, make_user
 from users import clock
-from users.actors import Actor, terminal
+from users.actors import Actor
 from users.errors import Conflict, Denied, KeyNotFound, UserNotFound
 from users.form_errors import KeyMadeAlready
 from users.roles import Permission, Role
@@ -21,17 +21,6 @@ from users.rules.emails import parse_email
 from users.rules.validation import NewKey, NewUser
 from users.services import api_keys, email_verification, user_creation, user_purge
 from users.storage.models import User
-
-NOBODY = "usr_01900000000070008000000000000000"
-
-
-def as_actor(app: Flask, user: User) -> Actor:
-    """Return `user` as the holder of a key that takes in all their permissions."""
-    permissions = Role(user.global_role_id).permissions if user.global_role_id else frozenset[Permission]()
-    with app.app_context():
-        new = NewKey("of the actor", permissions)
-        key = api_keys.create_key(new, owner=user, lifetime=None, actor=terminal("req_test00000000")).key
-    return Actor("key", permissions, user_id=user.id, key_id=key.id, address="192.0.2.7", request_id="req_12345678")
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,11 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from cli.test_users import run
-from conftest import CHEAP, PASSWORD, Answer, Api, Cast, dispose, execute, make_key, rows
+from support.api import Answer, Api
+from support.application import CHEAP, dispose
+from support.command_line import run
+from support.databases import execute, rows
+from support.people import PASSWORD, Cast, make_key
 from support.servers import BIN, REPOSITORY
 from support.visitors import Visitor, signed_in
 from users import clock
@@ -122,7 +125,7 @@ def test_a_row_that_cannot_be_written_erases_nobody(app: Flask, cast: Cast, monk
     def fail(*_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(user_purge.audit, "record", fail)  # type: ignore[attr-defined]
+    monkeypatch.setattr(user_purge.trail, "record", fail)  # type: ignore[attr-defined]
     with pytest.raises(RuntimeError):
         purge(app)
     assert rows(app, "SELECT 1 FROM users WHERE id = :id", id=cast.sam.id)

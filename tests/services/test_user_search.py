@@ -1,18 +1,18 @@
 """What the pages read: whom a search finds, in which order, how many, and at what cost."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import event
 
-from bench import population
-from conftest import Cast, execute, make_user, rows
+from support import population
+from support.databases import execute, plans_of, rows
+from support.people import Cast, make_user
 from users.services import user_search
 from users.storage import database
-from users.storage.models import User, db
+from users.storage.models import User
 
 PEOPLE: dict[str, Any] = {
     "ann.smith@example.com": ("Ann", "Smith"),
@@ -205,28 +205,3 @@ def test_the_few_queries_are_the_same_and_each_goes_by_an_index(crowd: Flask, te
     assert len(plans) == (2 if text else 3)
     for plan in plans:
         assert not re.search(r"Seq Scan on users|SCAN users(?! USING)", plan)
-
-
-def plans_of(read: Callable[[], object], table: str = "users") -> list[str]:
-    """Return how the database means to carry out each query about the table that `read` asks."""
-    asked: list[tuple[str, Any]] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if f"FROM {table}" in statement:
-            asked.append((statement, parameters))
-
-    user_search.count()  # the schema has been seen
-    event.listen(db.engine, "before_cursor_execute", note)
-    read()
-    event.remove(db.engine, "before_cursor_execute", note)
-    return [_plan(statement, parameters) for statement, parameters in asked]
-
-
-def _plan(statement: str, parameters: Any) -> str:
-    """Return how the database means to carry out a statement."""
-    with db.engine.connect() as connection:
-        if connection.dialect.name == "sqlite":
-            steps = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
-            return "\n".join(row.detail for row in steps)
-        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")  # small tables are walked through
-        return "\n".join(connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars())

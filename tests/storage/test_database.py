@@ -28,8 +28,14 @@ from sqlalchemy import bindparam, text
 from sqlalchemy.exc import DBAPIError
 
 from app import create_app
-from conftest import CHEAP, Api, dispose, execute, make_key, make_user, migrate, own_postgres, rows
-from support.servers import BIN, Tree, Wire, tree
+from support.api import Api
+from support.application import CHEAP, dispose, migrate
+from support.databases import execute, rows
+from support.installations import Installation, installed
+from support.people import make_key, make_user
+from support.postgres import own_postgres
+from support.postgres_wire import Wire
+from support.servers import BIN
 from users import clock
 from users.actors import terminal
 from users.errors import Unavailable, UserNotFound
@@ -41,9 +47,9 @@ from users.storage.models import User, db
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Iterator[Tree]:
+def here(tmp_path: Path) -> Iterator[Installation]:
     """A copy of the application with a new instance folder; its servers are ended with the test."""
-    with tree(tmp_path / "enrol") as made:
+    with installed(tmp_path / "enrol") as made:
         yield made
 
 
@@ -270,7 +276,7 @@ def freezer() -> Iterator[Freezer]:
         made.thaw()
 
 
-def test_a_frozen_postgres_is_given_up_on_in_time_and_found_again(here: Tree, freezer: Freezer) -> None:
+def test_a_frozen_postgres_is_given_up_on_in_time_and_found_again(here: Installation, freezer: Freezer) -> None:
     here.environment["DATABASE_URL"] = freezer.address
     app = create_app({**CHEAP, "DATABASE_URL": freezer.address})
     key = make_key(app, Permission.USERS_CREATE)
@@ -338,7 +344,7 @@ def rows_of_schema(app: Flask) -> set[str]:
         return set(db.inspect(db.engine).get_table_names())
 
 
-def test_upgrades_at_the_same_time_wait_for_each_other(here: Tree, empty_url: str) -> None:
+def test_upgrades_at_the_same_time_wait_for_each_other(here: Installation, empty_url: str) -> None:
     here.environment["DATABASE_URL"] = empty_url
     found = here.run_together([[str(BIN / "flask"), "db", "upgrade"]] * 2)
     assert [process.returncode for process in found] == [0, 0], found
@@ -348,7 +354,7 @@ def test_upgrades_at_the_same_time_wait_for_each_other(here: Tree, empty_url: st
     dispose(app)
 
 
-def test_a_database_that_holds_tables_of_others_is_left_as_it_was(here: Tree, empty_url: str) -> None:
+def test_a_database_that_holds_tables_of_others_is_left_as_it_was(here: Installation, empty_url: str) -> None:
     app = create_app({**CHEAP, "DATABASE_URL": empty_url})
     with app.app_context(), db.engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE api_keys (whose TEXT)")  # the second that the migration makes
@@ -394,7 +400,7 @@ def test_a_sqlite_file_that_is_up_to_date_or_empty_is_not_copied(tmp_path: Path,
     assert not list(tmp_path.glob("*before*"))
 
 
-def test_a_database_made_by_a_newer_version_is_left_alone(app: Flask, here: Tree, database_url: str) -> None:
+def test_a_database_made_by_a_newer_version_is_left_alone(app: Flask, here: Installation, database_url: str) -> None:
     here.environment["DATABASE_URL"] = database_url
     make_user(app, "jo@example.com")
     execute(app, "UPDATE alembic_version SET version_num = '9999'")

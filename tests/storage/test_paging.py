@@ -12,8 +12,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, insert
 
-from conftest import Answer, Cast, execute, make_key
-from services.test_user_search import plans_of
+from support.api import Answer
+from support.databases import execute, plans_of
+from support.people import Cast, make_key
 from support.visitors import Visitor
 from users import clock
 from users.cli import first_run

@@ -10,8 +10,11 @@ import pytest
 from flask import Flask
 
 from app import create_app
-from conftest import CHEAP, PASSWORD, dispose, make_key, make_user, unavailable
-from support.servers import Server, Tree, tree
+from support.application import CHEAP, dispose
+from support.installations import Installation, installed
+from support.people import PASSWORD, make_key, make_user
+from support.servers import Server
+from support.skips import unavailable
 from users.roles import Permission, Role
 
 if TYPE_CHECKING:
@@ -48,7 +51,7 @@ def chromium() -> "Iterator[Browser]":
 class Site:
     """An installation that `flask run` serves, with what its terminal said."""
 
-    def __init__(self, here: Tree, server: Server) -> None:
+    def __init__(self, here: Installation, server: Server) -> None:
         self.here, self.server = here, server
         self.address = f"http://127.0.0.1:{server.port}"
 
@@ -78,7 +81,7 @@ class Site:
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """A new installation, just started."""
-    with tree(tmp_path / "enrol") as here:
+    with installed(tmp_path / "enrol") as here:
         (server,) = here.start("flask")
         yield Site(here, server)
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 from flask import Flask
 
-from conftest import Cast
+from support.people import Cast
 from users import clock
 from users.actors import Actor
 from users.auth import signin

@@ -9,7 +9,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from conftest import PASSWORD, Answer, Cast
+from support.api import Answer
+from support.people import PASSWORD, Cast
 from users.storage.models import User
 
 OWN = "own"
@@ -124,3 +125,14 @@ def signed_in(app: Flask, user: User) -> Visitor:
     visitor = Visitor(app.test_client())
     assert visitor.sign_in(user.email).status_code == 303
     return visitor
+
+
+def generated_password_in(page: str) -> str:
+    """Return the generated password that a page shows."""
+    (password,) = re.findall(r'<code id="password-shown"[^>]*>([^<]+)</code>', page)
+    return str(password)
+
+
+def can_sign_in(app: Flask, email: str, password: str) -> bool:
+    """Tell whether this email and password open the pages."""
+    return bool(Visitor(app.test_client()).sign_in(email, password).status_code == 303)

@@ -1,0 +1,61 @@
+"""The application in the tests' own process: made cheap, its database migrated, its connections closed."""
+
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flask import Flask
+from werkzeug.routing import Rule
+
+from app import create_app
+from support.installations import Installation
+from users.storage.models import db
+
+SECRET_KEY = uuid.uuid4().hex + uuid.uuid4().hex
+# The cheapest argon2id there is: tests state rules, benchmarks measure.
+CHEAP = {"ENROL_PASSWORD_HASH": "m=8,t=1,p=1", "ENROL_PASSWORD_HASH_UNSAFE": "1", "SECRET_KEY": SECRET_KEY}
+
+# Werkzeug compiles every rule anew for every application, which is most of what it costs to make one.
+_compile_one = Rule._compile_builder
+_compiled: dict[tuple[str, bool], Any] = {}
+
+
+def _compile_once(rule: Rule, append_unknown: bool = True) -> Any:
+    """Return the builder of addresses for `rule`, which depends on the rule's text alone."""
+    key = (rule.rule, append_unknown)
+    if key not in _compiled:
+        _compiled[key] = _compile_one(rule, append_unknown)
+    return _compiled[key]
+
+
+Rule._compile_builder = _compile_once  # type: ignore[assignment, method-assign]
+
+
+def migrate(address: str) -> None:
+    """Bring the database at `address` to the newest schema, as `flask db upgrade` does."""
+    app = create_app({**CHEAP, "DATABASE_URL": address})
+    result = app.test_cli_runner().invoke(args=["db", "upgrade"])
+    assert result.exit_code == 0, result.output
+    dispose(app)
+
+
+def dispose(app: Flask) -> None:
+    """Close the application's connections, once no sweep uses one: a test that takes ten seconds starts it."""
+    for thread in threading.enumerate():
+        if thread.name == "sweep":
+            thread.join(10)
+    with app.app_context():
+        db.session.remove()
+        db.engine.dispose()
+
+
+@contextmanager
+def app_on(installation: Installation) -> Iterator[Flask]:
+    """An application in this process on the database of an installation: a command takes a second to begin."""
+    address = installation.environment.get("DATABASE_URL") or f"sqlite:///{installation.instance}/enrol.db"
+    migrate(address)
+    app = create_app({**CHEAP, "DATABASE_URL": address})
+    yield app
+    dispose(app)

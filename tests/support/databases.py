@@ -1,0 +1,67 @@
+"""Both databases, read and changed behind the service's back."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from flask import Flask
+from sqlalchemy import bindparam, event, text
+
+from users.services import user_search
+from users.storage.columns import UtcDateTime
+from users.storage.models import db
+
+DATABASES: tuple[str, ...] = ("sqlite", "postgres")
+# Before and after a test changes the audit trail on Postgres, where it is append-only.
+TRIGGERS_OFF_AND_ON = [f"ALTER TABLE audit_events {act} TRIGGER USER" for act in ("DISABLE", "ENABLE")]
+
+
+def rows(app: Flask, statement: str, **values: Any) -> Sequence[Any]:
+    """Return what a SQL query finds, past the models."""
+    with app.app_context(), db.engine.connect() as connection:
+        return connection.execute(text(statement), values).all()
+
+
+def execute(app: Flask, statement: str, **values: Any) -> None:
+    """Change the database behind the service's back."""
+    moments = [bindparam(name, type_=UtcDateTime) for name, value in values.items() if isinstance(value, datetime)]
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(text(statement).bindparams(*moments), values)
+
+
+def rewrite_audit(app: Flask, statement: str, **values: Any) -> None:
+    """Change the audit trail, whose triggers refuse it, behind their back too."""
+    before, after = [TRIGGERS_OFF_AND_ON[0]], [TRIGGERS_OFF_AND_ON[1]]
+    if app.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite"):
+        triggers = rows(app, "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'")
+        before, after = [f"DROP TRIGGER {name}" for name, _ in triggers], [sql for _, sql in triggers]
+    for one in before:
+        execute(app, one)
+    execute(app, statement, **values)
+    for one in after:
+        execute(app, one)
+
+
+def plans_of(read: Callable[[], object], table: str = "users") -> list[str]:
+    """Return how the database means to carry out each query about the table that `read` asks."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if f"FROM {table}" in statement:
+            asked.append((statement, parameters))
+
+    user_search.count()  # the schema has been seen
+    event.listen(db.engine, "before_cursor_execute", note)
+    read()
+    event.remove(db.engine, "before_cursor_execute", note)
+    return [_plan(statement, parameters) for statement, parameters in asked]
+
+
+def _plan(statement: str, parameters: Any) -> str:
+    """Return how the database means to carry out a statement."""
+    with db.engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            steps = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            return "\n".join(row.detail for row in steps)
+        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")  # small tables are walked through
+        return "\n".join(connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars())
