@@ -277,7 +277,7 @@ class TooManyWrongPasswords(RateLimitExceeded):
         self.message = f"The password was wrong too many times. Wait {wait}, then try again"
 
 
-class AccountClosed(RateLimitExceeded):
+class AccountLocked(RateLimitExceeded):
     """A hundred wrong passwords in a row: the account is closed to unknown browsers and networks, for good."""
 
     message = (

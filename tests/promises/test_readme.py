@@ -18,7 +18,7 @@ from support.installations import Installation, installed, production_line
 from support.readme import blocks, first_cells, section
 from support.servers import REPOSITORY, Server
 from users import logs, rate_limits, settings
-from users.auth import attempts, known_devices, known_networks
+from users.auth import known_devices, known_networks, password_limits
 from users.errors import EnrolError
 from users.passwords import hash_queue
 from users.passwords.argon2id import HashParameters
@@ -98,8 +98,9 @@ def test_the_limits_are_the_codes_own() -> None:
     assert "100 a minute from one address" in told
     assert "An unknown path (`NOT_FOUND`) and a wrong method (405) are told without a look at the key" in told
     counts = [int(number) for number in re.findall(r"\d+", told.partition("| an account, from one known")[2])]
-    from_one, (network, wide), account = attempts.FROM_ONE_SOURCE, attempts.BY_NETWORK, attempts.BY_ACCOUNT
-    expected = [from_one.tries, 5, attempts.IN_A_ROW.tries, from_one.tries, 5, network.tries, 5, 6, 48, wide.tries]
+    from_one, (network, wide) = password_limits.FROM_ONE_SOURCE, password_limits.BY_NETWORK
+    account, in_a_row = password_limits.BY_ACCOUNT, password_limits.IN_A_ROW
+    expected = [from_one.tries, 5, in_a_row.tries, from_one.tries, 5, network.tries, 5, 6, 48, wide.tries]
     assert counts[: len(expected)] == expected
     assert f"| {account.tries} in an hour |" in told
     assert f"{known_devices.LIFETIME.days} days after" in told

@@ -11,7 +11,7 @@ from users import clock
 from users.actors import Actor
 from users.auth import signin
 from users.auth.known_devices import Device
-from users.errors import AccountClosed, TooManyWrongPasswords
+from users.errors import AccountLocked, TooManyWrongPasswords
 from users.passwords.hashing import WrongPassword
 
 WRONG = "wrong horse battery"
@@ -61,7 +61,7 @@ class Guesser:
                 return "wrong"
             except TooManyWrongPasswords:
                 return "refused"
-            except AccountClosed:
+            except AccountLocked:
                 return "closed"
             return "in"
 

@@ -56,7 +56,7 @@ def create_user() -> Answer:
         return _valid() if validate_only else _created(kept)
     new = validation.new_user(given, settings.current().rules)
     if validate_only:
-        authorization.confirm(g.actor, Permission.USERS_CREATE)
+        authorization.require_authorized(g.actor, Permission.USERS_CREATE)
         user_creation.check_new_user(new, actor=g.actor)
         return _valid()
     if attempt:
@@ -115,7 +115,7 @@ def _next_link(path: str, last_id: str) -> str:
 def get_batch() -> Response:
     """Answer 200 with those of the users asked for who are there, each once, in the order of asking."""
     wanted = validation.user_ids(parsing.json_object(request))
-    authorization.confirm(g.actor, Permission.USERS_READ)
+    authorization.require_authorized(g.actor, Permission.USERS_READ)
     users = [user.as_user() for user in user_creation.get_users(wanted)]
     return jsonify(users=users, total=len(users), requested_ids=wanted)
 

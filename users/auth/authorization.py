@@ -47,22 +47,22 @@ def permissions_of_key(key: Any) -> frozenset[Permission]:
 
 
 @contextmanager
-def acting(actor: Actor, *permissions: Permission) -> Iterator[tuple[Session, Actor]]:
+def authorized_transaction(actor: Actor, *permissions: Permission) -> Iterator[tuple[Session, Actor]]:
     """Yield a `database.transaction` and the actor as they are now, who holds `permissions`.
 
-    Raises what `judge_again` raises.
+    Raises what `reauthorize` raises.
     """
     with database.transaction() as session:
-        yield session, judge_again(session, actor, *permissions)
+        yield session, reauthorize(session, actor, *permissions)
 
 
-def confirm(actor: Actor, *permissions: Permission) -> None:
-    """Raise what `judge_again` raises: for an answer that is given after a body has arrived, without an act."""
+def require_authorized(actor: Actor, *permissions: Permission) -> None:
+    """Raise what `reauthorize` raises: for an answer that is given after a body has arrived, without an act."""
     with database.reading() as session:
-        judge_again(session, actor, *permissions)
+        reauthorize(session, actor, *permissions)
 
 
-def judge_again(transaction: Session | Connection, actor: Actor, *permissions: Permission) -> Actor:
+def reauthorize(transaction: Session | Connection, actor: Actor, *permissions: Permission) -> Actor:
     """Return the actor with what they may do now. One read, without a lock: what is committed later counts as later.
 
     Raises Denied if they do not hold `permissions` (any more), ApiKeyDeactivated, ApiKeyExpired,

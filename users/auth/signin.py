@@ -14,11 +14,11 @@ from users import clock
 from users.actors import Actor
 from users.audit import trail
 from users.audit.trail import Action, Outcome
-from users.auth import attempts, hasher, known_networks, sessions, throttles
-from users.auth.attempts import Candidate
-from users.auth.authorization import acting, judge_again
+from users.auth import hasher, known_networks, password_limits, sessions, throttles
+from users.auth.authorization import authorized_transaction, reauthorize
 from users.auth.known_devices import Device
-from users.auth.throttles import Tries
+from users.auth.password_limits import ClaimedAccount
+from users.auth.throttles import AttemptCounters
 from users.errors import RateLimitExceeded, Unavailable
 from users.passwords.hash_queue import Share
 from users.passwords.hashing import PasswordPlace, WrongPassword
@@ -28,7 +28,7 @@ from users.storage import database
 from users.storage.models import User
 
 # A row, not a User, which takes longer to make than nothing: the time must not tell who is there.
-_CANDIDATE = select(
+_SIGN_IN_COLUMNS = select(
     User.id,
     User.password_hash,
     User.is_active,
@@ -44,13 +44,13 @@ def sign_in(email: str, password: str, *, device: Device, replacing: str = "", a
 
     Raises WrongPassword for whatever cause: the same answer after the same work for an unknown address, a wrong
     password and a user who may not sign in. It is one hash, and one more for a hash of other parameters than today's.
-    Raises TooManyWrongPasswords and AccountClosed, alike for all, before any hash.
+    Raises TooManyWrongPasswords and AccountLocked, alike for all, before any hash.
     """
-    candidate = _candidate(email)
-    tries = attempts.at_pages(candidate, device, actor.address)
+    claimed = _claimed_account(email)
+    tries = password_limits.counters_for_pages(claimed, device, actor.address)
     with (
-        _counted(tries, candidate.user, Action.SESSION_CREATE, actor) as place,
-        _entering(place, candidate, password, tries, sessions.may_sign_in) as (session, found, now),
+        _counted(tries, claimed.user, Action.SESSION_CREATE, actor) as place,
+        _entering(place, claimed, password, tries, sessions.may_sign_in) as (session, found, now),
     ):
         if replacing and sessions.end(session, replacing):
             trail.record(session, Action.SESSION_END, actor.user_id, actor, now, [])
@@ -64,21 +64,21 @@ def verify_password(email: str, password: str, *, ip_address: str | None = None,
     """Return the active user whose email and password these are, whom another application lets in.
 
     `ip_address` is where the person signs in from. Raises WrongPassword for whatever cause, after the same work as
-    `sign_in`, TooManyWrongPasswords and AccountClosed. A user who holds what `actor` does not is one of the causes: a
+    `sign_in`, TooManyWrongPasswords and AccountLocked. A user who holds what `actor` does not is one of the causes: a
     narrow key cannot be used to try administrators' passwords.
     """
     actor.require(Permission.USERS_VERIFY)
     caller = actor.key_id or actor.kind
-    candidate = _candidate(email, actor)
-    tries = attempts.at_verify(candidate, caller, ip_address)
+    claimed = _claimed_account(email, actor)
+    tries = password_limits.counters_for_verify(claimed, caller, ip_address)
     with (
-        _counted(tries, candidate.user, Action.USER_VERIFY_PASSWORD, actor, Permission.USERS_VERIFY) as place,
-        _entering(place, candidate, password, tries, partial(_may_be_let_in, actor)) as (session, found, now),
+        _counted(tries, claimed.user, Action.USER_VERIFY_PASSWORD, actor, Permission.USERS_VERIFY) as place,
+        _entering(place, claimed, password, tries, partial(_may_be_let_in, actor)) as (session, found, now),
     ):
-        judged = judge_again(session, actor, Permission.USERS_VERIFY)
+        judged = reauthorize(session, actor, Permission.USERS_VERIFY)
         if not _may_be_let_in(judged, found):
             raise WrongPassword
-        known_networks.remember(session, found.id, attempts.network_of(caller, ip_address))
+        known_networks.remember(session, found.id, password_limits.network_of(caller, ip_address))
         trail.record(session, Action.USER_VERIFY_PASSWORD, found.id, judged, now, [])
     return found
 
@@ -92,7 +92,7 @@ def sign_out(session_id: str, *, actor: Actor) -> None:
 
 def end_other_sessions(session_id: str, *, actor: Actor) -> None:
     """End the actor's sessions but this one."""
-    with acting(actor) as (session, actor):
+    with authorized_transaction(actor) as (session, actor):
         assert actor.user_id  # noqa: S101  (only somebody signed in has a session)
         if sessions.end_all(session, actor.user_id, but=session_id):
             trail.record(session, Action.SESSION_END_OTHERS, actor.user_id, actor, clock.now(), [])
@@ -102,19 +102,21 @@ def change_password(user: User, current: str, new: str, *, device: Device, actor
     """Give `user` the password `new`, checked before, end all the user's sessions, return the user and a new one's id.
 
     `current` is a try like one at signing in. Raises WrongPassword when it is not the user's password (any more),
-    TooManyWrongPasswords and AccountClosed.
+    TooManyWrongPasswords and AccountLocked.
     """
-    tries = replace(attempts.at_pages(Candidate(user, typed=""), device, actor.address), is_known=True)
+    tries = replace(
+        password_limits.counters_for_pages(ClaimedAccount(user, typed=""), device, actor.address), is_known=True
+    )
     with _counted(tries, user, Action.USER_SET_PASSWORD, actor) as place:
         place.verify(user.password_hash, current)
         return _replace_password(user, place.hash(new), actor)
 
 
 def _replace_password(user: User, password_hash: str, actor: Actor) -> tuple[User, str]:
-    with acting(actor) as (session, actor):
+    with authorized_transaction(actor) as (session, actor):
         found = _unchanged(session, user, sessions.may_sign_in)
         known_networks.forget(session, [found.id])
-        attempts.unlock(session, found)
+        password_limits.unlock(session, found)
         now = clock.now()
         found.password_hash = password_hash
         found.password_changed_at = now
@@ -126,7 +128,7 @@ def _replace_password(user: User, password_hash: str, actor: Actor) -> tuple[Use
 
 @contextlib.contextmanager
 def _counted(
-    tries: Tries, target: Any, action: Action, actor: Actor, *permissions: Permission
+    tries: AttemptCounters, target: Any, action: Action, actor: Actor, *permissions: Permission
 ) -> Iterator[PasswordPlace]:
     """Count the password that is judged inside among `tries`; yield a place in the hash queue, taken before that.
 
@@ -144,7 +146,7 @@ def _counted(
         except WrongPassword:
             with database.transaction() as session:
                 if permissions:
-                    actor = judge_again(session, actor, *permissions)
+                    actor = reauthorize(session, actor, *permissions)
                 throttles.note_wrong(session, tries)
                 trail.record(session, action, target_id, actor, clock.now(), [], outcome=Outcome.REFUSED)
             raise
@@ -155,7 +157,7 @@ def _counted(
 
 
 @contextlib.contextmanager
-def _noting_refusal(tries: Tries, action: Action, target_id: str | None, actor: Actor) -> Iterator[None]:
+def _noting_refusal(tries: AttemptCounters, action: Action, target_id: str | None, actor: Actor) -> Iterator[None]:
     """Note in the audit trail that no try is left, if that is what is raised inside."""
     try:
         yield
@@ -164,26 +166,26 @@ def _noting_refusal(tries: Tries, action: Action, target_id: str | None, actor: 
         raise
 
 
-def _candidate(email: str, verifier: Actor | None = None) -> Candidate:
+def _claimed_account(email: str, verifier: Actor | None = None) -> ClaimedAccount:
     """Return who is meant by `email`. A user who holds what the `verifier` does not is not counted for the account."""
     try:
         key = emails.lookup_key(email)
     except emails.BadEmail:
         key = ""
-    user = database.find(_CANDIDATE, email_key=key)
+    user = database.find(_SIGN_IN_COLUMNS, email_key=key)
     is_counted = user is None or verifier is None or needed_to_act_on(user.global_role_id) <= verifier.permissions
-    return Candidate(user, key or email, is_counted)
+    return ClaimedAccount(user, key or email, is_counted)
 
 
 @contextlib.contextmanager
 def _entering(
-    place: PasswordPlace, candidate: Candidate, password: str, tries: Tries, may: Callable[[Any], bool]
+    place: PasswordPlace, claimed: ClaimedAccount, password: str, tries: AttemptCounters, may: Callable[[Any], bool]
 ) -> Iterator[tuple[Session, User, datetime]]:
     """Judge the password, and yield the transaction in which its user, locked, enters now.
 
     A hash of older parameters is made anew. Raises WrongPassword, also for a user who is not there or who `may` not.
     """
-    user = candidate.user
+    user = claimed.user
     password_hash = place.verify(user.password_hash if user else None, password)
     if user is None or not may(user):
         raise WrongPassword

@@ -3,7 +3,7 @@
 An attempt is counted before the check, so that 100 parallel requests get at most 10 attempts. It is given back if the
 password was right, or was not judged and the request has time left for the database. All tries of a row are back once
 its period has passed since the last wrong password, so that no period ever sees more wrong ones than the limit.
-What a password counts for is decided in `attempts`.
+What a password counts for is decided in `password_limits`.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from users import clock, settings
 from users.actors import Actor
 from users.audit import trail
 from users.audit.trail import Action, Outcome
-from users.errors import AccountClosed, RateLimitExceeded, TooManyWrongPasswords
+from users.errors import AccountLocked, RateLimitExceeded, TooManyWrongPasswords
 from users.storage import database
 from users.storage.columns import UtcDateTime
 from users.storage.models import Throttle
@@ -45,7 +45,7 @@ class Counter:
 
 
 @dataclass(frozen=True)
-class Tries:
+class AttemptCounters:
     """The rows that an attempt is counted in, and the keys of others (`ends`) that a success takes away."""
 
     counters: tuple[Counter, ...]
@@ -87,18 +87,18 @@ def key(counted: str) -> bytes:
     return hmac.digest(secret, counted.encode("utf-8", "surrogatepass"), hashlib.sha256)
 
 
-def require_left(session: Session, tries: Tries) -> None:
-    """Raise `tries.error` or AccountClosed unless a try of every row is left. One read, which locks nothing."""
+def require_left(session: Session, tries: AttemptCounters) -> None:
+    """Raise `tries.error` or AccountLocked unless a try of every row is left. One read, which locks nothing."""
     now = clock.now()
     rows = {row.key: row.refilled_at for row in session.execute(_used_up(tries.keys, now))}
     used_up = [one for one in tries.counters if one.key in rows and rows[one.key] <= _latest(one, now)]
     if any(counter.limit.closes for counter in used_up):
-        raise AccountClosed
+        raise AccountLocked
     if used_up:
         raise tries.error((max(rows[counter.key] for counter in used_up) - now).total_seconds())
 
 
-def spend(session: Session, tries: Tries) -> None:
+def spend(session: Session, tries: AttemptCounters) -> None:
     """Spend a try of every row, or raise what `require_left` raises; the transaction is then to be rolled back."""
     now = clock.now()
     used_up = tuple(counter for counter in tries.counters if not _spend_one(session, counter, now))
@@ -115,7 +115,7 @@ def has_left(counter: Counter) -> bool:
     return not any(row.refilled_at <= _latest(counter, now) for row in rows)
 
 
-def note_wrong(session: Session, tries: Tries) -> None:
+def note_wrong(session: Session, tries: AttemptCounters) -> None:
     """Let the tries that were spent come back only a whole period from now."""
     now = clock.now()
     for counter in tries.counters:
@@ -123,7 +123,7 @@ def note_wrong(session: Session, tries: Tries) -> None:
         session.execute(update(Throttle).where(*earlier).values(refilled_at=now + counter.limit.period))
 
 
-def restore(session: Session, tries: Tries) -> None:
+def restore(session: Session, tries: AttemptCounters) -> None:
     """After a success: give the account all tries back, and a network the one that was spent.
 
     A network's other tries stay spent, or the holder of one account could guess at others for ever.
@@ -149,14 +149,14 @@ def refuses(account: bytes) -> bool:
         return session.scalar(select(Throttle.key).where(*used_up).limit(1)) is not None
 
 
-def give_back(tries: Tries) -> None:
+def give_back(tries: AttemptCounters) -> None:
     """Give back the tries that were spent on an attempt that then was not judged."""
     with database.transaction() as session:
         for counter in tries.counters:
             _return_one(session, counter)
 
 
-def note_refusal(tries: Tries, action: Action, target_id: str | None, actor: Actor) -> None:
+def note_refusal(tries: AttemptCounters, action: Action, target_id: str | None, actor: Actor) -> None:
     """Record that attempts are refused from now on, once until there are tries again: a flood leaves one row."""
     unmarked = _used_up(tries.keys, clock.now()).where(Throttle.tokens == 0)
     with database.reading() as session:
@@ -167,7 +167,7 @@ def note_refusal(tries: Tries, action: Action, target_id: str | None, actor: Act
             trail.record(session, action, target_id, actor, clock.now(), [], outcome=Outcome.THROTTLED)
 
 
-def _is_first_refusal(session: Session, tries: Tries) -> bool:
+def _is_first_refusal(session: Session, tries: AttemptCounters) -> bool:
     """Tell whether nobody was refused yet since the tries were used up; so once, also for several at the same time."""
     used_up = update(Throttle).where(Throttle.tokens == 0, Throttle.refilled_at > clock.now()).values(tokens=-1)
     marked = [_changed(session.execute(used_up.where(Throttle.key == key))) for key in tries.keys]

@@ -3,7 +3,7 @@
 from flask import g, redirect, render_template, request, url_for
 
 from users import settings
-from users.auth import attempts, sessions
+from users.auth import password_limits, sessions
 from users.blueprint import bp
 from users.form_errors import AddressChanged, Outdated, UserChanged, UserDeleted, UserEdited
 from users.http import urls
@@ -132,7 +132,7 @@ def reactivate_user(user_id: str) -> Answer:
 def show_unlock(user_id: str) -> Answer:
     """Ask whether the user may try passwords again."""
     user = _user_for_change(user_id)
-    return render_template("users/unlock.html", user=user, locked=attempts.is_locked(user))
+    return render_template("users/unlock.html", user=user, locked=password_limits.is_locked(user))
 
 
 @bp.post("/admin/users/<user_id>/unlock")

@@ -8,7 +8,7 @@ from flask import g, redirect, render_template, request, url_for
 
 from users import clock, ids, settings
 from users.audit import trail
-from users.auth import attempts
+from users.auth import password_limits
 from users.blueprint import bp
 from users.http import urls
 from users.pages import audit_sentences, forms, login_redirect
@@ -78,7 +78,7 @@ def show_user(user_id: str) -> Answer:
     """Show one user, what happened to it lately, and what can be done with it; nothing with one who is deleted."""
     user = user_search.get_user(user_id)
     about = _about(user)
-    locked = about["may_change"] and attempts.is_locked(user)
+    locked = about["may_change"] and password_limits.is_locked(user)
     return render_template("users/user.html", events=_events(user), done=_done(user), locked=locked, **about)
 
 

@@ -13,7 +13,7 @@ from users import clock, ids
 from users.actors import Actor
 from users.audit import trail
 from users.audit.trail import Action
-from users.auth.authorization import acting
+from users.auth.authorization import authorized_transaction
 from users.errors import Denied, KeyNotFound, UserNotFound
 from users.form_errors import KeyEnded, KeyMadeAlready
 from users.roles import Permission
@@ -105,7 +105,7 @@ def list_keys() -> Iterator[ApiKey]:
 
 def revoke_key(key_id: str, *, actor: Actor) -> ApiKey:
     """Stop the API key in every process at once; nothing happens if it is stopped already. Raises KeyNotFound."""
-    with acting(actor, Permission.KEYS_MANAGE) as (session, actor):
+    with authorized_transaction(actor, Permission.KEYS_MANAGE) as (session, actor):
         key = _locked(session, key_id)
         if key.deactivated_at is None:
             key.deactivated_at = clock.now()
@@ -152,9 +152,12 @@ def _insert(session: Session, key: ApiKey, actor: Actor) -> None:
 
 @contextmanager
 def _once(actor: Actor, *scopes: Permission) -> Iterator[tuple[Session, Actor]]:
-    """Yield `acting` to make a key with these scopes, or raise KeyMadeAlready: the database's primary key decides."""
+    """Yield `authorized_transaction` to make a key with these scopes.
+
+    Raises KeyMadeAlready: the primary key of the database decides.
+    """
     try:
-        with acting(actor, Permission.KEYS_MANAGE, *scopes) as judged:
+        with authorized_transaction(actor, Permission.KEYS_MANAGE, *scopes) as judged:
             yield judged
     except IntegrityError as error:
         if not database.is_violation(error, "api_keys_pkey", "api_keys.id"):

@@ -16,7 +16,7 @@ from users import clock, settings
 from users.actors import Actor
 from users.audit import trail
 from users.audit.trail import Action
-from users.auth.authorization import acting
+from users.auth.authorization import authorized_transaction
 from users.errors import UserNotFound
 from users.form_errors import VerificationLinkEnded
 from users.roles import ALL_PERMISSIONS, Permission
@@ -44,7 +44,7 @@ def issue(user_id: str, *, actor: Actor) -> Issued:
     """Return a new link for the user, whom `actor` may change. Raises Denied, UserNotFound."""
     now = clock.now()
     expires_at = (now + LIFETIME).replace(microsecond=0)
-    with acting(actor, Permission.USERS_UPDATE) as (session, actor):
+    with authorized_transaction(actor, Permission.USERS_UPDATE) as (session, actor):
         user = user_changes.for_change(session, user_id, actor)
         trail.record(session, Action.VERIFICATION_CREATE, user.id, actor, now, [])
     signed = _signer(user).sign(f"{user.id}.{int(expires_at.timestamp())}")

@@ -20,8 +20,8 @@ from users import clock, settings
 from users.actors import Actor
 from users.audit.trail import Action
 from users.auth import throttles
-from users.auth.authorization import acting
-from users.auth.throttles import Counter, Limit, Tries
+from users.auth.authorization import authorized_transaction
+from users.auth.throttles import AttemptCounters, Counter, Limit
 from users.errors import IdempotencyKeyReused, TooManyBodies
 from users.roles import Permission
 from users.rules.validation import NewUser
@@ -84,13 +84,13 @@ def find_answer(attempt: Attempt, *, actor: Actor) -> Answer | None:
 
     Raises IdempotencyKeyReused if the earlier attempt sent another body, and TooManyBodies after ten of those in five
     minutes, whatever is sent: each could have been a guess at the password in the first one. Raises what
-    `authorization.judge_again` raises.
+    `authorization.reauthorize` raises.
     """
     with database.reading() as session:
         record = session.scalar(_kept_for(attempt))
     if record is None:
         return None
-    tries = Tries(
+    tries = AttemptCounters(
         (Counter(throttles.key(f"idempotency {attempt.api_key_id} {attempt.key}"), OTHER_BODIES),), TooManyBodies
     )
     try:
@@ -103,12 +103,12 @@ def find_answer(attempt: Attempt, *, actor: Actor) -> Answer | None:
     return Answer(record.answer, entity_tag(record.created_at), replayed=True)
 
 
-def _compare(attempt: Attempt, tries: Tries, actor: Actor) -> bool:
+def _compare(attempt: Attempt, tries: AttemptCounters, actor: Actor) -> bool:
     """Tell whether the body is that of the record. One at a time, so that 100 parallel requests are compared ten times.
 
     The same body writes nothing.
     """
-    with acting(actor, Permission.USERS_CREATE) as (session, _):
+    with authorized_transaction(actor, Permission.USERS_CREATE) as (session, _):
         record = session.scalar(_kept_for(attempt).with_for_update())
         throttles.require_left(session, tries)
         if record and any(hmac.compare_digest(record.fingerprint, one) for one in attempt.fingerprints):

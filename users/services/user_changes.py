@@ -1,7 +1,7 @@
 """The acts that change a user: each one function, in one transaction with its audit row.
 
 They need an application context and no request. `actor` says who acts and is judged once more in the transaction
-(`authorization.judge_again`); what the actor may not do raises Denied, a user who is not there UserNotFound.
+(`authorization.reauthorize`); what the actor may not do raises Denied, a user who is not there UserNotFound.
 """
 
 from collections.abc import Callable
@@ -15,8 +15,8 @@ from users import clock, ids
 from users.actors import Actor
 from users.audit import trail
 from users.audit.trail import Action
-from users.auth import attempts, hasher, known_networks, sessions
-from users.auth.authorization import acting
+from users.auth import hasher, known_networks, password_limits, sessions
+from users.auth.authorization import authorized_transaction
 from users.errors import LastAdministrator, UserNotFound
 from users.roles import Permission, Role, needed_to_act_on, permissions_of
 from users.rules.validation import CHANGE_FIELDS, UserChanges
@@ -40,7 +40,7 @@ def update_user(user_id: str, changes: UserChanges, *, actor: Actor, condition: 
     # Slow, so before the transaction and its lock.
     password_hash = hasher.hash_password(changes.password, actor) if changes.password else None
     try:
-        with acting(actor, Permission.USERS_UPDATE) as (session, actor):
+        with authorized_transaction(actor, Permission.USERS_UPDATE) as (session, actor):
             may_demote = bool(changes.given & {"is_active", "global_role_id"})
             administrators = _lock_administrators(session) if may_demote else []
             user = for_change(session, user_id, actor, condition)
@@ -79,7 +79,7 @@ def delete_user(user_id: str, *, actor: Actor, condition: Condition | None = Non
 
     Raises LastAdministrator.
     """
-    with acting(actor, Permission.USERS_DELETE) as (session, actor):
+    with authorized_transaction(actor, Permission.USERS_DELETE) as (session, actor):
         administrators = _lock_administrators(session)
         user = for_change(session, user_id, actor, condition)
         if administrators == [user.id]:
@@ -90,14 +90,14 @@ def delete_user(user_id: str, *, actor: Actor, condition: Condition | None = Non
         user.touch(now)
         sessions.end_all(session, user.id)
         known_networks.forget(session, [user.id])
-        attempts.unlock(session, user)
+        password_limits.unlock(session, user)
         trail.record(session, Action.USER_DELETE, user.id, actor, now, [])
     return user
 
 
 def verify_user(user_id: str, *, actor: Actor, condition: Condition | None = None) -> User:
     """Note that the user's email address is theirs, as of now."""
-    with acting(actor, Permission.USERS_UPDATE) as (session, actor):
+    with authorized_transaction(actor, Permission.USERS_UPDATE) as (session, actor):
         user = for_change(session, user_id, actor, condition)
         user.last_verified = clock.now()
         user.touch(user.last_verified)
@@ -107,9 +107,9 @@ def verify_user(user_id: str, *, actor: Actor, condition: Condition | None = Non
 
 def unlock_user(user_id: str, *, actor: Actor) -> User:
     """Let passwords be tried again for the user, at the pages and at `verify-password`, however many were wrong."""
-    with acting(actor, Permission.USERS_UPDATE) as (session, actor):
+    with authorized_transaction(actor, Permission.USERS_UPDATE) as (session, actor):
         user = for_change(session, user_id, actor)
-        if attempts.unlock(session, user):
+        if password_limits.unlock(session, user):
             trail.record(session, Action.USER_UNLOCK, user.id, actor, clock.now(), [])
     return user
 
@@ -168,7 +168,7 @@ def _set(session: Session, user: User, values: dict[str, Any], actor: Actor) -> 
     if "password_hash" in values:
         user.password_changed_at = now
         known_networks.forget(session, [user.id])
-        attempts.unlock(session, user)
+        password_limits.unlock(session, user)
     user.touch(now)
     if "email" in values:
         user.email_changed_at = user.updated_at  # never the same twice, wherever the clock stands

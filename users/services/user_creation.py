@@ -32,13 +32,13 @@ def create_user(new: NewUser, *, actor: Actor, condition: Callable[[Session, Use
 
     `condition` is called inside the transaction, before the user is inserted: what it raises stops the act, what it
     writes is kept with the user or not at all. Raises Denied, Conflict when another user has the email (the
-    database's unique index decides), Unavailable, and what `authorization.judge_again` raises.
+    database's unique index decides), Unavailable, and what `authorization.reauthorize` raises.
     """
     _require_may_create(new, actor)
     password_hash = hasher.hash_password(new.password, actor)  # slow, so before the transaction and its lock
     try:
         with database.writing() as connection:
-            actor = authorization.judge_again(connection, actor)
+            actor = authorization.reauthorize(connection, actor)
             _require_may_create(new, actor)
             now = clock.now()
             user = User(

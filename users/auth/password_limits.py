@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from users import ids, rate_limits
 from users.auth import known_networks, throttles
 from users.auth.known_devices import Device
-from users.auth.throttles import Counter, Limit, Tries
+from users.auth.throttles import AttemptCounters, Counter, Limit
 from users.storage.models import User
 
 _FIVE_MINUTES = timedelta(minutes=5)
@@ -32,7 +32,7 @@ IN_A_ROW_FROM_ONE_SOURCE = Limit(100, _REMEMBERED, closes=True)  # then it is no
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ClaimedAccount:
     """Who may be meant by what was typed as an email address.
 
     `user` is a row with what is known of them, None if there is no such user. `is_counted` is false where a right
@@ -56,22 +56,22 @@ class Candidate:
         return str(self.user.id) if self.user is not None and self.is_counted else ""
 
 
-def at_pages(candidate: Candidate, device: Device, ip_address: str | None) -> Tries:
+def counters_for_pages(claimed: ClaimedAccount, device: Device, ip_address: str | None) -> AttemptCounters:
     """Return what a password counts for that `device` sends to the pages from `ip_address`."""
-    counted, source = _Counted("pages", candidate.account), f"device {device.id}"
-    is_known = device.knows(candidate.user)
+    counted, source = _Counted("pages", claimed.account), f"device {device.id}"
+    is_known = device.knows(claimed.user)
     return (counted.known(source) if is_known else None) or counted.unknown(rate_limits.networks(ip_address), source)
 
 
-def at_verify(candidate: Candidate, key_id: str, ip_address: str | None) -> Tries:
+def counters_for_verify(claimed: ClaimedAccount, key_id: str, ip_address: str | None) -> AttemptCounters:
     """Return what a password counts for that another application sends with its API key.
 
     It came to that application from `ip_address`. Where that is not said, the key stands for the network.
     """
-    counted = _Counted("verify", candidate.account)
+    counted = _Counted("verify", claimed.account)
     networks = [f"{key_id} {one}" for one in rate_limits.networks(ip_address)] if ip_address else [key_id]
     source = f"network {networks[0]}"
-    is_known = known_networks.is_known(candidate.user_id, network_of(key_id, ip_address))  # asked for everybody alike
+    is_known = known_networks.is_known(claimed.user_id, network_of(key_id, ip_address))  # asked for everybody alike
     return (counted.known(source) if is_known else None) or counted.unknown(networks, source)
 
 
@@ -97,14 +97,14 @@ class _Counted:
     door: str
     account: str
 
-    def known(self, source: str) -> Tries | None:
+    def known(self, source: str) -> AttemptCounters | None:
         """Return what counts from a known browser or network, or None after too many failures in a row there."""
         in_a_row = self._in_a_row_from(source)
         if not throttles.has_left(in_a_row):
             return None
-        return Tries((in_a_row, self._counter(source, FROM_ONE_SOURCE)), is_known=True)
+        return AttemptCounters((in_a_row, self._counter(source, FROM_ONE_SOURCE)), is_known=True)
 
-    def unknown(self, networks: Sequence[str], source: str) -> Tries:
+    def unknown(self, networks: Sequence[str], source: str) -> AttemptCounters:
         """Return what counts from anywhere else. With a success the `source` can be known again."""
         by_network = [
             Counter(throttles.key(f"{self.door} from {network}"), limit)
@@ -112,7 +112,7 @@ class _Counted:
         ]
         from_network = self._counter(f"network {networks[0]}", FROM_ONE_SOURCE)
         counters = (from_network, *by_network, self._counter("account", BY_ACCOUNT), self._in_a_row())
-        return Tries(counters, ends=(self._in_a_row_from(source).key,))
+        return AttemptCounters(counters, ends=(self._in_a_row_from(source).key,))
 
     def _in_a_row_from(self, source: str) -> Counter:
         return self._counter(f"in a row {source}", IN_A_ROW_FROM_ONE_SOURCE)

@@ -19,7 +19,7 @@ from support.guessers import WRONG, Guesser, Time
 from support.people import PASSWORD, Cast, make_key, make_user
 from support.visitors import Visitor, signed_in, summary_in
 from users.actors import terminal
-from users.auth import attempts, known_devices, known_networks, throttles
+from users.auth import known_devices, known_networks, password_limits, throttles
 from users.auth.known_devices import Device
 from users.errors import Overloaded
 from users.passwords.hash_queue import HashQueue, Share
@@ -118,7 +118,7 @@ def test_an_account_has_a_hundred_tries_an_hour_from_everywhere(guesser: Guesser
     """Also where some of them were not wrong in a row, and the account is not closed."""
     flood(guesser, "ada@example.com", 99)
     with guesser.app.app_context(), database.transaction() as session:
-        counted = attempts._Counted("pages", ada_id(guesser.app))
+        counted = password_limits._Counted("pages", ada_id(guesser.app))
         throttles._delete(session, [counted._in_a_row().key])
     assert flood(guesser, "ada@example.com", 5, since=99) == ["wrong"] + ["refused"] * 4
     time.pass_by(minutes=59)
@@ -516,7 +516,12 @@ def test_a_stranger_who_goes_on_keeps_nobody_out(
 @pytest.mark.one_database
 def test_the_limits_are_those_of_the_contract() -> None:
     """SPEC, `factor.md`, section 4."""
-    limits = (attempts.FROM_ONE_SOURCE, *attempts.BY_NETWORK, attempts.BY_ACCOUNT, attempts.IN_A_ROW)
+    limits = (
+        password_limits.FROM_ONE_SOURCE,
+        *password_limits.BY_NETWORK,
+        password_limits.BY_ACCOUNT,
+        password_limits.IN_A_ROW,
+    )
     assert [limit.tries for limit in limits] == [10, 30, 300, 100, 100]
     assert [limit.period.total_seconds() for limit in limits[:4]] == [300, 300, 300, 3600]
     assert known_devices.ACCOUNTS == 5
