@@ -84,4 +84,4 @@ def _prepare(app: Flask, given: settings.Settings) -> None:
         logs.event("weak_password_hash", level=logging.WARNING)
     if upgrade.prepare(app):
         first_run.tell_first_steps(app)
-    logs.write_aside()
+    logs.start_log_thread()

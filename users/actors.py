@@ -17,7 +17,7 @@ class Actor:
     user_id: str | None = None  # the key's owner, or who is signed in
     key_id: str | None = None
     session_hash: bytes | None = field(default=None, repr=False)  # of who is signed in, as the table has it
-    address: str | None = None
+    ip_address: str | None = None
     request_id: str | None = None
     client_request_id: str | None = None  # that the caller gave it
 
@@ -27,7 +27,7 @@ class Actor:
         if missing:
             raise Denied(missing)
 
-    def become(self, user_id: str, role: str | None, session_hash: bytes) -> "Actor":
+    def signed_in_as(self, user_id: str, role: str | None, session_hash: bytes) -> "Actor":
         """Return the user who holds `role`, signed in, who acts from the same place in the same request."""
         held = permissions_of(role)
         return replace(self, kind="session", permissions=held, user_id=user_id, session_hash=session_hash)

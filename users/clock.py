@@ -3,7 +3,7 @@
 import time
 from datetime import UTC, datetime, timedelta
 
-A_MOMENT = timedelta(minutes=10)  # how long what was just made counts as just made
+RECENT = timedelta(minutes=10)  # how long what was just made counts as just made
 
 
 def now() -> datetime:

@@ -163,7 +163,7 @@ def configure(style: str) -> None:
         werkzeug.addFilter(_WithoutRequests())
 
 
-def write_aside() -> None:
+def start_log_thread() -> None:
     """Let no request wait for stderr from now on. Whoever serves calls this; a command waits, as commands do."""
     (handler,) = _logger.handlers
     _logger.handlers = [_Aside(handler)]

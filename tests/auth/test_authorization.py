@@ -57,11 +57,11 @@ def before_the_act(change: Callable[[], None]) -> Iterator[list[str]]:
     writing, done = database.writing, list[str]()
 
     @contextlib.contextmanager
-    def changing(*, patient: bool = True) -> Iterator[Any]:
-        if patient and not done:
+    def changing(*, wait: bool = True) -> Iterator[Any]:
+        if wait and not done:
             done.append("changed")
             change()
-        with writing(patient=patient) as connection:
+        with writing(wait=wait) as connection:
             yield connection
 
     with pytest.MonkeyPatch.context() as patch:

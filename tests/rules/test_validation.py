@@ -51,7 +51,7 @@ def only_error(rules: Rules | None = None, **members: Any) -> tuple[str, str, st
 
 def test_the_least_is_an_email_and_a_password() -> None:
     new = new_user(BASE, Rules())
-    assert (new.email.address, new.password) == ("jo@example.com", PASSWORD)
+    assert (new.email.text, new.password) == ("jo@example.com", PASSWORD)
     assert (new.first_name, new.last_name, new.role) == (None, None, None)
 
 

@@ -89,7 +89,7 @@ def test_nothing_of_the_user_stays_but_the_id(app: Flask, cast: Cast, monkeypatc
 
 @pytest.mark.parametrize("kind", ["setup", "verification", "visitor"])
 def test_the_address_goes_from_what_the_user_did_before_being_known(app: Flask, cast: Cast, kind: str) -> None:
-    actor = Actor(kind=kind, permissions=frozenset(), address="192.0.2.1")
+    actor = Actor(kind=kind, permissions=frozenset(), ip_address="192.0.2.1")
     with app.app_context(), database.transaction() as session:
         for user in (cast.sam, cast.vera):
             trail.record(session, Action.USER_VERIFY, user.id, actor, clock.now(), [])
@@ -162,7 +162,7 @@ def _some(app: Flask, numbers: range) -> None:
                     deleted_at=now - 40 * DAYS,
                 )
             )
-            actor = Actor(kind="session", permissions=frozenset(), user_id=user_id, address="192.0.2.1")
+            actor = Actor(kind="session", permissions=frozenset(), user_id=user_id, ip_address="192.0.2.1")
             trail.record(session, Action.SESSION_END, user_id, actor, now, [])
 
 

@@ -53,7 +53,7 @@ class Guesser:
         device: Device = Device("stranger"),  # noqa: B008  (it cannot be changed)
     ) -> str:
         """Send one password and tell how it went."""
-        actor = Actor("visitor", frozenset(), address=address)
+        actor = Actor("visitor", frozenset(), ip_address=address)
         with self.app.app_context():
             try:
                 signin.sign_in(email, password, device=device, actor=actor)

@@ -46,4 +46,4 @@ def as_actor(app: Flask, user: User) -> Actor:
     with app.app_context():
         new = NewKey("of the actor", permissions)
         key = api_keys.create_key(new, owner=user, lifetime=None, actor=terminal("req_test00000000")).key
-    return Actor("key", permissions, user_id=user.id, key_id=key.id, address="192.0.2.7", request_id="req_12345678")
+    return Actor("key", permissions, user_id=user.id, key_id=key.id, ip_address="192.0.2.7", request_id="req_12345678")

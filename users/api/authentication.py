@@ -70,7 +70,7 @@ def authenticate() -> Actor:
         permissions=permissions,
         user_id=key.owner_id,
         key_id=key.id,
-        address=request.remote_addr,
+        ip_address=request.remote_addr,
         request_id=g.request_id,
         client_request_id=g.client_request_id,
     )
@@ -116,7 +116,7 @@ def _note_use(key_id: str, last_used_at: datetime | None) -> None:
         return
     unused = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at <= stale)
     try:
-        with database.transaction(patient=False) as session:
+        with database.transaction(wait=False) as session:
             session.execute(update(ApiKey).where(ApiKey.id == key_id, unused).values(last_used_at=now))
     except Unavailable:
         logs.event("last_used_skipped", key_id=key_id)

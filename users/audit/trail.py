@@ -74,7 +74,7 @@ def record(
         "actor_key_id": actor.key_id,
         "target_id": target_id,
         "fields": fields,
-        "address": actor.address,
+        "address": actor.ip_address,
         "request_id": actor.request_id,
         "client_request_id": actor.client_request_id,
     }
@@ -95,7 +95,7 @@ def note_refusal(error: EnrolError, actor: Actor, target_id: str | None = None) 
     refusals: rate_limits.Buckets = current_app.extensions["enrol.refusal_buckets"]
     try:
         refusals.take(actor.key_id or actor.user_id or actor.kind).require()
-        with database.transaction(patient=False) as session:
+        with database.transaction(wait=False) as session:
             outcome = Outcome.REFUSED
             record(session, Action.REQUEST_REFUSE, target_id, actor, clock.now(), reasons, outcome=outcome)
     except (RateLimitExceeded, Unavailable):
@@ -105,7 +105,7 @@ def note_refusal(error: EnrolError, actor: Actor, target_id: str | None = None) 
 def is_newest(target_id: str, action: Action) -> bool:
     """Tell whether `action` is the last thing that was done to the user or key, and was done just now."""
     return any(
-        event.action == action and event.outcome == Outcome.OK and clock.now() - event.at < clock.A_MOMENT
+        event.action == action and event.outcome == Outcome.OK and clock.now() - event.at < clock.RECENT
         for event in recent(target_id, limit=1)
     )
 

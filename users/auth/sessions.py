@@ -93,7 +93,7 @@ def _note_seen(admin_session: AdminSession, now: datetime) -> None:
     """Write `last_seen_at`; a database that cannot write now fails no request."""
     unseen = (AdminSession.id_hash == admin_session.id_hash, AdminSession.last_seen_at <= now - SEEN_EVERY)
     try:
-        with database.transaction(patient=False) as session:
+        with database.transaction(wait=False) as session:
             session.execute(update(AdminSession).where(*unseen).values(last_seen_at=now))
     except Unavailable:
         logs.event("last_seen_skipped", user_id=admin_session.user_id)

@@ -47,7 +47,7 @@ def sign_in(email: str, password: str, *, device: Device, replacing: str = "", a
     Raises TooManyWrongPasswords and AccountLocked, alike for all, before any hash.
     """
     claimed = _claimed_account(email)
-    tries = password_limits.counters_for_pages(claimed, device, actor.address)
+    tries = password_limits.counters_for_pages(claimed, device, actor.ip_address)
     with (
         _counted(tries, claimed.user, Action.SESSION_CREATE, actor) as place,
         _entering(place, claimed, password, tries, sessions.may_sign_in) as (session, found, now),
@@ -55,7 +55,7 @@ def sign_in(email: str, password: str, *, device: Device, replacing: str = "", a
         if replacing and sessions.end(session, replacing):
             trail.record(session, Action.SESSION_END, actor.user_id, actor, now, [])
         session_id = sessions.start(session, found.id, now)
-        entered = actor.become(found.id, found.global_role_id, sessions.digest(session_id))
+        entered = actor.signed_in_as(found.id, found.global_role_id, sessions.digest(session_id))
         trail.record(session, Action.SESSION_CREATE, found.id, entered, now, [])
     return found, session_id
 
@@ -105,7 +105,7 @@ def change_password(user: User, current: str, new: str, *, device: Device, actor
     TooManyWrongPasswords and AccountLocked.
     """
     tries = replace(
-        password_limits.counters_for_pages(ClaimedAccount(user, typed=""), device, actor.address), is_known=True
+        password_limits.counters_for_pages(ClaimedAccount(user, typed=""), device, actor.ip_address), is_known=True
     )
     with _counted(tries, user, Action.USER_SET_PASSWORD, actor) as place:
         place.verify(user.password_hash, current)

@@ -37,7 +37,7 @@ def visitor() -> Actor:
     return Actor(
         kind="visitor",
         permissions=frozenset(),
-        address=request.remote_addr,
+        ip_address=request.remote_addr,
         request_id=g.request_id,
         client_request_id=g.client_request_id,
     )
@@ -63,7 +63,7 @@ def forget() -> None:
 
 def _be(user: User, session_id: str) -> None:
     g.user, g.session_id = user, session_id
-    g.actor = visitor().become(user.id, user.global_role_id, sessions.digest(session_id))
+    g.actor = visitor().signed_in_as(user.id, user.global_role_id, sessions.digest(session_id))
     # The token is made of the session's id: one from before the sign-in, or of another session, is none.
     csrf.bind(_bound("csrf", session_id))
 

@@ -220,7 +220,7 @@ def _taken(error: Conflict) -> Problem:
 
 def _made_a_moment_ago(user_id: str) -> str:
     for event in trail.recent(user_id):
-        if event.action == trail.Action.USER_CREATE and clock.now() - event.at < clock.A_MOMENT:
+        if event.action == trail.Action.USER_CREATE and clock.now() - event.at < clock.RECENT:
             maker = user_search.emails_of([event.actor_user_id]).get(event.actor_user_id or "", "somebody else")
             return f"created by {'you' if event.actor_user_id == g.actor.user_id else maker} a moment ago"
     return ""

@@ -111,7 +111,7 @@ def _about(user: User) -> dict[str, Any]:
     return {
         "user": user,
         "may_change": Permission.USERS_UPDATE in held and needed_to_act_on(user.global_role_id) <= held,
-        "is_new": clock.now() - user.created_at < clock.A_MOMENT,
+        "is_new": clock.now() - user.created_at < clock.RECENT,
         "likely": emails.likely_meant(user.email),
         "address": urls.address(),
         "same_act": _same_act(user),

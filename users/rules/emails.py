@@ -35,9 +35,9 @@ _LIKENESS = 0.87  # gmial.com is 0.89 like gmail.com
 
 @dataclass(frozen=True)
 class Email:
-    """An address that passed: `address` as stored and shown, `key` as compared."""
+    """An address that passed: `text` as stored and shown, `key` as compared."""
 
-    address: str
+    text: str
     key: str = field(repr=False)  # internal: it is shown nowhere
 
 
@@ -115,7 +115,7 @@ def _is_too_long_when_encoded(text: str) -> bool:
 
 
 def _email(found: ValidatedEmail, ascii_domain: str) -> Email:
-    return Email(address=found.normalized, key=f"{folded(found.local_part)}@{ascii_domain}")
+    return Email(text=found.normalized, key=f"{folded(found.local_part)}@{ascii_domain}")
 
 
 def _in_or_under(domain: str, domains: Collection[str]) -> bool:

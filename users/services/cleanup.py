@@ -96,7 +96,7 @@ def _try_to_delete_some(model: type[Any], ended: ColumnElement[bool]) -> int:
 
 def _delete_some(model: type[Any], ended: ColumnElement[bool]) -> int:
     """Delete some rows that have ended, but for those that another transaction has locked, and return how many."""
-    with database.writing(patient=False) as connection:
+    with database.writing(wait=False) as connection:
         on_sqlite = connection.dialect.name == "sqlite"
         # The place where a row lies names it in every table, whatever the primary key is made of.
         place: ColumnElement[Any] = literal_column("rowid" if on_sqlite else "ctid")

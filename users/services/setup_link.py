@@ -26,7 +26,7 @@ def issue() -> str | None:
     """Return the token of a new link, which ends every earlier one; None while there is an administrator."""
     token = secrets.token_urlsafe(32)
     with database.transaction() as session:
-        database.one_at_a_time(session, _LOCK)
+        database.advisory_lock(session, _LOCK)
         if user_creation.has_administrator(session):
             return None
         session.execute(delete(SetupLink))
@@ -67,7 +67,7 @@ def create_administrator(new: NewUser, token: str, *, actor: Actor) -> User:
 
 def _claim(token: str, session: Session, _user: User) -> None:
     # Whoever holds the lock is alone; the next one finds an administrator.
-    database.one_at_a_time(session, _LOCK)
+    database.advisory_lock(session, _LOCK)
     _require_open(session, token)
     session.execute(delete(SetupLink))
 

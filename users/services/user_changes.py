@@ -137,7 +137,7 @@ def _lock_administrators(session: Session) -> list[str]:
     By a lock of its own: rows that are locked one after the other show each as it was at another time, and two who
     leave at once could each count the other. To be called before a row is locked.
     """
-    database.one_at_a_time(session, _ADMINISTRATORS_LOCK)
+    database.advisory_lock(session, _ADMINISTRATORS_LOCK)
     return list(session.scalars(user_creation.active_administrators()))
 
 
@@ -145,10 +145,10 @@ def _differences(user: User, changes: UserChanges, password_hash: str | None) ->
     """Return the columns of `user` that are to change, with their new values."""
     plain = changes.given & {"first_name", "last_name", "is_active", "global_role_id"}
     values = {name: getattr(changes, name) for name in plain if getattr(changes, name) != getattr(user, name)}
-    if changes.email and changes.email.address != user.email:
+    if changes.email and changes.email.text != user.email:
         if changes.bad_domain:
             raise changes.bad_domain
-        values |= {"email": changes.email.address, "email_key": changes.email.key, "last_verified": None}
+        values |= {"email": changes.email.text, "email_key": changes.email.key, "last_verified": None}
     return values | ({"password_hash": password_hash} if password_hash else {})
 
 

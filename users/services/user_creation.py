@@ -43,7 +43,7 @@ def create_user(new: NewUser, *, actor: Actor, condition: Callable[[Session, Use
             now = clock.now()
             user = User(
                 id=ids.new_id("usr"),
-                email=new.email.address,
+                email=new.email.text,
                 email_key=new.email.key,
                 first_name=new.first_name,
                 last_name=new.last_name,

@@ -115,26 +115,26 @@ def _without_transaction() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def transaction(*, patient: bool = True) -> Iterator[Session]:
+def transaction(*, wait: bool = True) -> Iterator[Session]:
     """Yield a session to write with and commit at the end; an exception rolls everything back.
 
-    On SQLite the write lock is held from the start. A caller who is not `patient` hardly waits for it, or for any
-    other. Raises IntegrityError when a constraint refuses, and Unavailable when the database cannot be used, with
+    On SQLite the write lock is held from the start. `wait=False` gives up after 0.02 s on a lock that another writer
+    holds. Raises IntegrityError when a constraint refuses, and Unavailable when the database cannot be used, with
     the outcome unknown when the connection is lost during COMMIT.
     """
-    with writing(patient=patient) as connection, session_on(connection) as session:
+    with writing(wait=wait) as connection, session_on(connection) as session:
         yield session
         session.flush()
 
 
 @contextlib.contextmanager
-def writing(*, patient: bool = True) -> Iterator[Connection]:
+def writing(*, wait: bool = True) -> Iterator[Connection]:
     """Yield the bare connection of a `transaction`: for the act that must be quick."""
-    with _budget(), _alone(patient), _connection(sqlite_begin="IMMEDIATE", sqlite_patient=patient) as connection:
-        if not patient and connection.dialect.name == "postgresql":
-            connection.execute(text(f"SET LOCAL lock_timeout = '{drivers.IMPATIENT_SECONDS}s'"))
+    with _budget(), _exclusive_write(wait), _connection(sqlite_begin="IMMEDIATE", sqlite_wait=wait) as connection:
+        if not wait and connection.dialect.name == "postgresql":
+            connection.execute(text(f"SET LOCAL lock_timeout = '{drivers.SHORT_WAIT_SECONDS}s'"))
         yield connection
-        with honest(committing=True):
+        with translate_errors(committing=True):
             connection.commit()
 
 
@@ -159,7 +159,7 @@ def session_on(connection: Connection) -> Session:
 @contextlib.contextmanager
 def _connection(**options: Any) -> Iterator[Connection]:
     """Yield a connection to a database at HEAD; whoever writes with it commits."""
-    with _budget(), honest():
+    with _budget(), translate_errors():
         _require_head()
         connection = db.engine.connect().execution_options(**options)
         try:
@@ -171,7 +171,7 @@ def _connection(**options: Any) -> Iterator[Connection]:
 
 
 @contextlib.contextmanager
-def _alone(patient: bool) -> Iterator[None]:
+def _exclusive_write(wait: bool) -> Iterator[None]:
     """Let one of this process's writers at a time ask for SQLite's write lock.
 
     The others wait here, where they hold no connection that a read could use.
@@ -180,7 +180,7 @@ def _alone(patient: bool) -> Iterator[None]:
         yield
         return
     lock: threading.Lock = current_app.extensions["enrol.writer"]
-    if not lock.acquire(timeout=max(0, drivers.give_up_at(patient=patient) - time.monotonic())):
+    if not lock.acquire(timeout=max(0, drivers.give_up_at(wait=wait) - time.monotonic())):
         raise Unavailable(AWAY)
     try:
         yield
@@ -188,7 +188,7 @@ def _alone(patient: bool) -> Iterator[None]:
         lock.release()
 
 
-def one_at_a_time(session: Session, number: int) -> None:
+def advisory_lock(session: Session, number: int) -> None:
     """Hold back every other transaction that asks for the same `number`, until this one ends.
 
     On SQLite there is nothing to do: `transaction` holds the one write lock already.
@@ -208,7 +208,7 @@ def check() -> None:
     What was seen before and still works is not stopped by it: a server may go on under a newer schema while it is
     being replaced.
     """
-    with _budget(), honest():
+    with _budget(), translate_errors():
         _find_head()
 
 
@@ -246,7 +246,7 @@ def _budget() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def honest(*, committing: bool = False) -> Iterator[None]:
+def translate_errors(*, committing: bool = False) -> Iterator[None]:
     """Turn the drivers' errors of a database that cannot be used into Unavailable.
 
     Their texts may quote whole rows, the hash included, and end here.

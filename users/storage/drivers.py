@@ -18,7 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 CONNECT_SECONDS = 2  # for each address that the host's name stands for; psycopg takes no less
 SQLITE_BUSY_SECONDS = 3  # that a read waits for others, who have it wait only after a crash
-IMPATIENT_SECONDS = 0.02  # that a write waits for a lock when it can as well be left out
+SHORT_WAIT_SECONDS = 0.02  # that a write waits for a lock when it can as well be left out
 # In which SQLite is asked again for its write lock. Its own pauses grow to a tenth of a second: of 32 clients who
 # created users as fast as they could, the unlucky one was still waiting after three.
 SQLITE_PAUSE_SECONDS = 0.001
@@ -47,10 +47,10 @@ class DeadlineConnection(psycopg.Connection[Any]):
             raise
 
 
-def give_up_at(*, patient: bool) -> float:
+def give_up_at(*, wait: bool) -> float:
     """Return when, by `time.monotonic`, to wait no longer for a lock."""
-    soon = time.monotonic() + IMPATIENT_SECONDS
-    return deadline.get() or soon if patient else soon
+    soon = time.monotonic() + SHORT_WAIT_SECONDS
+    return deadline.get() or soon if wait else soon
 
 
 def set_up(engine: Engine, statement_seconds: float) -> None:
@@ -99,7 +99,7 @@ def _begin_sqlite(connection: Connection) -> None:
     options = connection.get_execution_options()
     begin = options.get("sqlite_begin", "DEFERRED")
     if begin == "IMMEDIATE":
-        _take_write_lock(connection, give_up_at(patient=options["sqlite_patient"]))
+        _take_write_lock(connection, give_up_at(wait=options["sqlite_wait"]))
     elif begin:  # else one statement, which is its own transaction
         connection.exec_driver_sql(f"BEGIN {begin}")
 

@@ -44,14 +44,14 @@ def prepare(app: Flask) -> bool:
 
 
 @contextlib.contextmanager
-def alone(engine: Engine) -> Iterator[Connection]:
+def exclusive_migration(engine: Engine) -> Iterator[Connection]:
     """Yield a connection in the transaction to migrate in, while every other process that wants to migrate waits.
 
     A SQLite file is made with mode 0600, or copied beside itself first if it holds rows and is behind. Raises
     CommandError, which Alembic's commands print as one line, when the database cannot be used.
     """
     try:
-        with database.honest(), _lock_file(engine), engine.begin() as connection:
+        with database.translate_errors(), _lock_file(engine), engine.begin() as connection:
             if engine.dialect.name == "postgresql":
                 connection.execute(text("SET LOCAL statement_timeout = 0"))  # others migrate as long as they need
                 connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _UPGRADE_LOCK})

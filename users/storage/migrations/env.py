@@ -21,7 +21,7 @@ if context.is_offline_mode():  # flask db upgrade --sql
     with context.begin_transaction():
         context.run_migrations()
 else:
-    with upgrade.alone(db.engine) as connection:
+    with upgrade.exclusive_migration(db.engine) as connection:
         context.configure(
             connection=connection,
             target_metadata=db.metadata,
