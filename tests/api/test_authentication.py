@@ -14,7 +14,7 @@ from users import clock
 from users.errors import Unavailable
 from users.roles import ALL_PERMISSIONS, Permission, Role, permissions_of
 from users.rules import key_format
-from users.storage import database
+from users.storage import database, driver_errors
 from users.storage.models import User, db
 
 CREATE, READ = Permission.USERS_CREATE, Permission.USERS_READ
@@ -163,7 +163,7 @@ def test_a_last_use_that_cannot_be_written_fails_no_request(
     app: Flask, cast: Cast, api: Api, events: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(**_: object) -> None:
-        raise Unavailable(database.AWAY)
+        raise Unavailable(driver_errors.AWAY)
 
     monkeypatch.setattr(database, "transaction", refuse)
     assert api.get(f"/v1/user/{cast.ada.id}").status_code == 200

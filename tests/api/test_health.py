@@ -17,7 +17,7 @@ from support.databases import execute
 from support.installations import installed
 from support.postgres_wire import Wire
 from support.servers import KINDS, Server
-from users.storage import database
+from users.storage import database, schema_version
 from users.storage.models import db
 
 OK = {"status": "ok"}
@@ -90,7 +90,7 @@ def test_another_schema_is_noticed_and_so_is_its_end(app: Flask, stranger: Api, 
         assert stranger.call("HEAD", "/readyz").status_code == 503
         assert told(stranger.get("/healthz")) == (200, OK)
     finally:
-        execute(app, mends.format(head=database.HEAD))
+        execute(app, mends.format(head=schema_version.HEAD))
     assert told(stranger.get("/readyz")) == (200, OK)
 
 
@@ -108,7 +108,7 @@ def test_a_newer_database_is_told_without_stopping_what_still_works(app: Flask, 
         assert told(api.get("/readyz")) == (503, unavailable("schema"))
         assert api.create(email="sam@example.com").status_code == 201
     finally:
-        execute(app, "UPDATE alembic_version SET version_num = :head", head=database.HEAD)
+        execute(app, "UPDATE alembic_version SET version_num = :head", head=schema_version.HEAD)
 
 
 def test_a_database_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_only_a_failure_is_logged(app: Flask, stranger: Api, events: list[loggin
     try:
         answer = stranger.get("/readyz")
     finally:
-        execute(app, "UPDATE alembic_version SET version_num = :head", head=database.HEAD)
+        execute(app, "UPDATE alembic_version SET version_num = :head", head=schema_version.HEAD)
     stranger.call("POST", "/healthz")
     logged = [event.__dict__["fields"] for event in events]
     assert [(fields["route"], fields["status"], fields["code"]) for fields in logged] == [

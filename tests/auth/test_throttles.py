@@ -25,7 +25,7 @@ from support.visitors import LOGIN, Visitor, problems_in, signed_in, summary_in
 from users.errors import Unavailable
 from users.passwords import argon2id
 from users.roles import Role
-from users.storage import database
+from users.storage import database, driver_errors
 
 WAIT = "The password was wrong too many times. Wait 5 minutes, then try again"
 
@@ -248,7 +248,7 @@ def test_what_was_not_judged_costs_no_try(
     app: Flask, guesser: Guesser, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
-        raise Unavailable(database.AWAY)
+        raise Unavailable(driver_errors.AWAY)
 
     with monkeypatch.context() as patch:
         patch.setattr(argon2id, "is_hash_of", fail)

@@ -18,7 +18,7 @@ from support.servers import KINDS, Reply, Server
 from users import clock
 from users.roles import Permission, Role
 from users.rules import emails
-from users.storage import database
+from users.storage import schema_version
 from users.storage.models import User
 
 pytestmark = pytest.mark.xdist_group("four")  # they share servers, which one worker of xdist starts
@@ -55,7 +55,7 @@ def test_four_that_start_together_make_one_database_and_one_secret_key(
     assert set(made) - {"enrol.db-wal", "enrol.db-shm"} == {"enrol.db", "enrol.db.lock", "secret_key"}
     assert set(made.values()) == {0o600}
     logs = [server.log() for server in four.servers]
-    assert sum(log.count(f"Database brought to {database.HEAD}.") for log in logs) == 1, logs
+    assert sum(log.count(f"Database brought to {schema_version.HEAD}.") for log in logs) == 1, logs
     user = {"email": f"{uuid.uuid4().hex}@example.com", "password": PASSWORD}
     key = make_key(four.app, Permission.USERS_CREATE)
     assert [server.call("POST", "/v1/user/", key=key, body=user).status for server in four.servers] == [

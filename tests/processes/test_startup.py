@@ -20,7 +20,7 @@ from support.postgres_wire import Wire
 from support.servers import BIN, KINDS, Reply, Server
 from users.roles import Permission
 from users.rules import key_format
-from users.storage import database
+from users.storage import driver_errors, schema_version
 
 USER = {"email": "jo@example.com", "password": PASSWORD}
 
@@ -84,14 +84,14 @@ def test_four_that_look_at_the_very_same_moment_make_one_secret_key(here: Instal
     found = here.run_together(lines)
     assert {process.returncode for process in found} == {0}, found
     assert {process.stdout for process in found} == {(here.instance / "secret_key").read_text() + "\n"}
-    assert sum(f"Database brought to {database.HEAD}." in process.stderr for process in found) == 1
+    assert sum(f"Database brought to {schema_version.HEAD}." in process.stderr for process in found) == 1
 
 
 def test_the_reloader_starts_and_says_its_first_steps_once(here: Installation) -> None:
     (server,) = here.start("flask", options=("--debug",))
     assert server.log().count("No administrator yet") == 1
     assert server.log().count("No API key yet") == 1
-    assert server.log().count(f"Database brought to {database.HEAD}.") == 1
+    assert server.log().count(f"Database brought to {schema_version.HEAD}.") == 1
     assert "Debugger is active" in server.log()
 
 
@@ -140,11 +140,11 @@ def test_a_postgres_that_is_away_at_the_start_is_served_once_it_comes(
 ) -> None:
     here.environment["DATABASE_URL"] = wire.address
     (server,) = here.start(kind)
-    assert server.log().count(database.AWAY) == 1
+    assert server.log().count(driver_errors.AWAY) == 1
     assert_unavailable(create(server, key_format.new_key()))
     for command in (["users", "list"], ["db", "upgrade"]):
         ended = here.flask(*command)
-        assert (ended.returncode, _last_line(ended.stderr)) == (1, database.AWAY), ended.stderr
+        assert (ended.returncode, _last_line(ended.stderr)) == (1, driver_errors.AWAY), ended.stderr
         assert "Traceback" not in ended.stderr
     migrate(empty_postgres)
     key = new_key(empty_postgres)
@@ -161,10 +161,10 @@ def test_a_postgres_that_is_behind_at_the_start_is_served_once_it_is_upgraded(
 ) -> None:
     here.environment["DATABASE_URL"] = empty_postgres
     (server,) = here.start("granian")
-    assert server.log().count(database.BEHIND) == 1
+    assert server.log().count(schema_version.BEHIND) == 1
     assert_unavailable(create(server, key_format.new_key()))
     ended = here.flask("users", "list")
-    assert (ended.returncode, ended.stderr) == (1, database.BEHIND + "\n")
+    assert (ended.returncode, ended.stderr) == (1, schema_version.BEHIND + "\n")
     ended = here.flask("db", "upgrade")
     assert ended.returncode == 0, ended.stderr
     assert create(server, new_key(empty_postgres)).status == 201
@@ -177,10 +177,10 @@ def test_a_postgres_whose_user_may_do_nothing_is_said_in_a_sentence(here: Instal
         try:
             here.environment["DATABASE_URL"] = as_user(empty_postgres, name)
             ended = here.flask("db", "upgrade")  # since Postgres 15 nobody but the owner makes tables
-            assert (ended.returncode, _last_line(ended.stderr)) == (1, database.AWAY), ended.stderr
+            assert (ended.returncode, _last_line(ended.stderr)) == (1, driver_errors.AWAY), ended.stderr
             migrate(empty_postgres)
             (server,) = here.start("granian")
-            assert server.log().count(database.AWAY) == 1
+            assert server.log().count(driver_errors.AWAY) == 1
             assert_unavailable(create(server, key_format.new_key()))
             assert "unexpected_error" not in server.log()
         finally:
@@ -198,7 +198,7 @@ def test_a_server_that_never_answers_holds_up_a_start_for_seconds_only(here: Ins
         here.environment["DATABASE_URL"] = f"postgresql://enrol@127.0.0.1:{mute.getsockname()[1]}/enrol"
         (server,) = here.start("granian")
         assert server.seconds_to_first_answer < 10  # it waits two seconds for the connection, not for good
-        assert server.log().count(database.AWAY) == 1
+        assert server.log().count(driver_errors.AWAY) == 1
         reply = create(server, key_format.new_key())
         assert_unavailable(reply)
         assert reply.seconds < 6
@@ -208,10 +208,10 @@ def test_a_sqlite_file_in_a_missing_folder_is_served_once_it_is_there(here: Inst
     folder = tmp_path / "later"
     here.environment["DATABASE_URL"] = f"sqlite:///{folder}/enrol.db"
     (server,) = here.start("granian")
-    assert server.log().count(database.AWAY) == 1
+    assert server.log().count(driver_errors.AWAY) == 1
     assert_unavailable(create(server, key_format.new_key()))
     ended = here.flask("db", "upgrade")
-    assert (ended.returncode, _last_line(ended.stderr)) == (1, database.AWAY), ended.stderr
+    assert (ended.returncode, _last_line(ended.stderr)) == (1, driver_errors.AWAY), ended.stderr
     assert "Traceback" not in ended.stderr
     folder.mkdir()
     ended = here.flask("db", "upgrade")
@@ -228,10 +228,10 @@ def test_what_is_no_sqlite_database_is_said_in_a_sentence(
     make(path)
     here.environment["DATABASE_URL"] = f"sqlite:///{path}"
     (server,) = here.start("granian")
-    assert server.log().count(database.AWAY) == 1
+    assert server.log().count(driver_errors.AWAY) == 1
     assert_unavailable(create(server, key_format.new_key()))
     ended = here.flask("db", "upgrade")
-    assert (ended.returncode, _last_line(ended.stderr)) == (1, database.AWAY), ended.stderr
+    assert (ended.returncode, _last_line(ended.stderr)) == (1, driver_errors.AWAY), ended.stderr
     assert "Traceback" not in ended.stderr + server.log()
 
 

@@ -20,7 +20,7 @@ from support.application import CHEAP
 from users.audit.trail import Action
 from users.pages import guards
 from users.roles import Permission
-from users.storage import database
+from users.storage import schema_version
 
 ROOT = Path(app_module.__file__).parent
 PACKAGE = ROOT / "users"
@@ -197,7 +197,7 @@ def test_a_permission_or_act_is_an_object_and_what_is_done_to_it(enum: type[StrE
 
 def test_the_code_asks_for_the_newest_migration() -> None:
     migrations = ScriptDirectory(str(PACKAGE / "storage" / "migrations"))
-    assert migrations.get_heads() == [database.HEAD]
+    assert migrations.get_heads() == [schema_version.HEAD]
 
 
 def test_no_test_module_imports_another() -> None:

@@ -41,7 +41,7 @@ from users.actors import terminal
 from users.errors import Unavailable, UserNotFound
 from users.roles import Permission
 from users.services import user_changes, user_creation, user_search
-from users.storage import database, drivers, upgrade
+from users.storage import database, drivers, schema_version, upgrade
 from users.storage.columns import UtcDateTime
 from users.storage.models import User, db
 
@@ -313,7 +313,7 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def test_head_is_the_newest_migration(app: Flask) -> None:
-    assert ScriptDirectory(app.extensions["migrate"].directory).get_heads() == [database.HEAD]
+    assert ScriptDirectory(app.extensions["migrate"].directory).get_heads() == [schema_version.HEAD]
 
 
 def test_the_migrations_make_the_schema_of_the_models(app: Flask) -> None:
@@ -348,7 +348,7 @@ def test_upgrades_at_the_same_time_wait_for_each_other(here: Installation, empty
     here.environment["DATABASE_URL"] = empty_url
     found = here.run_together([[str(BIN / "flask"), "db", "upgrade"]] * 2)
     assert [process.returncode for process in found] == [0, 0], found
-    assert sum(process.stderr.count(f"Database brought to {database.HEAD}.") for process in found) == 1
+    assert sum(process.stderr.count(f"Database brought to {schema_version.HEAD}.") for process in found) == 1
     app = create_app({**CHEAP, "DATABASE_URL": empty_url})
     assert rows_of_schema(app) == {"alembic_version", *db.metadata.tables}
     dispose(app)
@@ -376,15 +376,15 @@ def _file_with_notes(path: Path) -> None:
 def test_a_sqlite_file_that_holds_rows_is_copied_before_it_is_migrated(tmp_path: Path) -> None:
     path = tmp_path / "enrol.db"
     _file_with_notes(path)
-    path.with_name(f"enrol.db.before-{database.HEAD}").write_text("an older copy, of an upgrade that failed")
+    path.with_name(f"enrol.db.before-{schema_version.HEAD}").write_text("an older copy, of an upgrade that failed")
     migrate(f"sqlite:///{path}")
-    copy = path.with_name(f"enrol.db.before-{database.HEAD}")
+    copy = path.with_name(f"enrol.db.before-{schema_version.HEAD}")
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     with closing(sqlite3.connect(copy)) as connection:
         assert connection.execute("SELECT words FROM notes").fetchall() == [("kept",)]
         assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == [("notes",)]
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(database.HEAD,)]
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(schema_version.HEAD,)]
         assert connection.execute("SELECT words FROM notes").fetchall() == [("kept",)]
 
 
@@ -407,11 +407,11 @@ def test_a_database_made_by_a_newer_version_is_left_alone(app: Flask, here: Inst
     try:
         for command in ("users list", "db upgrade"):
             ended = here.flask(*command.split())
-            assert (ended.returncode, ended.stderr.removeprefix("Error: ").strip()) == (1, database.NEWER)
+            assert (ended.returncode, ended.stderr.removeprefix("Error: ").strip()) == (1, schema_version.NEWER)
         (server,) = here.start("flask")
-        assert database.NEWER in server.log()
+        assert schema_version.NEWER in server.log()
     finally:
-        execute(app, "UPDATE alembic_version SET version_num = :head", head=database.HEAD)
+        execute(app, "UPDATE alembic_version SET version_num = :head", head=schema_version.HEAD)
     with app.app_context():
         file = database.sqlite_file()
     assert file is None or not list(file.parent.glob("*.before-*"))

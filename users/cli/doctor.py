@@ -22,7 +22,7 @@ from users.errors import Unavailable
 from users.passwords.hash_queue import Share
 from users.services import user_creation
 from users.settings import Settings
-from users.storage import database
+from users.storage import database, schema_version
 
 _PYTHON = (3, 11)
 _SQLITE = (3, 27)  # VACUUM INTO
@@ -71,7 +71,7 @@ def _versions() -> Finding:
 def _database() -> Finding:
     try:
         with database.reading() as session:
-            return Finding("database", True, f"{session.get_bind().dialect.name}, at {database.HEAD}")
+            return Finding("database", True, f"{session.get_bind().dialect.name}, at {schema_version.HEAD}")
     except Unavailable as error:
         return Finding("database", False, error.hint)
 

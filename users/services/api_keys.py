@@ -19,7 +19,7 @@ from users.form_errors import KeyEnded, KeyMadeAlready
 from users.roles import Permission
 from users.rules import key_format
 from users.rules.validation import NewKey
-from users.storage import database, paging
+from users.storage import database, driver_errors, paging
 from users.storage.models import ApiKey, User
 
 
@@ -160,6 +160,6 @@ def _once(actor: Actor, *scopes: Permission) -> Iterator[tuple[Session, Actor]]:
         with authorized_transaction(actor, Permission.KEYS_MANAGE, *scopes) as judged:
             yield judged
     except IntegrityError as error:
-        if not database.is_violation(error, "api_keys_pkey", "api_keys.id"):
+        if not driver_errors.is_violation(error, "api_keys_pkey", "api_keys.id"):
             raise
         raise KeyMadeAlready from None

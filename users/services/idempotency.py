@@ -26,7 +26,7 @@ from users.errors import IdempotencyKeyReused, TooManyBodies
 from users.roles import Permission
 from users.rules.validation import NewUser
 from users.services import user_creation
-from users.storage import database
+from users.storage import database, driver_errors
 from users.storage.models import IdempotencyRecord, User, entity_tag
 
 KEPT = timedelta(hours=24)
@@ -130,7 +130,7 @@ def create_user(new: NewUser, attempt: Attempt, *, actor: Actor) -> Answer:
     try:
         user = user_creation.create_user(new, actor=actor, condition=partial(_keep, attempt))
     except IntegrityError as error:
-        if not database.is_violation(error, *_PRIMARY_KEY):
+        if not driver_errors.is_violation(error, *_PRIMARY_KEY):
             raise
         kept = find_answer(attempt, actor=actor)
         if kept is None:

@@ -18,7 +18,7 @@ from users.errors import Conflict, UserNotFound
 from users.roles import Permission, Role
 from users.rules.emails import Email
 from users.rules.validation import NewUser
-from users.storage import database
+from users.storage import database, driver_errors
 from users.storage.models import Status, User
 
 _INSERT = insert(User.metadata.tables["users"])
@@ -84,7 +84,7 @@ def _require_may_create(new: NewUser, actor: Actor) -> None:
 
 def is_taken(error: IntegrityError) -> bool:
     """Tell whether it is that another user has the email."""
-    return database.is_violation(error, "uq_users_email_key", "users.email_key")
+    return driver_errors.is_violation(error, "uq_users_email_key", "users.email_key")
 
 
 def conflict(email: Email, actor: Actor) -> Conflict:

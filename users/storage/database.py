@@ -4,50 +4,27 @@ Everything that the service reads or writes goes through `reading()`, `find()`, 
 """
 
 import contextlib
-import re
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flask import Flask, current_app, g, has_request_context
 from flask_migrate import Migrate
 from sqlalchemy import Connection, Row, Select, text
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from users import forks
 from users.errors import Unavailable
-from users.storage import drivers
+from users.storage import drivers, schema_version
+from users.storage.driver_errors import AWAY, translate_errors
 from users.storage.models import db
-
-HEAD = "0007"  # the migration that this code needs, the newest in users/migrations; their names sort by age
 
 POOL_SIZE = 16  # connections of one process; none is held while a password is hashed
 POOL_WAIT_SECONDS = 2
 BUDGET_SECONDS = 4.0  # of database time in one request: waiting for a connection, connecting and every statement
-
-AWAY = (
-    "The database cannot be used. Check DATABASE_URL, that its server runs, that its user may create and change "
-    "tables there and that its disk is not full."
-)
-BEHIND = "The database is not set up for this version of Enrol. Run: flask db upgrade"
-NEWER = "The database was made by a newer version of Enrol. Install that version, or restore a backup."
-
-_SCHEMA_SQLSTATES = {"42P01", "42703"}  # undefined table, undefined column
-_SCHEMA_WORDS = re.compile("no such (table|column): |table .* has no column named ")
-_REFUSED_SQLSTATES = {"25006", "42501"}  # read-only transaction, insufficient privilege
-
-
-@dataclass
-class _Schema:
-    """Whether the database was seen at HEAD: asked until it is so, then no more."""
-
-    at_head: bool = False
 
 
 def init_app(app: Flask, url: str) -> None:
@@ -60,7 +37,7 @@ def init_app(app: Flask, url: str) -> None:
         "pool_timeout": POOL_WAIT_SECONDS,
         "pool_use_lifo": True,  # the connection used last is the one that is surest to live
     }
-    app.extensions["enrol.schema"] = _Schema()
+    schema_version.init_app(app)
     app.extensions["enrol.writer"] = threading.Lock()
     db.init_app(app)
     forks.register(app, before=_close_idle_connections, in_child=_connect_anew)
@@ -160,7 +137,7 @@ def session_on(connection: Connection) -> Session:
 def _connection(**options: Any) -> Iterator[Connection]:
     """Yield a connection to a database at HEAD; whoever writes with it commits."""
     with _budget(), translate_errors():
-        _require_head()
+        schema_version.require_head(db.engine)
         connection = db.engine.connect().execution_options(**options)
         try:
             connection.begin()
@@ -197,11 +174,6 @@ def advisory_lock(session: Session, number: int) -> None:
         session.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
 
 
-def hint(revision: str | None) -> str:
-    """Return what to do about a database that is not at HEAD but at `revision`."""
-    return NEWER if revision is not None and revision > HEAD else BEHIND
-
-
 def check() -> None:
     """Ask the database now whether it can be read and is at HEAD, or raise Unavailable with the reason.
 
@@ -209,21 +181,7 @@ def check() -> None:
     being replaced.
     """
     with _budget(), translate_errors():
-        _find_head()
-
-
-def _require_head() -> None:
-    if not current_app.extensions["enrol.schema"].at_head:
-        _find_head()
-
-
-def _find_head() -> None:
-    schema: _Schema = current_app.extensions["enrol.schema"]
-    with db.engine.connect() as connection:
-        found = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    if found != HEAD:
-        raise Unavailable(hint(found), reason="schema")
-    schema.at_head = True
+        schema_version.look_up(db.engine)
 
 
 @contextlib.contextmanager
@@ -243,48 +201,3 @@ def _budget() -> Iterator[None]:
         drivers.deadline.reset(token)
         if has_request_context():
             g.database_seconds = left - (time.monotonic() - start)
-
-
-@contextlib.contextmanager
-def translate_errors(*, committing: bool = False) -> Iterator[None]:
-    """Turn the drivers' errors of a database that cannot be used into Unavailable.
-
-    Their texts may quote whole rows, the hash included, and end here.
-    """
-    try:
-        yield
-    except (DBAPIError, PoolTimeout) as error:
-        if not (is_schema(error) or is_away(error)):
-            raise
-        if is_schema(error):
-            current_app.extensions["enrol.schema"].at_head = False
-            raise Unavailable(BEHIND, reason="schema") from None
-        lost = isinstance(error, DBAPIError) and error.connection_invalidated
-        raise Unavailable(AWAY, outcome_unknown=committing and lost) from None
-
-
-def is_violation(error: IntegrityError, constraint: str, *columns: str) -> bool:
-    """Tell whether the unique `constraint` refused: Postgres names it, SQLite its columns, as `table.column`."""
-    diagnostics = getattr(error.orig, "diag", None)
-    if diagnostics is not None:
-        return bool(diagnostics.constraint_name == constraint)
-    return str(error.orig) == f"UNIQUE constraint failed: {', '.join(columns)}"
-
-
-def is_schema(error: Exception) -> bool:
-    """Tell whether a table or column is missing: SQLite says so in words, under a code for all kinds of faults."""
-    cause = getattr(error, "orig", None)
-    on_sqlite = isinstance(cause, sqlite3.OperationalError) and _SCHEMA_WORDS.match(str(cause))
-    return bool(on_sqlite) or getattr(cause, "sqlstate", None) in _SCHEMA_SQLSTATES
-
-
-def is_away(error: Exception) -> bool:
-    """Tell whether the database itself is at fault: not reached, refusing, full, locked or damaged."""
-    cause = getattr(error, "orig", None)
-    if getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:  # a fault in what it was told
-        return False
-    return (
-        isinstance(error, OperationalError | InterfaceError | PoolTimeout)
-        or getattr(cause, "sqlstate", None) in _REFUSED_SQLSTATES
-        or type(cause) is sqlite3.DatabaseError  # not a database, or a damaged one
-    )

@@ -15,7 +15,8 @@ from sqlalchemy.exc import DBAPIError
 
 from users import logs
 from users.errors import Unavailable
-from users.storage import database, drivers
+from users.storage import database, driver_errors, drivers, schema_version
+from users.storage.schema_version import HEAD, NEWER
 
 STUCK = (
     "The database could not be upgraded and is as it was. Does it hold tables that are not Enrol's? "
@@ -51,12 +52,12 @@ def exclusive_migration(engine: Engine) -> Iterator[Connection]:
     CommandError, which Alembic's commands print as one line, when the database cannot be used.
     """
     try:
-        with database.translate_errors(), _lock_file(engine), engine.begin() as connection:
+        with driver_errors.translate_errors(), _lock_file(engine), engine.begin() as connection:
             if engine.dialect.name == "postgresql":
                 connection.execute(text("SET LOCAL statement_timeout = 0"))  # others migrate as long as they need
                 connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _UPGRADE_LOCK})
-            if database.hint(MigrationContext.configure(connection).get_current_revision()) == database.NEWER:
-                raise CommandError(database.NEWER)
+            if schema_version.is_newer(MigrationContext.configure(connection).get_current_revision()):
+                raise CommandError(NEWER)
             with _migrating():
                 yield connection
     except Unavailable as error:
@@ -69,7 +70,7 @@ def _migrating() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        if database.is_away(error):
+        if driver_errors.is_away(error):
             raise
         logs.unexpected(error)
         raise CommandError(STUCK) from None
@@ -88,7 +89,7 @@ def _lock_file(engine: Engine) -> Iterator[None]:
             _copy_if_behind(path)
             yield
     except (OSError, sqlite3.Error):
-        raise Unavailable(database.AWAY) from None
+        raise Unavailable(driver_errors.AWAY) from None
 
 
 def _copy_if_behind(path: Path) -> None:
@@ -99,14 +100,14 @@ def _copy_if_behind(path: Path) -> None:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         at_head = (
             "alembic_version" in tables
-            and connection.execute("SELECT 1 FROM alembic_version WHERE version_num >= ?", [database.HEAD]).fetchone()
+            and connection.execute("SELECT 1 FROM alembic_version WHERE version_num >= ?", [HEAD]).fetchone()
         )
         rows = any(
             connection.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone()  # noqa: S608  (the file's own tables)
             for name in tables - {"alembic_version"}
         )
         if rows and not at_head:
-            copy = path.with_name(f"{path.name}.before-{database.HEAD}")
+            copy = path.with_name(f"{path.name}.before-{HEAD}")
             copy.unlink(missing_ok=True)
             open(copy, "x", opener=drivers.private).close()
             connection.execute("VACUUM INTO ?", [str(copy)])

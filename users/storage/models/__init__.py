@@ -1,0 +1,23 @@
+"""The tables, in SQLAlchemy's terms. `storage/migrations` makes them; a test holds the two together."""
+
+from users.storage.models.api_keys import ApiKey
+from users.storage.models.audit_events import AuditEvent
+from users.storage.models.idempotency_records import IdempotencyRecord
+from users.storage.models.sign_in import AdminSession, KnownNetwork, SetupLink, Throttle
+from users.storage.models.tables import db
+from users.storage.models.users import STATUS_SQL, Status, User, entity_tag
+
+__all__ = [
+    "STATUS_SQL",
+    "AdminSession",
+    "ApiKey",
+    "AuditEvent",
+    "IdempotencyRecord",
+    "KnownNetwork",
+    "SetupLink",
+    "Status",
+    "Throttle",
+    "User",
+    "db",
+    "entity_tag",
+]

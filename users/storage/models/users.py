@@ -1,0 +1,125 @@
+"""The table of users, and what the database keeps of each for the list and the search."""
+
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+from typing import Any
+
+from sqlalchemy import Computed, Index, Integer, Text, event, inspect
+from sqlalchemy.orm import Mapped, mapped_column
+
+from users.clock import rfc3339
+from users.rules import search_keys
+from users.storage.columns import Bytewise, Id, UtcDateTime
+from users.storage.models.tables import Model, partial_index
+
+
+class Status(IntEnum):
+    """What a user is. The many are last, so that a new one comes at the end of an index."""
+
+    DELETED = 0
+    DEACTIVATED = 1
+    ACTIVE = 2
+
+
+_UNREAD: dict[str, Any] = {"deferred": True, "deferred_raiseload": True}
+STATUS_SQL = "CASE WHEN deleted_at IS NOT NULL THEN 0 WHEN is_active THEN 2 ELSE 1 END"
+
+
+def entity_tag(updated_at: datetime, last_login: datetime | None = None) -> str:
+    """Return the entity tag of a profile, made of the two times of which one moves whenever the profile changes."""
+    moments = (moment.astimezone(UTC).isoformat() for moment in (updated_at, last_login) if moment)
+    return f'"{"/".join(moments)}"'
+
+
+class User(Model):
+    """A user. Constructed in one place only: `user_creation.create_user`."""
+
+    __tablename__ = "users"
+    __table_args__ = (
+        # The one rule that makes emails unique, among users who are not deleted; `user_creation` reads its name.
+        partial_index("uq_users_email_key", "email_key", where="deleted_at IS NULL", unique=True),
+        # The few who hold a role, so that an administrator is found without a walk through all users.
+        partial_index("ix_users_global_role_id", "global_role_id", where="global_role_id IS NOT NULL"),
+        # For the list and its search: the users of one status, by age or by the beginning of a key.
+        Index("ix_users_status_id", "status", "id"),
+        Index("ix_users_status_email", "status", "search_email"),
+        Index("ix_users_status_domain", "status", "search_domain"),
+        Index("ix_users_status_name", "status", "search_name"),
+        Index("ix_users_status_last_name", "status", "search_last_name"),
+    )
+    __mapper_args__ = {"eager_defaults": False}  # noqa: RUF012  (SQLAlchemy's)  an insert need not ask for the status
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    email: Mapped[str] = mapped_column(Text)
+    email_key: Mapped[str] = mapped_column(Text)
+    first_name: Mapped[str | None] = mapped_column(Text)
+    last_name: Mapped[str | None] = mapped_column(Text)
+    password_hash: Mapped[str] = mapped_column(Text)
+    is_active: Mapped[bool]
+    last_verified: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    global_role_id: Mapped[str | None] = mapped_column(Text)
+    last_login: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # When it was last changed after the creation, None if never.
+    password_changed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    email_changed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # For indexes alone, never read: the database keeps the first, `as_row` and `_set_search_keys` the others.
+    status: Mapped[int] = mapped_column(Integer, Computed(STATUS_SQL, persisted=True), nullable=True, **_UNREAD)
+    search_email: Mapped[str | None] = mapped_column(Bytewise, **_UNREAD)
+    search_domain: Mapped[str | None] = mapped_column(Bytewise, **_UNREAD)
+    search_name: Mapped[str | None] = mapped_column(Bytewise, **_UNREAD)
+    search_last_name: Mapped[str | None] = mapped_column(Bytewise, **_UNREAD)
+
+    def __repr__(self) -> str:
+        return f"<User {self.id}>"
+
+    def as_row(self) -> dict[str, Any]:
+        """Return what an insert writes."""
+        plain = {name: getattr(self, name) for name in _WRITTEN}
+        return plain | search_keys.keys(self.email, self.first_name, self.last_name)
+
+    def touch(self, now: datetime) -> None:
+        """Note a change made `now`: later than the one before it, also where the clock was set back."""
+        self.updated_at = max(now, self.updated_at + timedelta(microseconds=1))
+
+    @property
+    def etag(self) -> str:
+        """Return the entity tag of the profile as it is (RFC 9110, section 8.8.3)."""
+        return entity_tag(self.updated_at, self.last_login)
+
+    def as_user(self) -> dict[str, Any]:
+        """Return the nine members of a user, in the contract's order (SPEC, section 1)."""
+        return {
+            "email": self.email,
+            "first_name": self.first_name,
+            "last_name": self.last_name,
+            "id": self.id,
+            "is_active": self.is_active,
+            "last_verified": self.last_verified and rfc3339(self.last_verified),
+            "global_role_id": self.global_role_id,
+            "created_at": rfc3339(self.created_at),
+            "updated_at": rfc3339(self.updated_at),
+        }
+
+    def as_profile(self) -> dict[str, Any]:
+        """Return the user's nine members, `full_name` and `last_login`."""
+        full_name = " ".join(name for name in (self.first_name, self.last_name) if name) or None
+        return {
+            **self.as_user(),
+            "full_name": full_name,
+            "last_login": self.last_login and rfc3339(self.last_login),
+        }
+
+
+_WRITTEN = [name for (name, one) in User.__mapper__.column_attrs.items() if not one.deferred]
+
+
+@event.listens_for(User, "before_update")
+def _set_search_keys(_mapper: object, _connection: object, user: User) -> None:
+    """Keep what the user is found by in step with what it is made of, whoever changes that."""
+    of: Any = inspect(user)
+    if any(of.attrs[name].history.has_changes() for name in ("email", "first_name", "last_name")):
+        for name, key in search_keys.keys(user.email, user.first_name, user.last_name).items():
+            setattr(user, name, key)
