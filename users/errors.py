@@ -30,51 +30,6 @@ class InternalServerError(EnrolError):
     """A fault of ours: the log has the cause under the trace id, the answer has not."""
 
 
-class InvalidJson(EnrolError):
-    """The body cannot be read as one JSON object. `details` is `{"line", "column"}` where known."""
-
-    code = "INVALID_JSON"
-    status = 400
-    type = "invalid_request_error"
-    system_message = "The request body could not be read as one JSON object"
-
-    def __init__(self, message: str, *, details: Mapping[str, Any] | None = None) -> None:
-        super().__init__(details=details)
-        self.message = message
-
-
-class InvalidParameter(EnrolError):
-    """A query parameter or a header is malformed. `details` is `{"parameter"}` where it is known which."""
-
-    code = "INVALID_PARAMETER"
-    status = 400
-    type = "invalid_request_error"
-    message = "A parameter or header of this request could not be read."
-    system_message = "Malformed query parameter or header"
-
-    def __init__(self, parameter: str | None = None, takes: str = "") -> None:
-        super().__init__(details={"parameter": parameter} if parameter else None)
-        if parameter:
-            self.message = f"{parameter} takes {takes}."
-
-
-class UntrustedHost(EnrolError):
-    """The Host header is not one of `ENROL_TRUSTED_HOSTS`."""
-
-    code = "UNTRUSTED_HOST"
-    status = 400
-    type = "invalid_request_error"
-    message = "This address is not one that the service answers to."
-    system_message = "The Host header is not in ENROL_TRUSTED_HOSTS"
-
-
-class AddressUnknown(UntrustedHost):
-    """A link cannot be made: nobody said at which address people reach the service."""
-
-    message = "No link can be made: the service does not know its own address. Set ENROL_PUBLIC_URL to it."
-    system_message = "ENROL_PUBLIC_URL is not set, and the Host header is neither loopback nor trusted"
-
-
 class AuthenticationRequired(EnrolError):
     """No key, an unknown one or a malformed one: the reference page's words exactly."""
 
@@ -144,16 +99,6 @@ class KeyNotFound(NotFound):
     system_message = "No API key matches"
 
 
-class MethodNotAllowed(EnrolError):
-    """The path exists, the method does not; `Allow` names those that do."""
-
-    code = "METHOD_NOT_ALLOWED"
-    status = 405
-    type = "invalid_request_error"
-    message = "This address does not answer to that method."
-    system_message = "Method not allowed; see the Allow header"
-
-
 class Conflict(EnrolError):
     """The email belongs to another user, who is `user_id` (None when that user has gone meanwhile)."""
 
@@ -184,16 +129,6 @@ class LastAdministrator(EnrolError):
         self.user_id = user_id
 
 
-class PreconditionFailed(EnrolError):
-    """The user is not, or is no longer, as If-Match says (RFC 9110, section 13.1.1)."""
-
-    code = "PRECONDITION_FAILED"
-    status = 412
-    type = "conflict_error"
-    message = "This user has changed since you read it. Read it again, then repeat your change."
-    system_message = "The user's ETag is not among those in the If-Match header"
-
-
 class IdempotencyKeyReused(EnrolError):
     """The caller sent another body under this Idempotency-Key before, less than a day ago."""
 
@@ -202,26 +137,6 @@ class IdempotencyKeyReused(EnrolError):
     type = "validation_error"
     message = "This Idempotency-Key was used for another request. Use a new one."
     system_message = "The Idempotency-Key belongs to a request with another body"
-
-
-class PayloadTooLarge(EnrolError):
-    """The body is larger than 64 KiB."""
-
-    code = "PAYLOAD_TOO_LARGE"
-    status = 413
-    type = "invalid_request_error"
-    message = "The request body must be 64 KiB or smaller."
-    system_message = "Request body over 65,536 bytes"
-
-
-class UnsupportedMediaType(EnrolError):
-    """The body is not declared as plain application/json in UTF-8."""
-
-    code = "UNSUPPORTED_MEDIA_TYPE"
-    status = 415
-    type = "invalid_request_error"
-    message = "Send the body as JSON, with the header Content-Type: application/json."
-    system_message = "Content-Type must be application/json in UTF-8, without a Content-Encoding"
 
 
 class Invalid(EnrolError):

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from users.errors import AuthenticationRequired, Denied, EnrolError, InvalidParameter, NotFound, UserNotFound
+from users.errors import AuthenticationRequired, Denied, EnrolError, NotFound, UserNotFound
+from users.request_errors import InvalidParameter
 
 
 class CrossSite(Denied):
@@ -41,7 +42,7 @@ class SessionEnded(AuthenticationRequired):
     message = "You are not signed in any more, so nothing was saved. Sign in and send it again."
 
 
-class Refused(EnrolError):
+class FormRefused(EnrolError):
     """What a page alone can refuse: `problems` are the words to say beside each field."""
 
     code = "VALIDATION_ERROR"
@@ -53,7 +54,7 @@ class Refused(EnrolError):
         self.problems = dict(problems)
 
 
-class Outdated(Refused):
+class Outdated(FormRefused):
     """The form was made for something that is not so any more."""
 
     message = "This page was open for too long, so nothing was saved. Check what you typed and send it again."
@@ -80,7 +81,7 @@ class UserEdited(Outdated):
     )
 
 
-class AddressChanged(Outdated):
+class EmailChanged(Outdated):
     """The address is not the one that the form showed."""
 
     message = "The email address has changed since the page was opened, so nothing was saved. Check it, then try again."

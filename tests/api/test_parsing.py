@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from support.api import Api
 from users.api.parsing import MAX_BYTES, MAX_DEPTH, json_object
-from users.errors import InvalidJson, PayloadTooLarge, UnsupportedMediaType
+from users.request_errors import InvalidJson, PayloadTooLarge, UnsupportedMediaType
 
 flask = Flask(__name__)
 

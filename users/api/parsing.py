@@ -13,7 +13,7 @@ from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from users import ids
-from users.errors import InvalidJson, InvalidParameter, PayloadTooLarge, UnsupportedMediaType
+from users.request_errors import InvalidJson, InvalidParameter, PayloadTooLarge, UnsupportedMediaType
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32

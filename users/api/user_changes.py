@@ -9,9 +9,9 @@ from users.api import parsing
 from users.api.authentication import requires
 from users.auth import signin
 from users.blueprint import bp
-from users.errors import PreconditionFailed
 from users.http import urls
 from users.passwords.hashing import WrongPassword
+from users.request_errors import PreconditionFailed
 from users.roles import Permission
 from users.rules import validation
 from users.services import email_verification, user_changes

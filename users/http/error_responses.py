@@ -13,17 +13,9 @@ from werkzeug.exceptions import NotFound as NoRoute
 
 from users import clock, ids, logs
 from users.audit import trail
-from users.errors import (
-    AuthenticationRequired,
-    EnrolError,
-    InternalServerError,
-    InvalidParameter,
-    MethodNotAllowed,
-    NotFound,
-    PayloadTooLarge,
-    UntrustedHost,
-)
+from users.errors import AuthenticationRequired, EnrolError, InternalServerError, NotFound
 from users.http import headers, session_cookie
+from users.request_errors import InvalidParameter, MethodNotAllowed, PayloadTooLarge, UntrustedHost
 
 # Of RFC 9110 and RFC 5789. A client can send any other word, as long as it likes.
 _METHODS = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 from flask import request
 
 from users import settings
-from users.errors import AddressUnknown
 from users.openapi import examples
+from users.request_errors import BaseUrlUnknown
 
 UNKNOWN = "https://your-enrol"  # stands for an address that is not known
 
@@ -22,10 +22,10 @@ def address() -> str | None:
 
 
 def link(path: str) -> str:
-    """Return the whole address of `path`, for people to open, or raise AddressUnknown."""
+    """Return the whole address of `path`, for people to open, or raise BaseUrlUnknown."""
     found = address()
     if found is None:
-        raise AddressUnknown
+        raise BaseUrlUnknown
     return found + path
 
 

@@ -6,7 +6,7 @@ from users import settings
 from users.audit import trail
 from users.auth import sessions, signin
 from users.blueprint import bp
-from users.form_errors import Refused
+from users.form_errors import FormRefused
 from users.http import csrf, session_cookie
 from users.pages import forms, guards, login_redirect
 from users.pages.guards import Answer, page, public
@@ -59,7 +59,7 @@ def sign_in() -> Answer:
             actor=g.actor,
         )
     except WrongPassword:
-        raise Refused({"email": "The email address or password is wrong"}) from None
+        raise FormRefused({"email": "The email address or password is wrong"}) from None
     there = login_redirect.local_path(request.form.get("next", login_redirect.home()))
     session_cookie.enter(user, session_id)
     return login_redirect.resume(there, kept)
@@ -95,7 +95,7 @@ def change_own_password() -> Answer:
             g.user, given["current_password"], new, device=session_cookie.device(), actor=g.actor
         )
     except WrongPassword:
-        raise Refused({"current_password": "The current password is wrong"}) from None
+        raise FormRefused({"current_password": "The current password is wrong"}) from None
     session_cookie.enter(user, session_id)
     return redirect(url_for("users.show_account", done="password"), 303)
 

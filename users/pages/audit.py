@@ -12,7 +12,7 @@ from users.audit.queries import Wanted
 from users.audit.trail import Action
 from users.blueprint import bp
 from users.errors import UserNotFound
-from users.form_errors import Refused
+from users.form_errors import FormRefused
 from users.pages import audit_sentences, forms, guards
 from users.pages.guards import Answer, Problem, page
 from users.roles import Permission
@@ -54,12 +54,12 @@ def _somebody(name: str, text: str) -> str:
         return user_creation.get_user_by_email(emails.lookup_key(text)).id
     except (emails.BadEmail, UserNotFound):
         words = "No user has this email address. Enter another, or the ID of a user or an API key"
-        raise Refused({name: words}) from None
+        raise FormRefused({name: words}) from None
 
 
 def _action(name: str, text: str) -> str:
     if text not in set(Action):
-        raise Refused({name: "Choose what was done from the list"})
+        raise FormRefused({name: "Choose what was done from the list"})
     return text
 
 
@@ -67,7 +67,7 @@ def _first_day(name: str, text: str) -> datetime:
     try:
         return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
-        raise Refused({name: "Enter a day as year, month and day, like 2026-01-31"}) from None
+        raise FormRefused({name: "Enter a day as year, month and day, like 2026-01-31"}) from None
 
 
 def _last_day(name: str, text: str) -> datetime:
@@ -78,7 +78,7 @@ def _last_day(name: str, text: str) -> datetime:
 
 def _request_id(name: str, text: str) -> str:
     if not ids.is_client_request_id(text):
-        raise Refused({name: "Enter a whole request ID: 8 to 64 letters, digits, dots, hyphens or underscores"})
+        raise FormRefused({name: "Enter a whole request ID: 8 to 64 letters, digits, dots, hyphens or underscores"})
     return text
 
 

@@ -11,20 +11,12 @@ from werkzeug.wrappers import Response
 
 from users import clock
 from users.audit import trail
-from users.errors import (
-    AddressUnknown,
-    Conflict,
-    EnrolError,
-    Invalid,
-    LastAdministrator,
-    Overloaded,
-    RateLimitExceeded,
-    Unavailable,
-)
+from users.errors import Conflict, EnrolError, Invalid, LastAdministrator, Overloaded, RateLimitExceeded, Unavailable
 from users.field_errors import FieldCode, FieldError
-from users.form_errors import Outdated, Refused, SessionEnded, SetupLinkEnded, SetupOver
+from users.form_errors import FormRefused, Outdated, SessionEnded, SetupLinkEnded, SetupOver
 from users.http import csrf, headers, session_cookie, urls
 from users.pages import forms, login_redirect
+from users.request_errors import BaseUrlUnknown
 from users.roles import PUBLIC, Permission
 from users.services import user_search
 
@@ -55,13 +47,13 @@ class Findings:
             yield
         except Invalid as error:
             self.problems.update((one.field, one.message) for one in error.errors)
-        except Refused as error:
+        except FormRefused as error:
             self.problems.update(error.problems)
 
     def refuse(self) -> None:
-        """Raise Refused if there is something to refuse."""
+        """Raise FormRefused if there is something to refuse."""
         if self.problems:
-            raise Refused(self.problems)
+            raise FormRefused(self.problems)
 
 
 def init_app(app: Flask) -> None:
@@ -165,7 +157,7 @@ def _answer(view: View, again: View | None, values: Mapping[str, Any]) -> Answer
         return _show_again(again, values, [Problem(Outdated.message)], 400)
     try:
         return view(**values)
-    except (AddressUnknown, Conflict, Invalid, LastAdministrator, Refused, SetupLinkEnded, SetupOver) as error:
+    except (BaseUrlUnknown, Conflict, Invalid, LastAdministrator, FormRefused, SetupLinkEnded, SetupOver) as error:
         g.refusal = error
         return _show_again(again, values, _problems(error), 422 if isinstance(error, Conflict) else error.status)
     except (Overloaded, RateLimitExceeded) as error:
@@ -193,7 +185,7 @@ def _problems(error: EnrolError) -> list[Problem]:
         return [Problem(_words(one), one.field) for one in error.errors]
     if isinstance(error, Conflict):
         return [_taken(error)]
-    if isinstance(error, Refused) and error.problems:
+    if isinstance(error, FormRefused) and error.problems:
         return [Problem(words, name) for name, words in error.problems.items()]
     if isinstance(error, LastAdministrator) and "global_role_id" in request.form:
         return [Problem(error.message, "global_role_id")]

@@ -9,7 +9,7 @@ from users import clock, ids
 from users.audit import trail
 from users.blueprint import bp
 from users.errors import KeyNotFound, UserNotFound
-from users.form_errors import KeyMadeAlready, KeyRolled, Outdated, Refused
+from users.form_errors import FormRefused, KeyMadeAlready, KeyRolled, Outdated
 from users.http import session_cookie, urls
 from users.pages import forms, guards
 from users.pages.guards import Answer, Problem, page
@@ -213,27 +213,27 @@ def _first_call(issued: api_keys.IssuedKey, *, creates: bool) -> str | None:
 def _owner(text: str) -> User:
     """Return the active user with this address: a key made new on these pages has an owner."""
     if not text.strip():
-        raise Refused({"owner": "Enter the email address of the key’s owner"})
+        raise FormRefused({"owner": "Enter the email address of the key’s owner"})
     try:
         owner = user_creation.get_user_by_email(emails.lookup_key(text))
     except (emails.BadEmail, UserNotFound):
         raise _no_owner() from None
     if not owner.is_active:
-        raise Refused({"owner": "This user is deactivated, so the key could do nothing"})
+        raise FormRefused({"owner": "This user is deactivated, so the key could do nothing"})
     return owner
 
 
-def _no_owner() -> Refused:
-    return Refused({"owner": "No user has this email address"})
+def _no_owner() -> FormRefused:
+    return FormRefused({"owner": "No user has this email address"})
 
 
 def _lifetime(expires: str | None) -> timedelta | None:
     if expires not in forms.EXPIRY_DAYS:
-        raise Refused({"expires": "Choose when the key expires"})
+        raise FormRefused({"expires": "Choose when the key expires"})
     return timedelta(days=int(expires)) if expires.isdigit() else None
 
 
 def _ends_in(hours: str | None) -> timedelta:
     if hours not in forms.OLD_KEY_ENDS:
-        raise Refused({"ends": "Choose when the old key stops working"})
+        raise FormRefused({"ends": "Choose when the old key stops working"})
     return timedelta(hours=int(hours))

@@ -5,7 +5,7 @@ from flask import g, redirect, render_template, request, url_for
 from users import settings
 from users.auth import password_limits, sessions
 from users.blueprint import bp
-from users.form_errors import AddressChanged, Outdated, UserChanged, UserDeleted, UserEdited
+from users.form_errors import EmailChanged, Outdated, UserChanged, UserDeleted, UserEdited
 from users.http import urls
 from users.pages import forms, guards
 from users.pages.guards import Answer, Problem, page
@@ -250,4 +250,4 @@ def _require_unchanged(user: User) -> None:
 
 def _require_address(user: User) -> None:
     if forms.mark() != user.email:
-        raise AddressChanged
+        raise EmailChanged
