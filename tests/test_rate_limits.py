@@ -231,26 +231,3 @@ def test_what_a_client_forwards_makes_no_new_address(api: Api, few: int) -> None
 def test_callers_behind_one_trusted_proxy_are_told_apart(api: Api, few: int) -> None:
     sent = [wrong(api, **{"X-Forwarded-For": f"203.0.113.{number}"}).status_code for number in range(9)]
     assert sent == [401] * 9
-
-
-@pytest.mark.parametrize(
-    ("address", "network"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("::ffff:c000:201", "192.0.2.1"),
-        ("2001:db8::1", "2001:db8::/64"),
-        ("2001:DB8:0:0:ffff::", "2001:db8::/64"),
-        ("2001:db8:0:1::1", "2001:db8:0:1::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("192.0.2.1:4711", "192.0.2.1"),
-        ("[2001:db8::1]:4711", "2001:db8::/64"),
-        ("[2001:db8::1]", "2001:db8::/64"),
-        ("192.0.2.1\n", "unknown"),
-        ("somewhere", "unknown"),
-        ("", "unknown"),
-        (None, "unknown"),
-    ],
-)
-def test_an_address_stands_for_its_network(address: str | None, network: str) -> None:
-    assert rate_limits.network(address) == network

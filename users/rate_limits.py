@@ -4,15 +4,11 @@ What guards a password is in `throttles`, exact across processes.
 """
 
 import math
-import re
 import threading
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from users import clock, forks
 from users.errors import RateLimitExceeded, whole_seconds
-
-_WITH_PORT = re.compile(r"([0-9.]+):[0-9]+|\[([^]]*)\](?::[0-9]+)?")  # as some proxies write X-Forwarded-For
 
 
 @dataclass(frozen=True)
@@ -94,34 +90,3 @@ class Buckets:
     def _sweep(self, now: float) -> None:
         self._kept = {key: kept for key, kept in self._kept.items() if self._tokens(key, now) < self._rate.requests}
         self._swept_at = now
-
-
-def network(address: str | None) -> str:
-    """Return what counts as one caller: an IPv4 address, also one mapped into IPv6, or the /64 of an IPv6 address.
-
-    A /64 is the least that a subscriber is given (RFC 6177, section 2). Whatever is no address counts as one caller.
-    """
-    return networks(address)[0]
-
-
-def networks(address: str | None) -> list[str]:
-    """Return the `network` of `address` and, on IPv6, the /48 around it, which one site is given (RFC 6177)."""
-    try:
-        ip = read_ip_address(address or "")
-    except ValueError:
-        return ["unknown"]
-    return [str(ip)] if isinstance(ip, IPv4Address) else [str(_subnet(ip, bits)) for bits in (64, 48)]
-
-
-def read_ip_address(text: str) -> IPv4Address | IPv6Address:
-    """Return the IP address in `text`, as itself where it is an IPv4 address mapped into IPv6.
-
-    A port behind it is left out. Raises ValueError.
-    """
-    with_port = _WITH_PORT.fullmatch(text)
-    ip = ip_address((with_port[1] or with_port[2]) if with_port else text)
-    return getattr(ip, "ipv4_mapped", None) or ip
-
-
-def _subnet(ip: IPv6Address, bits: int) -> IPv6Network:
-    return IPv6Network((int(ip), bits), strict=False)

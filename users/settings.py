@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError
 from users import cores
 from users.passwords import hash_queue
 from users.passwords.argon2id import HashParameters
-from users.passwords.hashing import MIN_LENGTH
+from users.passwords.policy import MIN_LENGTH
 from users.rate_limits import Rate
 from users.rules.validation import Rules
 

@@ -15,7 +15,7 @@ from support.api import Api
 from support.command_line import in_a_shell, run
 from support.databases import execute, rows
 from support.people import PASSWORD, Cast, make_key, make_user
-from users.passwords import argon2id, hashing
+from users.passwords import argon2id, policy
 from users.roles import Permission, Role
 from users.rules import key_format
 from users.services import api_keys, user_creation
@@ -52,7 +52,7 @@ def test_a_generated_password_is_alone_on_stdout_and_works(app: Flask, runner: F
     made = run(runner, "users", "create", "jo@example.com", "--generate-password")
     changed = run(runner, "users", "set-password", "jo@example.com", "--generate-password")
     assert made.stdout != changed.stdout
-    assert len(changed.stdout) == hashing.GENERATED_LENGTH + 1
+    assert len(changed.stdout) == policy.GENERATED_LENGTH + 1
     ((stored,),) = rows(app, "SELECT password_hash FROM users")
     assert PasswordHasher().verify(stored, changed.stdout.removesuffix("\n"))
 

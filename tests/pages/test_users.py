@@ -16,7 +16,7 @@ from support.people import PASSWORD, Cast, make_user
 from support.visitors import NEW_USER, Visitor, can_sign_in, generated_password_in, problems_in, signed_in, summary_in
 from users import clock, roles
 from users.actors import terminal
-from users.passwords.hashing import GENERATED_ALPHABET
+from users.passwords.policy import GENERATED_ALPHABET
 from users.roles import Permission, Role
 from users.services import user_changes
 

@@ -5,11 +5,10 @@ import unicodedata
 import argon2
 import pytest
 
-from users.passwords import argon2id, hashing
+from users.passwords import argon2id, policy
 from users.passwords.argon2id import HashParameters
 from users.passwords.hash_queue import HashQueue, Share
-from users.passwords.hashing import Hasher
-from users.rules import validation
+from users.passwords.hashing import Hasher, WrongPassword
 
 cheap = Hasher(HashParameters(memory=8, time=1, lanes=1), HashQueue(1))
 
@@ -77,7 +76,7 @@ def test_nothing_is_trimmed_cut_or_folded_before_hashing(other: str) -> None:
 
 
 def test_every_byte_of_the_longest_password_counts() -> None:
-    longest = "x" * hashing.MAX_BYTES
+    longest = "x" * policy.MAX_BYTES
     with pytest.raises(argon2.exceptions.VerifyMismatchError):
         argon2.PasswordHasher().verify(hash_of(longest), longest[:-1] + "y")
 
@@ -89,7 +88,7 @@ def test_argon2_cannot_hash_a_lone_surrogate_which_is_why_validation_refuses_it(
 
 @pytest.mark.parametrize("stored", ["", "plain text", "$2b$12$CjwKCAjw", "$argon2id$v=19$m=8,t=1,p=1$c2Fsd$ZGlnZXN0"])
 def test_no_password_fits_what_is_no_hash(stored: str) -> None:
-    with pytest.raises(hashing.WrongPassword):
+    with pytest.raises(WrongPassword):
         verify(stored, "correct horse battery")
 
 
@@ -118,7 +117,7 @@ def test_right_or_wrong_takes_the_same_hashes_and_is_never_cheaper_than_today(
         ("$2b$12$CjwKCAjw", ["CjwKCAjw", str(today)]),
     ]:
         made.clear()
-        with pytest.raises(hashing.WrongPassword):
+        with pytest.raises(WrongPassword):
             verify(stored, "battery horse \ud800", costlier)
         assert made == work
         if stored in (right, old):
@@ -132,37 +131,3 @@ def test_right_or_wrong_takes_the_same_hashes_and_is_never_cheaper_than_today(
 def test_a_hasher_shows_neither_password_nor_hash() -> None:
     hash_of("correct horse battery")
     assert "correct horse" not in repr(vars(cheap))
-
-
-def test_a_generated_password_is_16_characters_without_look_alikes_and_90_bits_or_more() -> None:
-    made = [hashing.generate() for _ in range(200)]
-    assert len(set(made)) == 200
-    assert all(len(one) == 16 and one.isascii() and one.isalnum() for one in made)
-    assert not set("".join(made)) & set("0O1Il")
-    assert len(set("".join(made))) == len(hashing.GENERATED_ALPHABET)  # each is missing in 1 of 10**22 runs
-    assert hashing.GENERATED_BITS >= 90
-
-
-def test_a_generated_password_passes_the_strictest_usual_rules() -> None:
-    strict = validation.Rules(password_min_length=16, password_blocklist=True)
-    made = hashing.generate()
-    assert validation.new_password(made, strict) == made
-
-
-@pytest.mark.parametrize(
-    "common", ["password1", "PASSWORD1", "Password1", "ｐａｓｓｗｏｒｄ１", "12345678", "qwertyuiop"]
-)
-def test_a_common_password_is_known_in_any_case_and_width(common: str) -> None:
-    assert hashing.is_common(common)
-
-
-@pytest.mark.parametrize("uncommon", ["correct horse battery", "password1 ", "", "---", "MIT", "SOFTWARE."])
-def test_what_is_not_on_the_list_is_not_common(uncommon: str) -> None:
-    assert not hashing.is_common(uncommon)
-
-
-def test_the_list_has_10000_passwords_of_8_and_more_as_they_are_compared() -> None:
-    listed = hashing._common()
-    assert len(listed) >= 10_000
-    assert [word for word in listed if len(word) < hashing.MIN_LENGTH] == []
-    assert [word for word in listed if unicodedata.normalize("NFKC", word).casefold() != word] == []

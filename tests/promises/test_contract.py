@@ -18,9 +18,9 @@ from users.api import parsing
 from users.errors import EnrolError
 from users.field_errors import FieldCode
 from users.openapi import contract
-from users.passwords import hashing
+from users.passwords import policy
 from users.roles import Role
-from users.rules import emails, validation
+from users.rules import emails, field_checks, validation
 from users.storage.models import User
 
 DOCUMENT = contract.document()
@@ -142,11 +142,11 @@ def test_the_bounds_are_those_of_the_code() -> None:
     new, changes = (SCHEMAS[name]["properties"] for name in ("NewUser", "UserChanges"))
     for told in (new, changes, SCHEMAS["User"]["properties"]):
         assert told["email"]["maxLength"] == emails.MAX_BYTES
-        assert {told[name]["maxLength"] for name in ("first_name", "last_name")} == {validation.NAME_MAX_LENGTH}
+        assert {told[name]["maxLength"] for name in ("first_name", "last_name")} == {field_checks.NAME_MAX_LENGTH}
     for told in (new, changes):
-        assert told["password"]["minLength"] == hashing.MIN_LENGTH
-        assert told["password"]["maxLength"] == hashing.MAX_BYTES
-    assert SCHEMAS["Profile"]["properties"]["full_name"]["maxLength"] == 2 * validation.NAME_MAX_LENGTH + 1
+        assert told["password"]["minLength"] == policy.MIN_LENGTH
+        assert told["password"]["maxLength"] == policy.MAX_BYTES
+    assert SCHEMAS["Profile"]["properties"]["full_name"]["maxLength"] == 2 * field_checks.NAME_MAX_LENGTH + 1
     assert set(new) == set(validation.PAGE_FIELDS)
     assert set(changes) == {*validation.ADMIN_FIELDS, "is_active"}
     assert SCHEMAS["Role"]["enum"] == [*Role, None]

@@ -22,7 +22,7 @@ from users.auth import known_devices, known_networks, password_limits
 from users.errors import EnrolError
 from users.passwords import hash_queue
 from users.passwords.argon2id import HashParameters
-from users.passwords.hashing import MIN_LENGTH, _common
+from users.passwords.policy import MIN_LENGTH, common_passwords
 
 UNUSED = {**CHEAP, "DATABASE_URL": "sqlite:////nowhere/enrol.db"}  # for an application that is only looked at
 
@@ -79,7 +79,7 @@ def test_the_table_of_settings_is_the_codes_own() -> None:
     assert defaults["ENROL_HASH_QUEUE"] == str(hash_queue.QUEUE)
     assert defaults["ENROL_RATE_LIMIT"] == "6000/minute"
     assert f"{hash_queue.WAIT_SECONDS:.0f} seconds at most" in table
-    assert f"{len(_common()):,} passwords" in table
+    assert f"{len(common_passwords()):,} passwords" in table
 
 
 def test_a_worker_has_threads_for_more_than_every_place_of_the_hash_queue() -> None:

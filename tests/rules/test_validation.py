@@ -8,7 +8,7 @@ import pytest
 
 from users.errors import Conflict, Invalid
 from users.field_errors import FieldCode, FieldError
-from users.passwords.hashing import MIN_LENGTH
+from users.passwords.policy import MIN_LENGTH
 from users.roles import Permission, Role
 from users.rules.validation import (
     ADMIN_FIELDS,

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 from flask import Flask, current_app, g, request
 from sqlalchemy import or_, update
 
-from users import clock, logs, rate_limits
+from users import clock, ip_addresses, logs, rate_limits
 from users.actors import Actor
 from users.auth import authorization
 from users.errors import AuthenticationRequired, Unavailable
@@ -85,7 +85,7 @@ def _refuse(presented: str) -> NoReturn:
     """Count a wrong key, once it is known to be wrong: a good one from the same address is never limited."""
     if presented:
         buckets: rate_limits.Buckets = current_app.extensions["enrol.wrong_key_buckets"]
-        buckets.take(rate_limits.network(request.remote_addr)).require()
+        buckets.take(ip_addresses.network_of(request.remote_addr)).require()
     raise AuthenticationRequired
 
 

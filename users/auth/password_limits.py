@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from users import ids, rate_limits
+from users import ids, ip_addresses
 from users.auth import known_networks, throttles
 from users.auth.known_devices import Device
 from users.auth.throttles import AttemptCounters, Counter, Limit
@@ -60,7 +60,9 @@ def counters_for_pages(claimed: ClaimedAccount, device: Device, ip_address: str 
     """Return what a password counts for that `device` sends to the pages from `ip_address`."""
     counted, source = _Counted("pages", claimed.account), f"device {device.id}"
     is_known = device.knows(claimed.user)
-    return (counted.known(source) if is_known else None) or counted.unknown(rate_limits.networks(ip_address), source)
+    return (counted.known(source) if is_known else None) or counted.unknown(
+        ip_addresses.networks_of(ip_address), source
+    )
 
 
 def counters_for_verify(claimed: ClaimedAccount, key_id: str, ip_address: str | None) -> AttemptCounters:
@@ -69,7 +71,7 @@ def counters_for_verify(claimed: ClaimedAccount, key_id: str, ip_address: str | 
     It came to that application from `ip_address`. Where that is not said, the key stands for the network.
     """
     counted = _Counted("verify", claimed.account)
-    networks = [f"{key_id} {one}" for one in rate_limits.networks(ip_address)] if ip_address else [key_id]
+    networks = [f"{key_id} {one}" for one in ip_addresses.networks_of(ip_address)] if ip_address else [key_id]
     source = f"network {networks[0]}"
     is_known = known_networks.is_known(claimed.user_id, network_of(key_id, ip_address))  # asked for everybody alike
     return (counted.known(source) if is_known else None) or counted.unknown(networks, source)
@@ -77,7 +79,7 @@ def counters_for_verify(claimed: ClaimedAccount, key_id: str, ip_address: str | 
 
 def network_of(key_id: str, ip_address: str | None) -> str:
     """Return what a network is remembered as: its own address for all keys, or the key where it is not said."""
-    return rate_limits.network(ip_address) if ip_address else key_id
+    return ip_addresses.network_of(ip_address) if ip_address else key_id
 
 
 def unlock(session: Session, user: User) -> bool:

@@ -22,7 +22,7 @@ from users.cli.command import (
     print_result,
     print_table,
 )
-from users.passwords import hashing
+from users.passwords import policy
 from users.rules import validation
 from users.services import user_changes, user_creation, user_purge
 from users.storage import database
@@ -162,7 +162,7 @@ def _password(from_stdin: bool, generate: bool, as_json: bool) -> str:
     if generate and as_json:
         raise click.UsageError("--generate-password prints the password alone and cannot be combined with --json.")
     if generate:
-        return hashing.generate(settings.current().rules.password_min_length)
+        return policy.generate(settings.current().rules.password_min_length)
     if from_stdin and sys.stdin is not None:
         # Bytes that are not UTF-8 become lone surrogates, which validation refuses.
         text = sys.stdin.buffer.read(_STDIN_BYTES).decode("utf-8", "surrogateescape")

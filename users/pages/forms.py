@@ -10,7 +10,7 @@ from wtforms import EmailField, PasswordField, RadioField, SelectField, SelectMu
 from users.audit.trail import Action
 from users.form_errors import FormNotUtf8
 from users.http import csrf
-from users.passwords import hashing
+from users.passwords import policy
 from users.roles import Permission, Role
 from users.rules.validation import Rules
 
@@ -107,7 +107,7 @@ class PasswordForm(Form):
 
     def password_or_new(self, rules: Rules) -> str | None:
         """Return the password that was typed, or a new one if that was chosen, for `validation` to judge."""
-        return hashing.generate(rules.password_min_length) if self.generates else self.password.data
+        return policy.generate(rules.password_min_length) if self.generates else self.password.data
 
 
 class EditForm(Form):

@@ -1,0 +1,68 @@
+"""The password policy: the length, the characters, the list of common passwords, and the generator."""
+
+import math
+import secrets
+import string
+import unicodedata
+from functools import cache
+from pathlib import Path
+
+from users.field_errors import FieldCode, FieldRefused
+
+MIN_LENGTH = 8  # code points, before and after NFKC; ENROL_PASSWORD_MIN_LENGTH can raise it
+MAX_BYTES = 1024  # of UTF-8, before and after NFKC, which can make a text eleven times as long
+
+GENERATED_LENGTH = 16
+LOOK_ALIKES = "0Oo1Il"
+GENERATED_ALPHABET = "".join(c for c in string.ascii_letters + string.digits if c not in LOOK_ALIKES)
+GENERATED_BITS = GENERATED_LENGTH * math.log2(len(GENERATED_ALPHABET))  # 92.9
+
+_COMMON_PASSWORDS = Path(__file__).with_name("common_passwords.txt")
+
+
+def check_new_password(password: str, *, min_length: int = MIN_LENGTH, blocklist: bool = False) -> str:
+    """Return `password` unchanged, never trimmed or cut. Raises FieldRefused.
+
+    The NFKC form, which is what gets hashed, must pass too. `blocklist` refuses common passwords.
+    """
+    # By bytes first: NFKC is then only computed on a short text.
+    if size(password) > MAX_BYTES or size(normalise(password)) > MAX_BYTES:
+        raise FieldRefused(FieldCode.PASSWORD_TOO_LONG, f"Password must be {MAX_BYTES:,} bytes or fewer")
+    if any(c == "\0" or unicodedata.category(c) == "Cs" for c in password):
+        raise FieldRefused(FieldCode.INVALID_CHARACTERS, "Password must not contain NUL or lone surrogates")
+    if min(len(password), len(normalise(password))) < min_length:
+        raise FieldRefused(FieldCode.PASSWORD_TOO_SHORT, f"Password must be at least {min_length} characters")
+    if blocklist and is_common(password):
+        message = "This password is on a list of common passwords. Choose a different one"
+        raise FieldRefused(FieldCode.PASSWORD_TOO_COMMON, message)
+    return password
+
+
+def size(password: str) -> int:
+    """Return the number of UTF-8 bytes of `password`, which may hold lone surrogates."""
+    return len(password.encode("utf-8", "surrogatepass"))
+
+
+def normalise(password: str) -> str:
+    """Return `password` in NFKC, since keyboards and systems encode the same text differently.
+
+    RFC 8265, section 4.2, asks for NFC for the same reason; NFKC also makes full-width letters plain.
+    """
+    return unicodedata.normalize("NFKC", password)
+
+
+def generate(min_length: int = MIN_LENGTH) -> str:
+    """Return a new password: 16 random characters (more where `min_length` asks) without look-alikes, 92 bits."""
+    return "".join(secrets.choice(GENERATED_ALPHABET) for _ in range(max(GENERATED_LENGTH, min_length)))
+
+
+def is_common(password: str) -> bool:
+    """Tell whether `password`, after NFKC and casefold, is on the list of common passwords."""
+    return normalise(password).casefold() in common_passwords()
+
+
+@cache
+def common_passwords() -> frozenset[str]:
+    """Return the list of common passwords, in NFKC and casefolded."""
+    _licence, _, words = _COMMON_PASSWORDS.read_text(encoding="utf-8").partition("\n---\n")
+    return frozenset(words.split("\n")) - {""}

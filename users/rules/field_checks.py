@@ -1,0 +1,140 @@
+"""The checks of a single value, one function for each kind. Each returns the value to keep or raises FieldRefused."""
+
+import difflib
+import unicodedata
+from collections.abc import Collection, Mapping
+from itertools import islice
+
+from users import ip_addresses
+from users.field_errors import FieldCode, FieldError, FieldRefused
+from users.passwords import policy
+from users.roles import Role
+from users.rules.emails import MAX_BYTES as EMAIL_MAX_BYTES
+from users.rules.emails import BadEmail, Email, parse_email
+
+NAME_MAX_LENGTH = 255  # code points
+MAX_USER_IDS = 100  # in one batch
+LABELS = {
+    "email": "Email address",
+    "first_name": "First name",
+    "last_name": "Last name",
+    "name": "Name",
+    "password": "Password",
+    "is_active": "Active",
+    "ip_address": "IP address",
+    "global_role_id": "Role",
+}
+
+_EMAIL_MESSAGES = {
+    FieldCode.EMAIL_TOO_LONG: f"Email address must be {EMAIL_MAX_BYTES} bytes or fewer",
+    FieldCode.INVALID_EMAIL_FORMAT: "Enter an email address in the correct format, like name@example.com",
+    FieldCode.EMAIL_DOMAIN_RESERVED: '"{domain}" is reserved and cannot receive email. Use a real domain',
+    FieldCode.EMAIL_DOMAIN_UNDELIVERABLE: '"{domain}" does not receive email. Check the spelling',
+}
+# Formatting characters that reorder the text around them: a name must not change how the page around it reads.
+_BIDI_OVERRIDES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_CONTROL_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control, lone surrogate, line and paragraph separator
+_UNKNOWN_SHOWN = 20  # a body of 64 KiB can hold thousands of unknown members
+_UNKNOWN_NAME_SHOWN = 64  # characters of an unknown member's name
+
+
+def text(field: str, value: object) -> str:
+    """Return `value` if it is text, "" if it is absent."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise FieldRefused(FieldCode.INVALID_TYPE, f"{LABELS[field]} must be text (a JSON string)")
+    return value
+
+
+def required_text(field: str, value: object) -> str:
+    """Return `value` if it is text and not empty."""
+    return _required(field, text(field, value))
+
+
+def email(value: object, *, allow_domains: Collection[str], check_deliverability: bool) -> Email:
+    """Return the email address in `value`."""
+    given = text("email", value)
+    _required("email", given.strip())
+    try:
+        return parse_email(given, allow_domains=allow_domains, check_deliverability=check_deliverability)
+    except BadEmail as bad:
+        raise FieldRefused(bad.code, _EMAIL_MESSAGES[bad.code].format(domain=bad.domain)) from None
+
+
+def password(value: object, *, min_length: int, blocklist: bool) -> str:
+    """Return `value` unchanged if it may become a password."""
+    return policy.check_new_password(required_text("password", value), min_length=min_length, blocklist=blocklist)
+
+
+def name(field: str, value: object) -> str | None:
+    """Return `value` as sent, without white space around it; None if nothing is left."""
+    given = text(field, value).strip()
+    if len(given) > NAME_MAX_LENGTH:
+        raise FieldRefused(FieldCode.NAME_TOO_LONG, f"{LABELS[field]} must be {NAME_MAX_LENGTH} characters or fewer")
+    if any(c in _BIDI_OVERRIDES or unicodedata.category(c) in _CONTROL_CATEGORIES for c in given):
+        message = f"{LABELS[field]} must not contain line breaks or control characters"
+        raise FieldRefused(FieldCode.INVALID_CHARACTERS, message)
+    return given or None
+
+
+def required_name(value: object) -> str:
+    """Return the name of an API key in `value`."""
+    return _required("name", name("name", value) or "")
+
+
+def ip_address(value: object) -> str | None:
+    """Return the IP address in `value` in its normal form, None if it is absent."""
+    given = text("ip_address", value)
+    try:
+        return str(ip_addresses.parse(given)) if given else None
+    except ValueError:
+        message = "Enter an IP address, like 203.0.113.7 or 2001:db8::7"
+        raise FieldRefused(FieldCode.INVALID_IP_ADDRESS, message) from None
+
+
+def boolean(field: str, value: object) -> bool:
+    """Return `value` if it is a boolean."""
+    if not isinstance(value, bool):
+        raise FieldRefused(FieldCode.INVALID_TYPE, f"{LABELS[field]} must be true or false (a JSON boolean)")
+    return value
+
+
+def user_ids(value: object) -> list[str]:
+    """Return `value` if it is a list of 1 to 100 texts."""
+    texts = [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+    if texts != value or not 1 <= len(texts) <= MAX_USER_IDS:
+        code = FieldCode.REQUIRED_FIELD if value is None else FieldCode.INVALID_TYPE
+        raise FieldRefused(code, f"User ids must be a list of 1 to {MAX_USER_IDS} ids (a JSON array of strings)")
+    return texts
+
+
+def role(value: object) -> Role | None:
+    """Return the role that `value` names, None if it is absent or empty."""
+    given = text("global_role_id", value)
+    if not given:
+        return None
+    if given not in set(Role):
+        raise FieldRefused(FieldCode.INVALID_ROLE, f"Choose one of the roles: {', '.join(Role)}")
+    return Role(given)
+
+
+def unknown_fields(given: Mapping[str, object], fields: tuple[str, ...]) -> list[FieldError]:
+    """Return an error for each member of `given` that is not among `fields`, for the first 20 at most."""
+    unknown = (one for one in given if one not in fields)
+    return [_unknown_field(one, fields) for one in islice(unknown, _UNKNOWN_SHOWN)]
+
+
+def _unknown_field(field: str, fields: tuple[str, ...]) -> FieldError:
+    shown = field if len(field) <= _UNKNOWN_NAME_SHOWN else field[:_UNKNOWN_NAME_SHOWN] + "…"
+    near = difflib.get_close_matches(shown.lower(), fields, n=1)
+    advice = f'Did you mean "{near[0]}"?' if near else f"The fields are: {', '.join(fields)}"
+    return FieldError(shown, FieldCode.UNKNOWN_FIELD, f'Unknown field "{shown}". {advice}')
+
+
+def _required(field: str, given: str) -> str:
+    if not given:
+        label = LABELS[field].lower()
+        article = "an" if label[0] in "aeiou" else "a"
+        raise FieldRefused(FieldCode.REQUIRED_FIELD, f"Enter {article} {label}")
+    return given
