@@ -25,7 +25,7 @@ from support.visitors import LOGIN, Visitor, problems_in, signed_in, summary_in
 from users.errors import Unavailable
 from users.passwords import argon2id
 from users.roles import Role
-from users.storage import database, driver_errors
+from users.storage import driver_errors
 
 WAIT = "The password was wrong too many times. Wait 5 minutes, then try again"
 
