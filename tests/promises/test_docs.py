@@ -223,7 +223,7 @@ def test_every_process_gives_it_the_same_tag(client: FlaskClient, path: str) -> 
 
 @pytest.mark.parametrize("path", BOTH)
 def test_only_itself_is_kept(client: FlaskClient, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
-    monkeypatch.setattr(urls, "address", lambda: 1 / 0)
+    monkeypatch.setattr(urls, "base_url", lambda: 1 / 0)
     client.application.config.update(TESTING=False)
     fault = client.get(path)
     assert (fault.status_code, fault.headers["Cache-Control"]) == (500, "no-store")

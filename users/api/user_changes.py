@@ -53,7 +53,7 @@ def _precondition() -> user_changes.Condition | None:
 @requires(Permission.USERS_UPDATE)
 def create_verification(user_id: str) -> tuple[Response, int]:
     """Answer 201 with a link that verifies the user's address, for the caller to deliver, and when it ends."""
-    page = urls.link("/verify")  # before anything is done
+    page = urls.absolute_url("/verify")  # before anything is done
     issued = email_verification.issue(user_id, actor=g.actor)
     url = f"{page}?token={issued.token}"
     return jsonify(verification_url=url, expires_at=clock.rfc3339(issued.expires_at)), 201

@@ -107,7 +107,7 @@ def _next_link(path: str, last_id: str) -> str:
     It goes on by id, also for a caller who began with `skip`: the database then need not count its way there.
     """
     kept = [(name, value) for name, value in request.args.items(multi=True) if name not in ("after", "skip")]
-    return f'<{urls.address() or ""}{path}?{urlencode([*kept, ("after", last_id)])}>; rel="next"'
+    return f'<{urls.base_url() or ""}{path}?{urlencode([*kept, ("after", last_id)])}>; rel="next"'
 
 
 @bp.post("/v1/user/batch")

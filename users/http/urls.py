@@ -1,4 +1,4 @@
-"""The address at which people reach the service, and what is made with it."""
+"""The service's own base URL, and what is made from it: absolute URLs and calls of the API to paste."""
 
 from collections.abc import Mapping
 from ipaddress import ip_address
@@ -10,28 +10,32 @@ from users import settings
 from users.openapi import examples
 from users.request_errors import BaseUrlUnknown
 
-UNKNOWN = "https://your-enrol"  # stands for an address that is not known
+PLACEHOLDER_URL = "https://your-enrol"  # shown in examples while the base URL is not known
 
 
-def address() -> str | None:
-    """Return the address that people use, without a slash at the end, or None: a stranger's Host is not believed."""
-    given = settings.current()
-    if given.public_url or not (given.trusted_hosts or _is_loopback(urlsplit(request.host_url).hostname or "")):
-        return given.public_url
+def base_url() -> str | None:
+    """Return the URL at which people reach the service, without a slash at the end, or None if it is not known.
+
+    That is ENROL_PUBLIC_URL, else the request's host if it is trusted or loopback: a client can send any Host header.
+    """
+    current = settings.current()
+    if current.public_url or not (current.trusted_hosts or _is_loopback(urlsplit(request.host_url).hostname or "")):
+        return current.public_url
     return request.host_url.rstrip("/")
 
 
-def link(path: str) -> str:
-    """Return the whole address of `path`, for people to open, or raise BaseUrlUnknown."""
-    found = address()
-    if found is None:
+def absolute_url(path: str) -> str:
+    """Return `path` as an absolute URL for people to open. Raises BaseUrlUnknown if the base URL is not known."""
+    base = base_url()
+    if base is None:
         raise BaseUrlUnknown
-    return found + path
+    return base + path
 
 
 def curl(path: str, body: Mapping[str, str] | None = None, *, key: str = "$API_KEY") -> str:
-    """Return a call of the API as a command that can be pasted: a POST of `body`, or a GET without one."""
-    return examples.curl("GET" if body is None else "POST", f"{address() or UNKNOWN}{path}", body, key=key)
+    """Return a call of the API as a shell command: a POST of `body`, or a GET without one."""
+    url = f"{base_url() or PLACEHOLDER_URL}{path}"
+    return examples.curl("GET" if body is None else "POST", url, body, key=key)
 
 
 def _is_loopback(host: str) -> bool:

@@ -61,7 +61,7 @@ def _answer(name: str) -> Response:
     Each of the two has an entity tag of its own (RFC 9110, section 8.8.3.3).
     """
     keep: Callable[[str | None], Made] = current_app.extensions[name]
-    made = keep(urls.address())
+    made = keep(urls.base_url())
     encoding = request.accept_encodings.best_match(("gzip", "identity"), "identity")
     response = Response(made.plain, mimetype=made.mimetype)
     response.set_etag(made.digest)
@@ -112,7 +112,7 @@ def _tags() -> list[tuple[dict[str, Any], list[Operation]]]:
 
 def _samples(address: str | None, operation: Operation) -> dict[str, str]:
     """Return the operation in three languages."""
-    url = f"{address or urls.UNKNOWN}{operation.example_path}"
+    url = f"{address or urls.PLACEHOLDER_URL}{operation.example_path}"
     call = (operation.method, url, operation.body)
     return {
         "curl": examples.curl(*call),

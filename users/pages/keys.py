@@ -195,7 +195,7 @@ def _shown(issued: api_keys.IssuedKey, owner: User | None) -> Answer:
         idle=sorted(scopes - held),
         creates=creates,
         curl=_first_call(issued, creates=creates),
-        address=urls.address(),
+        address=urls.base_url(),
         now=clock.now(),
     )
 

@@ -58,6 +58,6 @@ def show_start() -> Answer:
         has_key=user_search.has_key(),
         has_user=user_search.count() > 1,
         has_called=user_search.has_key(used=True),
-        address=urls.address(),
+        address=urls.base_url(),
         curl=urls.curl("/v1/user/me"),
     )

@@ -77,7 +77,7 @@ def set_user_password(user_id: str) -> Answer:
 @page(Permission.USERS_UPDATE)
 def show_verify_user(user_id: str) -> Answer:
     """Show the two ways to verify the user's address: to say that it is theirs, and a link for them to open."""
-    return render_template("users/verify.html", user=_user_for_change(user_id), address=urls.address())
+    return render_template("users/verify.html", user=_user_for_change(user_id), address=urls.base_url())
 
 
 @bp.post("/admin/users/<user_id>/verify")
@@ -92,7 +92,7 @@ def verify_user(user_id: str) -> Answer:
 @page(Permission.USERS_UPDATE, again=show_verify_user)
 def make_verification_link(user_id: str) -> Answer:
     """Make a link that verifies the user's address and show it, this once."""
-    user, there = _user_for_change(user_id), urls.link(url_for("users.show_verify"))  # before anything is done
+    user, there = _user_for_change(user_id), urls.absolute_url(url_for("users.show_verify"))  # before anything is done
     issued = email_verification.issue(user.id, actor=g.actor)
     link = f"{there}?token={issued.token}"
     return render_template("users/verify_link.html", user=issued.user, link=link, expires_at=issued.expires_at)

@@ -113,7 +113,7 @@ def _about(user: User) -> dict[str, Any]:
         "may_change": Permission.USERS_UPDATE in held and needed_to_act_on(user.global_role_id) <= held,
         "is_new": clock.now() - user.created_at < clock.RECENT,
         "likely": emails.likely_meant(user.email),
-        "address": urls.address(),
+        "address": urls.base_url(),
         "same_act": _same_act(user),
     }
 
