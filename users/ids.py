@@ -27,6 +27,11 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{number:032x}"
 
 
+def new_request_id() -> str:
+    """Return a new id for one request or one command: `req_` and 24 random characters."""
+    return f"req_{secrets.token_hex(12)}"
+
+
 def before(prefix: str, moment: datetime) -> str:
     """Return what sorts after every id made before `moment`, and before all others."""
     return f"{prefix}_{max(0, int(moment.timestamp() * 1000)):012x}"

@@ -53,11 +53,11 @@ class Command(click.Command):
             ctx.exit(EXIT_UNEXPECTED)
 
     def _fail(self, ctx: click.Context, error: EnrolError) -> None:
-        trace_id = error_responses.new_trace_id()
+        trace_id = ids.new_request_id()
         target_id = error.user_id if isinstance(error, LastAdministrator) else None
         trail.note_refusal(error, terminal(trace_id), target_id)
         if ctx.params.get("as_json"):
-            print_json(error_responses.body(error, trace_id))
+            print_json(error_responses.json_body(error, trace_id))
         for sentence in _sentences(error):
             click.echo(sentence, err=True)
         codes = (code for kind, code in _EXIT_CODES.items() if isinstance(error, kind))
@@ -76,7 +76,7 @@ def _sentences(error: EnrolError) -> Iterable[str]:
 
 def actor() -> Actor:
     """Return who acts: the operator at the terminal."""
-    return terminal(error_responses.new_trace_id())
+    return terminal(ids.new_request_id())
 
 
 def period(_context: click.Context, _option: click.Parameter, value: str | None) -> timedelta | None:

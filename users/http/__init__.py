@@ -1,10 +1,11 @@
-"""What both web doors share: error answers, headers, the session cookie, CSRF, URLs and the health probes."""
+"""What both web doors share: error responses, request ids, headers, the session cookie, CSRF, URLs, health probes."""
 
 from flask import Flask
 
 
 def init_app(app: Flask) -> None:
-    """Give every answer of `app` its request id, its headers and, when it is an error, its body."""
-    from users.http import error_responses, health  # noqa: F401  (its routes hang on the blueprint)
+    """Give every answer of `app` its request id and headers, and every error its response."""
+    from users.http import error_responses, health, request_hooks  # noqa: F401  (health's routes hang on the blueprint)
 
+    request_hooks.init_app(app)
     error_responses.init_app(app)

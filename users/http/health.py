@@ -1,4 +1,4 @@
-"""What a supervisor or a load balancer asks: does this process live, and can it serve."""
+"""The health probes of a supervisor or a load balancer: /healthz (the process lives) and /readyz (it can serve)."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -9,14 +9,14 @@ from users.blueprint import bp, same_for_all
 from users.errors import Unavailable
 from users.storage import database
 
-Answer = tuple[Response, int]
+ProbeResponse = tuple[Response, int]
 
 
-def probe(view: Callable[[], Answer]) -> Callable[[], Answer]:
-    """Open a view to everybody. Only its failures are logged: a probe every few seconds would bury all else."""
+def probe(view: Callable[[], ProbeResponse]) -> Callable[[], ProbeResponse]:
+    """Make a view public and log only its failures: a line for a probe every few seconds would bury the others."""
 
     @wraps(view)
-    def guarded() -> Answer:
+    def guarded() -> ProbeResponse:
         g.is_probe = True
         return view()
 
@@ -25,23 +25,23 @@ def probe(view: Callable[[], Answer]) -> Callable[[], Answer]:
 
 @bp.get("/healthz")
 @probe
-def show_health() -> Answer:
-    """Answer 200 while the process lives; the database is not asked, since a restart would not mend it."""
+def show_health() -> ProbeResponse:
+    """Answer 200 while the process lives. The database is not checked: a restart would not repair it."""
     return jsonify(status="ok"), 200
 
 
 @bp.get("/readyz")
 @probe
-def show_readiness() -> Answer:
-    """Answer 200 if the database can be read and is at HEAD, else 503 with the reason, within a request's budget."""
-    reason = _reason_not_to_serve()
+def show_readiness() -> ProbeResponse:
+    """Answer 200 if the database is readable and at HEAD, else 503 with the reason, within a request's time budget."""
+    reason = _reason_not_ready()
     if reason:
         g.error_code = Unavailable.code
         return jsonify(status="unavailable", reason=reason), Unavailable.status
     return jsonify(status="ok"), 200
 
 
-def _reason_not_to_serve() -> str | None:
+def _reason_not_ready() -> str | None:
     try:
         database.check()
     except Unavailable as error:

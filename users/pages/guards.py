@@ -158,7 +158,7 @@ def _answer(view: View, again: View | None, values: Mapping[str, Any]) -> Answer
     try:
         return view(**values)
     except (BaseUrlUnknown, Conflict, Invalid, LastAdministrator, FormRefused, SetupLinkEnded, SetupOver) as error:
-        g.refusal = error
+        g.error = error
         return _show_again(again, values, _problems(error), 422 if isinstance(error, Conflict) else error.status)
     except (Overloaded, RateLimitExceeded) as error:
         response = _show_again(again, values, _problems(error), error.status)
