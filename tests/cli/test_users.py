@@ -89,7 +89,7 @@ def test_wrong_usage_is_exit_2(app: Flask, runner: FlaskCliRunner, args: tuple[s
 def test_a_password_is_asked_for_twice_at_a_terminal(
     app: Flask, runner: FlaskCliRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("users.cli.users.at_a_terminal", lambda: True)
+    monkeypatch.setattr("users.cli.prompts.has_terminal", lambda: True)
     result = run(runner, "users", "create", "jo@example.com", stdin=f"{PASSWORD}\nslip\n{PASSWORD}\n{PASSWORD}\n")
     assert result.exit_code == 0
     assert PASSWORD not in result.output

@@ -272,7 +272,7 @@ def test_the_command_says_how_many(app: Flask, runner: FlaskCliRunner, file: Pat
 def test_it_asks_at_a_terminal(
     app: Flask, runner: FlaskCliRunner, file: Path, monkeypatch: pytest.MonkeyPatch, answer: str, exit_code: int
 ) -> None:
-    monkeypatch.setattr("users.cli.command.at_a_terminal", lambda: True)
+    monkeypatch.setattr("users.cli.prompts.has_terminal", lambda: True)
     old(app, 3)
     told = run(runner, *command(file)[:-1], stdin=answer)
     assert told.exit_code == exit_code

@@ -209,7 +209,7 @@ def test_the_command_says_how_many(app: Flask, runner: FlaskCliRunner, cast: Cas
 def test_it_asks_at_a_terminal(
     app: Flask, runner: FlaskCliRunner, cast: Cast, monkeypatch: pytest.MonkeyPatch, answer: str, exit_code: int
 ) -> None:
-    monkeypatch.setattr("users.cli.command.at_a_terminal", lambda: True)
+    monkeypatch.setattr("users.cli.prompts.has_terminal", lambda: True)
     delete(app, cast.sam)
     result = run(runner, "users", "purge", "--deleted-before", "30d", stdin=answer)
     assert result.exit_code == exit_code

@@ -8,7 +8,9 @@ from flask.cli import AppGroup
 
 from users import clock, ids
 from users.audit import queries
-from users.cli.command import Command, actor, confirm, period
+from users.cli.arguments import period
+from users.cli.command import Command, actor
+from users.cli.prompts import confirm, yes_option
 from users.services import audit_prune
 
 audit_group = AppGroup("audit", help="Read the audit trail and prune it.")
@@ -36,7 +38,7 @@ def export(after: str, since: datetime | None) -> None:
     required=True,
     help="A new file, to which they are written first.",
 )
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 def prune(before: timedelta, file: Path, yes: bool) -> None:
     """Write old events to a file, then delete them; print how many."""
     moment = clock.now() - before

@@ -7,7 +7,9 @@ import click
 from flask.cli import AppGroup
 
 from users import clock, ids
-from users.cli.command import Command, actor, find_user, json_option, period, print_array, print_result, print_table
+from users.cli.arguments import find_user, period
+from users.cli.command import Command, actor
+from users.cli.output import json_option, print_array, print_result, print_table
 from users.errors import KeyNotFound
 from users.roles import Permission, permissions_of
 from users.rules import validation

@@ -10,18 +10,10 @@ import click
 from flask.cli import AppGroup
 
 from users import clock, ids, settings
-from users.cli.command import (
-    Command,
-    actor,
-    at_a_terminal,
-    confirm,
-    find_user,
-    json_option,
-    period,
-    print_json,
-    print_result,
-    print_table,
-)
+from users.cli.arguments import find_user, period
+from users.cli.command import Command, actor
+from users.cli.output import json_option, print_json, print_result, print_table
+from users.cli.prompts import ask_for_password, confirm, yes_option
 from users.passwords import policy
 from users.rules import validation
 from users.services import user_changes, user_creation, user_purge
@@ -137,7 +129,7 @@ def unlock_user(user: str, as_json: bool) -> None:
 
 @users_group.command("purge")
 @click.option("--deleted-before", metavar="30d", callback=period, required=True, help="How long ago they were deleted.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 def purge_users(deleted_before: timedelta, yes: bool) -> None:
     """Erase for good the users who were deleted long ago; print how many."""
     moment = clock.now() - deleted_before
@@ -167,10 +159,7 @@ def _password(from_stdin: bool, generate: bool, as_json: bool) -> str:
         # Bytes that are not UTF-8 become lone surrogates, which validation refuses.
         text = sys.stdin.buffer.read(_STDIN_BYTES).decode("utf-8", "surrogateescape")
         return re.sub(r"\r?\n\Z", "", text)  # the one line break that echo or an editor adds
-    if not at_a_terminal():
-        raise click.UsageError("Give --password-stdin or --generate-password: there is no terminal to ask at.")
-    answer: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-    return answer
+    return ask_for_password()
 
 
 def _user_row(user: dict[str, Any]) -> Sequence[str]:
