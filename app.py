@@ -12,7 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import users
 from users import logs, settings
-from users.api import parsing
+from users.api import request_body
 from users.cli import first_run
 from users.passwords.hash_queue import HashQueue
 from users.passwords.hashing import Hasher
@@ -45,7 +45,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     except settings.BadSetting as error:
         sys.exit(f"Enrol cannot start: {error}")
     app.config.update(
-        MAX_CONTENT_LENGTH=parsing.MAX_BYTES,
+        MAX_CONTENT_LENGTH=request_body.MAX_BYTES,
         PROVIDE_AUTOMATIC_OPTIONS=False,
         SECRET_KEY=given.secret_key,
         SECRET_KEY_FALLBACKS=list(given.secret_key_fallbacks),

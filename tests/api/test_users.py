@@ -11,7 +11,7 @@ from sqlalchemy import event
 from support.api import USER_FIELDS, Answer, Api
 from support.people import Cast, make_key, make_user
 from users.actors import terminal
-from users.api import parsing
+from users.api import parameters
 from users.roles import Permission
 from users.services import user_changes
 from users.storage.models import User, db
@@ -100,7 +100,7 @@ def test_a_malformed_parameter_is_named(api: Api, path: str, query: str) -> None
 
 @pytest.mark.parametrize("path", ["/v1/user/", "/v1/user/deleted"])
 def test_who_would_skip_too_many_is_told_how_to_go_on(api: Api, path: str) -> None:
-    answer = api.get(f"{path}?skip={parsing.MAX_SKIP + 1}")
+    answer = api.get(f"{path}?skip={parameters.MAX_SKIP + 1}")
     assert answer.status_code == 400
     assert answer.json["error"]["message"] == (
         "skip takes a whole number from 0 to 100000, once; to go further, use after, the last id of the page before."

@@ -14,7 +14,7 @@ from support.api import Api
 from support.application import CHEAP
 from support.people import PASSWORD
 from users import clock, errors, ids
-from users.api import parsing
+from users.api import parameters, request_body
 from users.errors import EnrolError
 from users.field_errors import FieldCode
 from users.openapi import contract
@@ -152,11 +152,11 @@ def test_the_bounds_are_those_of_the_code() -> None:
     assert SCHEMAS["Role"]["enum"] == [*Role, None]
     assert ids.is_user_id(SCHEMAS["UserId"]["examples"][0])
     assert SCHEMAS["UserId"]["pattern"] == f"^{ids._USER_ID.pattern}$"
-    assert parsing.MAX_BYTES == 64 * 1024
+    assert request_body.MAX_BYTES == 64 * 1024
     assert "64 KiB" in ERRORS["PAYLOAD_TOO_LARGE"]["x-how-to-fix"]
-    assert f"{parsing.MAX_DEPTH} levels" in ERRORS["INVALID_JSON"]["x-how-to-fix"]
+    assert f"{request_body.MAX_DEPTH} levels" in ERRORS["INVALID_JSON"]["x-how-to-fix"]
     key = DOCUMENT["components"]["parameters"]["IdempotencyKey"]["schema"]["pattern"]
-    assert key == f"^{parsing._IDEMPOTENCY_KEY.pattern}$"
+    assert key == f"^{parameters._IDEMPOTENCY_KEY.pattern}$"
 
 
 NAMES = [

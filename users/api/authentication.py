@@ -1,4 +1,4 @@
-"""Who is calling: an API key becomes an Actor before any view runs, and a view names what it asks for."""
+"""The caller of the API: a key becomes an Actor before any view runs, and each view names the permissions it needs."""
 
 import functools
 from collections.abc import Callable
@@ -24,7 +24,7 @@ R = TypeVar("R")
 
 
 def init_app(app: Flask) -> None:
-    """Give `app` its limits, whose memory is this process's."""
+    """Give `app` its rate limits, which this process counts in memory."""
     rate = app.extensions["enrol.settings"].rate_limit
     app.extensions["enrol.key_buckets"] = rate and rate_limits.Buckets(rate)
     app.extensions["enrol.refusal_buckets"] = rate_limits.Buckets(rate_limits.REFUSALS)
@@ -32,16 +32,16 @@ def init_app(app: Flask) -> None:
 
 
 def requires(*permissions: Permission) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Guard a view of the API: a valid key first, then `permissions` (none of them means any valid key), then its rate.
+    """Guard a view of the API: a valid key, then `permissions` (none: any valid key), then the key's rate limit.
 
-    The request counts as soon as the key is known, so that every answer to its holder tells how the holder stands.
+    The request counts as soon as the key is known: every answer to a known key then has the rate limit headers.
     """
 
     def guard(view: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
             g.actor = authenticate()
-            _count()
+            _count_request()
             g.actor.require(*permissions)
             if "allowance" in g:
                 g.allowance.require()
@@ -56,15 +56,15 @@ def requires(*permissions: Permission) -> Callable[[Callable[P, R]], Callable[P,
 def authenticate() -> Actor:
     """Return the holder of the request's API key.
 
-    Raises AuthenticationRequired for no key, an unknown one or a malformed one, RateLimitExceeded when too many of
-    those came from the same address; ApiKeyDeactivated and ApiKeyExpired only to a caller who holds the real key.
+    Raises AuthenticationRequired for a missing, unknown or malformed key, RateLimitExceeded after too many of those
+    from one network; ApiKeyDeactivated and ApiKeyExpired only for a real key.
     """
     presented = _presented_key()
     key = _find(presented) if key_format.is_well_formed(presented) else None
     if key is None:
-        _refuse(presented)
+        _reject(presented)
     permissions = authorization.permissions_of_key(key)
-    _note_use(key.id, key.last_used_at)
+    _record_use(key.id, key.last_used_at)
     return Actor(
         kind="key",
         permissions=permissions,
@@ -81,25 +81,25 @@ def _find(key: str) -> Any:
     return database.find(authorization.KEY_BY_HASH, key_hash=key_format.digest(key))
 
 
-def _refuse(presented: str) -> NoReturn:
-    """Count a wrong key, once it is known to be wrong: a good one from the same address is never limited."""
+def _reject(presented: str) -> NoReturn:
+    """Count a wrong key and raise. Only wrong keys count: a good key from the same network is never limited by them."""
     if presented:
         buckets: rate_limits.Buckets = current_app.extensions["enrol.wrong_key_buckets"]
         buckets.take(ip_addresses.network_of(request.remote_addr)).require()
     raise AuthenticationRequired
 
 
-def _count() -> None:
-    """Take from what the key may still ask of this process, and note what is left for the answer's headers."""
+def _count_request() -> None:
+    """Count this request against the key's rate limit in this process, and keep what is left for the headers."""
     buckets: rate_limits.Buckets | None = current_app.extensions["enrol.key_buckets"]
     if buckets is not None:
         g.allowance = buckets.take(g.actor.key_id)
 
 
 def _presented_key() -> str:
-    """Return what X-API-Key holds, or the Bearer token where that header is absent (RFC 6750, section 2.1).
+    """Return the value of X-API-Key or, if that header is absent, the Bearer token (RFC 6750, section 2.1).
 
-    A header sent twice arrives joined by a comma, which is no key.
+    A header sent twice arrives as one value with a comma, which is no key.
     """
     header = request.headers.get("X-API-Key")
     if header is not None:
@@ -108,8 +108,8 @@ def _presented_key() -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def _note_use(key_id: str, last_used_at: datetime | None) -> None:
-    """Write `last_used_at`, at most once a minute for a key; a database that cannot write fails no request."""
+def _record_use(key_id: str, last_used_at: datetime | None) -> None:
+    """Write `last_used_at`, at most once a minute for each key. If the database cannot write, the request goes on."""
     now = clock.now()
     stale = now - LAST_USED_EVERY
     if last_used_at and last_used_at > stale:

@@ -1,12 +1,13 @@
-"""The URLs under /v1 that change a user, verify an address or judge a password."""
+"""The URLs under /v1 that change a user, issue a verification link or verify a password."""
 
 from typing import Any
 
 from flask import Response, g, jsonify, request
 
 from users import clock, settings
-from users.api import parsing
+from users.api import parameters
 from users.api.authentication import requires
+from users.api.request_body import json_object
 from users.auth import signin
 from users.blueprint import bp
 from users.http import urls
@@ -21,9 +22,9 @@ from users.storage.models import User
 @bp.patch("/v1/user/<id:user_id>")
 @requires(Permission.USERS_UPDATE)
 def update_user(user_id: str) -> tuple[Response, dict[str, str]]:
-    """Answer 200 with the user as the body's members make of them; what they do not name stays."""
+    """Answer 200 with the user after the changes in the body. Members that the body does not name stay."""
     condition = _precondition()
-    changes = validation.user_changes(parsing.json_object(request), settings.current().rules)
+    changes = validation.user_changes(json_object(request), settings.current().rules)
     user = user_changes.update_user(user_id, changes, actor=g.actor, condition=condition)
     return jsonify(user.as_user()), {"ETag": user.etag}
 
@@ -37,33 +38,34 @@ def delete_user(user_id: str) -> dict[str, Any]:
 
 
 def _precondition() -> user_changes.Condition | None:
-    """Return what If-Match asks of the user as they are when they are changed (RFC 9110, section 13.1.1)."""
-    tags = parsing.if_match(request)
+    """Return the check that If-Match asks for, run on the user inside the transaction (RFC 9110, section 13.1.1)."""
+    tags = parameters.if_match(request)
     if tags is None:
         return None
 
-    def judge(user: User) -> None:
+    def check(user: User) -> None:
         if user.etag not in tags:
             raise PreconditionFailed
 
-    return judge
+    return check
 
 
 @bp.post("/v1/user/<id:user_id>/verification")
 @requires(Permission.USERS_UPDATE)
 def create_verification(user_id: str) -> tuple[Response, int]:
-    """Answer 201 with a link that verifies the user's address, for the caller to deliver, and when it ends."""
-    page = urls.absolute_url("/verify")  # before anything is done
+    """Answer 201 with a link that verifies the user's email, for the caller to deliver, and its expiry."""
+    page_url = urls.absolute_url("/verify")  # first: it may raise, and an issued link would be lost
     issued = email_verification.issue(user_id, actor=g.actor)
-    url = f"{page}?token={issued.token}"
-    return jsonify(verification_url=url, expires_at=clock.rfc3339(issued.expires_at)), 201
+    return jsonify(
+        verification_url=f"{page_url}?token={issued.token}", expires_at=clock.rfc3339(issued.expires_at)
+    ), 201
 
 
 @bp.post("/v1/user/verify-password")
 @requires(Permission.USERS_VERIFY)
 def verify_password() -> Response:
-    """Answer 200: whether email and password are those of an active user, who is told then."""
-    given = validation.credentials(parsing.json_object(request))
+    """Answer 200: whether email and password belong to an active user and, if so, the user."""
+    given = validation.credentials(json_object(request))
     try:
         user = signin.verify_password(given.email, given.password, ip_address=given.ip_address, actor=g.actor)
     except WrongPassword:

@@ -1,4 +1,4 @@
-"""The URLs under /v1 that create and read users: parse, validate, act, respond. The others are in `user_changes`."""
+"""The URLs under /v1 that create and read users. `user_changes` has those that change them."""
 
 from collections.abc import Sequence
 from urllib.parse import urlencode
@@ -7,8 +7,9 @@ from flask import Flask, Response, g, jsonify, request
 from werkzeug.routing import BaseConverter
 
 from users import settings
-from users.api import parsing
+from users.api import parameters
 from users.api.authentication import requires
+from users.api.request_body import json_object
 from users.auth import authorization, hasher
 from users.blueprint import bp
 from users.errors import UserNotFound
@@ -19,56 +20,56 @@ from users.rules import emails, validation
 from users.services import idempotency, user_creation
 from users.storage.models import User
 
-Answer = tuple[Response, int, dict[str, str]]
+CreateResponse = tuple[Response, int, dict[str, str]]
 
 
-class _Id(BaseConverter):
-    """What stands in a path where an id does: any text but the words that have an address of their own there."""
+class _IdConverter(BaseConverter):
+    """The id in a path: any text but the last part of another path, like `me`."""
 
     regex = r"(?!(?:batch|current|deleted|email|me|profile|verify-password)\Z)[^/]+"
-    part_isolating = True  # Werkzeug takes the slash in the pattern for one that is matched
+    part_isolating = True  # Werkzeug sees the slash in `regex` and assumes that a value can contain one
 
 
 def init_app(app: Flask) -> None:
-    """Let `app` tell the id in a path from the words that can stand there."""
-    app.url_map.converters["id"] = _Id
+    """Let the routes of `app` use `<id:…>`."""
+    app.url_map.converters["id"] = _IdConverter
 
 
 @bp.post("/v1/user/")
 @requires(Permission.USERS_CREATE)
-def create_user() -> Answer:
-    """Answer 201 with the new user's nine members and the path of its profile in Location.
+def create_user() -> CreateResponse:
+    """Answer 201 with the new user's nine members, and the path of the profile in Location.
 
-    The same request under the same Idempotency-Key gets the same answer. With `?validate_only=true` nothing is
-    written, and 200 says that the real call would pass.
+    The same request with the same Idempotency-Key gets the same answer. `?validate_only=true` writes nothing and
+    answers 200 if the real call would pass.
     """
-    validate_only = parsing.boolean(request, "validate_only")
-    key = parsing.idempotency_key(request)
-    if not (validate_only or key):  # neither needs a hash for sure
-        # The limit of the service as a whole, judged where the caller's own is, before the work on a body: in a burst
-        # of creates that is a sixth of a refusal.
+    validate_only = parameters.boolean(request, "validate_only")
+    key = parameters.idempotency_key(request)
+    if not (validate_only or key):  # those two may need no hash
+        # The limit of the whole service is checked here like the caller's own, before the body is parsed: parsing is a
+        # sixth of what a refusal costs in a burst of creates.
         hasher.current().require_place(Share.CREATE)
-    given = parsing.json_object(request)
+    given = json_object(request)
     attempt = idempotency.attempt(g.actor.key_id, key, given) if key else None
-    # Before the rules, which may have changed since, and before the hash, which is slow.
+    # Before the rules, which may have changed since the first request, and before the hash, which is slow.
     kept = idempotency.find_answer(attempt, actor=g.actor) if attempt else None
     if kept:
-        return _valid() if validate_only else _created(kept)
+        return _valid_response() if validate_only else _created_response(kept)
     new = validation.new_user(given, settings.current().rules)
     if validate_only:
         authorization.require_authorized(g.actor, Permission.USERS_CREATE)
         user_creation.check_new_user(new, actor=g.actor)
-        return _valid()
+        return _valid_response()
     if attempt:
-        return _created(idempotency.create_user(new, attempt, actor=g.actor))
-    return _created(idempotency.answer(user_creation.create_user(new, actor=g.actor)))
+        return _created_response(idempotency.create_user(new, attempt, actor=g.actor))
+    return _created_response(idempotency.answer(user_creation.create_user(new, actor=g.actor)))
 
 
-def _valid() -> Answer:
+def _valid_response() -> CreateResponse:
     return jsonify(valid=True), 200, {}
 
 
-def _created(answer: idempotency.Answer) -> Answer:
+def _created_response(answer: idempotency.Answer) -> CreateResponse:
     headers = {"Location": f"/v1/user/{answer.user['id']}", "ETag": answer.etag}
     return jsonify(answer.user), 201, {**headers, "Idempotent-Replayed": "true"} if answer.replayed else headers
 
@@ -76,35 +77,36 @@ def _created(answer: idempotency.Answer) -> Answer:
 @bp.get("/v1/user/")
 @requires(Permission.USERS_READ)
 def list_users() -> tuple[Response, dict[str, str]]:
-    """Answer 200 with users who are not deleted, oldest first, and in Link where the next ones are, if there are."""
-    after, skip, limit = _place()
-    active_only = parsing.boolean(request, "active_only")
+    """Answer 200 with the users who are not deleted, oldest first, and the URL of the next page, if any, in Link."""
+    after, skip, limit = _paging()
+    active_only = parameters.boolean(request, "active_only")
     users = user_creation.list_users(after=after, skip=skip, limit=limit + 1, active_only=active_only)
-    return _page("/v1/user/", users, limit)
+    return _page_response("/v1/user/", users, limit)
 
 
 @bp.get("/v1/user/deleted")
 @requires(Permission.USERS_READ)
 def list_deleted_users() -> tuple[Response, dict[str, str]]:
-    """Answer 200 with users who are deleted, oldest first, and in Link where the next ones are, if there are."""
-    after, skip, limit = _place()
-    return _page("/v1/user/deleted", user_creation.list_deleted_users(after=after, skip=skip, limit=limit + 1), limit)
+    """Answer 200 with the deleted users, oldest first, and the URL of the next page, if any, in Link."""
+    after, skip, limit = _paging()
+    users = user_creation.list_deleted_users(after=after, skip=skip, limit=limit + 1)
+    return _page_response("/v1/user/deleted", users, limit)
 
 
-def _place() -> tuple[str, int, int]:
-    return parsing.user_id(request, "after"), parsing.skip(request), parsing.limit(request)
+def _paging() -> tuple[str, int, int]:
+    return parameters.user_id(request, "after"), parameters.skip(request), parameters.limit(request)
 
 
-def _page(path: str, users: Sequence[User], limit: int) -> tuple[Response, dict[str, str]]:
-    """Return at most `limit` of the users of a list, which is at `path`; one more says that there are more."""
+def _page_response(path: str, users: Sequence[User], limit: int) -> tuple[Response, dict[str, str]]:
+    """Return the first `limit` of `users` and, if there is one more, a Link to the next page of the list at `path`."""
     headers = {"Link": _next_link(path, users[limit - 1].id)} if len(users) > limit else {}
     return jsonify([user.as_user() for user in users[:limit]]), headers
 
 
 def _next_link(path: str, last_id: str) -> str:
-    """Return the address of what comes after this id (RFC 8288), whole where the service's own is known.
+    """Return the Link header of the page after this id (RFC 8288), absolute if the base URL is known.
 
-    It goes on by id, also for a caller who began with `skip`: the database then need not count its way there.
+    The next page starts after an id even for a caller who began with `skip`: the database then counts no rows.
     """
     kept = [(name, value) for name, value in request.args.items(multi=True) if name not in ("after", "skip")]
     return f'<{urls.base_url() or ""}{path}?{urlencode([*kept, ("after", last_id)])}>; rel="next"'
@@ -113,8 +115,8 @@ def _next_link(path: str, last_id: str) -> str:
 @bp.post("/v1/user/batch")
 @requires(Permission.USERS_READ)
 def get_batch() -> Response:
-    """Answer 200 with those of the users asked for who are there, each once, in the order of asking."""
-    wanted = validation.user_ids(parsing.json_object(request))
+    """Answer 200 with the requested users who exist, each once, in the order of the request."""
+    wanted = validation.user_ids(json_object(request))
     authorization.require_authorized(g.actor, Permission.USERS_READ)
     users = [user.as_user() for user in user_creation.get_users(wanted)]
     return jsonify(users=users, total=len(users), requested_ids=wanted)
@@ -131,7 +133,7 @@ def get_user(user_id: str) -> tuple[Response, dict[str, str]]:
 @bp.get("/v1/user/email/<path:email>")
 @requires(Permission.USERS_READ)
 def get_user_by_email(email: str) -> Response:
-    """Answer 200 with the user who has this email in any spelling, or 404."""
+    """Answer 200 with the user who has this email, or another spelling of it, or 404."""
     try:
         key = emails.lookup_key(email.removesuffix("/"))
     except emails.BadEmail:
@@ -143,14 +145,14 @@ def get_user_by_email(email: str) -> Response:
 @bp.get("/v1/user/profile", endpoint="profile")
 @requires()
 def get_own_profile() -> Response:
-    """Answer 200 with the profile of the key's owner, or 404 for a key without one (the page's Get Profile)."""
+    """Answer 200 with the profile of the key's owner, or 404 for a key without an owner."""
     return jsonify(_owner().as_profile())
 
 
 @bp.get("/v1/user/current")
 @requires()
 def get_current_user() -> Response:
-    """Answer 200 with the key's owner as a user, or 404 for a key without one."""
+    """Answer 200 with the key's owner as a user, or 404 for a key without an owner."""
     return jsonify(_owner().as_user())
 
 

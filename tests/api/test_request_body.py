@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from support.api import Api
-from users.api.parsing import MAX_BYTES, MAX_DEPTH, json_object
+from users.api.request_body import MAX_BYTES, MAX_DEPTH, json_object
 from users.request_errors import InvalidJson, PayloadTooLarge, UnsupportedMediaType
 
 flask = Flask(__name__)

@@ -1,0 +1,75 @@
+"""Query parameters and request headers, read strictly. Each function raises InvalidParameter for a malformed value."""
+
+import re
+
+from flask import Request
+
+from users import ids
+from users.request_errors import InvalidParameter
+
+MAX_SKIP = 100_000  # without a bound, each request could make the database count all users
+_IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
+# RFC 9110, 8.8.3 and 5.6.1: entity tags, with at least one comma between two.
+_ENTITY_TAG = r'(?:W/)?"[!#-~\x80-\xff]*"'
+_ENTITY_TAGS = re.compile(rf"[ \t,]*{_ENTITY_TAG}(?:[ \t]*,[ \t,]*{_ENTITY_TAG})*[ \t,]*")
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,20}")
+
+
+def boolean(request: Request, name: str) -> bool:
+    """Return the query parameter `name`, "true" or "false"; False if it is absent."""
+    values = request.args.getlist(name) or ["false"]
+    if values not in (["true"], ["false"]):
+        raise InvalidParameter(name, "true or false, once")
+    return values == ["true"]
+
+
+def skip(request: Request) -> int:
+    """Return how many users a list leaves out; 0 if the parameter is absent."""
+    advice = "; to go further, use after, the last id of the page before"
+    return _whole_number(request, "skip", 0, least=0, most=MAX_SKIP, advice=advice)
+
+
+def limit(request: Request) -> int:
+    """Return how many users a list has at most; 100 if the parameter is absent."""
+    return _whole_number(request, "limit", 100, least=1, most=1000)
+
+
+def _whole_number(request: Request, name: str, default: int, *, least: int, most: int, advice: str = "") -> int:
+    values = request.args.getlist(name) or [str(default)]
+    if len(values) != 1 or not _WHOLE_NUMBER.fullmatch(values[0]) or not least <= int(values[0]) <= most:
+        raise InvalidParameter(name, f"a whole number from {least} to {most}, once{advice}")
+    return int(values[0])
+
+
+def user_id(request: Request, name: str) -> str:
+    """Return the query parameter `name`, the id of a user; "" if it is absent."""
+    values = request.args.getlist(name)
+    if values and (len(values) != 1 or not ids.is_user_id(values[0])):
+        raise InvalidParameter(name, "the id of a user, once")
+    return values[0] if values else ""
+
+
+def if_match(request: Request) -> frozenset[str] | None:
+    """Return the strong entity tags in the header If-Match, one of which must match; None if any state will do.
+
+    A weak tag never matches (RFC 9110, section 13.1.1). A header that is no list of tags is an error: to ignore it,
+    or to answer that the user has changed, would mislead the caller.
+    """
+    value = request.headers.get("If-Match", "*").strip(" \t")
+    if value == "*":
+        return None
+    if not _ENTITY_TAGS.fullmatch(value):
+        raise InvalidParameter("If-Match", '* or entity tags in double quotes, as in "abc", "def"')
+    return frozenset(tag for tag in re.findall(_ENTITY_TAG, value) if not tag.startswith("W/"))
+
+
+def idempotency_key(request: Request) -> str | None:
+    """Return the header Idempotency-Key, None if it is absent.
+
+    A comma is allowed like any other visible character: a header sent twice arrives as one value with a comma, which
+    is the same key when the caller sends both again.
+    """
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise InvalidParameter("Idempotency-Key", "1 to 255 visible ASCII characters")
+    return key
