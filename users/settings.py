@@ -22,7 +22,7 @@ from users.passwords.policy import MIN_LENGTH
 from users.rate_limits import Rate
 from users.rules.validation import Rules
 
-# Every variable and what it takes, in the order of the contract's table; README's table is compared with this one.
+# Every variable and what it takes, in the order of the table in OPERATIONS.md, which a test compares with this one.
 TAKES = {
     "DATABASE_URL": "an address like postgresql://user@host/database or sqlite:////path/to/file.db",
     "SECRET_KEY": "at least 32 characters that nobody can guess; make one with: "

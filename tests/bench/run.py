@@ -25,7 +25,7 @@ from support.servers import BIN, Server  # noqa: E402
 
 FLOOR, DEFAULT, CHEAP = "m=19456,t=2,p=1", "m=65536,t=3,p=4", "m=8,t=1,p=1"
 DATABASES = ("sqlite", "postgres")
-# README's production line, with everything on; the site's rate limit is so far away that one key can measure.
+# What goes with the production line of OPERATIONS.md. The rate limit of the site is so high that one key can measure.
 SETTINGS = {"ENROL_HASH_SLOTS": "1"}
 
 

@@ -10,8 +10,8 @@ from flask.testing import FlaskCliRunner
 from support.api import Api
 from support.command_line import in_a_shell, run
 from support.databases import rewrite_audit, rows
+from support.documents import OPERATIONS, blocks, section
 from support.people import PASSWORD, Cast, make_user
-from support.readme import blocks, section
 
 BODY = {"email": "jo@example.com", "password": PASSWORD}
 MEMBERS = [
@@ -37,10 +37,10 @@ def exported(runner: FlaskCliRunner, *options: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def test_a_line_has_the_members_that_readme_shows(runner: FlaskCliRunner, api: Api) -> None:
+def test_a_line_has_the_members_that_are_documented(runner: FlaskCliRunner, api: Api) -> None:
     user = api.call("POST", "/v1/user/", json=BODY, headers={"X-Request-Id": "job-2026-11-24"}).json
     made_key, created = exported(runner)
-    (shown,) = blocks("json", section("Audit trail"))
+    (shown,) = blocks(section(OPERATIONS, "Audit trail"), "json")
     assert list(created) == list(json.loads(shown)) == MEMBERS
     assert (created["action"], created["outcome"], created["target_id"]) == ("user.create", "ok", user["id"])
     assert (created["actor_key_id"], created["fields"]) == (made_key["target_id"], ["email", "password"])

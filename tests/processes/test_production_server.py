@@ -1,4 +1,4 @@
-"""README's production server without a proxy: HTTP/1 only, memory that is bounded, workers that are replaced."""
+"""The production server of OPERATIONS.md without a proxy: HTTP/1, bounded memory, dead workers replaced."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Clients that stall keep nobody else waiting: through the proxy of README, and 50 of them without it."""
+"""Clients that stall keep nobody else waiting: through the proxy of OPERATIONS.md, and 50 of them without it."""
 
 import contextlib
 import os
@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from support.application import app_on
+from support.documents import OPERATIONS, blocks
 from support.installations import Installation, installed
 from support.people import make_key
-from support.readme import blocks
 from support.servers import START_SECONDS, Server
 from support.skips import unavailable
 from users.roles import Permission
@@ -40,7 +40,7 @@ class Secure(Server):
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """An installation as README has it in production."""
+    """An installation as OPERATIONS.md has it in production."""
     given = {"ENROL_TRUSTED_PROXIES": "1", "ENROL_PUBLIC_URL": f"https://{HOST}"}
     with installed(tmp_path_factory.mktemp("slow") / "enrol", given) as made:
         yield made
@@ -77,8 +77,8 @@ def proxied(direct: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def configuration(folder: Path, port: int, app_on: int) -> str:
-    """Return README's nginx, with its files in `folder` and its ports exchanged."""
-    site = blocks("nginx")[0]
+    """Return the nginx configuration of OPERATIONS.md, with its files in `folder` and its ports exchanged."""
+    site = blocks(OPERATIONS, "nginx")[0]
     for shown, ours in (
         ("listen 443", f"listen 127.0.0.1:{port}"),
         ("/etc/ssl/", f"{folder}/"),

@@ -20,7 +20,7 @@ from support.people import PASSWORD, make_key
 from support.servers import START_SECONDS, Server
 from users.roles import Permission
 
-KILL_SECONDS = 10  # --workers-kill-timeout of README
+KILL_SECONDS = 10  # --workers-kill-timeout of OPERATIONS.md
 HASH = "m=65536,t=8,p=1"  # a third of a second; hashes stand back, so that it takes many times that on busy cores
 BODY = {"email": "jo@example.com", "password": PASSWORD}
 

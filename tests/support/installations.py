@@ -15,9 +15,9 @@ CHEAP_HASH = {"ENROL_PASSWORD_HASH": "m=8,t=1,p=1", "ENROL_PASSWORD_HASH_UNSAFE"
 
 
 def production_line() -> str:
-    """Return the command that README gives for production."""
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    return next(line for line in readme.splitlines() if line.startswith(".venv/bin/granian"))
+    """Return the command that OPERATIONS.md gives for production."""
+    page = (REPOSITORY / "users" / "OPERATIONS.md").read_text(encoding="utf-8")
+    return next(line for line in page.splitlines() if line.startswith(".venv/bin/granian"))
 
 
 class Installation:

@@ -1,0 +1,129 @@
+"""The pages for operators tell the truth: what they show was run, and what they list is what there is."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app import create_app
+from faults.matrix import CRASHES, FAULTS
+from support.application import CHEAP
+from support.documents import FAULTS as FAULTS_PAGE
+from support.documents import OPERATIONS, blocks, first_cells, section
+from support.installations import Installation, installed, production_line
+from support.servers import REPOSITORY
+from users import logs, rate_limits, settings
+from users.auth import known_devices, known_networks, password_limits
+from users.passwords import hash_queue
+from users.passwords.argon2id import HashParameters
+from users.passwords.policy import MIN_LENGTH, common_passwords
+from users.roles import Role
+
+UNUSED = {**CHEAP, "DATABASE_URL": "sqlite:////nowhere/enrol.db"}  # for an application that is only looked at
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """An installation whose server runs."""
+    with installed(tmp_path_factory.mktemp("operations") / "enrol") as made:
+        (made.folder / ".venv").symlink_to(sys.prefix)
+        made.start("granian")
+        yield made
+
+
+def test_the_table_of_settings_is_the_codes_own() -> None:
+    table = section(OPERATIONS, "Settings")
+    assert [cell.strip("`") for cell in first_cells(table)] == list(settings.TAKES)
+    defaults = {
+        line.split("|")[1].strip(" `"): line.split("|")[2].strip(" `") for line in table.splitlines() if "|" in line
+    }
+    assert defaults["ENROL_PASSWORD_MIN_LENGTH"] == str(MIN_LENGTH)
+    assert defaults["ENROL_PASSWORD_HASH"] == str(HashParameters())
+    assert defaults["ENROL_HASH_QUEUE"] == str(hash_queue.QUEUE)
+    assert defaults["ENROL_RATE_LIMIT"] == "6000/minute"
+    assert f"{hash_queue.WAIT_SECONDS:.0f} seconds at most" in table
+    assert f"{len(common_passwords()):,} passwords" in table
+
+
+def test_a_worker_has_threads_for_more_than_every_place_of_the_hash_queue() -> None:
+    line = production_line().split()
+    threads = int(line[line.index("--blocking-threads") + 1])
+    told = " ".join(section(OPERATIONS, "Server").split())
+    places = len(hash_queue.Share) * (1 + hash_queue.QUEUE)
+    assert "Set `ENROL_HASH_SLOTS=1` with it" in told
+    assert f"{places} of the {threads} here" in told
+    assert places < threads
+
+
+def test_the_limits_are_the_codes_own() -> None:
+    told = " ".join(section(OPERATIONS, "Limits").split())
+    assert (rate_limits.WRONG_KEYS.requests, rate_limits.WRONG_KEYS.seconds) == (100, 60)
+    assert "100 a minute from one IP address" in told
+    assert "An unknown path (`NOT_FOUND`) and a wrong method (405) are answered without a look at the key" in told
+    counts = [int(number) for number in re.findall(r"\d+", told.partition("| an account, from one known")[2])]
+    from_one, (network, wide) = password_limits.FROM_ONE_SOURCE, password_limits.BY_NETWORK
+    account, in_a_row = password_limits.BY_ACCOUNT, password_limits.IN_A_ROW
+    expected = [from_one.tries, 5, in_a_row.tries, from_one.tries, 5, network.tries, 5, 6, 48, wide.tries]
+    assert counts[: len(expected)] == expected
+    assert f"| {account.tries} in an hour |" in told
+    assert f"{known_devices.LIFETIME.days} days after" in told
+    assert f"the last {known_networks.KEPT} networks" in told
+
+
+def test_the_table_of_commands_is_the_codes_own() -> None:
+    app = create_app(UNUSED)
+    groups = {name: app.cli.commands[name] for name in ("users", "keys", "audit")}
+    commands = {f"{group} {name}" for group, found in groups.items() for name in found.commands}  # type: ignore[attr-defined]
+    shown = {" ".join(re.findall(r"[a-z-]+", cell)[1:3]) for cell in first_cells(section(OPERATIONS, "Command line"))}
+    assert shown == commands | {"db upgrade", "doctor"}
+
+
+def test_the_table_of_roles_is_the_codes_own() -> None:
+    table = section(OPERATIONS, "Permissions")
+    told = {cells[1].strip(): cells[2].strip() for line in table.splitlines() if len(cells := line.split("|")) == 4}
+    for role in Role:
+        (words,) = [words for names, words in told.items() if f"`{role}`" in names]
+        held = {"role_admin": "all", "role_member": "none"}.get(role)
+        assert words == (held or ", ".join(f"`{one}`" for one in sorted(role.permissions, key=words.find)))
+
+
+def test_systemd_runs_the_production_line() -> None:
+    unit = blocks(OPERATIONS, "ini")[0]
+    assert f"ExecStart=/opt/enrol/{production_line()}\n" in unit
+    assert "\nRestart=on-failure\n" in unit  # which an exit code of 1 is
+
+
+def test_the_lines_that_wait_are_the_codes_own() -> None:
+    assert f"each worker keeps {logs.WAITING_LINES:,} lines" in section(OPERATIONS, "Logs")
+
+
+def test_argon2_is_built_at_the_version_that_is_pinned() -> None:
+    built = re.findall(r"(argon2-cffi-bindings==\S+)", section(OPERATIONS, "A faster argon2"))
+    pinned = re.findall(r"^argon2-cffi-bindings==.*$", (REPOSITORY / "requirements.txt").read_text(), re.MULTILINE)
+    assert built == pinned
+
+
+def test_the_backup_is_private_and_can_be_restored(here: Installation, tmp_path: Path) -> None:
+    backup, restore = blocks(section(OPERATIONS, "Backup and restore"), "sh")
+    key = here.flask("keys", "create", "backup", "--scope", "users:create").stdout.strip()
+    subprocess.run(["bash", "-euc", backup], cwd=here.folder, check=True)
+    (made,) = here.instance.glob("backup-*")
+    assert [oct(file.stat().st_mode)[-3:] for file in (made, *sorted(made.iterdir()))] == ["700", "600", "600"]
+    with installed(tmp_path / "elsewhere") as elsewhere:
+        shutil.copytree(made, elsewhere.instance / made.name)
+        subprocess.run(["bash", "-euc", restore], cwd=elsewhere.folder, check=True)
+        (server,) = elsewhere.start("granian")
+        body = {"email": "restored@example.com", "password": "three random words"}
+        assert server.call("POST", "/v1/user/", key=key, body=body).status == 201
+        assert (elsewhere.instance / "secret_key").read_text() == (here.instance / "secret_key").read_text()
+
+
+def test_the_table_of_faults_is_the_programs_own() -> None:
+    crashes = {f"kill -9 of {victim}" for _database, victim in CRASHES}
+    assert {cell.split(",")[0] for cell in first_cells(FAULTS_PAGE)} == crashes | set(FAULTS)
+    rows = [line for line in FAULTS_PAGE.splitlines() if "|" in line]
+    assert all(line.split("|")[-2].strip() in ("nothing", "wrong", "---") for line in rows)
