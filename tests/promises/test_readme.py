@@ -15,7 +15,7 @@ from support.documents import CONTRIBUTING, MAP, README, blocks, first_cells, se
 from support.installations import Installation, installed
 from support.servers import REPOSITORY, Server
 
-MOST_LINES = 150
+MOST_LINES, MOST_BYTES_OF_A_PICTURE = 150, 40_000
 PAGES = sorted(
     path
     for path in REPOSITORY.rglob("*.md")
@@ -34,6 +34,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Installatio
 
 def test_it_is_short() -> None:
     assert len(README.splitlines()) <= MOST_LINES
+
+
+def test_its_picture_is_small() -> None:
+    (picture,) = re.findall(r"!\[.+\]\((.+)\)", README)
+    assert (REPOSITORY / picture).stat().st_size < MOST_BYTES_OF_A_PICTURE
 
 
 def test_the_first_start_prints_what_readme_shows(site: tuple[Installation, Server]) -> None:
