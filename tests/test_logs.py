@@ -1,4 +1,4 @@
-"""What is logged: one line an event, from a list of fields, nothing that a client could forge or a driver betray."""
+"""The log: one line for each event, fields from a list, no forged lines, no text of a driver."""
 
 import io
 import json
@@ -152,7 +152,7 @@ def test_a_fault_is_told_by_class_and_place_and_never_by_its_text(log: Log, styl
     (line,) = log.lines
     assert "hunter2" not in line
     assert "ValueError from KeyError" in line
-    assert re.search(r"test_logs\.py:\d+ fail", line)
+    assert re.search(r"tests/test_logs\.py:\d+ fail", line)
     assert re.search(
         "error unexpected_error" if style == "text" else '"level": "error", "event": "unexpected_error"', line
     )
@@ -178,7 +178,7 @@ def test_a_drivers_error_is_told_by_its_name_only(log: Log) -> None:
     (line,) = log.lines
     assert log.last["error"] == "IntegrityError(SQLITE_CONSTRAINT_UNIQUE) from IntegrityError"
     assert re.search(
-        r"^default\.py:\d+ do_execute < test_logs\.py:\d+ test_a_drivers", log.last["place"]
+        r"^engine/default\.py:\d+ do_execute < tests/test_logs\.py:\d+ test_a_drivers", log.last["place"]
     )  # no frames between
     assert "hunter2" not in line
     assert "INSERT" not in line
@@ -230,7 +230,7 @@ def test_configuring_twice_logs_once(capsys: pytest.CaptureFixture[str]) -> None
     assert captured.out == ""
     (line,) = captured.err.splitlines()
     assert json.loads(line)["event"] == "once"
-    assert len([one for one in logging.getLogger("werkzeug").filters if "WithoutRequests" in type(one).__name__]) == 1
+    assert len([one for one in logging.getLogger("werkzeug").filters if isinstance(one, logs.RequestLineFilter)]) == 1
 
 
 def test_the_development_servers_line_with_the_query_string_is_dropped(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,7 +1,7 @@
-"""What happened, one line an event on stderr: text for a person, JSON for a collector. Never a secret.
+"""The log: one line for each event, on stderr, as text for people or JSON for a collector. Never a secret.
 
-An event's fields come from an allow-list, so that nothing a client sent reaches a log by accident, and every value
-is escaped, so that none can forge a line.
+FIELDS lists the fields that may be logged, so nothing that a client sent gets there by accident. Every value is
+escaped, so no value can forge a line.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -38,19 +39,21 @@ FIELDS = (
     "user_id",
 )
 
-WAITING_LINES = 1000  # of one server process, in a megabyte or two, until its stderr is read again
-# After the last line: woken for each, the thread would take the interpreter from every request, a tenth of its time.
-REST_SECONDS = 0.02
+BUFFERED_LINES = 1000  # in each process, 1 to 2 MB, while nothing reads its stderr
+# The log thread's pause after the last line in the buffer. Without it, the thread woke for each line and took the
+# interpreter from the requests for a tenth of its time.
+PAUSE_SECONDS = 0.02
+FLUSH_SECONDS = 1.0  # at most, that the end of a process waits for its last lines
 
 _logger = logging.getLogger("enrol")
 _PLAIN = re.compile(r"[!-~]+")
 
 
-class _Stderr(logging.Handler):
-    """Writes to the stderr of the moment, which a supervisor or a test may have exchanged since the start."""
+class StderrHandler(logging.Handler):
+    """Writes to the present `sys.stderr`, which a supervisor or a test may have replaced since the start."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line; one that cannot be written stops nothing."""
+        """Write one line. An error while writing stops nothing."""
         try:
             sys.stderr.write(self.format(record) + "\n")
             sys.stderr.flush()
@@ -59,69 +62,71 @@ class _Stderr(logging.Handler):
                 self.handleError(record)
 
 
-class _Aside(logging.Handler):
-    """Leaves the writing to a thread of its own: a pipe that nobody empties holds whoever writes to it, for good.
+class AsyncHandler(logging.Handler):
+    """Never blocks the caller: a thread writes the lines, and BUFFERED_LINES wait for it at most.
 
-    What comes while WAITING_LINES wait is dropped, and told as a number where it is missing, before the next line.
+    When the buffer is full, lines are dropped, and a line before the next one says how many. A pipe that nothing reads
+    blocks its writer for good. `logging.handlers.QueueListener` breaks one promise there: its `stop` joins the thread
+    without a time-out, and its `handle` holds the lock that `logging.shutdown` waits for, so the process never ends.
     """
 
     def __init__(self, writer: logging.Handler) -> None:
         super().__init__()
         self._writer = writer
-        self._begin()
-        # What is being written while a process forks leaves stderr locked in the child, for good.
-        forks.register(self, before=_Aside.flush, in_child=_Aside._begin)
-        multiprocessing.util.register_after_fork(self, _Aside._flush_at_end)
+        self._start()
+        # A fork during a write would leave stderr's lock held in the child, for good: flush first.
+        forks.register(self, before=AsyncHandler.flush, in_child=AsyncHandler._start)
+        multiprocessing.util.register_after_fork(self, AsyncHandler._flush_at_exit)
 
-    def _begin(self) -> None:
-        """Begin with no lines, since those of the parent are the parent's, and with a thread."""
-        self._waiting: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
-        self._taken = self._written = self._dropped = 0
+    def _start(self) -> None:
+        """Start a thread with an empty buffer, in a forked child too: the parent writes the parent's lines."""
+        self._buffer: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+        self._buffered = self._written = self._dropped = 0
         threading.Thread(target=self._write, name="log", daemon=True).start()
-        self._flush_at_end()
+        self._flush_at_exit()
 
-    def _flush_at_end(self) -> None:
-        """Flush also where a process ends without what `logging` does then, as a child of `multiprocessing`."""
+    def _flush_at_exit(self) -> None:
+        """Flush also at the end of a child of `multiprocessing`, which does not call `logging.shutdown`."""
         multiprocessing.util.Finalize(None, self.flush, exitpriority=0)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Leave the line to be written. `handle` lets one thread in at a time."""
-        if self._waiting.qsize() >= WAITING_LINES:
+        """Buffer the line. `handle` calls this in one thread at a time."""
+        if self._buffer.qsize() >= BUFFERED_LINES:
             self._dropped += 1
             return
-        self._tell_gap()
-        self._leave(record)
+        self._report_dropped()
+        self._put(record)
 
     def flush(self) -> None:
-        """Wait for the lines to be written, a second at most: it is the end of the process."""
-        self._tell_gap()
-        limit = time.monotonic() + 1
-        while self._written < self._taken and time.monotonic() < limit:
-            time.sleep(REST_SECONDS)
+        """Wait until the buffered lines are written, for FLUSH_SECONDS at most."""
+        self._report_dropped()
+        limit = time.monotonic() + FLUSH_SECONDS
+        while self._written < self._buffered and time.monotonic() < limit:
+            time.sleep(PAUSE_SECONDS)
 
-    def _tell_gap(self) -> None:
+    def _report_dropped(self) -> None:
         if self._dropped:
-            self._leave(_missing(self._dropped))
+            self._put(_dropped_lines(self._dropped))
             self._dropped = 0
 
-    def _leave(self, record: logging.LogRecord) -> None:
-        self._taken += 1
-        self._waiting.put(record)
+    def _put(self, record: logging.LogRecord) -> None:
+        self._buffered += 1
+        self._buffer.put(record)
 
     def _write(self) -> None:
         while True:
-            self._writer.emit(self._waiting.get())  # not `handle`, whose lock the end of the process would wait for
+            self._writer.emit(self._buffer.get())  # not `handle`: `logging.shutdown` would wait for its lock
             self._written += 1
-            if self._waiting.empty():
-                time.sleep(REST_SECONDS)
+            if self._buffer.empty():
+                time.sleep(PAUSE_SECONDS)
 
 
-def _missing(count: int) -> logging.LogRecord:
+def _dropped_lines(count: int) -> logging.LogRecord:
     fields = {"levelname": "WARNING", "msg": "log_lines_dropped", "fields": {"count": count}}
     return logging.makeLogRecord(fields)
 
 
-class _Lines(logging.Formatter):
+class LineFormatter(logging.Formatter):
     """Formats an event as `time level event name=value …`, or as one JSON object."""
 
     def __init__(self, style: str) -> None:
@@ -129,14 +134,14 @@ class _Lines(logging.Formatter):
         self.as_json = style == "json"
 
     def format(self, record: logging.LogRecord) -> str:
-        moment = datetime.fromtimestamp(record.created, UTC)  # it may be written later
+        moment = datetime.fromtimestamp(record.created, UTC)  # when it happened, which may be before it is written
         known = {"time": moment.isoformat(timespec="milliseconds"), "level": record.levelname.lower()}
         fields: dict[str, Any] = {**known, "event": record.getMessage(), **getattr(record, "fields", {})}
         if self.as_json:
             return json.dumps(fields)
         time, level, event, *rest = fields.items()
-        words = [f"{name}={_escaped(value)}" for name, value in rest if value is not None]
-        return " ".join([str(time[1]), str(level[1]), str(event[1]), *words])
+        pairs = [f"{name}={_escaped(value)}" for name, value in rest if value is not None]
+        return " ".join([str(time[1]), str(level[1]), str(event[1]), *pairs])
 
 
 def _escaped(value: object) -> str:
@@ -144,8 +149,8 @@ def _escaped(value: object) -> str:
     return text if _PLAIN.fullmatch(text) and '"' not in text else json.dumps(text)
 
 
-class _WithoutRequests(logging.Filter):
-    """Drops the development server's own line for each request: it prints the query string, ours does not."""
+class RequestLineFilter(logging.Filter):
+    """Drops the development server's own line for each request, which holds the query string."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return " - - [" not in str(record.msg)
@@ -153,24 +158,24 @@ class _WithoutRequests(logging.Filter):
 
 def configure(style: str) -> None:
     """Send events to stderr in `style`, "text" or "json"."""
-    handler = _Stderr()
-    handler.setFormatter(_Lines(style))
+    handler = StderrHandler()
+    handler.setFormatter(LineFormatter(style))
     _logger.handlers = [handler]
     _logger.setLevel(logging.INFO)
     _logger.propagate = False
     werkzeug = logging.getLogger("werkzeug")
-    if not any(isinstance(one, _WithoutRequests) for one in werkzeug.filters):
-        werkzeug.addFilter(_WithoutRequests())
+    if not any(isinstance(one, RequestLineFilter) for one in werkzeug.filters):
+        werkzeug.addFilter(RequestLineFilter())
 
 
 def start_log_thread() -> None:
-    """Let no request wait for stderr from now on. Whoever serves calls this; a command waits, as commands do."""
+    """Let no request wait for stderr from now on. Servers call this; a command may wait."""
     (handler,) = _logger.handlers
-    _logger.handlers = [_Aside(handler)]
+    _logger.handlers = [AsyncHandler(handler)]
 
 
 def event(name: str, *, level: int = logging.INFO, **fields: object) -> None:
-    """Log the event `name` with `field_errors`, which must be among FIELDS, under the request's trace id."""
+    """Log the event `name` with `fields`, which must be among FIELDS, and the request's trace id."""
     unknown = set(fields) - set(FIELDS)
     if unknown:
         raise ValueError(f"not in the list of fields that may be logged: {sorted(unknown)}")
@@ -178,21 +183,21 @@ def event(name: str, *, level: int = logging.INFO, **fields: object) -> None:
 
 
 def _request_ids() -> dict[str, str]:
-    """Return the id of the request, and ours, which its audit events have, where the caller gave it another."""
+    """Return the request's trace id and, if the caller chose that one, the id that its audit events have."""
     if not has_request_context() or "trace_id" not in g:
         return {}
     found = {"trace_id": g.trace_id, "request_id": g.get("request_id", g.trace_id)}
     return found if len(set(found.values())) == 2 else {"trace_id": g.trace_id}
 
 
-def say(words: str) -> None:
-    """Say `words` on stderr to whoever watches; what cannot be said stops no start."""
+def say(sentence: str) -> None:
+    """Print `sentence` on stderr, for the operator. A stderr that is full or closed stops no start."""
     with contextlib.suppress(OSError, ValueError):
-        click.echo(words, err=True)
+        click.echo(sentence, err=True)
 
 
 def unexpected(error: BaseException) -> None:
-    """Log a fault by its class and place, never by its text: a text may quote a row, a password or a key."""
+    """Log the class and the place of `error`, never its text, which may quote a row, a password or a key."""
     event("unexpected_error", level=logging.ERROR, error=_classes(error), place=_places(error.__traceback__))
 
 
@@ -208,7 +213,7 @@ def _classes(error: BaseException | None) -> str:
 
 
 def _database_facts(cause: BaseException | None) -> str:
-    """Return the SQLSTATE or SQLite's error name, and the constraint: all that a driver's error may tell."""
+    """Return the SQLSTATE or SQLite's error name, and the constraint: the driver's text is never logged."""
     diagnostics = getattr(cause, "diag", None)
     facts = [
         getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None),
@@ -218,8 +223,12 @@ def _database_facts(cause: BaseException | None) -> str:
 
 
 def _places(trace: TracebackType | None) -> str:
-    """Return where it happened, innermost first: the last line of all, then those that are not a library's."""
+    """Return where it happened, innermost first: the innermost frame, then those outside of libraries."""
     frames = traceback.extract_tb(trace)
     ours = [frame for frame in frames[:-1] if "site-packages" not in frame.filename][-7:]
-    told = [*ours, *frames[-1:]]
-    return " < ".join(f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in reversed(told))
+    return " < ".join(_place(frame) for frame in reversed([*ours, *frames[-1:]]))
+
+
+def _place(frame: traceback.FrameSummary) -> str:
+    """Return folder, file, line and function: `services/users.py:12 create`, since several files are `users.py`."""
+    return f"{'/'.join(Path(frame.filename).parts[-2:])}:{frame.lineno} {frame.name}"

@@ -97,13 +97,13 @@ def test_lines_that_had_to_be_dropped_are_counted_where_they_are_missing(
 ) -> None:
     (server,) = here.start("granian", output=">/dev/null 2>pipe")
     for _ in range(2):
-        ask(server, "/v1/user/profile", times=logs.WAITING_LINES + 200)
-        text = read(pipe, until='"event": "request"', times=logs.WAITING_LINES)
+        ask(server, "/v1/user/profile", times=logs.BUFFERED_LINES + 200)
+        text = read(pipe, until='"event": "request"', times=logs.BUFFERED_LINES)
         ask(server, "/v1/user/current")  # for which there is room again
         text += read(pipe, until='"/v1/user/current"')
         told = json.loads(text.splitlines()[-2])
         assert (told["event"], told["level"]) == ("log_lines_dropped", "warning")
-        assert told["count"] + text.count('"/v1/user/profile"') == logs.WAITING_LINES + 200
+        assert told["count"] + text.count('"/v1/user/profile"') == logs.BUFFERED_LINES + 200
 
 
 def ask(server: Server, path: str, *, times: int = 1) -> None:

@@ -98,7 +98,7 @@ def test_systemd_runs_the_production_line() -> None:
 
 
 def test_the_lines_that_wait_are_the_codes_own() -> None:
-    assert f"each worker keeps {logs.WAITING_LINES:,} lines" in section(OPERATIONS, "Logs")
+    assert f"each worker keeps {logs.BUFFERED_LINES:,} lines" in section(OPERATIONS, "Logs")
 
 
 def test_argon2_is_built_at_the_version_that_is_pinned() -> None:
