@@ -39,7 +39,7 @@ def told(
         target_id=target_id,
         fields=fields or [],
     )
-    with app.app_context():
+    with app.test_request_context():
         (one,) = audit_sentences.tell([event], about=about)
     return "".join(f"{part.words}{part.name or ''}" for part in one.sentence)
 
