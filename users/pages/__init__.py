@@ -1,16 +1,21 @@
 """The door for administrators: pages and forms in HTML. What a form carries is judged in `rules`, not here."""
 
-from flask import Flask
+from flask import Flask, g
+
+from users import clock
+from users.http import csrf, headers, session_cookie, urls
+from users.roles import Permission
 
 
 def init_app(app: Flask) -> None:
-    """Give `app` the pages and what they are rendered with."""
+    """Give `app` the pages, the session of their forms, and the functions that templates call."""
     from users.pages import (  # noqa: F401  (their routes hang on the blueprint)
         account,
         audit,
         docs,
-        guards,
+        forms,
         keys,
+        login,
         setup,
         user_actions,
         users,
@@ -18,4 +23,19 @@ def init_app(app: Flask) -> None:
     )
 
     docs.init_app(app)
-    guards.init_app(app)
+    app.config.update(
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_PATH="/",
+        SESSION_COOKIE_SAMESITE="Lax",
+        WTF_CSRF_TIME_LIMIT=None,  # the token ends with the session, not before
+    )
+    app.session_interface = session_cookie.Cookies()
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.filters.update(rfc3339=clock.rfc3339, moment=clock.words)
+    app.jinja_env.globals.update(
+        asset=headers.asset,
+        csrf_token=csrf.token,
+        may=lambda permission: "actor" in g and Permission(permission) in g.actor.permissions,
+        unknown_address=urls.PLACEHOLDER_URL,
+        role_words={role.value: words[0] for role, words in forms.ROLE_WORDS.items()},
+    )

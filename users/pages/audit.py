@@ -13,8 +13,9 @@ from users.audit.trail import Action
 from users.blueprint import bp
 from users.errors import UserNotFound
 from users.form_errors import FormRefused
-from users.pages import audit_sentences, forms, guards
-from users.pages.guards import Answer, Problem, page
+from users.pages import audit_sentences, forms
+from users.pages.guards import PageResponse, page
+from users.pages.problems import Problem, Problems
 from users.roles import Permission
 from users.rules import emails
 from users.services import user_creation
@@ -22,27 +23,27 @@ from users.services import user_creation
 
 @bp.get("/admin/audit")
 @page(Permission.AUDIT_READ)
-def show_trail() -> Answer:
+def show_trail() -> PageResponse:
     """Show what the filters in the address ask for, newest first."""
     given = {name: text for name in _READERS if (text := request.args.get(name, "").strip())}
-    form, found = forms.TrailForm(**given), guards.Findings()
-    wanted = _wanted(given, found)
-    if found.problems:
-        g.problems = [Problem(words, name) for name, words in found.problems.items()]
+    form, problems = forms.TrailForm(**given), Problems()
+    wanted = _wanted(given, problems)
+    if problems.by_field:
+        g.problems = [Problem(words, name) for name, words in problems.by_field.items()]
         return make_response(render_template("audit/trail.html", form=form, given=given), 422)
     here = queries.newest(wanted, before=_event_id("before"), after=_event_id("after"))
     return render_template("audit/trail.html", form=form, given=given, page=here, told=audit_sentences.tell(here.rows))
 
 
-def _wanted(given: Mapping[str, str], found: guards.Findings) -> Wanted:
-    """Return what the filters ask for; what cannot be read is noted in `found`."""
+def _wanted(given: Mapping[str, str], problems: Problems) -> Wanted:
+    """Return what the filters ask for; what cannot be read is collected in `problems`."""
     wanted: dict[str, Any] = {}
     for name, text in given.items():
         field, read = _READERS[name]
-        with found.noted():
+        with problems.collect():
             wanted[field] = read(name, text)
     if "since" in wanted and "until" in wanted and wanted["since"] >= wanted["until"]:
-        found.problems["until"] = "Choose a last day that is not before the first"
+        problems.by_field["until"] = "Choose a last day that is not before the first"
     return Wanted(**wanted)
 
 

@@ -44,7 +44,7 @@ def init_app(app: Flask) -> None:
 @bp.get("/openapi.json")
 @same_for_all
 def show_document() -> Response:
-    """Answer with the OpenAPI document, whose server is this one."""
+    """PageResponse with the OpenAPI document, whose server is this one."""
     return _answer("enrol.openapi")
 
 

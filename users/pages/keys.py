@@ -11,8 +11,9 @@ from users.blueprint import bp
 from users.errors import KeyNotFound, UserNotFound
 from users.form_errors import FormRefused, KeyMadeAlready, KeyRolled, Outdated
 from users.http import session_cookie, urls
-from users.pages import forms, guards
-from users.pages.guards import Answer, Problem, page
+from users.pages import forms
+from users.pages.guards import PageResponse, page
+from users.pages.problems import Problem, Problems
 from users.roles import ALL_PERMISSIONS, Permission, permissions_of
 from users.rules import emails, validation
 from users.services import api_keys, user_creation, user_search
@@ -21,7 +22,7 @@ from users.storage.models import ApiKey, User
 
 @bp.get("/admin/keys")
 @page(Permission.KEYS_MANAGE)
-def show_keys() -> Answer:
+def show_keys() -> PageResponse:
     """List the API keys, newest first; `?revoked=` was, just now."""
     here, count = user_search.find_keys(before=_id_in("before"), after=_id_in("after"))
     owners = user_search.emails_of(key.owner_id for key in here.rows)
@@ -55,7 +56,7 @@ def _just_revoked() -> ApiKey | None:
 
 @bp.get("/admin/keys/new")
 @page(Permission.KEYS_MANAGE)
-def show_new_key() -> Answer:
+def show_new_key() -> PageResponse:
     """Show the form for a new key."""
     form = forms.KeyForm(g.actor.permissions, owner=g.user.email)
     return render_template("keys/new.html", form=form, mark=session_cookie.sealed(ids.new_id("akid")))
@@ -63,22 +64,22 @@ def show_new_key() -> Answer:
 
 @bp.post("/admin/keys/new")
 @page(Permission.KEYS_MANAGE, again=show_new_key)
-def add_key() -> Answer:
+def add_key() -> PageResponse:
     """Make the key and show it, this once, with the first call to make."""
     key_id = session_cookie.unsealed(forms.mark())
     if key_id is None:
         raise Outdated
-    form, found = forms.KeyForm(g.actor.permissions), guards.Findings()
+    form, problems = forms.KeyForm(g.actor.permissions), Problems()
     scopes = frozenset(Permission(scope) for scope in form.scopes.data or () if scope in ALL_PERMISSIONS)
-    with found.noted():
+    with problems.collect():
         new = validation.new_key(form.name.data, scopes)
     if not scopes:
-        found.problems["scopes"] = "Choose what the key may do"
-    with found.noted():
+        problems.by_field["scopes"] = "Choose what the key may do"
+    with problems.collect():
         owner = _owner(form.owner.data or "")
-    with found.noted():
+    with problems.collect():
         lifetime = _lifetime(form.expires.data)
-    found.refuse()
+    problems.raise_if_any()
     try:
         issued = api_keys.create_key(new, owner=owner, lifetime=lifetime, actor=g.actor, key_id=key_id)
     except KeyMadeAlready:
@@ -90,7 +91,7 @@ def add_key() -> Answer:
 
 @bp.get("/admin/keys/<key_id>/roll")
 @page(Permission.KEYS_MANAGE)
-def show_roll_key(key_id: str) -> Answer:
+def show_roll_key(key_id: str) -> PageResponse:
     """Show the form for a new key in the place of this one."""
     key = _key(key_id)
     api_keys.require_scopes(key, g.actor)
@@ -112,17 +113,17 @@ def show_roll_key(key_id: str) -> Answer:
 
 @bp.post("/admin/keys/<key_id>/roll")
 @page(Permission.KEYS_MANAGE, again=show_roll_key)
-def roll_key(key_id: str) -> Answer:
+def roll_key(key_id: str) -> PageResponse:
     """Make the new key and show it, this once; the old one ends when the administrator says."""
     new_id = session_cookie.unsealed(forms.mark())
     if new_id is None or "was-expires_at" not in request.form:
         raise Outdated
-    old, form, found = _key(key_id), forms.RollForm(), guards.Findings()
-    with found.noted():
+    old, form, problems = _key(key_id), forms.RollForm(), Problems()
+    with problems.collect():
         ends_in = _ends_in(form.ends.data)
-    with found.noted():
+    with problems.collect():
         lifetime = _lifetime(form.expires.data)
-    found.refuse()
+    problems.raise_if_any()
     owner = user_search.get_user(old.owner_id) if old.owner_id else None  # before the act: nothing may fail after it
     try:
         issued = api_keys.roll_key(
@@ -140,14 +141,14 @@ def roll_key(key_id: str) -> Answer:
 
 @bp.get("/admin/keys/<key_id>/revoke")
 @page(Permission.KEYS_MANAGE)
-def show_revoke_key(key_id: str) -> Answer:
+def show_revoke_key(key_id: str) -> PageResponse:
     """Ask whether the key is to be revoked."""
     return render_template("keys/revoke.html", key=_key(key_id))
 
 
 @bp.post("/admin/keys/<key_id>/revoke")
 @page(Permission.KEYS_MANAGE, again=show_revoke_key)
-def revoke_key(key_id: str) -> Answer:
+def revoke_key(key_id: str) -> PageResponse:
     """Revoke the key."""
     key = api_keys.revoke_key(_key(key_id).id, actor=g.actor)
     return redirect(url_for("users.show_keys", revoked=key.id), 303)
@@ -178,11 +179,11 @@ def _require_not_rolled(key: ApiKey) -> None:
         raise KeyRolled
 
 
-def _made_already(key_id: str) -> Answer:
+def _made_already(key_id: str) -> PageResponse:
     return make_response(render_template("keys/made.html", key=api_keys.get_key(key_id)), 409)
 
 
-def _shown(issued: api_keys.IssuedKey, owner: User | None) -> Answer:
+def _shown(issued: api_keys.IssuedKey, owner: User | None) -> PageResponse:
     """Return the page that shows the key, with a first call that it can make."""
     scopes = frozenset(issued.key.scopes)
     held = permissions_of(owner.global_role_id) if owner else scopes

@@ -8,6 +8,7 @@ from werkzeug.datastructures import ImmutableMultiDict
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
+from users.http import session_cookie
 from users.pages import forms
 
 SIGNED_IN_AGAIN = "You are signed in again. Nothing was saved yet: check what you typed and send it again."
@@ -63,6 +64,12 @@ def resume(path: str, kept: list[tuple[str, str]]) -> Response | str:
     request.form = ImmutableMultiDict(kept)
     shown: Response | str = view.again.__wrapped__(**values)  # past the guard, which would look for a token in `kept`
     return shown
+
+
+def signed_out() -> Response:
+    """Remove the session from the browser and lead to the sign-in page, which says so."""
+    session_cookie.leave()
+    return redirect(url_for("users.show_login", done="out"), 303)
 
 
 def local_path(text: str) -> str:

@@ -9,7 +9,7 @@ from users.auth import signin
 from users.blueprint import bp
 from users.http import session_cookie, urls
 from users.pages import forms
-from users.pages.guards import Answer, page, public
+from users.pages.guards import PageResponse, page, public
 from users.roles import ALL_PERMISSIONS, Permission, Role
 from users.rules import validation
 from users.services import setup_link, user_search
@@ -17,7 +17,7 @@ from users.services import setup_link, user_search
 
 @bp.get("/setup")
 @public()
-def show_setup() -> Answer:
+def show_setup() -> PageResponse:
     """Show the form for the first administrator to whoever has the link; to others, the command to run."""
     if setup_link.is_over():  # maybe since a moment ago: somebody else was quicker, or this is a second click
         return make_response(render_template("setup/over.html"), 404)
@@ -35,7 +35,7 @@ def show_setup() -> Answer:
 
 @bp.post("/setup")
 @public(again=show_setup)
-def set_up() -> Answer:
+def set_up() -> PageResponse:
     """Create the first administrator, signed in, and lead to the first steps."""
     token = request.cookies.get(session_cookie.cookie_name("setup"), "")
     setup_link.require_open(token)  # before any hash is computed for a stranger
@@ -51,7 +51,7 @@ def set_up() -> Answer:
 
 @bp.get("/admin/start")
 @page(Permission.USERS_CREATE, Permission.KEYS_MANAGE)
-def show_start() -> Answer:
+def show_start() -> PageResponse:
     """Show the three first steps, ticked off as the data says."""
     return render_template(
         "setup/start.html",

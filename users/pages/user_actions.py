@@ -7,8 +7,9 @@ from users.auth import password_limits, sessions
 from users.blueprint import bp
 from users.form_errors import EmailChanged, Outdated, UserChanged, UserDeleted, UserEdited
 from users.http import urls
-from users.pages import forms, guards
-from users.pages.guards import Answer, Problem, page
+from users.pages import forms, login_redirect
+from users.pages.guards import PageResponse, page
+from users.pages.problems import Problem
 from users.roles import Permission, Role, grantable_by, needed_to_act_on
 from users.rules import emails, validation
 from users.rules.validation import UserChanges
@@ -20,14 +21,14 @@ _EDITED = {"email": "Email address", "first_name": "First name", "last_name": "L
 
 @bp.get("/admin/users/<user_id>/edit")
 @page(Permission.USERS_UPDATE)
-def show_edit_user(user_id: str) -> Answer:
+def show_edit_user(user_id: str) -> PageResponse:
     """Show the form for what is known of the user, with `?email=` in place of the address."""
     return _edit_page(_user_for_change(user_id))
 
 
 @bp.post("/admin/users/<user_id>/edit")
 @page(Permission.USERS_UPDATE, again=show_edit_user)
-def edit_user(user_id: str) -> Answer:
+def edit_user(user_id: str) -> PageResponse:
     """Save what was changed in the form and lead to the user; nobody stops being an administrator unasked."""
     user, typed, seen = _user_for_change(user_id), _typed(), _seen()
     if typed.keys() != seen.keys():
@@ -43,13 +44,13 @@ def edit_user(user_id: str) -> Answer:
     if saved.updated_at == user.updated_at and _shown(user) == seen:  # not so when the form is sent a second time
         return _nothing_to_save(user)
     if saved.id == g.user.id and not sessions.may_sign_in(saved):
-        return guards.signed_out()
+        return login_redirect.signed_out()
     return _lead_to(saved, "updated")
 
 
 @bp.get("/admin/users/<user_id>/password")
 @page(Permission.USERS_UPDATE)
-def show_set_password(user_id: str) -> Answer:
+def show_set_password(user_id: str) -> PageResponse:
     """Show the form for a user's new password."""
     if user_id == g.user.id:  # nobody's own password is changed without the current one
         return redirect(url_for("users.show_account"), 303)
@@ -59,7 +60,7 @@ def show_set_password(user_id: str) -> Answer:
 
 @bp.post("/admin/users/<user_id>/password")
 @page(Permission.USERS_UPDATE, again=show_set_password)
-def set_user_password(user_id: str) -> Answer:
+def set_user_password(user_id: str) -> PageResponse:
     """Give the user a new password and lead to its page; a generated one is shown now, this once."""
     if user_id == g.user.id:
         return redirect(url_for("users.show_account"), 303)
@@ -75,14 +76,14 @@ def set_user_password(user_id: str) -> Answer:
 
 @bp.get("/admin/users/<user_id>/verify")
 @page(Permission.USERS_UPDATE)
-def show_verify_user(user_id: str) -> Answer:
+def show_verify_user(user_id: str) -> PageResponse:
     """Show the two ways to verify the user's address: to say that it is theirs, and a link for them to open."""
     return render_template("users/verify.html", user=_user_for_change(user_id), address=urls.base_url())
 
 
 @bp.post("/admin/users/<user_id>/verify")
 @page(Permission.USERS_UPDATE, again=show_verify_user)
-def verify_user(user_id: str) -> Answer:
+def verify_user(user_id: str) -> PageResponse:
     """Note that the address that the form showed is the user's."""
     user = user_changes.verify_user(_user_for_change(user_id).id, actor=g.actor, condition=_require_address)
     return _lead_to(user, "verified")
@@ -90,7 +91,7 @@ def verify_user(user_id: str) -> Answer:
 
 @bp.post("/admin/users/<user_id>/verification")
 @page(Permission.USERS_UPDATE, again=show_verify_user)
-def make_verification_link(user_id: str) -> Answer:
+def make_verification_link(user_id: str) -> PageResponse:
     """Make a link that verifies the user's address and show it, this once."""
     user, there = _user_for_change(user_id), urls.absolute_url(url_for("users.show_verify"))  # before anything is done
     issued = email_verification.issue(user.id, actor=g.actor)
@@ -100,36 +101,36 @@ def make_verification_link(user_id: str) -> Answer:
 
 @bp.get("/admin/users/<user_id>/deactivate")
 @page(Permission.USERS_UPDATE)
-def show_deactivate(user_id: str) -> Answer:
+def show_deactivate(user_id: str) -> PageResponse:
     """Ask whether the user is to be deactivated."""
     return render_template("users/deactivate.html", user=_user_for_change(user_id))
 
 
 @bp.post("/admin/users/<user_id>/deactivate")
 @page(Permission.USERS_UPDATE, again=show_deactivate)
-def deactivate_user(user_id: str) -> Answer:
+def deactivate_user(user_id: str) -> PageResponse:
     """Deactivate the user."""
     user = user_changes.deactivate_user(_user_for_change(user_id).id, actor=g.actor)
-    return guards.signed_out() if user.id == g.user.id else _lead_to(user, "deactivated")
+    return login_redirect.signed_out() if user.id == g.user.id else _lead_to(user, "deactivated")
 
 
 @bp.get("/admin/users/<user_id>/reactivate")
 @page(Permission.USERS_UPDATE)
-def show_reactivate(user_id: str) -> Answer:
+def show_reactivate(user_id: str) -> PageResponse:
     """Ask whether the user is to be active again."""
     return render_template("users/reactivate.html", user=_user_for_change(user_id))
 
 
 @bp.post("/admin/users/<user_id>/reactivate")
 @page(Permission.USERS_UPDATE, again=show_reactivate)
-def reactivate_user(user_id: str) -> Answer:
+def reactivate_user(user_id: str) -> PageResponse:
     """Let the user go on."""
     return _lead_to(user_changes.reactivate_user(_user_for_change(user_id).id, actor=g.actor), "reactivated")
 
 
 @bp.get("/admin/users/<user_id>/unlock")
 @page(Permission.USERS_UPDATE)
-def show_unlock(user_id: str) -> Answer:
+def show_unlock(user_id: str) -> PageResponse:
     """Ask whether the user may try passwords again."""
     user = _user_for_change(user_id)
     return render_template("users/unlock.html", user=user, locked=password_limits.is_locked(user))
@@ -137,24 +138,28 @@ def show_unlock(user_id: str) -> Answer:
 
 @bp.post("/admin/users/<user_id>/unlock")
 @page(Permission.USERS_UPDATE, again=show_unlock)
-def unlock_user(user_id: str) -> Answer:
+def unlock_user(user_id: str) -> PageResponse:
     """Give the user all tries back."""
     return _lead_to(user_changes.unlock_user(_user_for_change(user_id).id, actor=g.actor), "unlocked")
 
 
 @bp.get("/admin/users/<user_id>/delete")
 @page(Permission.USERS_DELETE)
-def show_delete_user(user_id: str) -> Answer:
+def show_delete_user(user_id: str) -> PageResponse:
     """Ask whether the user is to be deleted."""
     return render_template("users/delete.html", user=_user_for_change(user_id))
 
 
 @bp.post("/admin/users/<user_id>/delete")
 @page(Permission.USERS_DELETE, again=show_delete_user)
-def delete_one_user(user_id: str) -> Answer:
+def delete_one_user(user_id: str) -> PageResponse:
     """Delete the user and lead to the list."""
     user = user_changes.delete_user(_user_for_change(user_id).id, actor=g.actor)
-    return guards.signed_out() if user.id == g.user.id else redirect(url_for("users.show_users", deleted=user.id), 303)
+    return (
+        login_redirect.signed_out()
+        if user.id == g.user.id
+        else redirect(url_for("users.show_users", deleted=user.id), 303)
+    )
 
 
 def _user_for_change(user_id: str) -> User:
@@ -166,11 +171,11 @@ def _user_for_change(user_id: str) -> User:
     return user
 
 
-def _lead_to(user: User, done: str) -> Answer:
+def _lead_to(user: User, done: str) -> PageResponse:
     return redirect(url_for("users.show_user", user_id=user.id, done=done), 303)
 
 
-def _edit_page(user: User) -> Answer:
+def _edit_page(user: User) -> PageResponse:
     """Return the form as it was sent; where nothing was typed, with what somebody else made of the user meanwhile."""
     now, seen, typed = _shown(user), _seen(), _typed()
     shown = {**now, "email": request.args.get("email", user.email)}
@@ -183,7 +188,7 @@ def _edit_page(user: User) -> Answer:
     return render_template("users/edit.html", form=form, user=user, now=now)
 
 
-def _nothing_to_save(user: User) -> Answer:
+def _nothing_to_save(user: User) -> PageResponse:
     g.notice = "Nothing was changed, so there was nothing to save"
     return _edit_page(user)
 

@@ -12,7 +12,7 @@ from users.auth import password_limits
 from users.blueprint import bp
 from users.http import urls
 from users.pages import audit_sentences, forms, login_redirect
-from users.pages.guards import Answer, page
+from users.pages.guards import PageResponse, page
 from users.roles import Permission, grantable_by, needed_to_act_on
 from users.rules import emails, validation
 from users.services import user_creation, user_search
@@ -32,7 +32,7 @@ _DONE = {
 
 @bp.get("/admin/users")
 @page(Permission.USERS_READ)
-def show_users() -> Answer:
+def show_users() -> PageResponse:
     """List the users, newest first: those that `?q=` finds, and that `?status=` names; `?deleted=` was, just now."""
     deleted = _id_in("deleted")
     q = request.args.get("q", "").strip()[:_LONGEST_SEARCH]
@@ -52,7 +52,7 @@ def show_users() -> Answer:
 
 @bp.get("/admin/users/new")
 @page(Permission.USERS_CREATE)
-def show_new_user() -> Answer:
+def show_new_user() -> PageResponse:
     """Show the sign-up form, `?email=` filled in."""
     form = forms.UserForm(grantable_by(g.actor.permissions), email=request.args.get("email"))
     return render_template("users/new.html", form=form, rules=settings.current().rules)
@@ -60,7 +60,7 @@ def show_new_user() -> Answer:
 
 @bp.post("/admin/users/new")
 @page(Permission.USERS_CREATE, again=show_new_user)
-def add_user() -> Answer:
+def add_user() -> PageResponse:
     """Create the user and lead to its page; with a generated password, show that now, this once."""
     form = forms.UserForm(grantable_by(g.actor.permissions))
     rules = settings.current().rules
@@ -74,7 +74,7 @@ def add_user() -> Answer:
 
 @bp.get("/admin/users/<user_id>")
 @page(Permission.USERS_READ)
-def show_user(user_id: str) -> Answer:
+def show_user(user_id: str) -> PageResponse:
     """Show one user, what happened to it lately, and what can be done with it; nothing with one who is deleted."""
     user = user_search.get_user(user_id)
     about = _about(user)

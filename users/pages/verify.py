@@ -5,13 +5,13 @@ from flask import g, make_response, redirect, render_template, request, url_for
 from users.blueprint import bp
 from users.form_errors import VerificationLinkEnded
 from users.http import session_cookie
-from users.pages.guards import Answer, public
+from users.pages.guards import PageResponse, public
 from users.services import email_verification
 
 
 @bp.get("/verify")
 @public()
-def show_verify() -> Answer:
+def show_verify() -> PageResponse:
     """Show the address and the button that verifies it, or what to do about a link that has ended."""
     given = request.args.get("token", "")
     if email_verification.is_token(given):  # out of the address bar, the history and every Referer at once
@@ -29,14 +29,14 @@ def show_verify() -> Answer:
 
 @bp.post("/verify")
 @public(again=show_verify)
-def verify() -> Answer:
+def verify() -> PageResponse:
     """Verify the address and show that it is so; a second click changes nothing."""
     token = request.form.get("link", "")
     email_verification.use(token, actor=g.actor)
     return _at_the_page(token)
 
 
-def _at_the_page(token: str) -> Answer:
+def _at_the_page(token: str) -> PageResponse:
     session_cookie.set_cookie(_cookie(), token, max_age=int(email_verification.LIFETIME.total_seconds()))
     return redirect(url_for("users.show_verify"), 303)
 

@@ -1,0 +1,69 @@
+"""The sign-in page, the sign-out, and the paths that lead to the users."""
+
+from flask import g, redirect, request, url_for
+
+from users.auth import signin
+from users.blueprint import bp
+from users.form_errors import FormRefused
+from users.http import csrf, session_cookie
+from users.pages import forms, guards, login_redirect
+from users.pages.account import show_account
+from users.pages.guards import PageResponse, page, public
+from users.passwords.hashing import WrongPassword
+from users.services import setup_link
+
+
+@bp.get("/")
+@public()
+def show_home() -> PageResponse:
+    """Lead to the users, or to set-up while there is no administrator."""
+    return redirect(login_redirect.home() if setup_link.is_over() else url_for("users.show_setup"), 303)
+
+
+@bp.get("/admin")
+@public()
+def show_admin() -> PageResponse:
+    """Lead to the users."""
+    return redirect(login_redirect.home(), 303)
+
+
+@bp.get("/admin/login")
+@public()
+def show_login() -> PageResponse:
+    """Ask for email and password; somebody signed in goes on."""
+    there, kept = (
+        login_redirect.local_path(request.values.get("next", login_redirect.home())),
+        login_redirect.kept_fields(),
+    )
+    if "user" in g and not (guards.changes() and csrf.token_is_valid()):  # signed in meanwhile, in another tab
+        g.problems = []
+        return login_redirect.resume(there, kept)
+    return login_redirect.login_page(there, kept)
+
+
+@bp.post("/admin/login")
+@public(again=show_login)
+def sign_in() -> PageResponse:
+    """Sign in and lead to `next`, to the form there as it was filled if the sign-in interrupted one."""
+    given, kept = forms.LoginForm().data, login_redirect.kept_fields()
+    try:
+        user, session_id = signin.sign_in(
+            given["email"] or "",
+            given["password"] or "",
+            device=session_cookie.device(),
+            replacing=g.get("session_id", ""),
+            actor=g.actor,
+        )
+    except WrongPassword:
+        raise FormRefused({"email": "The email address or password is wrong"}) from None
+    there = login_redirect.local_path(request.form.get("next", login_redirect.home()))
+    session_cookie.enter(user, session_id)
+    return login_redirect.resume(there, kept)
+
+
+@bp.post("/admin/logout")
+@page(again=show_account, ended=login_redirect.signed_out)
+def sign_out() -> PageResponse:
+    """End this session everywhere; one that has ended already is only forgotten."""
+    signin.sign_out(g.session_id, actor=g.actor)
+    return login_redirect.signed_out()

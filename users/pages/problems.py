@@ -1,0 +1,86 @@
+"""What is wrong with a form that was refused, in the words of its page."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from flask import g, request, url_for
+
+from users import clock
+from users.audit import trail
+from users.errors import Conflict, EnrolError, Invalid, LastAdministrator
+from users.field_errors import FieldCode, FieldError
+from users.form_errors import FormRefused
+from users.pages import forms
+from users.services import user_search
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong, for the summary and for beside its `field`; `link` is a path and its words."""
+
+    message: str
+    field: str | None = None
+    link: tuple[str, str] | None = None
+    note: str = ""
+
+
+class Problems:
+    """Collects the problems of one form, so that one answer shows all of them."""
+
+    def __init__(self) -> None:
+        self.by_field: dict[str, str] = {}
+
+    @contextmanager
+    def collect(self) -> Iterator[None]:
+        """Collect what the block refuses, and go on after it."""
+        try:
+            yield
+        except Invalid as error:
+            self.by_field.update((one.field, one.message) for one in error.errors)
+        except FormRefused as error:
+            self.by_field.update(error.problems)
+
+    def raise_if_any(self) -> None:
+        """Raise FormRefused if a problem was collected."""
+        if self.by_field:
+            raise FormRefused(self.by_field)
+
+
+def problems_of(error: EnrolError) -> list[Problem]:
+    """Return `error` as the problems that the form's page shows."""
+    if isinstance(error, Invalid):
+        return [Problem(_words(one), one.field) for one in error.errors]
+    if isinstance(error, Conflict):
+        return [_taken(error)]
+    if isinstance(error, FormRefused) and error.problems:
+        return [Problem(words, name) for name, words in error.problems.items()]
+    if isinstance(error, LastAdministrator) and "global_role_id" in request.form:
+        return [Problem(error.message, "global_role_id")]
+    return [Problem(error.message)]
+
+
+def _words(error: FieldError) -> str:
+    """Return the words of every door, with roles called as the page calls them."""
+    if error.code != FieldCode.INVALID_ROLE:
+        return error.message
+    return f"Choose one of the roles: {', '.join(name for name, _ in forms.ROLE_WORDS.values())}"
+
+
+def _taken(error: Conflict) -> Problem:
+    """Say who has the address and, to whoever sent the form twice, that they have just made that user themselves."""
+    user_id = error.details.get("user_id")
+    address = user_search.emails_of([user_id]).get(user_id) if user_id and "user" in g else None
+    if user_id is None or address is None:
+        return Problem(error.message, "email")
+    generated = "generated" if request.form.get("choice") == forms.GENERATE else None
+    link = (url_for("users.show_user", user_id=user_id, password=generated), f"View {address}")
+    return Problem(error.message, "email", link, _made_a_moment_ago(user_id))
+
+
+def _made_a_moment_ago(user_id: str) -> str:
+    for event in trail.recent(user_id):
+        if event.action == trail.Action.USER_CREATE and clock.now() - event.at < clock.RECENT:
+            maker = user_search.emails_of([event.actor_user_id]).get(event.actor_user_id or "", "somebody else")
+            return f"created by {'you' if event.actor_user_id == g.actor.user_id else maker} a moment ago"
+    return ""
