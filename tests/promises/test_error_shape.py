@@ -14,9 +14,6 @@ from support.api import Answer, Api
 from support.databases import execute
 from support.error_responses import ExpectedError, check_error, logged
 from support.people import PASSWORD, make_key, make_user
-from users import errors
-from users.errors import EnrolError
-from users.field_errors import FieldCode
 from users.roles import Permission, Role
 from users.services import user_creation
 
@@ -283,42 +280,6 @@ def test_outside_v1_an_error_is_a_page(api: Api) -> None:
         assert answer.status_code == 404
         assert answer.mimetype == "text/html"
         assert answer.headers["X-Request-Id"] in answer.text
-
-
-def test_the_codes_are_those_of_the_contract() -> None:
-    """One class or field code for each line of the tables that is built so far, each with its type and status."""
-
-    def classes(one: type[EnrolError]) -> set[type[EnrolError]]:
-        return {one}.union(*map(classes, one.__subclasses__()))
-
-    found = {(one.status, one.code, one.type) for one in classes(errors.EnrolError)}
-    assert found == {(expected.status, expected.code, expected.type) for expected in CONTRACT}
-    assert list(FieldCode) == sorted(FieldCode)
-
-
-CONTRACT = [
-    ExpectedError(400, "INVALID_JSON", REQUEST),
-    ExpectedError(400, "INVALID_PARAMETER", REQUEST),
-    ExpectedError(400, "UNTRUSTED_HOST", REQUEST),
-    ExpectedError(401, "AUTHENTICATION_REQUIRED", "authentication_error"),
-    ExpectedError(401, "API_KEY_EXPIRED", "authentication_error"),
-    ExpectedError(401, "API_KEY_DEACTIVATED", "authentication_error"),
-    ExpectedError(403, "INSUFFICIENT_PERMISSIONS", "authorization_error"),
-    ExpectedError(404, "USER_NOT_FOUND", "not_found_error"),
-    ExpectedError(404, "NOT_FOUND", "not_found_error"),
-    ExpectedError(405, "METHOD_NOT_ALLOWED", REQUEST),
-    ExpectedError(409, "USER_ALREADY_EXISTS", "conflict_error"),
-    ExpectedError(409, "LAST_ADMINISTRATOR", "conflict_error"),
-    ExpectedError(412, "PRECONDITION_FAILED", "conflict_error"),
-    ExpectedError(413, "PAYLOAD_TOO_LARGE", REQUEST),
-    ExpectedError(415, "UNSUPPORTED_MEDIA_TYPE", REQUEST),
-    ExpectedError(422, "VALIDATION_ERROR", "validation_error"),
-    ExpectedError(422, "IDEMPOTENCY_KEY_REUSED", "validation_error"),
-    ExpectedError(429, "RATE_LIMIT_EXCEEDED", "rate_limit_error"),
-    ExpectedError(500, "INTERNAL_SERVER_ERROR", "server_error"),
-    ExpectedError(503, "SERVICE_UNAVAILABLE", "server_error"),
-    ExpectedError(503, "OVERLOADED", "server_error"),
-]
 
 
 def test_a_refusal_that_may_leave_the_body_unread_ends_the_connection(api: Api) -> None:

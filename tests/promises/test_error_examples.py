@@ -1,0 +1,164 @@
+"""The errors in `openapi.json` are those that the error classes render: every code, body and header."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Request
+from werkzeug.test import EnvironBuilder
+
+from support.answers import judge_of
+from users import errors, request_errors
+from users.api import parameters, request_body
+from users.errors import EnrolError
+from users.field_errors import FieldCode
+from users.http.error_responses import json_body
+from users.openapi import contract
+from users.rules import validation
+
+COMPONENTS = contract.document()["components"]
+RESPONSES, SCHEMAS = COMPONENTS["responses"], COMPONENTS["schemas"]
+TRACE_ID = COMPONENTS["headers"]["X-Request-Id"]["example"]
+USER_ID = SCHEMAS["UserId"]["examples"][0]
+# What the request hooks add to any answer, and to one whose key is known.
+GENERAL = {"X-Request-Id", "Cache-Control"}
+RATE = {name for name in COMPONENTS["headers"] if name.startswith("x-ratelimit-")}
+WITHOUT_RATE = {"Unauthorized", "NoPath", "WrongMethod"}
+
+
+def all_classes(one: type[EnrolError] = EnrolError) -> set[type[EnrolError]]:
+    """Return the class and all below it."""
+    return {one}.union(*map(all_classes, one.__subclasses__()))
+
+
+def raised_by(act: Callable[[], object]) -> EnrolError:
+    """Return the error that `act` raises."""
+    with pytest.raises(EnrolError) as raised:
+        act()
+    return raised.value
+
+
+def request(**parts: Any) -> Request:
+    """Return a request to the API."""
+    return Request(EnvironBuilder(path="/v1/user/", **parts).get_environ())
+
+
+def broken_json() -> object:
+    """Read a body that ends after the 23rd character."""
+    body = b'{"email": "a@b.example"'
+    return request_body.json_object(request(method="POST", data=body, content_type="application/json"))
+
+
+def new_user(**members: object) -> object:
+    """Validate a new user."""
+    return validation.new_user(members, validation.Rules())
+
+
+# For each code, the error that its examples show.
+SHOWN: dict[str, EnrolError] = {
+    "API_KEY_DEACTIVATED": errors.ApiKeyDeactivated(),
+    "API_KEY_EXPIRED": errors.ApiKeyExpired(),
+    "AUTHENTICATION_REQUIRED": errors.AuthenticationRequired(),
+    "IDEMPOTENCY_KEY_REUSED": errors.IdempotencyKeyReused(),
+    "INSUFFICIENT_PERMISSIONS": errors.Denied(["users:create"]),
+    "INTERNAL_SERVER_ERROR": errors.InternalServerError(),
+    "INVALID_JSON": raised_by(broken_json),
+    "INVALID_PARAMETER": raised_by(lambda: parameters.limit(request(query_string={"limit": "0"}))),
+    "LAST_ADMINISTRATOR": errors.LastAdministrator(USER_ID),
+    "METHOD_NOT_ALLOWED": request_errors.MethodNotAllowed(headers={"Allow": "GET, HEAD"}),
+    "NOT_FOUND": errors.NotFound(),
+    "OVERLOADED": errors.Overloaded(),
+    "PASSWORD_TOO_SHORT": raised_by(lambda: new_user(email="ada@example.com", password="short")),
+    "PAYLOAD_TOO_LARGE": request_errors.PayloadTooLarge(),
+    "PRECONDITION_FAILED": request_errors.PreconditionFailed(),
+    "RATE_LIMIT_EXCEEDED": errors.RateLimitExceeded(seconds=1),
+    "SERVICE_UNAVAILABLE": errors.Unavailable("for the operator"),
+    "UNSUPPORTED_MEDIA_TYPE": request_errors.UnsupportedMediaType(),
+    "UNTRUSTED_HOST": request_errors.UntrustedHost(),
+    "USER_ALREADY_EXISTS": errors.Conflict(user_id=USER_ID, show_user_id=True),
+    "USER_NOT_FOUND": errors.UserNotFound(),
+    "VALIDATION_ERROR": raised_by(lambda: new_user(**{"e-mail": "ada@example.com", "password": "correct horse"})),
+}
+EXAMPLES = [
+    (name, code) for name, response in RESPONSES.items() for code in response["content"]["application/json"]["examples"]
+]
+
+
+def schema_of(code: str) -> contract.Node:
+    """Return the schema of the errors with this code; a field's own code has that of VALIDATION_ERROR."""
+    found: contract.Node = next(one for one in SCHEMAS.values() if code in _codes_of(one))
+    return found
+
+
+def _codes_of(schema: contract.Node) -> list[str]:
+    code = schema.get("properties", {}).get("code", {})
+    return [code["const"]] if "const" in code else code.get("enum", [])
+
+
+def test_every_code_has_an_example() -> None:
+    assert set(SHOWN) == {code for _, code in EXAMPLES} == {one.code for one in all_classes()} | {"PASSWORD_TOO_SHORT"}
+
+
+@pytest.mark.parametrize(("response", "code"), EXAMPLES)
+def test_example_is_what_the_class_renders(response: str, code: str) -> None:
+    shown = RESPONSES[response]["content"]["application/json"]["examples"][code]["value"]
+    made = json_body(SHOWN[code], TRACE_ID)
+    made["error"]["timestamp"] = shown["error"]["timestamp"]
+    assert json.dumps(shown) == json.dumps(made)
+
+
+@pytest.mark.parametrize(("response", "code"), EXAMPLES)
+def test_headers_are_those_of_the_class(response: str, code: str) -> None:
+    headers = RESPONSES[response]["headers"]
+    assert set(headers) == GENERAL | set(SHOWN[code].headers) | (set() if response in WITHOUT_RATE else RATE)
+    assert headers == {name: {"$ref": f"#/components/headers/{name}"} for name in headers}
+    for name, value in SHOWN[code].headers.items():
+        schema = contract.resolve(headers[name])["schema"]
+        assert judge_of(schema).is_valid(int(value) if schema["type"] == "integer" else value)
+
+
+@pytest.mark.parametrize("error_class", sorted(all_classes(), key=str))
+def test_schema_has_the_status_and_type_of_the_class(error_class: type[EnrolError]) -> None:
+    """A class that shares a code, such as TooManyBodies, shares all that a program reads."""
+    schema = schema_of(error_class.code)
+    assert schema["title"] == error_class.code
+    assert schema["properties"]["status"] == {"const": error_class.status}
+    assert schema["properties"]["type"] == {"const": error_class.type}
+    assert set(error_class.default_headers) <= set(SHOWN[error_class.code].headers)
+    assert schema["description"].endswith(".")
+    assert schema["x-how-to-fix"].endswith(".")
+
+
+def test_codes_and_types_are_those_of_the_classes() -> None:
+    told = [one["title"] for one in SCHEMAS.values() if "x-how-to-fix" in one and "allOf" in one]
+    assert len(told) == len(set(told))
+    assert set(told) == {one.code for one in all_classes()}
+    assert SCHEMAS["ErrorBase"]["properties"]["type"]["enum"] == sorted({one.type for one in all_classes()})
+
+
+def test_field_codes_are_those_of_the_enum() -> None:
+    assert list(FieldCode) == sorted(FieldCode)
+    assert SCHEMAS["FieldCode"]["enum"] == [code.value for code in FieldCode]
+    alone = SCHEMAS["ValidationFailed"]["properties"]["code"]["enum"]
+    assert set(alone) == {"VALIDATION_ERROR", *FieldCode} - {FieldCode.USER_ALREADY_EXISTS}
+    assert {one.code for one in contract.codes()} == {*SHOWN, *FieldCode}
+
+
+@pytest.mark.parametrize("name", RESPONSES)
+def test_response_names_its_codes(name: str) -> None:
+    """The schema, its discriminator and the examples name the same codes, all of one status."""
+    content = RESPONSES[name]["content"]["application/json"]
+    error = content["schema"]["properties"]["error"]
+    schemas = {one["$ref"]: contract.resolve(one) for one in error.get("oneOf", [error])}
+    if "oneOf" in error:
+        mapping = {code: ref for ref, schema in schemas.items() for code in _codes_of(schema)}
+        assert error["discriminator"] == {"propertyName": "code", "mapping": mapping}
+    assert {schema_of(code)["title"] for code in content["examples"]} == {one["title"] for one in schemas.values()}
+    assert len({SHOWN[code].status for code in content["examples"]}) == 1
+
+
+@pytest.mark.parametrize("operation", contract.operations(), ids=lambda one: one.id)
+def test_status_of_an_answer_is_that_of_its_errors(operation: contract.Operation) -> None:
+    for answer in operation.answers:
+        assert {SHOWN[code].status for code in answer.codes} <= {answer.status}
