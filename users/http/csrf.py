@@ -1,4 +1,4 @@
-"""Forms are believed that came from a page of ours: the CSRF token, and the headers in which browsers say it too."""
+"""The two checks against forms from other sites: the CSRF token, and the headers Origin and Sec-Fetch-Site."""
 
 from urllib.parse import urlsplit
 
@@ -28,13 +28,13 @@ def token_is_valid() -> bool:
 
 
 def bind(digest: str) -> None:
-    """Give this browser session a token made of `digest`, which the sign-in's session alone has."""
+    """Make `digest`, which depends on the sign-in's session, the secret of this browser's CSRF tokens."""
     if session.get(FIELD) != digest:
         session[FIELD] = digest
 
 
 def refuse_cross_site() -> None:
-    """Refuse a form sent from a page of another site or of a sibling host; browsers say so in two headers."""
+    """Raise CrossSite for a form sent from a page of another site or of a sibling host."""
     origin = request.headers.get("Origin")
     own = {_origin_of(url) for url in (request.host_url, settings.current().public_url) if url}
     foreign = origin is not None and origin not in own

@@ -63,7 +63,7 @@ def _find_signed_in_user(error: EnrolError) -> None:
     """Find who is signed in, for the head of a 404 or 405 page: no guard has run. Not after a failure."""
     if error.status in (404, 405) and "actor" not in g:
         with contextlib.suppress(EnrolError):
-            session_cookie.recognise()
+            session_cookie.load_current_user()
 
 
 def _as_enrol_error(exception: Exception) -> EnrolError:

@@ -1,4 +1,4 @@
-"""Who is at this browser: the cookie that holds a session's id, and the CSRF token that is bound to it."""
+"""The signed-in user of a request: the cookie with the session's id, and the CSRF token bound to it."""
 
 import hashlib
 import hmac
@@ -17,10 +17,10 @@ _COOKIE = "enrol"
 
 
 class Cookies(SecureCookieSessionInterface):
-    """Flask's own signed session, which holds nothing but the CSRF token, with the name and flags of ours."""
+    """Flask's signed session, which holds the CSRF token only, with our name and flags."""
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        """Open the session of a page. The API has none, and need not read a cookie for it."""
+        """Open the session of a page. The API has none, so no cookie is read for it."""
         return None if request.path.startswith("/v1/") else super().open_session(app, request)
 
     def get_cookie_name(self, app: Flask) -> str:
@@ -33,7 +33,7 @@ class Cookies(SecureCookieSessionInterface):
 
 
 def visitor() -> Actor:
-    """Return whoever sent this request to a page, before it is known who that is."""
+    """Return the actor of a page's request while no user is known."""
     return Actor(
         kind="visitor",
         permissions=frozenset(),
@@ -43,68 +43,68 @@ def visitor() -> Actor:
     )
 
 
-def recognise() -> bool:
-    """Note who is signed in, if somebody is; whoever cannot be looked up is a visitor."""
+def load_current_user() -> bool:
+    """Set `g.user` and `g.actor` from the session's cookie, and tell whether a user is signed in."""
     g.actor = visitor()
     session_id = request.cookies.get(cookie_name())
     user = sessions.find(session_id) if session_id else None
     if user is None or session_id is None:
         return False
-    _be(user, session_id)
+    _set_current_user(user, session_id)
     return True
 
 
-def forget() -> None:
-    """Take this request for one of a visitor from now on."""
+def clear_current_user() -> None:
+    """Treat this request as a visitor's from now on."""
     g.pop("user", None)
     g.pop("session_id", None)
     g.actor = visitor()
 
 
-def _be(user: User, session_id: str) -> None:
+def _set_current_user(user: User, session_id: str) -> None:
     g.user, g.session_id = user, session_id
     g.actor = visitor().signed_in_as(user.id, user.global_role_id, sessions.digest(session_id))
-    # The token is made of the session's id: one from before the sign-in, or of another session, is none.
-    csrf.bind(_bound("csrf", session_id))
+    # A CSRF token from before the sign-in or of another session is not valid in this one.
+    csrf.bind(_digest("csrf", session_id))
 
 
-def _bound(what: str, session_id: str) -> str:
+def _digest(what: str, session_id: str) -> str:
     key = current_app.config["SECRET_KEY"].encode()
     return hmac.new(key, f"{what} of {session_id}".encode(), hashlib.sha256).hexdigest()
 
 
-def sealed(text: str) -> str:
-    """Return `text` for a form to carry, so that only `unsealed`, in the same session, takes it back."""
-    return f"{text}.{_bound(f'mark {text}', g.session_id)}"
+def sign(text: str) -> str:
+    """Return `text` signed for a hidden field: `unsign` accepts it in the same session only."""
+    return f"{text}.{_digest(f'mark {text}', g.session_id)}"
 
 
-def unsealed(seal: str) -> str | None:
-    """Return the text that this session has sealed, or None if it has not."""
-    text = seal.partition(".")[0]
-    return text if hmac.compare_digest(sealed(text).encode(), seal.encode("utf-8", "replace")) else None
+def unsign(signed: str) -> str | None:
+    """Return the text that this session has signed, or None if it has not."""
+    text = signed.partition(".")[0]
+    return text if hmac.compare_digest(sign(text).encode(), signed.encode("utf-8", "replace")) else None
 
 
 def device() -> Device:
-    """Return the browser that sent this request, as far as it is known from an earlier sign-in."""
+    """Return what the browser's cookie says about earlier sign-ins."""
     return known_devices.read(request.cookies.get(cookie_name("device"), ""))
 
 
-def enter(user: User, session_id: str) -> None:
-    """Let the browser that sent this request go on as `user`, with the session just started, and know it again."""
-    _be(user, session_id)
+def start_session(user: User, session_id: str) -> None:
+    """Sign the browser in as `user` with the session just made, and remember the browser as a known device."""
+    _set_current_user(user, session_id)
     set_cookie(cookie_name(), session_id)
     remembered = device().remembering(user).as_cookie()
     set_cookie(cookie_name("device"), remembered, max_age=int(known_devices.LIFETIME.total_seconds()))
 
 
-def leave() -> None:
-    """Take from the browser what it held of the session."""
+def end_session() -> None:
+    """Remove the session from the browser."""
     session.clear()
     set_cookie(cookie_name(), "", max_age=0)
 
 
 def set_cookie(name: str, value: str, *, max_age: int | None = None) -> None:
-    """Set a cookie of ours on the answer to this request: for this host only, out of reach of scripts."""
+    """Set a cookie on the answer to this request: for this host only, not readable by scripts."""
 
     @after_this_request
     def add(response: Response) -> Response:
@@ -115,6 +115,6 @@ def set_cookie(name: str, value: str, *, max_age: int | None = None) -> None:
 
 
 def cookie_name(suffix: str = "") -> str:
-    """Return the name of the session's cookie, or of the one for `suffix`; over https it is bound to the host."""
+    """Return the name of the session's cookie or of the cookie for `suffix`; over https it is bound to the host."""
     name = f"{_COOKIE}-{suffix}" if suffix else _COOKIE
     return f"__Host-{name}" if headers.is_https() else name

@@ -48,7 +48,7 @@ def change_own_password() -> PageResponse:
         )
     except WrongPassword:
         raise FormRefused({"current_password": "The current password is wrong"}) from None
-    session_cookie.enter(user, session_id)
+    session_cookie.start_session(user, session_id)
     return redirect(url_for("users.show_account", done="password"), 303)
 
 

@@ -34,12 +34,12 @@ def page(
         def guarded(**values: Any) -> PageResponse:
             _judge_form()
             try:
-                if not session_cookie.recognise():
+                if not session_cookie.load_current_user():
                     raise SessionEnded
                 g.actor.require(*permissions)
                 return _answer(view, again, values)
             except SessionEnded:  # before this request, or while it was on its way
-                session_cookie.forget()
+                session_cookie.clear_current_user()
                 return ended() if ended else login_redirect.sign_in_first(again, values)
 
         return _marked(guarded, permissions, again)
@@ -55,7 +55,7 @@ def public(*, again: View | None = None) -> Callable[[View], View]:
         def guarded(**values: Any) -> PageResponse:
             _judge_form()
             try:
-                session_cookie.recognise()
+                session_cookie.load_current_user()
             except Unavailable:  # what everybody may read needs nobody's session
                 if changes():
                     raise

@@ -59,14 +59,14 @@ def _just_revoked() -> ApiKey | None:
 def show_new_key() -> PageResponse:
     """Show the form for a new key."""
     form = forms.KeyForm(g.actor.permissions, owner=g.user.email)
-    return render_template("keys/new.html", form=form, mark=session_cookie.sealed(ids.new_id("akid")))
+    return render_template("keys/new.html", form=form, mark=session_cookie.sign(ids.new_id("akid")))
 
 
 @bp.post("/admin/keys/new")
 @page(Permission.KEYS_MANAGE, again=show_new_key)
 def add_key() -> PageResponse:
     """Make the key and show it, this once, with the first call to make."""
-    key_id = session_cookie.unsealed(forms.mark())
+    key_id = session_cookie.unsign(forms.mark())
     if key_id is None:
         raise Outdated
     form, problems = forms.KeyForm(g.actor.permissions), Problems()
@@ -107,7 +107,7 @@ def show_roll_key(key_id: str) -> PageResponse:
         end=_end_of(key),
         form=forms.RollForm(expires="90" if key.expires_at else "never"),
         owner=user_search.get_user(key.owner_id) if key.owner_id else None,
-        mark=session_cookie.sealed(ids.new_id("akid")),
+        mark=session_cookie.sign(ids.new_id("akid")),
     )
 
 
@@ -115,7 +115,7 @@ def show_roll_key(key_id: str) -> PageResponse:
 @page(Permission.KEYS_MANAGE, again=show_roll_key)
 def roll_key(key_id: str) -> PageResponse:
     """Make the new key and show it, this once; the old one ends when the administrator says."""
-    new_id = session_cookie.unsealed(forms.mark())
+    new_id = session_cookie.unsign(forms.mark())
     if new_id is None or "was-expires_at" not in request.form:
         raise Outdated
     old, form, problems = _key(key_id), forms.RollForm(), Problems()

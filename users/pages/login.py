@@ -57,7 +57,7 @@ def sign_in() -> PageResponse:
     except WrongPassword:
         raise FormRefused({"email": "The email address or password is wrong"}) from None
     there = login_redirect.local_path(request.form.get("next", login_redirect.home()))
-    session_cookie.enter(user, session_id)
+    session_cookie.start_session(user, session_id)
     return login_redirect.resume(there, kept)
 
 

@@ -68,7 +68,7 @@ def resume(path: str, kept: list[tuple[str, str]]) -> Response | str:
 
 def signed_out() -> Response:
     """Remove the session from the browser and lead to the sign-in page, which says so."""
-    session_cookie.leave()
+    session_cookie.end_session()
     return redirect(url_for("users.show_login", done="out"), 303)
 
 

@@ -45,7 +45,7 @@ def set_up() -> PageResponse:
     setup_link.create_administrator(replace(new, role=Role.ADMIN), token, actor=actor)
     user, session_id = signin.sign_in(new.email.text, new.password, device=session_cookie.device(), actor=g.actor)
     session_cookie.set_cookie(session_cookie.cookie_name("setup"), "", max_age=0)
-    session_cookie.enter(user, session_id)
+    session_cookie.start_session(user, session_id)
     return redirect(url_for("users.show_start"), 303)
 
 
