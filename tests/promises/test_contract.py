@@ -77,7 +77,7 @@ def test_every_operation_is_whole() -> None:
         assert re.fullmatch(r"(create|delete|get|list|update|verify)[A-Z]\w+", one.id)
         assert one.summary
         assert one.description.endswith(".")
-        statuses = {answer.status for answer in one.answers}
+        statuses = {answer.status for answer in one.responses}
         assert {400, 401, 429, 500, 503} <= statuses
         assert (403 in statuses) == bool(one.permissions)
         assert ({413, 415} <= statuses) == (one.body is not None)

@@ -55,7 +55,7 @@ def test_it_tells_every_operation_with_its_fields_and_permissions(client: FlaskC
         told = set(re.findall(r"<dt><code>([\w-]+)</code>", section))
         assert {field.name for field in (*one.parameters, *one.fields)} <= told
         assert re.findall(r'<span class="tag">([\w:]+)</span>', section) == one.permissions
-        assert {str(answer.status) for answer in one.answers} <= set(re.findall(r"<code>(\d{3})</code>", section))
+        assert {str(answer.status) for answer in one.responses} <= set(re.findall(r"<code>(\d{3})</code>", section))
 
 
 def test_it_tells_every_code_once_and_how_to_fix_it(client: FlaskClient) -> None:
@@ -286,7 +286,7 @@ def test_the_example_was_run(
         [*RUN[language], str(script)], env=environment, text=True, stderr=subprocess.DEVNULL
     )
     (one,) = [one for one in contract.operations() if one.id == operation]
-    first = one.answers[0].status
+    first = one.responses[0].status
     schema = documented((one.method.lower(), one.path), first)["content"]["application/json"]["schema"]
     judge_of(schema).validate(read(output, language))
 

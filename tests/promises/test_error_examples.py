@@ -160,5 +160,5 @@ def test_response_names_its_codes(name: str) -> None:
 
 @pytest.mark.parametrize("operation", contract.operations(), ids=lambda one: one.id)
 def test_status_of_an_answer_is_that_of_its_errors(operation: contract.Operation) -> None:
-    for answer in operation.answers:
+    for answer in operation.responses:
         assert {SHOWN[code].status for code in answer.codes} <= {answer.status}

@@ -150,7 +150,7 @@ SETTINGS = {
 }
 # It has no such parameter, and Werkzeug answers 405 to a WebSocket on a path that has other methods too.
 NOT_PROVOKED = [("getUser", "INVALID_PARAMETER")]
-LISTED = {code for operation in contract.operations() for answer in operation.answers for code in answer.codes}
+LISTED = {code for operation in contract.operations() for answer in operation.responses for code in answer.codes}
 
 
 def test_every_listed_code_is_provoked() -> None:
@@ -170,7 +170,7 @@ def test_code_is_answered_where_it_is_listed(app: Flask, code: str) -> None:
     make_user(app, TAKEN)
     ada = make_user(app, "ada@example.com", Role.ADMIN)
     for operation in contract.operations():
-        listed = any(code in answer.codes for answer in operation.answers)
+        listed = any(code in answer.codes for answer in operation.responses)
         api = Api(app.test_client(), make_key(app, *Permission, owner=ada))
         answered = code_of(PROVOKED[code](Caller(app, api, ada.id, operation)))
         assert (answered == code) is (listed and (operation.id, code) not in NOT_PROVOKED), operation.id

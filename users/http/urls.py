@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from flask import request
 
 from users import settings
-from users.openapi import examples
+from users.openapi import code_samples
 from users.request_errors import BaseUrlUnknown
 
 PLACEHOLDER_URL = "https://your-enrol"  # shown in examples while the base URL is not known
@@ -35,7 +35,7 @@ def absolute_url(path: str) -> str:
 def curl(path: str, body: Mapping[str, str] | None = None, *, key: str = "$API_KEY") -> str:
     """Return a call of the API as a shell command: a POST of `body`, or a GET without one."""
     url = f"{base_url() or PLACEHOLDER_URL}{path}"
-    return examples.curl("GET" if body is None else "POST", url, body, key=key)
+    return code_samples.curl("GET" if body is None else "POST", url, body, key=key)
 
 
 def _is_loopback(host: str) -> bool:

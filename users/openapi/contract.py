@@ -1,4 +1,4 @@
-"""The API's contract, `openapi.json`, and what its reader asks of it: operations, fields, answers, codes. No Flask."""
+"""The API's contract, `openapi.json`, as objects: operations, fields, responses and error codes. No Flask."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -18,14 +18,14 @@ class Field:
     """A member of a JSON object, or a parameter."""
 
     name: str
-    type: str  # in words, with its bounds
+    type: str  # in words, with bounds
     required: bool
     description: str
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What an operation may answer: an object, or one of some errors."""
+class OperationResponse:
+    """A response of an operation: an object, or one of several errors."""
 
     status: int
     description: str
@@ -49,13 +49,13 @@ class Operation:
     parameters: list[Field]
     fields: list[Field]  # of the body
     body: dict[str, Any] | None  # an example
-    answers: list[Answer]
+    responses: list[OperationResponse]
     example_path: str  # with an id or an email in it
 
 
 @dataclass(frozen=True)
-class Code:
-    """What can go wrong, and how to mend it."""
+class ErrorCode:
+    """An error code, what it means and how to fix it."""
 
     code: str
     status: int
@@ -71,7 +71,7 @@ def document() -> dict[str, Any]:
 
 
 def resolve(node: Node) -> Node:
-    """Return what `node` refers to, its own members over it; or `node` itself."""
+    """Return the target of the reference in `node`, with the other members of `node` over it, or `node` itself."""
     if "$ref" not in node:
         return node
     found: Any = document()
@@ -105,7 +105,7 @@ def _operation(method: str, path: str, node: Node) -> Operation:
         parameters=[_parameter(one) for one in parameters],
         fields=fields(body["schema"]) if body else [],
         body=body.get("example"),
-        answers=[_answer(int(status), resolve(one)) for status, one in node["responses"].items()],
+        responses=[_response(int(status), resolve(one)) for status, one in node["responses"].items()],
         example_path=path.format(**values),
     )
 
@@ -115,19 +115,20 @@ def _parameter(node: Node) -> Field:
     return Field(node["name"], f"{where}, {_type(node['schema'])}", node.get("required", False), node["description"])
 
 
-def _answer(status: int, node: Node) -> Answer:
+def _response(status: int, node: Node) -> OperationResponse:
     content = node["content"]["application/json"]
+    schema = content["schema"]
     if status >= 400:
-        error = content["schema"]["properties"]["error"]
+        error = schema["properties"]["error"]
         codes = [resolve(one)["title"] for one in error.get("oneOf", [error])]
-        return Answer(status, node["description"], "", [], codes, "")
+        return OperationResponse(status, node["description"], "", [], codes, "")
     examples = [one["value"] for one in content.get("examples", {}).values()] or [content["example"]]
     shown = "\n\n".join(json.dumps(one, indent=2, ensure_ascii=False) for one in examples)
-    return Answer(status, node["description"], _type(content["schema"]), _own_fields(content["schema"]), [], shown)
+    return OperationResponse(status, node["description"], _type(schema), _own_fields(schema), [], shown)
 
 
 def _own_fields(schema: Node) -> list[Field]:
-    """Return the fields of an answer, but for a user's and a profile's: the page tells those once."""
+    """Return the fields of a response, none for a user and a profile: the page lists those once."""
     return [] if resolve(schema).get("title") in ("User", "Profile") else fields(schema)
 
 
@@ -166,7 +167,7 @@ def _limits(schema: Node) -> Iterator[str]:
 
 
 def _bounds(schema: Node, name: str) -> str:
-    """Return `8 to 1,024 `, with a space behind, or nothing."""
+    """Return `8 to 1,024 `, with a space at the end, or ""."""
     least, most = schema.get(f"min{name}"), schema.get(f"max{name}")
     if most is not None:
         return f"{least:,} to {most:,} " if least else f"at most {most:,} "
@@ -174,26 +175,26 @@ def _bounds(schema: Node, name: str) -> str:
 
 
 @cache
-def codes() -> list[Code]:
-    """Return every code of an answer, by status; a field's own codes stand behind VALIDATION_ERROR."""
+def codes() -> list[ErrorCode]:
+    """Return every error code, by status; the codes of fields come after VALIDATION_ERROR."""
     schemas = document()["components"]["schemas"]
     found = [_code(one) for one in schemas.values() if "x-how-to-fix" in one and "properties" in one]
     return sorted([*found, *_field_codes(schemas["FieldCode"])], key=lambda one: one.status)
 
 
-def _code(schema: Node) -> Code:
+def _code(schema: Node) -> ErrorCode:
     status = schema["properties"]["status"]["const"]
-    return Code(schema["title"], status, schema["description"], schema["x-how-to-fix"])
+    return ErrorCode(schema["title"], status, schema["description"], schema["x-how-to-fix"])
 
 
-def _field_codes(schema: Node) -> Iterator[Code]:
-    told = {one["title"] for one in document()["components"]["schemas"].values()}
+def _field_codes(schema: Node) -> Iterator[ErrorCode]:
+    listed = {one["title"] for one in document()["components"]["schemas"].values()}
     for code, meaning, fix in zip(schema["enum"], schema["x-enum-descriptions"], schema["x-how-to-fix"], strict=True):
-        if code not in told:
-            yield Code(code, 422, meaning, fix)
+        if code not in listed:
+            yield ErrorCode(code, 422, meaning, fix)
 
 
 def example_of(name: str, code: str) -> str:
-    """Return the error `code` as the answer `name` of the document shows it."""
+    """Return the example of the error `code` in the document's response `name`, as JSON."""
     examples = document()["components"]["responses"][name]["content"]["application/json"]["examples"]
     return json.dumps(examples[code]["value"], indent=2, ensure_ascii=False)

@@ -19,7 +19,7 @@ from users import rate_limits, settings
 from users.auth import password_limits
 from users.blueprint import bp, same_for_all
 from users.http import headers, urls
-from users.openapi import contract, examples
+from users.openapi import code_samples, contract
 from users.openapi.contract import Operation
 
 KEPT = 8  # addresses; a Host that is loopback or trusted may have any port
@@ -115,9 +115,9 @@ def _samples(address: str | None, operation: Operation) -> dict[str, str]:
     url = f"{address or urls.PLACEHOLDER_URL}{operation.example_path}"
     call = (operation.method, url, operation.body)
     return {
-        "curl": examples.curl(*call),
-        "Python": examples.python(*call),
-        "JavaScript": examples.javascript(*call),
+        "curl": code_samples.curl(*call),
+        "Python": code_samples.python(*call),
+        "JavaScript": code_samples.javascript(*call),
     }
 
 

@@ -1,4 +1,4 @@
-"""One call of the API, ready to be pasted, for curl, Python and JavaScript, with what each brings along. No Flask."""
+"""One call of the API as code to paste: curl, Python or JavaScript, with nothing to install. No Flask."""
 
 import json
 import shlex
@@ -10,9 +10,9 @@ Body = Mapping[str, Any] | None
 
 
 def curl(method: str, url: str, body: Body = None, *, key: str = "$API_KEY") -> str:
-    """Return the call as a command of a shell."""
-    how = "" if method == "GET" else f"-X {method} "
-    lines = [f'curl {how}"{url}"', f'-H "X-API-Key: {key}"']
+    """Return the call as a shell command."""
+    option = "" if method == "GET" else f"-X {method} "
+    lines = [f'curl {option}"{url}"', f'-H "X-API-Key: {key}"']
     if body is not None:
         sent = shlex.quote(_pretty(body, 2).replace("\n", "\n  "))
         lines += ['-H "Content-Type: application/json"', f"-d {sent}"]
@@ -20,7 +20,7 @@ def curl(method: str, url: str, body: Body = None, *, key: str = "$API_KEY") -> 
 
 
 def python(method: str, url: str, body: Body = None) -> str:
-    """Return the call as a program that needs nothing but Python's standard library."""
+    """Return the call as a Python program that needs only the standard library."""
     headers = '"X-API-Key": os.environ["API_KEY"]'
     lines = [json.dumps(url), f'method="{method}"', f"headers={{{headers}}}"]
     if body is not None:
@@ -47,5 +47,5 @@ def javascript(method: str, url: str, body: Body = None) -> str:
 
 
 def _pretty(body: Body, spaces: int) -> str:
-    """Return `body` as JSON, which Python reads too where it holds no true, false or null: no example does."""
+    """Return `body` as JSON, which is also Python as long as it has no true, false or null: no sample has."""
     return json.dumps(body, indent=spaces, ensure_ascii=False)
