@@ -25,6 +25,7 @@ from support.databases import DATABASES, TRIGGERS_OFF_AND_ON
 from support.people import Cast, make_key, make_user
 from support.postgres import own_postgres, postgres_database
 from users.roles import Permission, Role
+from users.services import cleanup
 from users.storage.models import db
 
 pytest_plugins = [
@@ -131,9 +132,14 @@ def _insist_that_reading_reads(connection: Connection, _cursor: object, statemen
 
 
 @pytest.fixture
-def app(database_url: str, settings: dict[str, str]) -> Iterator[Flask]:
-    """The application on an empty database."""
-    app = create_app({**CHEAP, "DATABASE_URL": database_url, "TESTING": True, **settings})
+def app(
+    request: pytest.FixtureRequest, database_url: str, settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Flask]:
+    """The application on an empty database. It cleans up by itself only in a test that moves the `steady` clock."""
+    with monkeypatch.context() as patch:
+        if "steady" not in request.fixturenames:
+            patch.setattr(cleanup, "FIRST_AFTER_SECONDS", 3600)
+        app = create_app({**CHEAP, "DATABASE_URL": database_url, "TESTING": True, **settings})
     app.jinja_env.bytecode_cache = COMPILED  # every application would compile the pages for itself
     with app.app_context():
         event.listen(db.engine, "before_cursor_execute", _insist_that_reading_reads)
