@@ -1,30 +1,31 @@
-"""Enrol creates users. A folder for each door or layer; a folder imports only what stands below it.
+"""Enrol creates users. A folder imports only the folders below it in this list, and the single files beside them.
 
     api/        the door for programs: JSON under /v1
-    pages/      the door for administrators: HTML forms
+    pages/      the door for administrators: HTML pages and forms
     cli/        the door for the operator: flask users, keys, audit, doctor
-    http/       what both web doors share: error answers, headers, the session cookie, CSRF, URLs
-    services/   the acts on users and API keys, each one function and one transaction
-    auth/       sign-in, sessions, throttles, and whether an actor may still act
-    audit/      the audit trail, written and read
-    storage/    tables, migrations, and the database read and written in bounded time
-    rules/      what may become a user: validation without Flask
-    passwords/  the password policy, argon2id and the hash queue, without Flask
-    openapi/    the contract of the API as a document
+    http/       what both web doors share: error responses, headers, session cookie, CSRF, URLs, health probes
+    services/   what is done to users, API keys and links: one function and one transaction each; cleanup
+    auth/       sign-in, sessions, limits on password attempts, and whether an actor may still act
+    audit/      the audit trail: events are written and found
+    storage/    tables, migrations, schema version, and access to the database in bounded time
+    rules/      what may become a user or an API key: validation without Flask
+    passwords/  password policy, argon2id and the hash queue, without Flask
+    openapi/    the API's contract, openapi.json, and code samples
 
-The single files beside the folders are what every layer may use. No door imports another.
+A door reads input and writes output; no door imports another. Every folder may import the single files: settings,
+errors, roles, ids, the clock, the log.
 """
 
 from flask import Flask
 
 
 def init_app(app: Flask) -> None:
-    """Put Enrol's routes, error answers and commands on `app`, whose settings and database are set up."""
+    """Put Enrol's routes, error responses and commands on `app`, whose settings and database are set up."""
     from users import api, blueprint, cli, http, pages
     from users.pages import guards
     from users.services import cleanup
 
-    cleanup.init_app(app)  # the first: a request that is refused starts it too
+    cleanup.init_app(app)  # first: a request that is refused may start a cleanup too
     api.init_app(app)
     pages.init_app(app)
     http.init_app(app)

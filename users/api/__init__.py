@@ -1,4 +1,4 @@
-"""The door for programs: JSON under /v1. A view parses, validates, acts and responds; no rule or query stands here."""
+"""The door for programs: JSON under /v1. A view parses, validates, acts and responds. No rule and no query is here."""
 
 from flask import Flask
 

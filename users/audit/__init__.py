@@ -1,1 +1,1 @@
-"""The audit trail: events written in the transaction of the act, and found again. No sentences: `pages` has them."""
+"""The audit trail: events are written in the transaction of their act, and found. The sentences are in `pages`."""

@@ -1,1 +1,1 @@
-"""Who may act: sign-in, sessions, throttles, known devices and networks, and the actor judged once more."""
+"""Who may act: sign-in, sessions, limits on password attempts, and whether an actor still may act. No HTTP."""

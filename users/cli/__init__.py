@@ -1,4 +1,4 @@
-"""The door for the operator: flask users, keys, audit and doctor, and what `flask run` says at its start."""
+"""The door for the operator: flask users, keys, audit and doctor, and what `flask run` prints at its start."""
 
 from flask import Flask
 

@@ -1,4 +1,4 @@
-"""What both web doors share: error responses, request ids, headers, the session cookie, CSRF, URLs, health probes."""
+"""What both web doors share: error responses, request ids, headers, session cookie, CSRF, URLs, health probes."""
 
 from flask import Flask
 

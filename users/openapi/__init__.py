@@ -1,1 +1,1 @@
-"""The API's contract as a document, read and shown, and example calls made from it. No Flask."""
+"""The API's contract as a document and as objects, and code samples made from it. No Flask."""

@@ -1,4 +1,4 @@
-"""The door for administrators: pages and forms in HTML. What a form carries is judged in `rules`, not here."""
+"""The door for administrators: HTML pages and forms. The rules for the fields are in `rules`, the SQL in `services`."""
 
 from flask import Flask, g
 

@@ -1,1 +1,1 @@
-"""Passwords: the policy, the argon2id hash, and the queue in which hashes wait. No Flask, no database."""
+"""Passwords: the policy, the argon2id hash, and the queue of hashes. No Flask, no database."""

@@ -1,1 +1,1 @@
-"""The acts on users, API keys and links: each one function in one transaction, with its audit event. No door."""
+"""What is done to users, API keys and links: one function and one transaction each, with its audit event. No HTTP."""

@@ -1,1 +1,1 @@
-"""The database: tables, types, migrations, and reads and writes in bounded time. No rule of the product."""
+"""The database: tables, column types, migrations, and reads and writes in bounded time. No rule of the product."""
