@@ -157,9 +157,9 @@ except MemoryError:
 
 def test_argon2_gets_no_memory_that_is_not_there() -> None:
     def lent(size: int) -> object:
-        argon2id._kept.hold(4096)
+        argon2id._kept.allocate(4096)
         memory = ffi.new("uint8_t **")
-        argon2id._lend(memory, size)
+        argon2id._allocate(memory, size)
         return memory[0]
 
     with ThreadPoolExecutor(1) as thread:

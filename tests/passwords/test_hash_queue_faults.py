@@ -214,11 +214,11 @@ def test_a_thread_that_fails_before_it_serves_begins_again(monkeypatch: pytest.M
     monkeypatch.setattr(hash_queue, "WAIT_SECONDS", 20)
     errors: list[type[BaseException]] = [MemoryError, SystemExit]
 
-    def step_back() -> None:
+    def lower_priority() -> None:
         if errors:
             raise errors.pop()
 
-    monkeypatch.setattr(hash_queue, "_step_back", step_back)
+    monkeypatch.setattr(hash_queue, "_lower_priority", lower_priority)
     start = time.monotonic()
     assert run(HashQueue(1, 0), str, 5) == "5"
     assert time.monotonic() - start < 10
