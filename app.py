@@ -83,5 +83,5 @@ def _prepare(app: Flask, given: settings.Settings) -> None:
     if given.password_hash.below_floor():
         logs.event("weak_password_hash", level=logging.WARNING)
     if upgrade.prepare(app):
-        first_run.tell_first_steps(app)
+        first_run.print_first_steps(app)
     logs.start_log_thread()

@@ -152,7 +152,7 @@ def test_a_start_asks_only_whether_there_is_a_key(
     if used:
         execute(app, "UPDATE api_keys SET last_used_at = created_at WHERE name = 'key 7'")
     with statements(app) as asked:
-        first_run.tell_first_steps(app)
+        first_run.print_first_steps(app)
         page = ada.get("/admin/start").text
     about_keys = [one for one in asked if "FROM api_keys" in one]
     assert len(about_keys) == 3
@@ -162,7 +162,7 @@ def test_a_start_asks_only_whether_there_is_a_key(
 
 
 def test_without_a_key_a_start_says_so(app: Flask, cast: Cast, capfd: pytest.CaptureFixture[str]) -> None:
-    first_run.tell_first_steps(app)
+    first_run.print_first_steps(app)
     assert "No API key yet. Run: flask keys create" in capfd.readouterr().err
 
 

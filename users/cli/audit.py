@@ -1,4 +1,4 @@
-"""`flask audit …`: the audit trail, to be kept elsewhere, and kept short here."""
+"""`flask audit …`: export the audit trail and prune it."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ audit_group.command_class = Command
 @audit_group.command("export")
 @click.option("--after", default="", metavar="ID", help="Only events after this one (evt_…).")
 @click.option("--since", type=click.DateTime(["%Y-%m-%d"]), metavar="2026-01-01", help="Only from this day on, in UTC.")
-def export(after: str, since: datetime | None) -> None:
+def export_events(after: str, since: datetime | None) -> None:
     """Print the audit trail, oldest first, as JSON lines."""
     if after and not ids.is_event_id(after):
         raise click.BadParameter("takes the id of an event.", param_hint="--after")
@@ -39,7 +39,7 @@ def export(after: str, since: datetime | None) -> None:
     help="A new file, to which they are written first.",
 )
 @yes_option
-def prune(before: timedelta, file: Path, yes: bool) -> None:
+def prune_events(before: timedelta, file: Path, yes: bool) -> None:
     """Write old events to a file, then delete them; print how many."""
     moment = clock.now() - before
     if not yes:

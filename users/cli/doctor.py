@@ -1,4 +1,4 @@
-"""`flask doctor`: everything an installation needs, each with what to do if it is not so."""
+"""`flask doctor`: check what an installation needs, and say what to do where a check fails."""
 
 import os
 import sqlite3
@@ -32,7 +32,7 @@ _SQLITE = (3, 27)  # VACUUM INTO
 @with_appcontext
 def doctor_command() -> None:
     """Check this installation: a line each, ok or what to do."""
-    findings = examine(current_app)
+    findings = check_installation(current_app)
     for finding in findings:
         click.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.subject}: {finding.words}")
     if not all(finding.ok for finding in findings):
@@ -41,15 +41,15 @@ def doctor_command() -> None:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: `words` say what was found, or what to do where it is not `ok`."""
+    """The result of one check: `words` say what was found or, if it is not `ok`, what to do."""
 
     subject: str
     ok: bool
     words: str
 
 
-def examine(app: Flask) -> list[Finding]:
-    """Return what was found, in the order of the contract (SPEC, section 4)."""
+def check_installation(app: Flask) -> list[Finding]:
+    """Return the results of all checks, in the order of the contract (SPEC, section 4)."""
     given = settings.current()
     return [
         _versions(),
@@ -77,16 +77,16 @@ def _database() -> Finding:
 
 
 def _instance(folder: Path, given: Settings) -> Finding:
-    """Look whether other users of this machine can read the hashes or the key, or put theirs in the place."""
-    subject, path = "instance", database.sqlite_file()
+    """Check that other users of this machine cannot read the hashes or the secret key, or replace them."""
+    subject, sqlite_file = "instance", database.sqlite_file()
     files = [given.secret_key_file] if given.secret_key_file else []
-    if path:
-        files += path.parent.glob(f"{path.name}*")  # the database, its -wal and -shm, and copies made before upgrades
+    if sqlite_file:
+        files += sqlite_file.parent.glob(f"{sqlite_file.name}*")  # with -wal, -shm and the copies made before upgrades
     if not files:
         return Finding(subject, True, "not used: DATABASE_URL and SECRET_KEY are set")
-    for place, mode, others in ((folder, 0o002, "change"), *((file, 0o077, "read") for file in files)):
-        if place.exists() and stat.S_IMODE(place.stat().st_mode) & mode:
-            todo = f"Other users can {others} {place}. Run: chmod {'o-w' if place == folder else '600'} {place}"
+    for path, mode, others in ((folder, 0o002, "change"), *((file, 0o077, "read") for file in files)):
+        if path.exists() and stat.S_IMODE(path.stat().st_mode) & mode:
+            todo = f"Other users can {others} {path}. Run: chmod {'o-w' if path == folder else '600'} {path}"
             return Finding(subject, False, todo)
     if not os.access(folder, os.W_OK):
         return Finding(subject, False, f"This user cannot write to {folder}. Run flask as the service's user.")
@@ -109,17 +109,17 @@ def _administrator() -> Finding:
 
 
 def _hashing(given: Settings) -> Finding:
-    alone = _seconds(1, 1)
-    slots, rounds = given.hash_slots, max(1, min(20, int(0.5 / alone)))  # a second at most, or one each
-    per_second = slots * rounds / _seconds(slots, rounds)
+    alone = _seconds_to_hash(1, 1)
+    slots, rounds = given.hash_slots, max(1, min(20, int(0.5 / alone)))  # at most a second, or one hash each
+    per_second = slots * rounds / _seconds_to_hash(slots, rounds)
     found = f"argon2id {given.password_hash}, {alone * 1000:.0f} ms a hash, {per_second:.0f} a second ({slots} at once)"
     if given.password_hash.below_floor():
         return Finding("password hash", False, f"{found}. Too weak for real passwords: unset ENROL_PASSWORD_HASH.")
     return Finding("password hash", True, found)
 
 
-def _seconds(at_once: int, rounds: int) -> float:
-    """Return how long it takes to hash so many times, so many at once."""
+def _seconds_to_hash(at_once: int, rounds: int) -> float:
+    """Return the seconds that `at_once` threads take to hash `rounds` passwords each."""
     current = hasher.current()
 
     def hash_all(_number: int) -> None:
@@ -134,7 +134,7 @@ def _seconds(at_once: int, rounds: int) -> float:
 
 
 def _addresses(given: Settings) -> Finding:
-    """Look whether what is said of proxies, hosts and the public address fits together."""
+    """Check that the settings about proxies, hosts and the public URL agree."""
     subject = "addresses"
     if given.trusted_proxies and not given.public_url:
         todo = "A proxy is trusted but the public address is not known. Set ENROL_PUBLIC_URL."

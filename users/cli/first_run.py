@@ -1,4 +1,4 @@
-"""What a start says to whoever watches it: what a new installation still needs."""
+"""What a start prints on stderr: what a new installation still needs."""
 
 import click
 from flask import Flask
@@ -20,8 +20,8 @@ def is_flask_run() -> bool:
     return is_running_from_reloader() or not (get_debug_flag() if reload is None else reload)
 
 
-def tell_first_steps(app: Flask) -> None:
-    """Say on stderr what a new installation still needs; nothing when it needs nothing or has no database."""
+def print_first_steps(app: Flask) -> None:
+    """Print on stderr what a new installation still needs, nothing if the database cannot be read."""
     with app.app_context():
         try:
             if not setup_link.is_over():
@@ -29,28 +29,28 @@ def tell_first_steps(app: Flask) -> None:
             if not user_search.has_key():
                 logs.say("No API key yet. Run: flask keys create my-app --scope users:create")
         except Unavailable:
-            pass  # `upgrade.prepare` has said so
+            pass  # `upgrade.prepare` has printed it
 
 
 def _how_to_set_up() -> str:
-    """Return what creates the first administrator: under `flask run` a link, which is for this terminal alone.
+    """Return how to create the first administrator. Only `flask run` offers a link, on its terminal.
 
-    A production server's output goes to a log, and the link must not.
+    The output of a production server goes to a log, and the link must not.
     """
     command = "flask users create you@example.com --role role_admin"
-    address = _served_address()
-    token = setup_link.issue() if address else None
+    base_url = _served_base_url()
+    token = setup_link.issue() if base_url else None
     if not token:
         return f"No administrator yet. Run: {command}"
     return (
         "No administrator yet. Open this link within 30 minutes to create one:\n\n"
-        f"    {address}/setup?token={token}\n\n"
+        f"    {base_url}/setup?token={token}\n\n"
         f"or run: {command}\n"
     )
 
 
-def _served_address() -> str | None:
-    """Return the address that `flask run` is about to serve at, None under any other command or on a Unix socket."""
+def _served_base_url() -> str | None:
+    """Return the URL that `flask run` is about to serve, None under any other command or on a Unix socket."""
     if not is_flask_run():
         return None
     options = click.get_current_context().params

@@ -38,15 +38,16 @@ def create_key(
     """Make an API key and print it, this once."""
     if not scopes and owner is None:
         raise click.UsageError("A key without an owner needs a --scope, or it could do nothing.")
-    holder = find_user(owner) if owner is not None else None
+    key_owner = find_user(owner) if owner is not None else None
     new = validation.new_key(name, frozenset(Permission(scope) for scope in scopes))
-    issued = api_keys.create_key(new, owner=holder, lifetime=expires_in, actor=actor())
+    issued = api_keys.create_key(new, owner=key_owner, lifetime=expires_in, actor=actor())
     click.echo(f"API key created: {issued.key.name} ({issued.key.id}). It is shown this once.", err=True)
-    idle = new.scopes - permissions_of(holder.global_role_id) if holder else frozenset()
-    if holder and not holder.is_active:
-        click.echo(f"Note: {holder.email} is deactivated, and so is the key until that changes.", err=True)
-    if holder and idle:
-        click.echo(f"Note: {holder.email} does not hold {' '.join(sorted(idle))} now, nor does the key.", err=True)
+    not_held = new.scopes - permissions_of(key_owner.global_role_id) if key_owner else frozenset()
+    if key_owner and not key_owner.is_active:
+        click.echo(f"Note: {key_owner.email} is deactivated, and so is the key until that changes.", err=True)
+    if key_owner and not_held:
+        missing = " ".join(sorted(not_held))
+        click.echo(f"Note: {key_owner.email} does not hold {missing} now, nor does the key.", err=True)
     members = issued.key.as_key()
     shown = {"id": members.pop("id"), "key": issued.secret, **members}
     print_result(shown if as_json else None, issued.secret)
@@ -68,7 +69,7 @@ def list_keys(as_json: bool) -> None:
 @json_option
 def revoke_key(key_id: str, as_json: bool) -> None:
     """Revoke an API key (akid_…), which stops at once."""
-    if not ids.is_key_id(key_id):  # no database takes every text
+    if not ids.is_key_id(key_id):  # Postgres fails on a string with NUL
         raise KeyNotFound
     key = api_keys.revoke_key(key_id, actor=actor())
     click.echo(f"API key revoked: {key.name}", err=True)

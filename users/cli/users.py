@@ -19,7 +19,7 @@ from users.rules import validation
 from users.services import user_changes, user_creation, user_purge
 from users.storage import database
 
-_STDIN_BYTES = 64 * 1024  # far over the longest password, so that one too long is told so
+_STDIN_BYTES = 64 * 1024  # far over the longest password: validation then sees, and says, that one is too long
 
 users_group = AppGroup("users", help="Create users and look after them.")
 users_group.command_class = Command
@@ -48,7 +48,7 @@ def create_user(
     as_json: bool,
 ) -> None:
     """Create a user. Without a password option, ask for the password."""
-    password = _password(password_stdin, generate_password, as_json)
+    password = _read_password(password_stdin, generate_password, as_json)
     given = {
         "email": email,
         "first_name": first_name,
@@ -111,7 +111,8 @@ def deactivate_user(user: str, as_json: bool) -> None:
 def set_password(user: str, password_stdin: bool, generate_password: bool, as_json: bool) -> None:
     """Give a user a new password. Without a password option, ask for it."""
     found = find_user(user)
-    password = validation.new_password(_password(password_stdin, generate_password, as_json), settings.current().rules)
+    given = _read_password(password_stdin, generate_password, as_json)
+    password = validation.new_password(given, settings.current().rules)
     changed = user_changes.set_password(found.id, password, actor=actor())
     click.echo(f"Password set: {changed.email}", err=True)
     print_result(changed.as_user() if as_json else None, password if generate_password else changed.id)
@@ -147,8 +148,8 @@ def purge_users(deleted_before: timedelta, yes: bool) -> None:
         )
 
 
-def _password(from_stdin: bool, generate: bool, as_json: bool) -> str:
-    """Return the password that the options ask for, not yet validated. It never stands in argv."""
+def _read_password(from_stdin: bool, generate: bool, as_json: bool) -> str:
+    """Return the password that the options ask for, not validated yet. It is never in argv, which others can read."""
     if from_stdin and generate:
         raise click.UsageError("Give --password-stdin or --generate-password, not both.")
     if generate and as_json:
@@ -156,9 +157,9 @@ def _password(from_stdin: bool, generate: bool, as_json: bool) -> str:
     if generate:
         return policy.generate(settings.current().rules.password_min_length)
     if from_stdin and sys.stdin is not None:
-        # Bytes that are not UTF-8 become lone surrogates, which validation refuses.
+        # Bytes that are not UTF-8 become lone surrogates, which validation rejects.
         text = sys.stdin.buffer.read(_STDIN_BYTES).decode("utf-8", "surrogateescape")
-        return re.sub(r"\r?\n\Z", "", text)  # the one line break that echo or an editor adds
+        return re.sub(r"\r?\n\Z", "", text)  # echo and editors add one line break
     return ask_for_password()
 
 

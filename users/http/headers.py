@@ -1,4 +1,4 @@
-"""What every answer tells the browser: whom to trust, what to keep, whether to insist on https."""
+"""The headers of every response about security and caching."""
 
 import hashlib
 from functools import cache
@@ -19,25 +19,25 @@ _SECURITY = {
 }
 _HSTS = "max-age=31536000"
 _FOREVER = "public, max-age=31536000, immutable"
-REVALIDATED = "no-cache"  # may be kept, and is asked for each time whether it still holds
+REVALIDATED = "no-cache"  # the browser may keep the response, but must ask each time whether it is still valid
 
 
 def is_https() -> bool:
-    """Tell whether people reach the service over https: cookies and HSTS follow it."""
+    """Tell whether people reach the service over https. Cookies and HSTS depend on it."""
     return request.is_secure or (settings.current().public_url or "").startswith("https:")
 
 
 def add(response: Response) -> None:
-    """Put the headers on `response`, which nobody may keep unless its view has said so in `g.caching`."""
-    response.headers.extend(_SECURITY)  # nobody else sets one, so none is looked for
+    """Add the headers to `response`. No cache may keep it unless its view has set `g.caching`."""
+    response.headers.extend(_SECURITY)  # no other code sets them: extend need not look for old ones
     response.headers["Cache-Control"] = _FOREVER if _is_hashed_file(response) else g.get("caching", "no-store")
     if is_https():
         response.headers["Strict-Transport-Security"] = _HSTS
 
 
 def asset(name: str) -> str:
-    """Return the path of a file under static/, with its content's hash: it changes when the file does."""
-    # Fixed, since url_for raises on the error page for a host that is not trusted.
+    """Return the path of a file under static/ with the hash of its content, which changes with the file."""
+    # Not url_for, which raises on the error page for an untrusted host.
     return f"/static/{name}?v={_hash_of(name)}"
 
 
