@@ -142,7 +142,7 @@ def export(app: Flask, **asked: Any) -> list[str]:
 def test_an_export_is_everything_oldest_first_from_where_it_is_asked_for(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paging, "READ_AT_ONCE", 2)
+    monkeypatch.setattr(paging, "BATCH_SIZE", 2)
     made = [add_event(app, number, DAY + timedelta(days=number)) for number in range(5)]
     assert export(app) == made
     assert export(app, after=made[1]) == made[2:]

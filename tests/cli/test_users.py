@@ -234,7 +234,7 @@ def test_the_list_of_keys_is_whole_and_read_piece_by_piece(
     assert run(runner, "keys", "list").stdout.startswith("ID  NAME  PREFIX  SCOPES  OWNER  CREATED  LAST USED  ")
     for number in range(5):
         make_key(app, Permission.USERS_READ, name="x" * (number * 7 % 5 + 1))
-    monkeypatch.setattr(paging, "READ_AT_ONCE", at_once)
+    monkeypatch.setattr(paging, "BATCH_SIZE", at_once)
     with app.app_context():
         key_format = [key.as_key() for key in api_keys.list_keys()]
     assert run(runner, "keys", "list", "--json").stdout == json.dumps(key_format, separators=(",", ":")) + "\n"

@@ -171,7 +171,7 @@ def test_a_whole_list_is_read_piece_by_piece(
     app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
     add_keys(app, 6, cast.omar)
-    monkeypatch.setattr(paging, "READ_AT_ONCE", at_once)
+    monkeypatch.setattr(paging, "BATCH_SIZE", at_once)
     with app.app_context(), statements(app) as asked:
         assert [key.name for key in paging.oldest_first(ApiKey)] == [f"key {n}" for n in range(6)]
     assert len([one for one in asked if "FROM api_keys" in one]) == -(-6 // at_once) + 1  # the last finds nothing

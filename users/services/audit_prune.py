@@ -51,7 +51,7 @@ def prune_events(before: datetime, file: Path, *, actor: Actor) -> int:
 
 def _export(before: datetime, file: Path) -> None:
     """Write the events to `file` and see that they are on disk, or leave no file."""
-    with open(file, "x", encoding="ascii", opener=drivers.private) as lines:
+    with open(file, "x", encoding="ascii", opener=drivers.open_private) as lines:
         try:
             for event in queries.export(until=before):
                 lines.write(queries.line(event))

@@ -1,4 +1,4 @@
-"""Types of columns that mean the same on both databases."""
+"""Column types that behave alike on both databases."""
 
 from datetime import UTC, datetime
 
@@ -24,7 +24,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-# Ids are compared byte by byte on both databases, whatever language Postgres was set up for: paging relies on it.
-# So are the keys of the search, whose beginnings are ranges.
+# Ids are compared byte by byte on both databases, whatever the locale of Postgres: paging relies on it. So are the
+# search keys, because a search for a prefix is a range of keys.
 Bytewise = Text().with_variant(Text(collation="C"), "postgresql")
 Id = Bytewise

@@ -1,6 +1,6 @@
-"""Long lists piece by piece: each goes on from the last id of the one before, by the index of the ids.
+"""Keyset paging: each page starts after the last id of the page before, by the index on the ids.
 
-So a page costs the same wherever it stands, and a whole list no more memory than one piece of it.
+So all pages of a list cost the same, and reading a whole list takes the memory of one batch.
 """
 
 from collections.abc import Iterator
@@ -13,18 +13,18 @@ from users.storage import database
 from users.storage.models import ApiKey, AuditEvent
 
 PAGE_SIZE = 25
-READ_AT_ONCE = 1000  # rows of a whole list in memory
+BATCH_SIZE = 1000  # rows in memory while a whole list is read
 
 Row = TypeVar("Row", ApiKey, AuditEvent)
 
 
 @dataclass(frozen=True)
 class Page(Generic[Row]):
-    """Some rows, newest first, and the ids from which the pages beside this one start, if there are such."""
+    """Some rows, newest first, and the ids from which the next pages start, None where there is no page."""
 
     rows: list[Row]
-    newer: str | None = None  # rows after this id come before
-    older: str | None = None  # rows before this id come next
+    newer: str | None = None  # the page of newer rows is after this id
+    older: str | None = None  # the page of older rows is before this id
 
 
 def newest(
@@ -34,7 +34,7 @@ def newest(
     after: str | None = None,
     limit: int = PAGE_SIZE,
 ) -> Page[Row]:
-    """Return a page of what is `wanted`: the newest, or those next to the id `before` or `after`."""
+    """Return the newest page of the rows that match `wanted`, or the page next to the id `before` or `after`."""
     query = select(model).where(*wanted).limit(limit + 1)
     if after:
         query = query.where(model.id > after).order_by(model.id)
@@ -43,7 +43,7 @@ def newest(
         query = query.where(model.id < before) if before else query
     with database.reading() as session:
         found = list(session.scalars(query).all())
-    more = len(found) > limit  # one was asked for beyond the page, to know
+    more = len(found) > limit  # the query asks for one row more than the page holds
     rows = found[:limit]
     if after:
         rows.reverse()
@@ -53,12 +53,12 @@ def newest(
 
 
 def oldest_first(model: type[Row], *wanted: ColumnElement[bool], after: str = "") -> Iterator[Row]:
-    """Yield every row made after the id `after` that is `wanted`.
+    """Yield all rows with an id after `after` that match `wanted`.
 
-    They are read piece by piece: no transaction stays open while whoever asked takes its time.
+    They are read in batches, so no transaction stays open while the caller works on a row.
     """
     while True:
-        query = select(model).where(*wanted, model.id > after).order_by(model.id).limit(READ_AT_ONCE)
+        query = select(model).where(*wanted, model.id > after).order_by(model.id).limit(BATCH_SIZE)
         with database.reading() as session:
             rows = session.scalars(query).all()
         if not rows:

@@ -1,4 +1,4 @@
-"""From one schema to the next: alone, after a copy, all or nothing. Whoever serves begins here."""
+"""Upgrades of the schema: one process at a time, after a copy of the file, all or nothing. Servers start here."""
 
 import contextlib
 import fcntl
@@ -22,14 +22,14 @@ STUCK = (
     "The database could not be upgraded and is as it was. Does it hold tables that are not Enrol's? "
     "Set DATABASE_URL to a database of its own."
 )
-_UPGRADE_LOCK = 0x656E726F6C  # "enrol", the number of the advisory lock on Postgres
+_UPGRADE_LOCK = 0x656E726F6C  # "enrol" in ASCII: the number of the advisory lock on Postgres
 
 
 def prepare(app: Flask) -> bool:
-    """Make the database ready to serve: a SQLite file is made or brought up to date, Postgres only looked at.
+    """Create or upgrade a SQLite file; on Postgres only look whether the database can be used.
 
-    Return whether it can be used. One that is away or behind stops nothing: one sentence says so on stderr, and
-    requests get 503 until it is there.
+    Return whether it can be used. If not, the server starts anyway: one sentence on stderr gives the reason, and
+    requests get 503 until the database can be used.
     """
     with app.app_context():
         try:
@@ -46,15 +46,15 @@ def prepare(app: Flask) -> bool:
 
 @contextlib.contextmanager
 def exclusive_migration(engine: Engine) -> Iterator[Connection]:
-    """Yield a connection in the transaction to migrate in, while every other process that wants to migrate waits.
+    """Yield a connection in the transaction to migrate in. Other processes that want to migrate wait.
 
-    A SQLite file is made with mode 0600, or copied beside itself first if it holds rows and is behind. Raises
+    A new SQLite file gets mode 0600. An existing one is copied first if it holds rows and is not at HEAD. Raises
     CommandError, which Alembic's commands print as one line, when the database cannot be used.
     """
     try:
         with driver_errors.translate_errors(), _lock_file(engine), engine.begin() as connection:
             if engine.dialect.name == "postgresql":
-                connection.execute(text("SET LOCAL statement_timeout = 0"))  # others migrate as long as they need
+                connection.execute(text("SET LOCAL statement_timeout = 0"))  # another migration may take long
                 connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _UPGRADE_LOCK})
             if schema_version.is_newer(MigrationContext.configure(connection).get_current_revision()):
                 raise CommandError(NEWER)
@@ -66,7 +66,7 @@ def exclusive_migration(engine: Engine) -> Iterator[Connection]:
 
 @contextlib.contextmanager
 def _migrating() -> Iterator[None]:
-    """Tell a migration that the database refuses from a database that cannot be used."""
+    """Raise CommandError if the database refuses a migration, and let errors of a database that is away pass."""
     try:
         yield
     except DBAPIError as error:
@@ -78,13 +78,13 @@ def _migrating() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _lock_file(engine: Engine) -> Iterator[None]:
-    """Hold the lock file of a SQLite database; on Postgres an advisory lock does it."""
+    """Hold the lock file of a SQLite database; Postgres has an advisory lock instead."""
     if engine.dialect.name != "sqlite":
         yield
         return
     path = Path(engine.url.database or "")
     try:
-        with open(path.with_name(path.name + ".lock"), "a", opener=drivers.private) as lock:
+        with open(path.with_name(path.name + ".lock"), "a", opener=drivers.open_private) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             _copy_if_behind(path)
             yield
@@ -109,5 +109,5 @@ def _copy_if_behind(path: Path) -> None:
         if rows and not at_head:
             copy = path.with_name(f"{path.name}.before-{HEAD}")
             copy.unlink(missing_ok=True)
-            open(copy, "x", opener=drivers.private).close()
+            open(copy, "x", opener=drivers.open_private).close()
             connection.execute("VACUUM INTO ?", [str(copy)])

@@ -1,4 +1,4 @@
-"""How Alembic reaches the database: through the application's engine, alone, in one transaction."""
+"""How Alembic reaches the database: by the application's engine, one process at a time, in one transaction."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from users.storage.models import db
 
 
 def tell(ctx: MigrationContext, step: MigrationInfo, heads: Collection[Any], run_args: Mapping[str, Any]) -> None:
-    """Say on stderr what was done to the database."""
+    """Print on stderr which migration was made."""
     logs.say(f"Database brought to {', '.join(step.destination_revision_ids) or 'nothing'}.")
 
 

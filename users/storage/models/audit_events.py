@@ -14,12 +14,12 @@ from users.storage.models.tables import Model, partial_index
 class AuditEvent(Model):
     """Who did what to whom: one row for each act, written in the act's own transaction.
 
-    It holds ids and the names of changed fields, never values, so that erasing a user erases no more here than the
-    address. No foreign keys: a row outlives what it speaks of. Triggers of migration 0005 refuse every other change.
+    It holds ids and the names of changed fields, never values, so erasing a user removes only the IP address here.
+    No foreign keys: a row outlives its user and key. The triggers of migration 0005 refuse all other changes.
     """
 
     __tablename__ = "audit_events"
-    # Ids sort by time: what each of these finds, it finds newest first.
+    # Ids sort by time, so each of these finds the newest events first.
     __table_args__ = (
         Index("ix_audit_events_target_id", "target_id", "id"),
         partial_index("ix_audit_events_actor_user_id", "actor_user_id", "id", where="actor_user_id IS NOT NULL"),

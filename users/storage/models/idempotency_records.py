@@ -13,14 +13,14 @@ from users.storage.models.tables import Model
 class IdempotencyRecord(Model):
     """The answer to a create under an Idempotency-Key, written in the user's own transaction and kept for a day.
 
-    The body that was sent holds a password: `fingerprint`, a keyed hash, is all that is remembered of it. No foreign
-    key: every insert would lock the row of its API key.
+    The body of the request holds a password, so only `fingerprint`, a keyed hash of it, is stored. No foreign key:
+    every insert would lock the row of its API key.
     """
 
     __tablename__ = "idempotency_records"
     __table_args__ = (Index("ix_idempotency_records_created_at", "created_at"),)
 
-    # `idempotency` reads the names of this primary key: it is what makes an attempt wait for another.
+    # `services/idempotency` reads the names of this primary key: it makes a second attempt wait for the first.
     api_key_id: Mapped[str] = mapped_column(Id, primary_key=True)
     idempotency_key: Mapped[str] = mapped_column(Id, primary_key=True)
     fingerprint: Mapped[bytes] = mapped_column(LargeBinary)

@@ -10,7 +10,7 @@ from users.storage.models.tables import Model, partial_index
 
 
 class AdminSession(Model):
-    """Somebody signed in to the pages. The cookie holds the random id, `id_hash` is its SHA-256."""
+    """A user who is signed in to the pages. The cookie holds the random id, `id_hash` is its SHA-256."""
 
     __tablename__ = "admin_sessions"
     __table_args__ = (Index("ix_admin_sessions_user_id", "user_id"),)
@@ -50,9 +50,9 @@ class KnownNetwork(Model):
 
 
 class Throttle(Model):
-    """How many tries are left of what is counted under `key` (`throttles`), all of them again at `refilled_at`.
+    """How many attempts are left for `key` (see `auth/throttles`); all are available again at `refilled_at`.
 
-    `account` is the same in all rows that are about one account.
+    `account` is the same in all rows about one account.
     """
 
     __tablename__ = "throttles"

@@ -1,4 +1,4 @@
-"""What all tables share: the registry `db`, the class Model and the index of some rows."""
+"""Shared by all tables: the extension `db`, the class Model and partial indexes."""
 
 from typing import TYPE_CHECKING
 
@@ -8,10 +8,10 @@ from sqlalchemy.orm import DeclarativeBase
 
 
 class Base(DeclarativeBase):
-    """What all models share."""
+    """The parent of all models, for the types."""
 
 
-# What an act returns is complete and needs no second query: nothing expires at commit.
+# Objects stay complete after a commit, so an act can return them without a second query.
 db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
 
 if TYPE_CHECKING:
@@ -21,5 +21,5 @@ else:
 
 
 def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
-    """Return an index of those rows alone for which `where` is true."""
+    """Return an index of the rows for which `where` is true."""
     return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))

@@ -1,4 +1,4 @@
-"""The table of users, and what the database keeps of each for the list and the search."""
+"""The table of users, with the columns for the list and the search."""
 
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
@@ -14,7 +14,7 @@ from users.storage.models.tables import Model, partial_index
 
 
 class Status(IntEnum):
-    """What a user is. The many are last, so that a new one comes at the end of an index."""
+    """The status of a user. ACTIVE is the highest, so that new users go to the end of an index."""
 
     DELETED = 0
     DEACTIVATED = 1
@@ -26,7 +26,7 @@ STATUS_SQL = "CASE WHEN deleted_at IS NOT NULL THEN 0 WHEN is_active THEN 2 ELSE
 
 
 def entity_tag(updated_at: datetime, last_login: datetime | None = None) -> str:
-    """Return the entity tag of a profile, made of the two times of which one moves whenever the profile changes."""
+    """Return the entity tag of a profile, made of two times: every change of the profile moves one of them."""
     moments = (moment.astimezone(UTC).isoformat() for moment in (updated_at, last_login) if moment)
     return f'"{"/".join(moments)}"'
 
@@ -36,18 +36,18 @@ class User(Model):
 
     __tablename__ = "users"
     __table_args__ = (
-        # The one rule that makes emails unique, among users who are not deleted; `user_creation` reads its name.
+        # This alone makes emails unique, among users who are not deleted; `user_creation` reads its name.
         partial_index("uq_users_email_key", "email_key", where="deleted_at IS NULL", unique=True),
-        # The few who hold a role, so that an administrator is found without a walk through all users.
+        # The few users who hold a role: administrators are found without reading all users.
         partial_index("ix_users_global_role_id", "global_role_id", where="global_role_id IS NOT NULL"),
-        # For the list and its search: the users of one status, by age or by the beginning of a key.
+        # For the list and its search: the users of one status, by age or by a prefix of a search key.
         Index("ix_users_status_id", "status", "id"),
         Index("ix_users_status_email", "status", "search_email"),
         Index("ix_users_status_domain", "status", "search_domain"),
         Index("ix_users_status_name", "status", "search_name"),
         Index("ix_users_status_last_name", "status", "search_last_name"),
     )
-    __mapper_args__ = {"eager_defaults": False}  # noqa: RUF012  (SQLAlchemy's)  an insert need not ask for the status
+    __mapper_args__ = {"eager_defaults": False}  # noqa: RUF012  (SQLAlchemy's)  an insert does not read the status back
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     email: Mapped[str] = mapped_column(Text)
@@ -62,10 +62,10 @@ class User(Model):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    # When it was last changed after the creation, None if never.
+    # The last change after the creation, None if there was none.
     password_changed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     email_changed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    # For indexes alone, never read: the database keeps the first, `as_row` and `_set_search_keys` the others.
+    # Only for indexes, never read. The database computes the first, `as_row` and `_set_search_keys` the others.
     status: Mapped[int] = mapped_column(Integer, Computed(STATUS_SQL, persisted=True), nullable=True, **_UNREAD)
     search_email: Mapped[str | None] = mapped_column(Bytewise, **_UNREAD)
     search_domain: Mapped[str | None] = mapped_column(Bytewise, **_UNREAD)
@@ -76,17 +76,17 @@ class User(Model):
         return f"<User {self.id}>"
 
     def as_row(self) -> dict[str, Any]:
-        """Return what an insert writes."""
+        """Return the columns of an insert."""
         plain = {name: getattr(self, name) for name in _WRITTEN}
         return plain | search_keys.keys(self.email, self.first_name, self.last_name)
 
     def touch(self, now: datetime) -> None:
-        """Note a change made `now`: later than the one before it, also where the clock was set back."""
+        """Set `updated_at` to `now`, but always later than before, also if the clock was set back."""
         self.updated_at = max(now, self.updated_at + timedelta(microseconds=1))
 
     @property
     def etag(self) -> str:
-        """Return the entity tag of the profile as it is (RFC 9110, section 8.8.3)."""
+        """Return the entity tag of the profile (RFC 9110, section 8.8.3)."""
         return entity_tag(self.updated_at, self.last_login)
 
     def as_user(self) -> dict[str, Any]:
@@ -118,7 +118,7 @@ _WRITTEN = [name for (name, one) in User.__mapper__.column_attrs.items() if not 
 
 @event.listens_for(User, "before_update")
 def _set_search_keys(_mapper: object, _connection: object, user: User) -> None:
-    """Keep what the user is found by in step with what it is made of, whoever changes that."""
+    """Update the search keys when a field that they are made of changes."""
     of: Any = inspect(user)
     if any(of.attrs[name].history.has_changes() for name in ("email", "first_name", "last_name")):
         for name, key in search_keys.keys(user.email, user.first_name, user.last_name).items():
