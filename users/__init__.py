@@ -25,7 +25,7 @@ def init_app(app: Flask) -> None:
     from users.pages import guards
     from users.services import cleanup
 
-    cleanup.init_app(app)  # first: a request that is refused may start a cleanup too
+    cleanup.init_app(app)  # first, so refused requests start it too
     api.init_app(app)
     pages.init_app(app)
     http.init_app(app)

@@ -41,7 +41,7 @@ def flood(guesser: Guesser, email: str, count: int = 100, since: int = 0) -> lis
 def own_device(app: Flask, cast: Cast, time: Time) -> Device:
     """A browser in which Ada has signed in."""
     with app.app_context():
-        return Device("own").remembering(cast.ada)
+        return Device("own").with_user(cast.ada)
 
 
 # The pages
@@ -118,7 +118,7 @@ def test_an_account_has_a_hundred_tries_an_hour_from_everywhere(guesser: Guesser
     """Also where some of them were not wrong in a row, and the account is not closed."""
     flood(guesser, "ada@example.com", 99)
     with guesser.app.app_context(), database.transaction() as session:
-        counted = password_limits._Counted("pages", ada_id(guesser.app))
+        counted = password_limits._AccountCounters("pages", ada_id(guesser.app))
         throttles._delete(session, [counted._in_a_row().key])
     assert flood(guesser, "ada@example.com", 5, since=99) == ["wrong"] + ["refused"] * 4
     time.pass_by(minutes=59)
@@ -271,7 +271,7 @@ def test_clocks_that_differ_a_little_give_no_tries(guesser: Guesser, time: Time)
 @pytest.mark.one_database
 def test_a_browser_is_known_for_half_a_year_and_until_a_new_password(app: Flask, cast: Cast, time: Time) -> None:
     with app.app_context():
-        device = Device("own").remembering(cast.ada)
+        device = Device("own").with_user(cast.ada)
         assert device.knows(cast.ada)
         assert not device.knows(cast.omar)
         assert not Device("other", device.marks).knows(cast.ada)
@@ -290,7 +290,7 @@ def test_a_browser_knows_the_last_five_accounts(app: Flask, cast: Cast) -> None:
     with app.app_context():
         device = known_devices.read("")
         for user in [*people, people[3], people[3]]:
-            device = device.remembering(user)
+            device = device.with_user(user)
         assert [device.knows(user) for user in people] == [False, True, True, True, True, True]
         assert known_devices.read(device.as_cookie()) == device
 
@@ -298,7 +298,7 @@ def test_a_browser_knows_the_last_five_accounts(app: Flask, cast: Cast) -> None:
 @pytest.mark.one_database
 def test_the_cookie_names_nobody_and_cannot_be_forged(app: Flask, cast: Cast) -> None:
     with app.app_context():
-        device = known_devices.read("").remembering(cast.ada)
+        device = known_devices.read("").with_user(cast.ada)
         cookie = device.as_cookie()
         assert cast.ada.id not in cookie
         assert cast.ada.email not in cookie
@@ -312,7 +312,7 @@ def test_the_cookie_names_nobody_and_cannot_be_forged(app: Flask, cast: Cast) ->
 @pytest.mark.one_database
 def test_a_browser_stays_known_while_the_secret_key_is_rotated(app: Flask, cast: Cast, database_url: str) -> None:
     with app.app_context():
-        device = Device("own").remembering(cast.ada)
+        device = Device("own").with_user(cast.ada)
     new = {**CHEAP, "DATABASE_URL": database_url, "SECRET_KEY": "".join(reversed(SECRET_KEY)) + "0123456789"}
     for fallbacks, known in ((SECRET_KEY, True), ("", False)):
         rotated = create_app({**new, "SECRET_KEY_FALLBACKS": fallbacks})
@@ -522,9 +522,9 @@ def test_the_limits_are_those_of_the_contract() -> None:
         password_limits.BY_ACCOUNT,
         password_limits.IN_A_ROW,
     )
-    assert [limit.tries for limit in limits] == [10, 30, 300, 100, 100]
+    assert [limit.attempts for limit in limits] == [10, 30, 300, 100, 100]
     assert [limit.period.total_seconds() for limit in limits[:4]] == [300, 300, 300, 3600]
-    assert known_devices.ACCOUNTS == 5
+    assert known_devices.MAX_USERS == 5
     assert known_networks.KEPT == 8
 
 

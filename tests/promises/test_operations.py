@@ -67,9 +67,10 @@ def test_the_limits_are_the_codes_own() -> None:
     counts = [int(number) for number in re.findall(r"\d+", told.partition("| an account, from one known")[2])]
     from_one, (network, wide) = password_limits.FROM_ONE_SOURCE, password_limits.BY_NETWORK
     account, in_a_row = password_limits.BY_ACCOUNT, password_limits.IN_A_ROW
-    expected = [from_one.tries, 5, in_a_row.tries, from_one.tries, 5, network.tries, 5, 6, 48, wide.tries]
+    source = from_one.attempts
+    expected = [source, 5, in_a_row.attempts, source, 5, network.attempts, 5, 6, 48, wide.attempts]
     assert counts[: len(expected)] == expected
-    assert f"| {account.tries} in an hour |" in told
+    assert f"| {account.attempts} in an hour |" in told
     assert f"{known_devices.LIFETIME.days} days after" in told
     assert f"the last {known_networks.KEPT} networks" in told
 

@@ -1,4 +1,4 @@
-"""What has ended goes away by itself, whoever comes next, and no request ever waits for it or fails by it."""
+"""Clean-up: any request starts it, and no request waits for it or fails because of it."""
 
 import logging
 import sqlite3
@@ -33,7 +33,7 @@ MOMENT = timedelta(seconds=1)
 
 
 class Time:
-    """The steady clock, which stands still until it is moved."""
+    """A steady clock that moves only by hand."""
 
     def __init__(self) -> None:
         self.seconds = 1000.0
@@ -44,7 +44,7 @@ class Time:
 
 @pytest.fixture
 def steady(monkeypatch: pytest.MonkeyPatch) -> Time:
-    """The steady clock; asked for before the application, so that this one is made by it."""
+    """The steady clock by hand. Name it before `app` in a test, so that the application uses it."""
     moved = Time()
     monkeypatch.setattr(clock, "steady", moved)
     return moved
@@ -69,12 +69,12 @@ def add_link(app: Flask, name: bytes, at: datetime) -> None:
 
 
 def add_throttle(app: Flask, name: bytes, at: datetime) -> None:
-    """Add a throttle that says nothing any more at `at`."""
+    """Add a throttle that expires at `at`."""
     execute(app, "INSERT INTO throttles (key, tokens, refilled_at) VALUES (:name, 0, :at)", name=name, at=at)
 
 
 def add_ended(app: Flask, cast: Cast) -> None:
-    """Add something that has ended to each table."""
+    """Add an expired row to each table."""
     long_ago = clock.now() - timedelta(days=400)
     add_session(app, cast.ada.id, b"ended", long_ago, long_ago)
     add_answer(app, "ended", long_ago)
@@ -83,7 +83,7 @@ def add_ended(app: Flask, cast: Cast) -> None:
 
 
 def left(app: Flask) -> dict[str, int]:
-    """Return how many rows there still are."""
+    """Return how many rows each table has."""
     return {table: rows(app, f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}
 
 
@@ -91,24 +91,24 @@ ALL, NONE = dict.fromkeys(TABLES, 1), dict.fromkeys(TABLES, 0)
 
 
 def running() -> list[threading.Thread]:
-    """Return the threads that sweep."""
-    return [thread for thread in threading.enumerate() if thread.name == "sweep"]
+    """Return the clean-up threads."""
+    return [thread for thread in threading.enumerate() if thread.name == "cleanup"]
 
 
 def wait() -> None:
-    """Wait for the sweep to end."""
+    """Wait for the clean-up to end."""
     for thread in running():
         thread.join(10)
         assert not thread.is_alive()
 
 
-def sweep_now(app: Flask) -> None:
-    """Sweep here and now."""
+def clean_up(app: Flask) -> None:
+    """Clean up in this thread."""
     with app.app_context():
-        cleanup.sweep()
+        cleanup.delete_expired()
 
 
-def test_what_has_ended_goes_and_all_else_stays(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expired_rows(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     now = clock.now()
     monkeypatch.setattr(clock, "now", lambda: now)
     for name, moved in ((b"ended", timedelta()), (b"goes on", MOMENT)):
@@ -117,14 +117,14 @@ def test_what_has_ended_goes_and_all_else_stays(app: Flask, cast: Cast, monkeypa
         add_answer(app, name.decode(), now - idempotency.KEPT + moved)
         add_link(app, name, now - setup_link.LIFETIME + moved)
         add_throttle(app, name, now + moved)
-    sweep_now(app)
+    clean_up(app)
     names = "SELECT id_hash AS name FROM admin_sessions UNION ALL SELECT token_hash FROM setup_links"
     found = [bytes(row.name) for row in rows(app, f"{names} UNION ALL SELECT key FROM throttles")]
     assert sorted(found) == [b"goes on", b"goes on", b"goes on by age", b"goes on unseen"]
     assert rows(app, "SELECT idempotency_key FROM idempotency_records") == [("goes on",)]
 
 
-def test_it_goes_piece_by_piece(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_transactions(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cleanup, "ROWS_AT_ONCE", 10)
     monkeypatch.setattr(cleanup, "PAUSE_SECONDS", 0)
     at = clock.now() - timedelta(days=400)
@@ -140,14 +140,14 @@ def test_it_goes_piece_by_piece(app: Flask, monkeypatch: pytest.MonkeyPatch) -> 
     with app.app_context():
         event.listen(db.engine, "after_cursor_execute", note)
         event.listen(db.engine, "commit", lambda _: committed.append(len(deleted)))
-    sweep_now(app)
+    clean_up(app)
     assert deleted == [10, 10, 5]
     assert {1, 2, 3} <= set(committed), "each piece is a transaction of its own"
     assert left(app) == NONE
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-def test_what_somebody_is_at_is_left_to_the_next_minute(app: Flask, cast: Cast, database_url: str) -> None:
+def test_locked_rows_wait(app: Flask, cast: Cast, database_url: str) -> None:
     long_ago = clock.now() - timedelta(days=400)
     for number in range(3):
         add_answer(app, f"key-{number}", long_ago)
@@ -156,10 +156,10 @@ def test_what_somebody_is_at_is_left_to_the_next_minute(app: Flask, cast: Cast, 
         other.execute("SELECT * FROM idempotency_records WHERE idempotency_key = 'key-1' FOR UPDATE")
         other.execute("SELECT * FROM throttles WHERE key = '1' FOR UPDATE")
         start = time.monotonic()
-        sweep_now(app)
+        clean_up(app)
         assert time.monotonic() - start < 2
         assert left(app) == {**NONE, "idempotency_records": 1, "throttles": 1}
-    sweep_now(app)
+    clean_up(app)
     assert left(app) == NONE
 
 
@@ -176,7 +176,7 @@ def test_what_somebody_is_at_is_left_to_the_next_minute(app: Flask, cast: Cast, 
     ],
 )
 @pytest.mark.usefixtures("steady")
-def test_any_request_starts_it(steady: Time, app: Flask, cast: Cast, path: str, status: int) -> None:
+def test_any_request_starts(steady: Time, app: Flask, cast: Cast, path: str, status: int) -> None:
     add_ended(app, cast)
     steady.seconds += cleanup.FIRST_AFTER_SECONDS
     assert app.test_client().get(path, buffered=True).status_code == status
@@ -185,7 +185,7 @@ def test_any_request_starts_it(steady: Time, app: Flask, cast: Cast, path: str, 
 
 
 @pytest.mark.parametrize("settings", [{"ENROL_TRUSTED_HOSTS": "users.example.com"}])
-def test_a_request_for_another_host_starts_it_too(steady: Time, app: Flask, cast: Cast) -> None:
+def test_untrusted_host_starts(steady: Time, app: Flask, cast: Cast) -> None:
     add_ended(app, cast)
     steady.seconds += cleanup.FIRST_AFTER_SECONDS
     assert app.test_client().get("/healthz").status_code == 400
@@ -193,7 +193,7 @@ def test_a_request_for_another_host_starts_it_too(steady: Time, app: Flask, cast
     assert left(app) == NONE
 
 
-def test_a_new_process_sweeps_nothing_at_first_and_then_once_a_minute(steady: Time, app: Flask, cast: Cast) -> None:
+def test_schedule_of_a_new_process(steady: Time, app: Flask, cast: Cast) -> None:
     client = app.test_client()
     for passed, is_due in ((0, False), (9, False), (1, True), (0, False), (59, False), (1, True), (600, True)):
         add_ended(app, cast)
@@ -206,8 +206,8 @@ def test_a_new_process_sweeps_nothing_at_first_and_then_once_a_minute(steady: Ti
 
 
 @contextmanager
-def held_sweep(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Let sweeps begin but not end meanwhile; yield one entry for each that began."""
+def held_cleanup(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Let clean-ups begin but not end; yield a list with one entry for each that began."""
     begun: list[int] = []
     end = threading.Event()
 
@@ -216,7 +216,7 @@ def held_sweep(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         end.wait(10)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cleanup, "sweep", hold)
+        patch.setattr(cleanup, "delete_expired", hold)
         try:
             yield begun
         finally:
@@ -224,11 +224,9 @@ def held_sweep(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
             wait()
 
 
-def test_one_at_a_time_runs_and_no_request_waits_for_it(
-    steady: Time, app: Flask, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_at_a_time(steady: Time, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     client = app.test_client()
-    with held_sweep(monkeypatch) as begun:
+    with held_cleanup(monkeypatch) as begun:
         start = time.monotonic()
         for _ in range(5):
             steady.seconds += 100
@@ -237,13 +235,13 @@ def test_one_at_a_time_runs_and_no_request_waits_for_it(
         (thread,) = running()
         assert thread.daemon, "the end of the process does not wait for it"
     assert len(begun) == 1
-    with held_sweep(monkeypatch) as begun:
+    with held_cleanup(monkeypatch) as begun:
         steady.seconds += 100
         assert client.get("/healthz").status_code == 200
         assert len(running()) == 1
 
 
-def test_of_many_requests_at_once_one_starts_it(steady: Time, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parallel_requests(steady: Time, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     steady.seconds += 100
     together = threading.Barrier(16)
     statuses: list[int] = []
@@ -252,7 +250,7 @@ def test_of_many_requests_at_once_one_starts_it(steady: Time, app: Flask, monkey
         together.wait()
         statuses.append(app.test_client().get("/healthz").status_code)
 
-    with held_sweep(monkeypatch) as begun:
+    with held_cleanup(monkeypatch) as begun:
         threads = [threading.Thread(target=ask) for _ in range(16)]
         for thread in threads:
             thread.start()
@@ -263,7 +261,7 @@ def test_of_many_requests_at_once_one_starts_it(steady: Time, app: Flask, monkey
 
 
 @pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()], ids=["thread", "memory"])
-def test_a_thread_that_cannot_be_had_fails_no_request(
+def test_no_thread_available(
     steady: Time, app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fail(_: threading.Thread) -> None:
@@ -283,7 +281,7 @@ def test_a_thread_that_cannot_be_had_fails_no_request(
 
 @contextmanager
 def locked(app: Flask) -> Iterator[None]:
-    """Hold what a sweep needs."""
+    """Hold a lock that a clean-up needs."""
     address = app.config["SQLALCHEMY_DATABASE_URI"]
     if address.startswith("sqlite"):
         with closing(sqlite3.connect(address.removeprefix("sqlite:///"), isolation_level=None)) as other:
@@ -295,9 +293,7 @@ def locked(app: Flask) -> Iterator[None]:
             yield
 
 
-def test_a_database_that_others_hold_is_left_to_the_next_minute(
-    steady: Time, app: Flask, cast: Cast, events: list[logging.LogRecord]
-) -> None:
+def test_locked_database(steady: Time, app: Flask, cast: Cast, events: list[logging.LogRecord]) -> None:
     add_ended(app, cast)
     client = app.test_client()
     with locked(app):
@@ -313,7 +309,7 @@ def test_a_database_that_others_hold_is_left_to_the_next_minute(
     assert left(app) == NONE
 
 
-def test_a_database_that_is_away_is_survived(steady: Time, wire: Wire) -> None:
+def test_database_away(steady: Time, wire: Wire) -> None:
     app = create_app({**CHEAP, "DATABASE_URL": wire.address})
     client = app.test_client()
     wire.close()
@@ -327,7 +323,7 @@ def test_a_database_that_is_away_is_survived(steady: Time, wire: Wire) -> None:
 @pytest.mark.parametrize(
     ("error", "told"), [(Unavailable("away"), "sweep_put_off"), (ValueError("secret"), "unexpected_error")]
 )
-def test_a_fault_is_logged_and_the_next_minute_tries_again(
+def test_fault_is_logged(
     steady: Time,
     app: Flask,
     cast: Cast,
@@ -370,8 +366,8 @@ def deletes(app: Flask, act: Callable[[], object]) -> list[str]:
     return sent
 
 
-def test_no_request_sweeps_by_itself(app: Flask, cast: Cast) -> None:
-    """What was ended stood in the way of creates, of sign-ins and of every password."""
+def test_requests_delete_nothing(app: Flask, cast: Cast) -> None:
+    """Expired rows once slowed creates, sign-ins and password checks, which deleted them."""
     add_ended(app, cast)
     api = Api(app.test_client(), make_key(app, Permission.USERS_CREATE))
     body = {"email": "jo@example.com", "password": "correct horse battery"}

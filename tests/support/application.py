@@ -42,9 +42,9 @@ def migrate(address: str) -> None:
 
 
 def dispose(app: Flask) -> None:
-    """Close the application's connections, once no sweep uses one: a test that takes ten seconds starts it."""
+    """Close the application's connections, once no clean-up uses one: a test of ten seconds starts it."""
     for thread in threading.enumerate():
-        if thread.name == "sweep":
+        if thread.name == "cleanup":
             thread.join(10)
     with app.app_context():
         db.session.remove()

@@ -23,9 +23,9 @@ from users.storage.models import User
 @requires(Permission.USERS_UPDATE)
 def update_user(user_id: str) -> tuple[Response, dict[str, str]]:
     """Answer 200 with the user after the changes in the body. Members that the body does not name stay."""
-    condition = _precondition()
+    precondition = _precondition()
     changes = validation.user_changes(json_object(request), settings.current().rules)
-    user = user_changes.update_user(user_id, changes, actor=g.actor, condition=condition)
+    user = user_changes.update_user(user_id, changes, actor=g.actor, precondition=precondition)
     return jsonify(user.as_user()), {"ETag": user.etag}
 
 
@@ -33,11 +33,11 @@ def update_user(user_id: str) -> tuple[Response, dict[str, str]]:
 @requires(Permission.USERS_DELETE)
 def delete_user(user_id: str) -> dict[str, Any]:
     """Answer 200 once the user is deleted."""
-    user = user_changes.delete_user(user_id, actor=g.actor, condition=_precondition())
+    user = user_changes.delete_user(user_id, actor=g.actor, precondition=_precondition())
     return {"success": True, "message": "The user was deleted.", "user_id": user.id}
 
 
-def _precondition() -> user_changes.Condition | None:
+def _precondition() -> user_changes.Precondition | None:
     """Return the check that If-Match asks for, run on the user inside the transaction (RFC 9110, section 13.1.1)."""
     tags = parameters.if_match(request)
     if tags is None:

@@ -50,9 +50,9 @@ def create_user() -> CreateResponse:
         # sixth of what a refusal costs in a burst of creates.
         hasher.current().require_place(Share.CREATE)
     given = json_object(request)
-    attempt = idempotency.attempt(g.actor.key_id, key, given) if key else None
+    repeatable = idempotency.request_of(g.actor.key_id, key, given) if key else None
     # Before the rules, which may have changed since the first request, and before the hash, which is slow.
-    kept = idempotency.find_answer(attempt, actor=g.actor) if attempt else None
+    kept = idempotency.find_answer(repeatable, actor=g.actor) if repeatable else None
     if kept:
         return _valid_response() if validate_only else _created_response(kept)
     new = validation.new_user(given, settings.current().rules)
@@ -60,8 +60,8 @@ def create_user() -> CreateResponse:
         authorization.require_authorized(g.actor, Permission.USERS_CREATE)
         user_creation.check_new_user(new, actor=g.actor)
         return _valid_response()
-    if attempt:
-        return _created_response(idempotency.create_user(new, attempt, actor=g.actor))
+    if repeatable:
+        return _created_response(idempotency.create_user(new, repeatable, actor=g.actor))
     return _created_response(idempotency.answer(user_creation.create_user(new, actor=g.actor)))
 
 
@@ -69,7 +69,7 @@ def _valid_response() -> CreateResponse:
     return jsonify(valid=True), 200, {}
 
 
-def _created_response(answer: idempotency.Answer) -> CreateResponse:
+def _created_response(answer: idempotency.CreatedUser) -> CreateResponse:
     headers = {"Location": f"/v1/user/{answer.user['id']}", "ETag": answer.etag}
     return jsonify(answer.user), 201, {**headers, "Idempotent-Replayed": "true"} if answer.replayed else headers
 

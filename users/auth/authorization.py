@@ -1,7 +1,7 @@
-"""What an actor may do now: asked at the door, and once more inside the transaction that acts.
+"""What an actor may do now: checked when a request arrives, and again inside the transaction of the act.
 
-A body may take a minute to arrive and a hash five seconds to begin. A key that was revoked meanwhile, an owner or an
-administrator who was stopped, a role that was taken: none of them acts any more.
+A body may take a minute to arrive and a hash five seconds to begin. In that time a key may be revoked, an owner or an
+administrator deactivated, a role taken away: the second check refuses the act.
 """
 
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ KEY_BY_HASH = _KEY_AND_OWNER.add_columns(ApiKey.id, ApiKey.last_used_at).where(A
 
 
 def permissions_of_key(key: Any) -> frozenset[Permission]:
-    """Return what a key may do now: its scopes, cut to what its owner may do. `key` is a row of KEY_BY_HASH.
+    """Return the permissions of a key now: its scopes that its owner also holds. `key` is a row of KEY_BY_HASH.
 
     Raises ApiKeyDeactivated and ApiKeyExpired.
     """
@@ -48,25 +48,25 @@ def permissions_of_key(key: Any) -> frozenset[Permission]:
 
 @contextmanager
 def authorized_transaction(actor: Actor, *permissions: Permission) -> Iterator[tuple[Session, Actor]]:
-    """Yield a `database.transaction` and the actor as they are now, who holds `permissions`.
+    """Yield a `database.transaction` and the reauthorized actor, who holds `permissions`.
 
-    Raises what `reauthorize` raises.
+    Raises the errors of `reauthorize`.
     """
     with database.transaction() as session:
         yield session, reauthorize(session, actor, *permissions)
 
 
 def require_authorized(actor: Actor, *permissions: Permission) -> None:
-    """Raise what `reauthorize` raises: for an answer that is given after a body has arrived, without an act."""
+    """Raise the errors of `reauthorize`: for a request with a body that only reads."""
     with database.reading() as session:
         reauthorize(session, actor, *permissions)
 
 
 def reauthorize(transaction: Session | Connection, actor: Actor, *permissions: Permission) -> Actor:
-    """Return the actor with what they may do now. One read, without a lock: what is committed later counts as later.
+    """Return the actor with the permissions of this moment. One read without a lock: later commits count as later.
 
-    Raises Denied if they do not hold `permissions` (any more), ApiKeyDeactivated, ApiKeyExpired,
-    AuthenticationRequired for a key that is gone, SessionEnded.
+    Raises Denied if the actor does not hold `permissions` (any more), ApiKeyDeactivated, ApiKeyExpired, SessionEnded,
+    and AuthenticationRequired if the key does not exist any more.
     """
     if actor.kind == "key":
         key = transaction.execute(_KEY_BY_ID, {"id": actor.key_id}).first()

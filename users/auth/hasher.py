@@ -1,4 +1,4 @@
-"""The application's one hasher, and who waits for a hash in which share of its queue."""
+"""The application's one hasher, and the share of the hash queue that each actor waits in."""
 
 from flask import current_app
 

@@ -1,7 +1,7 @@
-"""The cookie by which a browser is known after a user has completed a sign-in there.
+"""The cookie that makes a browser known for the users who have signed in there.
 
-It holds a random id and, for the last five accounts, a mark: a keyed hash of that id, the account, the time of its last
-new password and the day. It names nobody, and a new password ends what was known before.
+It holds a random id and a mark for each of the last five users: a keyed hash of that id, the user, the time of the
+user's last new password and the day. The cookie does not name the users, and a new password ends older marks.
 """
 
 import base64
@@ -18,15 +18,15 @@ from users import clock, settings
 from users.storage.models import User
 
 LIFETIME = timedelta(days=180)
-ACCOUNTS = 5
-_NOBODY = SimpleNamespace(id="usr_" + 32 * "0", password_changed_at=None, created_at=datetime.fromtimestamp(0, UTC))
+MAX_USERS = 5
+_NO_USER = SimpleNamespace(id="usr_" + 32 * "0", password_changed_at=None, created_at=datetime.fromtimestamp(0, UTC))
 _MARK = r"[0-9a-f]{1,8}\.[A-Za-z0-9_-]{22}"
-_COOKIE = re.compile(rf"([A-Za-z0-9_-]{{22}})((?:~{_MARK}){{1,{ACCOUNTS}}})", re.ASCII)
+_COOKIE = re.compile(rf"([A-Za-z0-9_-]{{22}})((?:~{_MARK}){{1,{MAX_USERS}}})", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Device:
-    """A browser: its `id` and the marks of the accounts that have signed in there, the newest first."""
+    """A browser: its `id` and the marks of the users who have signed in there, the newest first."""
 
     id: str
     marks: tuple[str, ...] = ()
@@ -34,19 +34,19 @@ class Device:
     def knows(self, user: Any) -> bool:
         """Tell whether the user (a row, or None) has signed in here within LIFETIME and since their last new password.
 
-        It takes as long for None: the time does not tell who is there.
+        It takes as long for None: the time does not tell whether there is such a user.
         """
-        found = [self._is_mark_of(mark, user or _NOBODY) for mark in self.marks]
+        found = [self._is_mark_of(mark, user or _NO_USER) for mark in self.marks]
         return user is not None and any(found)
 
-    def remembering(self, user: User) -> "Device":
-        """Return the device as it is once `user` has signed in."""
+    def with_user(self, user: User) -> "Device":
+        """Return the device after a sign-in of `user`."""
         others = [mark for mark in self.marks if not self._is_mark_of(mark, user)]
         mark = _mark(settings.current().secret_key, self.id, user, _today())
-        return Device(self.id, (mark, *others)[:ACCOUNTS])
+        return Device(self.id, (mark, *others)[:MAX_USERS])
 
     def as_cookie(self) -> str:
-        """Return what the cookie holds."""
+        """Return the value of the cookie."""
         return "~".join([self.id, *self.marks])
 
     def _is_mark_of(self, mark: str, user: Any) -> bool:

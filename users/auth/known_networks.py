@@ -1,4 +1,4 @@
-"""The networks from which users have signed in at other applications: the last few of each, as keyed hashes."""
+"""The networks from which users have signed in at other applications: the last 8 of each user, as keyed hashes."""
 
 import hashlib
 import hmac
@@ -21,7 +21,7 @@ def is_known(user_id: str, network: str) -> bool:
 
 
 def remember(session: Session, user_id: str, network: str) -> None:
-    """Note that the user, whose row is locked, has signed in from this network now."""
+    """Store that the user, whose row is locked, has signed in from this network now."""
     now, digests = clock.now(), _digests(user_id, network)
     theirs = KnownNetwork.user_id == user_id
     newest, *older = digests

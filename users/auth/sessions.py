@@ -21,19 +21,19 @@ SEEN_EVERY = timedelta(minutes=1)
 
 
 def may_sign_in(user: Any) -> bool:
-    """Tell whether the pages are for `user`, or the user of this row: somebody active whose role holds a permission."""
+    """Tell whether `user`, a User or a row, may use the pages: active, with a role that has permissions."""
     return user.is_active and user.deleted_at is None and bool(permissions_of(user.global_role_id))
 
 
 def start(session: Session, user_id: str, now: datetime) -> str:
-    """Add a session of the user and return its id, which is only in the cookie."""
+    """Add a session of the user and return its id, which only the cookie holds."""
     session_id = secrets.token_urlsafe(32)
     session.add(AdminSession(id_hash=digest(session_id), user_id=user_id, created_at=now, last_seen_at=now))
     return session_id
 
 
 def find(session_id: str) -> User | None:
-    """Return who is signed in with this session, or None if it ended, ran out or its user may not sign in now."""
+    """Return the user of this session, or None if it has ended or expired or the user may not sign in now."""
     now = clock.now()
     found = select(AdminSession, User).join(User, AdminSession.user_id == User.id)
     with database.reading() as session:
@@ -49,33 +49,33 @@ def find(session_id: str) -> User | None:
 
 
 def find_role(transaction: Session | Connection, id_hash: bytes) -> str | None:
-    """Return the role of who is signed in with the session of this hash, or None where `find` would."""
+    """Return the role of the user whose session has this hash, or None where `find` returns None."""
     theirs = select(User.global_role_id).join(AdminSession, AdminSession.user_id == User.id)
-    alive = (AdminSession.id_hash == id_hash, ~has_run_out(clock.now()), User.is_active, User.deleted_at.is_(None))
+    alive = (AdminSession.id_hash == id_hash, ~is_expired(clock.now()), User.is_active, User.deleted_at.is_(None))
     role = transaction.execute(theirs.where(*alive)).scalar_one_or_none()
     return role if permissions_of(role) else None
 
 
 def count_others(user_id: str, session_id: str) -> int:
-    """Return how many sessions the user has beside this one."""
+    """Return how many other sessions the user has."""
     others = (AdminSession.user_id == user_id, AdminSession.id_hash != digest(session_id))
     with database.reading() as session:
-        return len(session.scalars(select(AdminSession.id_hash).where(*others, ~has_run_out(clock.now()))).all())
+        return len(session.scalars(select(AdminSession.id_hash).where(*others, ~is_expired(clock.now()))).all())
 
 
 def end(session: Session, session_id: str) -> bool:
-    """End this session everywhere; tell whether there was one."""
+    """End this session in every process; tell whether there was one."""
     return _deleted(session.execute(delete(AdminSession).where(AdminSession.id_hash == digest(session_id))))
 
 
 def end_all(session: Session, user_id: str, *, but: str = "") -> bool:
-    """End all sessions of the user, `but` the one with that id; tell whether there were any."""
+    """End all sessions of the user except the one with the id `but`; tell whether there were any."""
     theirs = delete(AdminSession).where(AdminSession.user_id == user_id)
     return _deleted(session.execute(theirs.where(AdminSession.id_hash != digest(but))))
 
 
-def has_run_out(now: datetime) -> ColumnElement[bool]:
-    """Tell which sessions time has ended."""
+def is_expired(now: datetime) -> ColumnElement[bool]:
+    """Return the SQL condition for sessions that are too old or idle."""
     return (AdminSession.created_at <= now - ABSOLUTE) | (AdminSession.last_seen_at <= now - IDLE)
 
 
@@ -84,13 +84,13 @@ def _deleted(result: Any) -> bool:
 
 
 def digest(session_id: str) -> bytes:
-    """Return what the table holds of a session's id."""
+    """Return the hash of a session's id, which the table holds."""
     # "replace": a cookie may hold anything, an id is ASCII.
     return hashlib.sha256(session_id.encode("ascii", "replace")).digest()
 
 
 def _note_seen(admin_session: AdminSession, now: datetime) -> None:
-    """Write `last_seen_at`; a database that cannot write now fails no request."""
+    """Write `last_seen_at`. If the database cannot write now, the request goes on."""
     unseen = (AdminSession.id_hash == admin_session.id_hash, AdminSession.last_seen_at <= now - SEEN_EVERY)
     try:
         with database.transaction(wait=False) as session:

@@ -93,7 +93,7 @@ def start_session(user: User, session_id: str) -> None:
     """Sign the browser in as `user` with the session just made, and remember the browser as a known device."""
     _set_current_user(user, session_id)
     set_cookie(cookie_name(), session_id)
-    remembered = device().remembering(user).as_cookie()
+    remembered = device().with_user(user).as_cookie()
     set_cookie(cookie_name("device"), remembered, max_age=int(known_devices.LIFETIME.total_seconds()))
 
 

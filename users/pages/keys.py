@@ -132,7 +132,7 @@ def roll_key(key_id: str) -> PageResponse:
             new_id=new_id,
             lifetime=lifetime,
             actor=g.actor,
-            condition=_require_not_rolled,
+            precondition=_require_not_rolled,
         )
     except KeyMadeAlready:
         return _made_already(new_id)

@@ -40,7 +40,7 @@ def edit_user(user_id: str) -> PageResponse:
     changes = validation.user_changes(given, settings.current().rules)
     if _ends_administration(user, changes) and "confirmed" not in request.form:
         return render_template("users/demote.html", user=user, typed=typed, seen=seen)
-    saved = user_changes.update_user(user.id, changes, actor=g.actor, condition=_require_as_seen)
+    saved = user_changes.update_user(user.id, changes, actor=g.actor, precondition=_require_as_seen)
     if saved.updated_at == user.updated_at and _shown(user) == seen:  # not so when the form is sent a second time
         return _nothing_to_save(user)
     if saved.id == g.user.id and not sessions.may_sign_in(saved):
@@ -68,7 +68,7 @@ def set_user_password(user_id: str) -> PageResponse:
     _require_unchanged(user)
     password = form.password_or_new(settings.current().rules)
     new = validation.new_password(password, settings.current().rules)
-    user = user_changes.set_password(user.id, new, actor=g.actor, condition=_require_unchanged)
+    user = user_changes.set_password(user.id, new, actor=g.actor, precondition=_require_unchanged)
     if form.generates:
         return render_template("users/password_shown.html", password=password, created=False, user=user)
     return _lead_to(user, "password")
@@ -85,7 +85,7 @@ def show_verify_user(user_id: str) -> PageResponse:
 @page(Permission.USERS_UPDATE, again=show_verify_user)
 def verify_user(user_id: str) -> PageResponse:
     """Note that the address that the form showed is the user's."""
-    user = user_changes.verify_user(_user_for_change(user_id).id, actor=g.actor, condition=_require_address)
+    user = user_changes.verify_user(_user_for_change(user_id).id, actor=g.actor, precondition=_require_address)
     return _lead_to(user, "verified")
 
 

@@ -56,12 +56,12 @@ def roll_key(
     new_id: str,
     lifetime: timedelta | None,
     actor: Actor,
-    condition: Callable[[ApiKey], None] | None = None,
+    precondition: Callable[[ApiKey], None] | None = None,
 ) -> IssuedKey:
     """Make a key with the name, scopes and owner of this one, which goes on for `ends_in` but not beyond its own end.
 
     The new key has the id `new_id` and ends after `lifetime` if one is given. It is made once, however often it is
-    asked for: after that KeyMadeAlready is raised. `condition` judges the old key as it is, locked: what it raises
+    asked for: after that KeyMadeAlready is raised. `precondition` judges the old key as it is, locked: what it raises
     stops the act. Raises KeyNotFound, KeyEnded, Denied for scopes that the actor does not hold.
     """
     with _once(actor) as (session, actor):
@@ -73,8 +73,8 @@ def roll_key(
         owner = session.get(User, old.owner_id) if old.owner_id else None
         if old.has_ended(now) or (owner and not owner.is_active):
             raise KeyEnded
-        if condition:
-            condition(old)
+        if precondition:
+            precondition(old)
         end = now + ends_in
         # Moved in any case: by its end a form tells whether the key was rolled since.
         old.expires_at = min(end, old.expires_at - timedelta(microseconds=1)) if old.expires_at else end

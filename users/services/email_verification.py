@@ -79,7 +79,7 @@ def use(token: str, *, actor: Actor) -> None:
     user = find_user(token)
     holder = replace(actor, kind="verification", permissions=ALL_PERMISSIONS)
     try:
-        user_changes.verify_user(user.id, actor=holder, condition=lambda locked: _require_usable(token, locked))
+        user_changes.verify_user(user.id, actor=holder, precondition=lambda locked: _require_usable(token, locked))
     except UserNotFound:
         raise VerificationLinkEnded from None
     except _Used:

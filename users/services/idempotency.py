@@ -1,7 +1,7 @@
 """A create that may be sent again: its answer is kept for a day under the caller's Idempotency-Key.
 
-As Stripe does it, and draft-ietf-httpapi-idempotency-key-header: the key names one request of one API key, whose first
-answer 2xx is given again however often the request is repeated. Errors are not kept: nothing was done.
+As in Stripe's API and draft-ietf-httpapi-idempotency-key-header: the key names one request of one API key. Each
+repetition of the request gets the first 2xx answer. Errors are not kept: nothing was done.
 """
 
 import hmac
@@ -39,30 +39,30 @@ _PRIMARY_KEY = (
 
 
 @dataclass(frozen=True)
-class Attempt:
-    """One sending of a request under an Idempotency-Key."""
+class IdempotentRequest:
+    """A create under an Idempotency-Key, sent for the first time or again."""
 
     api_key_id: str
-    key: str
+    idempotency_key: str
     fingerprints: tuple[bytes, ...] = field(repr=False)  # of the body: by today's secret key, then by older ones
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The user as the first attempt showed it, its entity tag then, and whether this is a later attempt."""
+class CreatedUser:
+    """The user and its entity tag at the creation, and whether the request was sent before."""
 
     user: dict[str, Any]
     etag: str
     replayed: bool = False
 
 
-def answer(user: User) -> Answer:
-    """Return the answer to the create that has made `user`."""
-    return Answer(user.as_user(), user.etag)
+def answer(user: User) -> CreatedUser:
+    """Return the answer to the request that has created `user`."""
+    return CreatedUser(user.as_user(), user.etag)
 
 
-def attempt(api_key_id: str, key: str, body: Mapping[str, object]) -> Attempt:
-    """Return the attempt of this API key to send `body`, a parsed JSON object, under the Idempotency-Key `key`.
+def request_of(api_key_id: str, idempotency_key: str, body: Mapping[str, object]) -> IdempotentRequest:
+    """Return the request of this API key that sends `body`, a parsed JSON object, under the Idempotency-Key.
 
     Two bodies are the same request if they parse to the same object: the order of members, white space and escapes
     do not count, everything else does.
@@ -70,100 +70,103 @@ def attempt(api_key_id: str, key: str, body: Mapping[str, object]) -> Attempt:
     given = settings.current()
     canonical = json.dumps(body, sort_keys=True).encode("ascii")
     secrets = (given.secret_key, *given.secret_key_fallbacks)
-    return Attempt(api_key_id, key, tuple(_fingerprint(secret, canonical) for secret in secrets))
+    fingerprints = tuple(_fingerprint(secret, canonical) for secret in secrets)
+    return IdempotentRequest(api_key_id, idempotency_key, fingerprints)
 
 
 def _fingerprint(secret: str, canonical: bytes) -> bytes:
-    """Return HMAC-SHA-256 by a key made of `secret`: a plain digest would let a reader of the table try passwords."""
+    """Return HMAC-SHA-256 with a key derived from `secret`: a reader of the table cannot guess passwords by it."""
     derived = hmac.digest(secret.encode(), b"fingerprint of a request", "sha256")
     return hmac.digest(derived, canonical, "sha256")
 
 
-def find_answer(attempt: Attempt, *, actor: Actor) -> Answer | None:
-    """Return the answer that an earlier attempt got, None if there was none or its day is over.
+def find_answer(request: IdempotentRequest, *, actor: Actor) -> CreatedUser | None:
+    """Return the kept answer to this request, None if it was not sent in the last day.
 
-    Raises IdempotencyKeyReused if the earlier attempt sent another body, and TooManyBodies after ten of those in five
-    minutes, whatever is sent: each could have been a guess at the password in the first one. Raises what
-    `authorization.reauthorize` raises.
+    Raises IdempotencyKeyReused if another body was sent under the key, and TooManyBodies after ten other bodies in
+    five minutes, whatever is sent then: each could have been a guess at the password in the first one. Raises the
+    errors of `authorization.reauthorize`.
     """
     with database.reading() as session:
-        record = session.scalar(_kept_for(attempt))
+        record = session.scalar(_kept_for(request))
     if record is None:
         return None
-    tries = AttemptCounters(
-        (Counter(throttles.key(f"idempotency {attempt.api_key_id} {attempt.key}"), OTHER_BODIES),), TooManyBodies
-    )
+    counted = f"idempotency {request.api_key_id} {request.idempotency_key}"
+    attempt = AttemptCounters((Counter(throttles.counter_key(counted), OTHER_BODIES),), TooManyBodies)
     try:
-        is_same = _compare(attempt, tries, actor)
+        is_same = _has_same_body(request, attempt, actor)
     except TooManyBodies:
-        throttles.note_refusal(tries, Action.USER_CREATE, record.answer["id"], actor)
+        throttles.record_first_refusal(attempt, Action.USER_CREATE, record.answer["id"], actor)
         raise
     if not is_same:
         raise IdempotencyKeyReused
-    return Answer(record.answer, entity_tag(record.created_at), replayed=True)
+    return CreatedUser(record.answer, entity_tag(record.created_at), replayed=True)
 
 
-def _compare(attempt: Attempt, tries: AttemptCounters, actor: Actor) -> bool:
-    """Tell whether the body is that of the record. One at a time, so that 100 parallel requests are compared ten times.
+def _has_same_body(request: IdempotentRequest, attempt: AttemptCounters, actor: Actor) -> bool:
+    """Tell whether the body is that of the record. The lock lets 100 parallel requests compare ten bodies in all.
 
     The same body writes nothing.
     """
     with authorized_transaction(actor, Permission.USERS_CREATE) as (session, _):
-        record = session.scalar(_kept_for(attempt).with_for_update())
-        throttles.require_left(session, tries)
-        if record and any(hmac.compare_digest(record.fingerprint, one) for one in attempt.fingerprints):
+        record = session.scalar(_kept_for(request).with_for_update())
+        throttles.require_attempts_left(session, attempt)
+        if record and any(hmac.compare_digest(record.fingerprint, one) for one in request.fingerprints):
             return True
-        throttles.spend(session, tries)
-        throttles.note_wrong(session, tries)
+        throttles.count_attempt(session, attempt)
+        throttles.restart_periods(session, attempt)
     return False
 
 
-def _kept_for(attempt: Attempt) -> Select[IdempotencyRecord]:
-    return select(IdempotencyRecord).where(_named(attempt.api_key_id, attempt.key), ~_expired(clock.now()))
+def _kept_for(request: IdempotentRequest) -> Select[IdempotencyRecord]:
+    return select(IdempotencyRecord).where(_is_of(request), ~is_expired(clock.now()))
 
 
-def create_user(new: NewUser, attempt: Attempt, *, actor: Actor) -> Answer:
-    """Create a user and keep the answer, both or neither; or return that of an attempt which was faster.
+def create_user(new: NewUser, request: IdempotentRequest, *, actor: Actor) -> CreatedUser:
+    """Create a user and keep the answer, both or neither. Return the kept answer if the same request was faster.
 
-    Raises IdempotencyKeyReused, TooManyBodies, and what `user_creation.create_user` raises.
+    Raises IdempotencyKeyReused, TooManyBodies, and the errors of `user_creation.create_user`.
     """
     try:
-        user = user_creation.create_user(new, actor=actor, condition=partial(_keep, attempt))
+        user = user_creation.create_user(new, actor=actor, before_insert=partial(_keep, request))
     except IntegrityError as error:
         if not driver_errors.is_violation(error, *_PRIMARY_KEY):
             raise
-        kept = find_answer(attempt, actor=actor)
+        kept = find_answer(request, actor=actor)
         if kept is None:
             raise
         return kept
     return answer(user)
 
 
-def _keep(attempt: Attempt, session: Session, user: User) -> None:
-    """Add the record of `user`, before the user: on Postgres the insert waits for another attempt to end.
+def _keep(request: IdempotentRequest, session: Session, user: User) -> None:
+    """Insert the record before the user: on Postgres this insert waits until a parallel request has ended.
 
     On SQLite the transaction has waited for the write lock at its start.
     """
-    _clear_expired(session, attempt, user.created_at)
+    _delete_expired(session, request, user.created_at)
     session.execute(
         insert(IdempotencyRecord).values(
-            api_key_id=attempt.api_key_id,
-            idempotency_key=attempt.key,
-            fingerprint=attempt.fingerprints[0],
+            api_key_id=request.api_key_id,
+            idempotency_key=request.idempotency_key,
+            fingerprint=request.fingerprints[0],
             answer=user.as_user(),
             created_at=user.created_at,
         )
     )
 
 
-def _clear_expired(session: Session, attempt: Attempt, now: datetime) -> None:
-    """Take away this key's own record if it is expired; `cleanup` does so with all others."""
-    session.execute(delete(IdempotencyRecord).where(_named(attempt.api_key_id, attempt.key), _expired(now)))
+def _delete_expired(session: Session, request: IdempotentRequest, now: datetime) -> None:
+    """Delete the record of this Idempotency-Key if it is expired; `cleanup` deletes all others."""
+    session.execute(delete(IdempotencyRecord).where(_is_of(request), is_expired(now)))
 
 
-def _named(api_key_id: str, key: str) -> ColumnElement[bool]:
-    return (IdempotencyRecord.api_key_id == api_key_id) & (IdempotencyRecord.idempotency_key == key)
+def _is_of(request: IdempotentRequest) -> ColumnElement[bool]:
+    return (IdempotencyRecord.api_key_id == request.api_key_id) & (
+        IdempotencyRecord.idempotency_key == request.idempotency_key
+    )
 
 
-def _expired(now: datetime) -> ColumnElement[bool]:
+def is_expired(now: datetime) -> ColumnElement[bool]:
+    """Return the SQL condition for records whose day is over."""
     return IdempotencyRecord.created_at <= now - KEPT

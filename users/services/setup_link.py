@@ -1,12 +1,12 @@
-"""The first administrator: made through a link that the terminal shows once, for whoever started the service."""
+"""The set-up link, which creates the first administrator: the terminal shows it once, when the service starts."""
 
 import hashlib
 import re
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
 from users import clock
@@ -23,7 +23,7 @@ _LOCK = 0x7365747570  # "setup", the number of the lock
 
 
 def issue() -> str | None:
-    """Return the token of a new link, which ends every earlier one; None while there is an administrator."""
+    """Return the token of a new link, which replaces every earlier one; None while there is an administrator."""
     token = secrets.token_urlsafe(32)
     with database.transaction() as session:
         database.advisory_lock(session, _LOCK)
@@ -41,32 +41,32 @@ def is_over() -> bool:
 
 
 def is_token(text: str) -> bool:
-    """Tell whether `text` has the form of a link's token; only such a text is taken up."""
+    """Tell whether `text` has the form of a token."""
     return bool(_TOKEN.fullmatch(text))
 
 
 def require_open(token: str) -> None:
-    """Raise what `create_administrator` would raise now, SetupOver or SetupLinkEnded, without its work."""
+    """Raise SetupOver or SetupLinkEnded if `create_administrator` would do so now. Writes nothing."""
     with database.reading() as session:
         _require_open(session, token)
 
 
 def is_valid(token: str) -> bool:
-    """Tell whether `token` is that of the newest link, which has not ended. Nothing is used up."""
+    """Tell whether `token` is that of the newest link and not expired. The link stays usable."""
     with database.reading() as session:
         return _link(session, token) is not None
 
 
 def create_administrator(new: NewUser, token: str, *, actor: Actor) -> User:
-    """Create the first administrator and end the link.
+    """Create the first administrator and delete the link.
 
-    Raises SetupOver to all but the first of several who try at once, SetupLinkEnded, Conflict.
+    Raises SetupOver to all but the first of parallel requests, SetupLinkEnded, Conflict.
     """
-    return user_creation.create_user(new, actor=actor, condition=partial(_claim, token))
+    return user_creation.create_user(new, actor=actor, before_insert=partial(_claim, token))
 
 
 def _claim(token: str, session: Session, _user: User) -> None:
-    # Whoever holds the lock is alone; the next one finds an administrator.
+    # One request at a time holds the lock; the next one finds an administrator.
     database.advisory_lock(session, _LOCK)
     _require_open(session, token)
     session.execute(delete(SetupLink))
@@ -80,8 +80,12 @@ def _require_open(session: Session, token: str) -> None:
 
 
 def _link(session: Session, token: str) -> SetupLink | None:
-    alive = (SetupLink.token_hash == _digest(token), SetupLink.created_at > clock.now() - LIFETIME)
-    return session.scalar(select(SetupLink).where(*alive))
+    return session.scalar(select(SetupLink).where(SetupLink.token_hash == _digest(token), ~is_expired(clock.now())))
+
+
+def is_expired(now: datetime) -> ColumnElement[bool]:
+    """Return the SQL condition for links that are too old."""
+    return SetupLink.created_at <= now - LIFETIME
 
 
 def _digest(token: str) -> bytes:

@@ -26,10 +26,10 @@ from users.storage.models import User
 
 _ADMINISTRATORS_LOCK = 0x61646D696E  # "admin", the number of the lock
 # Judges the user as they are, locked, before anything is changed: what it raises stops the act.
-Condition = Callable[[User], None]
+Precondition = Callable[[User], None]
 
 
-def update_user(user_id: str, changes: UserChanges, *, actor: Actor, condition: Condition | None = None) -> User:
+def update_user(user_id: str, changes: UserChanges, *, actor: Actor, precondition: Precondition | None = None) -> User:
     """Make of the user what `changes` says and return it; what is so already is no change, and leaves no trace.
 
     Another email is one that was not verified. Another password, and a deactivation, end the user's sessions; the
@@ -43,7 +43,7 @@ def update_user(user_id: str, changes: UserChanges, *, actor: Actor, condition: 
         with authorized_transaction(actor, Permission.USERS_UPDATE) as (session, actor):
             may_demote = bool(changes.given & {"is_active", "global_role_id"})
             administrators = _lock_administrators(session) if may_demote else []
-            user = for_change(session, user_id, actor, condition)
+            user = for_change(session, user_id, actor, precondition)
             values = _differences(user, changes, password_hash)
             if "global_role_id" in values:
                 _require_may_assign(values["global_role_id"], actor)
@@ -58,10 +58,10 @@ def update_user(user_id: str, changes: UserChanges, *, actor: Actor, condition: 
     return user
 
 
-def set_password(user_id: str, password: str, *, actor: Actor, condition: Condition | None = None) -> User:
+def set_password(user_id: str, password: str, *, actor: Actor, precondition: Precondition | None = None) -> User:
     """Give the user a new password, which `validation.new_password` has checked, and end the user's sessions."""
     changes = UserChanges(frozenset({"password"}), password=password)
-    return update_user(user_id, changes, actor=actor, condition=condition)
+    return update_user(user_id, changes, actor=actor, precondition=precondition)
 
 
 def deactivate_user(user_id: str, *, actor: Actor) -> User:
@@ -74,14 +74,14 @@ def reactivate_user(user_id: str, *, actor: Actor) -> User:
     return update_user(user_id, UserChanges(frozenset({"is_active"}), is_active=True), actor=actor)
 
 
-def delete_user(user_id: str, *, actor: Actor, condition: Condition | None = None) -> User:
+def delete_user(user_id: str, *, actor: Actor, precondition: Precondition | None = None) -> User:
     """Delete the user, with all sessions and, through access, all keys; the row stays, and the email is free again.
 
     Raises LastAdministrator.
     """
     with authorized_transaction(actor, Permission.USERS_DELETE) as (session, actor):
         administrators = _lock_administrators(session)
-        user = for_change(session, user_id, actor, condition)
+        user = for_change(session, user_id, actor, precondition)
         if administrators == [user.id]:
             raise LastAdministrator(user.id)
         now = clock.now()
@@ -95,10 +95,10 @@ def delete_user(user_id: str, *, actor: Actor, condition: Condition | None = Non
     return user
 
 
-def verify_user(user_id: str, *, actor: Actor, condition: Condition | None = None) -> User:
+def verify_user(user_id: str, *, actor: Actor, precondition: Precondition | None = None) -> User:
     """Note that the user's email address is theirs, as of now."""
     with authorized_transaction(actor, Permission.USERS_UPDATE) as (session, actor):
-        user = for_change(session, user_id, actor, condition)
+        user = for_change(session, user_id, actor, precondition)
         user.last_verified = clock.now()
         user.touch(user.last_verified)
         trail.record(session, Action.USER_VERIFY, user.id, actor, user.last_verified, ["last_verified"])
@@ -114,10 +114,11 @@ def unlock_user(user_id: str, *, actor: Actor) -> User:
     return user
 
 
-def for_change(session: Session, user_id: str, actor: Actor, condition: Condition | None = None) -> User:
-    """Return the user, locked until the end of the transaction, whom `actor` may change and `condition` lets through.
+def for_change(session: Session, user_id: str, actor: Actor, precondition: Precondition | None = None) -> User:
+    """Return the user, locked until the end of the transaction, if `actor` may change it and `precondition` passes.
 
-    Nobody changes a user who holds what they do not: an operator could otherwise take over an administrator.
+    No actor changes a user with permissions that the actor does not hold: else an operator could take over an
+    administrator.
     """
     # By form first: Postgres takes no NUL, which a path can hold, in a text.
     if not ids.is_user_id(user_id):
@@ -126,8 +127,8 @@ def for_change(session: Session, user_id: str, actor: Actor, condition: Conditio
     if user is None:
         raise UserNotFound
     actor.require(*needed_to_act_on(user.global_role_id))
-    if condition:
-        condition(user)
+    if precondition:
+        precondition(user)
     return user
 
 

@@ -27,12 +27,12 @@ _BY_ID = select(User).where(User.id == bindparam("id"), User.deleted_at.is_(None
 _BY_EMAIL = select(User).where(User.email_key == bindparam("email_key"), User.deleted_at.is_(None))
 
 
-def create_user(new: NewUser, *, actor: Actor, condition: Callable[[Session, User], None] | None = None) -> User:
+def create_user(new: NewUser, *, actor: Actor, before_insert: Callable[[Session, User], None] | None = None) -> User:
     """Create a user and return it once it is on disk.
 
-    `condition` is called inside the transaction, before the user is inserted: what it raises stops the act, what it
-    writes is kept with the user or not at all. Raises Denied, Conflict when another user has the email (the
-    database's unique index decides), Unavailable, and what `authorization.reauthorize` raises.
+    `before_insert` runs inside the transaction, before the insert of the user: an error that it raises stops the act,
+    and its own writes are committed with the user or not at all. Raises Denied, Conflict if another user has the email
+    (the database's unique index decides), Unavailable, and the errors of `authorization.reauthorize`.
     """
     _require_may_create(new, actor)
     password_hash = hasher.hash_password(new.password, actor)  # slow, so before the transaction and its lock
@@ -53,8 +53,8 @@ def create_user(new: NewUser, *, actor: Actor, condition: Callable[[Session, Use
                 created_at=now,
                 updated_at=now,
             )
-            if condition:
-                condition(database.session_on(connection), user)
+            if before_insert:
+                before_insert(database.session_on(connection), user)
             connection.execute(_INSERT, user.as_row())
             fields = [name for name in ("email", "first_name", "last_name", "global_role_id") if getattr(user, name)]
             trail.record(connection, Action.USER_CREATE, user.id, actor, now, [*fields, "password"])
