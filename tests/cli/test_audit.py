@@ -1,4 +1,4 @@
-"""`flask audit export`: the trail as JSON lines, from where a script left off, safe to read anywhere."""
+"""`flask audit export`: the audit trail as lines of JSON, after the last event that a script has read."""
 
 import json
 from typing import Any
@@ -37,7 +37,7 @@ def exported(runner: FlaskCliRunner, *options: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def test_a_line_has_the_members_that_are_documented(runner: FlaskCliRunner, api: Api) -> None:
+def test_line_has_the_documented_members(runner: FlaskCliRunner, api: Api) -> None:
     user = api.call("POST", "/v1/user/", json=BODY, headers={"X-Request-Id": "job-2026-11-24"}).json
     made_key, created = exported(runner)
     (shown,) = blocks(section(OPERATIONS, "Audit trail"), "json")
@@ -48,7 +48,7 @@ def test_a_line_has_the_members_that_are_documented(runner: FlaskCliRunner, api:
     assert (made_key["client_request_id"], created["client_request_id"]) == (None, "job-2026-11-24")
 
 
-def test_an_export_goes_on_from_where_the_last_one_ended(app: Flask, runner: FlaskCliRunner, cast: Cast) -> None:
+def test_export_after_the_last_event(app: Flask, runner: FlaskCliRunner, cast: Cast) -> None:
     first, *rest = exported(runner)
     assert first["target_id"] == cast.ada.id
     assert exported(runner, "--after", first["id"]) == rest
@@ -65,9 +65,8 @@ def test_wrong_usage_is_exit_2(runner: FlaskCliRunner, options: tuple[str, str])
     assert (result.exit_code, result.stdout) == (2, "")
 
 
-def test_nothing_that_people_typed_is_in_it_and_no_text_can_break_a_line(
-    app: Flask, runner: FlaskCliRunner, api: Api
-) -> None:
+def test_export_holds_no_input(app: Flask, runner: FlaskCliRunner, api: Api) -> None:
+    """No email, name or password is in the export, and no text can break a line."""
     api.create(email="=cmd|x@example.com", first_name="=1+1", last_name="@SUM(A1)")
     rewrite_audit(app, "UPDATE audit_events SET address = :text", text="a\u2028b\u202ec\r\nd")
     output = run(runner, "audit", "export").stdout
@@ -77,7 +76,7 @@ def test_nothing_that_people_typed_is_in_it_and_no_text_can_break_a_line(
     assert len(output.splitlines()) == len(rows(app, "SELECT id FROM audit_events"))
 
 
-def test_a_reader_who_has_seen_enough_is_no_fault(app: Flask) -> None:
+def test_closed_pipe_is_no_error(app: Flask) -> None:
     for number in range(3):
         make_user(app, f"user{number}@example.com")
     assert in_a_shell(app, "flask audit export | head -c 1") == (0, "{", "")

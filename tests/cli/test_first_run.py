@@ -1,4 +1,4 @@
-"""What `flask run` and a production server say of the first run, and that a restart forgets nobody."""
+"""What `flask run` and a production server print at the first start, and that a restart ends no session."""
 
 import re
 from collections.abc import Iterator
@@ -21,8 +21,8 @@ def here(tmp_path: Path) -> Iterator[Installation]:
         yield made
 
 
-def address(server: Server) -> str:
-    """Return where the server listens."""
+def base_url(server: Server) -> str:
+    """Return the URL of the server."""
     return f"http://127.0.0.1:{server.port}"
 
 
@@ -37,17 +37,19 @@ def send(browser: requests.Session, where: str, **fields: str) -> requests.Respo
     return browser.post(page.url, data={**fields, **hidden_in(page)}, timeout=10)
 
 
-def test_flask_run_shows_the_link_before_the_server_s_own_lines(here: Installation) -> None:
+def test_flask_run_prints_the_link(here: Installation) -> None:
+    """Before the lines of the server."""
     (server,) = here.start("flask")
     block = (
         "No administrator yet. Open this link within 30 minutes to create one:\n\n"
-        rf"    {re.escape(address(server))}/setup\?token=[\w-]{{43}}\n\n"
+        rf"    {re.escape(base_url(server))}/setup\?token=[\w-]{{43}}\n\n"
         f"or run: {COMMAND}\n"
     )
     assert re.search(rf"(?m)^{block}(.*\n)* \* Running on", server.log()), server.log()
 
 
-def test_a_production_server_s_log_has_the_command_and_no_link(here: Installation) -> None:
+def test_production_server_prints_the_command(here: Installation) -> None:
+    """Its output is a log, where a link would be readable for others."""
     (server,) = here.start("granian")
     assert f"No administrator yet. Run: {COMMAND}" in server.log()
     assert "token=" not in server.log()
@@ -60,29 +62,30 @@ def test_a_production_server_s_log_has_the_command_and_no_link(here: Installatio
         (("--host", "localhost"), r"http://localhost:\d+/setup"),
     ],
 )
-def test_the_link_is_one_that_can_be_opened(here: Installation, options: tuple[str, ...], link: str) -> None:
+def test_link_can_be_opened(here: Installation, options: tuple[str, ...], link: str) -> None:
     (server,) = here.start("flask", options=options)
     assert re.search(link, server.log()), server.log()
 
 
-def test_the_link_has_the_public_address(tmp_path: Path) -> None:
+def test_link_has_the_public_url(tmp_path: Path) -> None:
     with installed(tmp_path / "enrol", {"ENROL_PUBLIC_URL": "https://users.example.com"}) as here:
         (server,) = here.start("flask")
         assert "    https://users.example.com/setup?token=" in server.log()
 
 
-def test_a_restart_keeps_sessions_and_keys_and_shows_no_link_any_more(here: Installation) -> None:
+def test_restart(here: Installation) -> None:
+    """Sessions and keys stay valid, and no link is printed any more."""
     (server,) = here.start("flask")
     (link,) = re.findall(r"http://\S+token=\S+", server.log())
     browser = requests.Session()
     assert send(browser, link, email="ada@example.com", password=PASSWORD).url.endswith("/admin/start")
     new_key = {"name": "CI", "scopes": "users:read", "owner": "ada@example.com", "expires": "90"}
-    shown = send(browser, f"{address(server)}/admin/keys/new", **new_key)
+    shown = send(browser, f"{base_url(server)}/admin/keys/new", **new_key)
     key = re.findall(r"ak_[0-9A-Za-z]{40}", shown.text)[0]
     assert server.log().count(link.partition("token=")[2]) == 1  # where it was shown, and in no line of a request
     server.end()
 
     (server,) = here.start("flask")
     assert "setup" not in server.log()
-    assert browser.get(f"{address(server)}/admin/users", timeout=10, allow_redirects=False).status_code == 200
+    assert browser.get(f"{base_url(server)}/admin/users", timeout=10, allow_redirects=False).status_code == 200
     assert server.call("GET", "/v1/user/me", key=key).status == 200

@@ -1,0 +1,70 @@
+"""`flask doctor`: each check is ok, or says what to do."""
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskCliRunner
+
+from support.command_line import run
+from support.people import make_user
+from users.passwords import argon2id
+from users.roles import Role
+
+
+@pytest.mark.parametrize("settings", [{"ENROL_PASSWORD_HASH": "m=19456,t=2,p=1"}])
+def test_ok_or_what_to_do(app: Flask, runner: FlaskCliRunner) -> None:
+    ill = run(runner, "doctor")
+    assert ill.exit_code == 1
+    assert "FAIL administrators: There is none. Run: flask users create you@example.com --role role_admin" in ill.stdout
+    make_user(app, "ada@example.com", Role.ADMIN)
+    well = run(runner, "doctor")
+    subjects = ["versions", "database", "instance", "secret key", "administrators", "password hash", "addresses"]
+    assert [line[5:].split(":")[0] for line in well.stdout.splitlines()] == subjects
+    assert well.exit_code == 0, well.stdout
+    assert re.search(r"password hash: argon2id m=19456,t=2,p=1, \d+ ms a hash, \d+ a second", well.stdout)
+
+
+def test_weak_hash(runner: FlaskCliRunner) -> None:
+    assert "FAIL password hash: argon2id m=8,t=1,p=1" in run(runner, "doctor").stdout
+
+
+@pytest.mark.parametrize("settings", [{"ENROL_HASH_SLOTS": "3", "ENROL_HASH_QUEUE": "0"}])
+def test_hashes_in_parallel(runner: FlaskCliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It measures with as many hashes at once as the service computes."""
+    monkeypatch.setattr(argon2id, "hash_of", lambda *_: time.sleep(0.05))
+    start = time.monotonic()
+    found = re.search(r", (\d+) ms a hash, (\d+) a second \(3 at once\)", run(runner, "doctor").stdout)
+    assert time.monotonic() - start < 5
+    assert found
+    assert int(found[1]) >= 50
+    assert 20 < int(found[2]) <= 60, "one alone makes 20"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"ENROL_TRUSTED_PROXIES": "1"}, "Set ENROL_PUBLIC_URL."),
+        ({"ENROL_PUBLIC_URL": "https://users.example.com"}, "Set ENROL_TRUSTED_PROXIES to 1."),
+        (
+            {"ENROL_PUBLIC_URL": "http://users.example.com", "ENROL_TRUSTED_HOSTS": "example.com"},
+            "Add the host of ENROL_PUBLIC_URL to ENROL_TRUSTED_HOSTS.",
+        ),
+    ],
+)
+def test_settings_that_disagree(runner: FlaskCliRunner, words: str) -> None:
+    """Proxies, trusted hosts and the public URL must fit together."""
+    assert words in run(runner, "doctor").stdout
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_files_that_others_can_read(runner: FlaskCliRunner, tmp_path: Path) -> None:
+    (tmp_path / "enrol.db").chmod(0o644)
+    assert f"Run: chmod 600 {tmp_path / 'enrol.db'}" in run(runner, "doctor").stdout
+    for file in tmp_path.glob("enrol.db*"):  # those beside the database took on its mode
+        file.chmod(0o600)
+    assert "ok   instance" in run(runner, "doctor").stdout
+    (tmp_path / "enrol.db.before-0001").touch(0o644)
+    assert f"Run: chmod 600 {tmp_path / 'enrol.db.before-0001'}" in run(runner, "doctor").stdout

@@ -1,0 +1,107 @@
+"""`flask keys …`: make, list and revoke API keys."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskCliRunner
+
+from support.api import Api
+from support.command_line import run
+from support.databases import execute
+from support.people import Cast, make_key
+from users.roles import Permission
+from users.rules import key_format
+from users.services import api_keys
+from users.storage import paging
+
+
+def test_create_with_vanished_owner(
+    app: Flask, runner: FlaskCliRunner, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner is purged while the key is made."""
+    create_key = api_keys.create_key
+
+    def erase_first(*given: Any, **more: Any) -> api_keys.IssuedKey:
+        execute(app, "DELETE FROM users WHERE id = :id", id=cast.sam.id)
+        return create_key(*given, **more)
+
+    monkeypatch.setattr(api_keys, "create_key", erase_first)
+    result = run(runner, "keys", "create", "CI", "--owner", "sam@example.com", "--scope", "users:read")
+    assert (result.exit_code, result.stdout, result.stderr) == (5, "", "There is no such user.\n")
+
+
+def test_create_prints_only_the_key(app: Flask, runner: FlaskCliRunner, api: Api) -> None:
+    result = run(runner, "keys", "create", "ci", "--scope", "users:create", "--scope", "users:read")
+    assert key_format.is_well_formed(result.stdout.removesuffix("\n"))
+    api.key = result.stdout.strip()
+    assert api.create().status_code == 201
+
+
+def test_json_members(runner: FlaskCliRunner, cast: Cast) -> None:
+    command = ("keys", "create", "ci", "--scope", "users:read", "--owner", "ada@example.com", "--expires-in", "90d")
+    made = json.loads(run(runner, *command, "--json").stdout)
+    assert list(made) == ["id", "key", "name", "prefix", "scopes", "owner_id", "created_at", "expires_at"]
+    assert made["prefix"] == made["key"][:8]
+    assert (made["scopes"], made["owner_id"]) == (["users:read"], cast.ada.id)
+    assert made["created_at"] < made["expires_at"]
+    (listed,) = json.loads(run(runner, "keys", "list", "--json").stdout)
+    secret = made.pop("key")
+    assert listed == made
+    assert secret not in run(runner, "keys", "list").stdout
+
+
+def test_create_notes_idle_scopes(runner: FlaskCliRunner, cast: Cast) -> None:
+    """A key can hold a scope that its owner does not hold now."""
+    result = run(runner, "keys", "create", "ci", "--scope", "users:create", "--owner", "sam@example.com")
+    assert result.exit_code == 0
+    assert "sam@example.com does not hold users:create now, nor does the key." in result.stderr
+    run(runner, "users", "deactivate", "sam@example.com")
+    result = run(runner, "keys", "create", "ci", "--owner", "sam@example.com")
+    assert "sam@example.com is deactivated, and so is the key until that changes." in result.stderr
+
+
+def test_list_shows_state(app: Flask, runner: FlaskCliRunner, api: Api) -> None:
+    run(runner, "keys", "create", "old", "--scope", "users:read", "--expires-in", "1m")
+    execute(app, "UPDATE api_keys SET expires_at = created_at WHERE name = 'old'")
+    gone = json.loads(run(runner, "keys", "create", "gone", "--scope", "users:read", "--json").stdout)
+    revoked = run(runner, "keys", "revoke", gone["id"])
+    assert (revoked.exit_code, revoked.stdout) == (0, gone["id"] + "\n")
+    api.get("/v1/user/me")
+    table = run(runner, "keys", "list").stdout
+    for name, state in (("test", "active"), ("old", "expired"), ("gone", "revoked")):
+        assert re.search(rf" {name} .* {state}\n", table)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 1000])
+def test_list_is_read_in_pieces(
+    app: Flask, runner: FlaskCliRunner, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """The list is complete whatever the size of a piece."""
+    assert run(runner, "keys", "list", "--json").stdout == "[]\n"
+    assert run(runner, "keys", "list").stdout.startswith("ID  NAME  PREFIX  SCOPES  OWNER  CREATED  LAST USED  ")
+    for number in range(5):
+        make_key(app, Permission.USERS_READ, name="x" * (number * 7 % 5 + 1))
+    monkeypatch.setattr(paging, "BATCH_SIZE", at_once)
+    with app.app_context():
+        key_format = [key.as_key() for key in api_keys.list_keys()]
+    assert run(runner, "keys", "list", "--json").stdout == json.dumps(key_format, separators=(",", ":")) + "\n"
+    assert [len(key["name"]) for key in key_format] == [1, 3, 5, 2, 4]
+    head, *lines = run(runner, "keys", "list").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [key["id"] for key in key_format]
+    assert {line.index(key["prefix"]) for line, key in zip(lines, key_format, strict=True)} == {head.index("PREFIX")}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("", "Enter a name"),
+        ("x" * 256, "Name must be 255 characters or fewer"),
+        ("a\nb", "Name must not contain line breaks or control characters"),
+    ],
+)
+def test_create_with_wrong_name(runner: FlaskCliRunner, name: str, words: str) -> None:
+    result = run(runner, "keys", "create", name, "--scope", "users:read")
+    assert (result.exit_code, result.stdout, result.stderr) == (3, "", words + "\n")
