@@ -9,6 +9,7 @@ from users.blueprint import bp
 from users.form_errors import FormRefused
 from users.http import session_cookie
 from users.pages import forms
+from users.pages.forms import FormData
 from users.pages.guards import PageResponse, page
 from users.pages.problems import Problems
 from users.passwords.hashing import WrongPassword
@@ -19,13 +20,13 @@ _DONE = {"password": trail.Action.USER_SET_PASSWORD, "sessions": trail.Action.SE
 
 @bp.get("/admin/account")
 @page()
-def show_account() -> PageResponse:
+def show_account(formdata: FormData | None = None) -> PageResponse:
     """Show who is signed in, the form for a new password, and how many other sessions there are."""
     others = sessions.count_others(g.user.id, g.session_id)
     done = request.args.get("done", "")
     return render_template(
         "account/account.html",
-        form=forms.OwnPasswordForm(),
+        form=forms.OwnPasswordForm(formdata),
         others=others,
         rules=settings.current().rules,
         done=done if done in _DONE and trail.is_newest(g.user.id, _DONE[done]) else None,
@@ -36,7 +37,7 @@ def show_account() -> PageResponse:
 @page(again=show_account)
 def change_own_password() -> PageResponse:
     """Change the password with the current one; the user's other sessions end."""
-    given, problems = forms.OwnPasswordForm().data, Problems()
+    given, problems = forms.OwnPasswordForm(request.form).data, Problems()
     if not given["current_password"]:
         problems.by_field["current_password"] = "Enter your current password"  # noqa: S105  (words, not a password)
     with problems.collect():

@@ -5,6 +5,7 @@ from urllib.parse import unquote_to_bytes
 
 from flask import request
 from flask_wtf import FlaskForm
+from werkzeug.datastructures import MultiDict
 from wtforms import EmailField, PasswordField, RadioField, SelectField, SelectMultipleField, StringField
 
 from users.audit.trail import Action
@@ -52,22 +53,25 @@ def require_utf8() -> None:
         raise FormNotUtf8 from None
 
 
+FormData = MultiDict[str, str]  # the fields that were sent, each as often as it was
+NO_DATA: FormData = MultiDict()
+
+
 def mark() -> str:
     """Return what the form sent with this request was made for."""
     return request.form.get(MARK_FIELD, "")
 
 
 class Form(FlaskForm):
-    """A form that holds what was posted, or `defaults` when nothing was. The guard has checked its token."""
+    """A form that holds `formdata`, or `defaults` when there is none. The guard has checked its token."""
 
     class Meta(FlaskForm.Meta):
         """The guard checks the token for every page alike, those without fields too."""
 
         csrf = False
 
-    def __init__(self, **defaults: object) -> None:
-        # Said outright: left alone, Flask-WTF would take a JSON body or an upload for a form.
-        super().__init__(formdata=request.form if request.method == "POST" else None, data=defaults)
+    def __init__(self, formdata: FormData | None = None, **defaults: object) -> None:
+        super().__init__(formdata=formdata, data=defaults)
 
     def given(self, *names: str) -> dict[str, object]:
         """Return what the fields called `names` hold, for `validation` to judge."""
@@ -103,7 +107,7 @@ class PasswordForm(Form):
     @property
     def generates(self) -> bool:
         """Tell whether a password is to be generated. A form sent without the choice has one typed."""
-        return request.form.get("choice") == GENERATE
+        return bool(self.choice.raw_data) and self.choice.raw_data[0] == GENERATE
 
     def password_or_new(self, rules: Rules) -> str | None:
         """Return the password that was typed, or a new one if that was chosen, for `validation` to judge."""
@@ -118,8 +122,8 @@ class EditForm(Form):
     last_name = StringField("Last name (optional)", render_kw={"autocomplete": "off"})
     global_role_id = SelectField("Role (optional)")
 
-    def __init__(self, roles: Iterable[Role], **defaults: object) -> None:
-        super().__init__(**defaults)
+    def __init__(self, roles: Iterable[Role], formdata: FormData | None = None, **defaults: object) -> None:
+        super().__init__(formdata, **defaults)
         choices = {role.value: " – ".join(ROLE_WORDS[role]) for role in roles}
         held = str(defaults.get("global_role_id") or "")
         if held and held not in choices:  # a newer version's, which stays unless another is chosen
@@ -155,8 +159,8 @@ class KeyForm(Form):
     owner = EmailField("Owner", render_kw={"autocomplete": "off"})
     expires = RadioField("Expires after", choices=EXPIRY_DAYS, default="90")
 
-    def __init__(self, scopes: Iterable[Permission], **defaults: object) -> None:
-        super().__init__(**defaults)
+    def __init__(self, scopes: Iterable[Permission], formdata: FormData | None = None, **defaults: object) -> None:
+        super().__init__(formdata, **defaults)
         held = set(scopes)
         self.scopes.choices = {scope.value: words for scope, words in SCOPE_WORDS.items() if scope in held}
 
@@ -172,7 +176,7 @@ class TrailForm(Form):
     until = StringField("Last day, in UTC", render_kw={"type": "date"})
 
     def __init__(self, **defaults: object) -> None:
-        super().__init__(**defaults)
+        super().__init__(None, **defaults)
         self.action.choices = {"": "Anything", **{one.value: _spoken(one) for one in Action}}
 
 

@@ -24,9 +24,9 @@ def page(
 ) -> Callable[[View], View]:
     """Guard a view of the pages: somebody signed in who holds `permissions`.
 
-    A view that changes something names in `again` the view that shows its form. It is shown once more, filled as it
-    was sent, when the form's token is stale, when the session ended, and when what was sent is refused. `ended`
-    answers in place of the sign-in page when the session ended.
+    A view that changes something names in `again` the view that shows its form. That view is called again with what
+    was sent as `formdata` when the form's token is stale, when the session ended, and when what was sent is refused.
+    `ended` answers in place of the sign-in page when the session ended.
     """
 
     def guard(view: View) -> View:
@@ -111,7 +111,7 @@ def _answer(view: View, again: View | None, values: Mapping[str, Any]) -> PageRe
 
 def _show_again(again: View, values: Mapping[str, Any], problems: list[Problem], status: int) -> Response:
     g.problems = problems
-    response = make_response(again.__wrapped__(**values))  # type: ignore[attr-defined]  # the guard is passed
+    response = make_response(again.__wrapped__(**values, formdata=request.form))  # type: ignore[attr-defined]  # the guard is passed
     if response.status_code == 200 and g.problems:  # the page may know better, and lead elsewhere
         response.status_code = status
     return response

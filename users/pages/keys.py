@@ -12,6 +12,7 @@ from users.errors import KeyNotFound, UserNotFound
 from users.form_errors import FormRefused, KeyMadeAlready, KeyRolled, Outdated
 from users.http import session_cookie, urls
 from users.pages import forms
+from users.pages.forms import NO_DATA, FormData
 from users.pages.guards import PageResponse, page
 from users.pages.problems import Problem, Problems
 from users.roles import ALL_PERMISSIONS, Permission, permissions_of
@@ -56,9 +57,9 @@ def _just_revoked() -> ApiKey | None:
 
 @bp.get("/admin/keys/new")
 @page(Permission.KEYS_MANAGE)
-def show_new_key() -> PageResponse:
+def show_new_key(formdata: FormData | None = None) -> PageResponse:
     """Show the form for a new key."""
-    form = forms.KeyForm(g.actor.permissions, owner=g.user.email)
+    form = forms.KeyForm(g.actor.permissions, formdata, owner=g.user.email)
     return render_template("keys/new.html", form=form, mark=session_cookie.sign(ids.new_id("akid")))
 
 
@@ -69,7 +70,7 @@ def add_key() -> PageResponse:
     key_id = session_cookie.unsign(forms.mark())
     if key_id is None:
         raise Outdated
-    form, problems = forms.KeyForm(g.actor.permissions), Problems()
+    form, problems = forms.KeyForm(g.actor.permissions, request.form), Problems()
     scopes = frozenset(Permission(scope) for scope in form.scopes.data or () if scope in ALL_PERMISSIONS)
     with problems.collect():
         new = validation.new_key(form.name.data, scopes)
@@ -91,21 +92,21 @@ def add_key() -> PageResponse:
 
 @bp.get("/admin/keys/<key_id>/roll")
 @page(Permission.KEYS_MANAGE)
-def show_roll_key(key_id: str) -> PageResponse:
+def show_roll_key(key_id: str, formdata: FormData | None = None) -> PageResponse:
     """Show the form for a new key in the place of this one."""
     key = _key(key_id)
     api_keys.require_scopes(key, g.actor)
     if not _can_roll(key, user_search.stopped_among([key.owner_id] if key.owner_id else [])):
         g.problems = []  # this page says it all
         return make_response(render_template("keys/ended.html", key=key), 409)
-    if _is_rolled_meanwhile(key):
+    if _is_rolled_meanwhile(key, formdata or NO_DATA):
         words = "It was rolled meanwhile. Rolling it again makes another new key"
         g.problems = [*g.get("problems", []), Problem(words, "ends")]
     return render_template(
         "keys/roll.html",
         key=key,
         end=_end_of(key),
-        form=forms.RollForm(expires="90" if key.expires_at else "never"),
+        form=forms.RollForm(formdata, expires="90" if key.expires_at else "never"),
         owner=user_search.get_user(key.owner_id) if key.owner_id else None,
         mark=session_cookie.sign(ids.new_id("akid")),
     )
@@ -118,7 +119,7 @@ def roll_key(key_id: str) -> PageResponse:
     new_id = session_cookie.unsign(forms.mark())
     if new_id is None or "was-expires_at" not in request.form:
         raise Outdated
-    old, form, problems = _key(key_id), forms.RollForm(), Problems()
+    old, form, problems = _key(key_id), forms.RollForm(request.form), Problems()
     with problems.collect():
         ends_in = _ends_in(form.ends.data)
     with problems.collect():
@@ -141,7 +142,7 @@ def roll_key(key_id: str) -> PageResponse:
 
 @bp.get("/admin/keys/<key_id>/revoke")
 @page(Permission.KEYS_MANAGE)
-def show_revoke_key(key_id: str) -> PageResponse:
+def show_revoke_key(key_id: str, formdata: FormData | None = None) -> PageResponse:
     """Ask whether the key is to be revoked."""
     return render_template("keys/revoke.html", key=_key(key_id))
 
@@ -170,12 +171,12 @@ def _end_of(key: ApiKey) -> str:
     return key.expires_at.isoformat() if key.expires_at else ""
 
 
-def _is_rolled_meanwhile(key: ApiKey) -> bool:
-    return request.form.get("was-expires_at", _end_of(key)) != _end_of(key)
+def _is_rolled_meanwhile(key: ApiKey, formdata: FormData) -> bool:
+    return formdata.get("was-expires_at", _end_of(key)) != _end_of(key)
 
 
 def _require_not_rolled(key: ApiKey) -> None:
-    if _is_rolled_meanwhile(key):
+    if _is_rolled_meanwhile(key, request.form):
         raise KeyRolled
 
 

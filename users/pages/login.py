@@ -8,6 +8,7 @@ from users.form_errors import FormRefused
 from users.http import csrf, session_cookie
 from users.pages import forms, guards, login_redirect
 from users.pages.account import show_account
+from users.pages.forms import NO_DATA, FormData
 from users.pages.guards import PageResponse, page, public
 from users.passwords.hashing import WrongPassword
 from users.services import setup_link
@@ -29,23 +30,21 @@ def show_admin() -> PageResponse:
 
 @bp.get("/admin/login")
 @public()
-def show_login() -> PageResponse:
+def show_login(formdata: FormData | None = None) -> PageResponse:
     """Ask for email and password; somebody signed in goes on."""
-    there, kept = (
-        login_redirect.local_path(request.values.get("next", login_redirect.home())),
-        login_redirect.kept_fields(),
-    )
+    target = login_redirect.local_path(request.values.get("next", login_redirect.home()))
+    kept = login_redirect.kept_fields(formdata or NO_DATA)
     if "user" in g and not (guards.changes() and csrf.token_is_valid()):  # signed in meanwhile, in another tab
         g.problems = []
-        return login_redirect.resume(there, kept)
-    return login_redirect.login_page(there, kept)
+        return login_redirect.resume(target, kept)
+    return login_redirect.login_page(target, kept, formdata)
 
 
 @bp.post("/admin/login")
 @public(again=show_login)
 def sign_in() -> PageResponse:
     """Sign in and lead to `next`, to the form there as it was filled if the sign-in interrupted one."""
-    given, kept = forms.LoginForm().data, login_redirect.kept_fields()
+    given, kept = forms.LoginForm(request.form).data, login_redirect.kept_fields(request.form)
     try:
         user, session_id = signin.sign_in(
             given["email"] or "",
@@ -56,9 +55,9 @@ def sign_in() -> PageResponse:
         )
     except WrongPassword:
         raise FormRefused({"email": "The email address or password is wrong"}) from None
-    there = login_redirect.local_path(request.form.get("next", login_redirect.home()))
+    target = login_redirect.local_path(request.form.get("next", login_redirect.home()))
     session_cookie.start_session(user, session_id)
-    return login_redirect.resume(there, kept)
+    return login_redirect.resume(target, kept)
 
 
 @bp.post("/admin/logout")

@@ -1,15 +1,16 @@
-"""The detour by the sign-in page, and the way back: to this site only, and with what was typed but for secrets."""
+"""The redirect to the sign-in page, and back: to a path of this site, with the fields that were typed but secrets."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from flask import current_app, g, make_response, redirect, render_template, request, url_for
-from werkzeug.datastructures import ImmutableMultiDict
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
 from users.http import session_cookie
 from users.pages import forms
+from users.pages.forms import FormData
 
 SIGNED_IN_AGAIN = "You are signed in again. Nothing was saved yet: check what you typed and send it again."
 _KEPT = "kept-"
@@ -22,38 +23,38 @@ def home() -> str:
 
 
 def sign_in_first(again: Any, values: Mapping[str, Any]) -> Response:
-    """Ask for a sign-in that leads back here. What was typed goes along in the page, but for secrets."""
+    """Ask for a sign-in that leads back here. The page carries the fields that were typed, but no secrets."""
     if request.method in ("GET", "HEAD"):
-        there = request.full_path.rstrip("?")
-        return redirect(url_for("users.show_login", next=None if there == home() else there), 303)
-    there = url_for(f"users.{again.__name__}", **values) if again else home()
+        target = request.full_path.rstrip("?")
+        return redirect(url_for("users.show_login", next=None if target == home() else target), 303)
+    target = url_for(f"users.{again.__name__}", **values) if again else home()
     fields = [(name, value) for name, value in request.form.items(multi=True) if name not in forms.SECRET_FIELDS]
-    kept = fields[:MOST_KEPT]
-    request.form = ImmutableMultiDict()  # its "email" is not that of who signs in
-    response = make_response(login_page(there, kept, ended=True))
+    response = make_response(login_page(target, fields[:MOST_KEPT], ended=True))
     response.status_code = 403
     return response
 
 
-def login_page(there: str, kept: list[tuple[str, str]], *, ended: bool = False) -> str:
-    """Return the sign-in page, which leads to the path `there`, carries the fields `kept` and says what ended."""
+def login_page(
+    target: str, kept: list[tuple[str, str]], formdata: FormData | None = None, *, ended: bool = False
+) -> str:
+    """Return the sign-in page, which leads to the path `target`, carries the fields `kept` and says what ended."""
     carried = [(_KEPT + name, value) for name, value in kept]
-    return render_template("account/login.html", form=forms.LoginForm(), next=there, kept=carried, ended=ended)
+    return render_template("account/login.html", form=forms.LoginForm(formdata), next=target, kept=carried, ended=ended)
 
 
-def kept_fields() -> list[tuple[str, str]]:
-    """Return the fields of the form that a sign-in interrupted."""
-    fields = request.form.items(multi=True)
+def kept_fields(formdata: FormData) -> list[tuple[str, str]]:
+    """Return the fields of the form that the sign-in interrupted."""
+    fields = formdata.items(multi=True)
     return [(name.removeprefix(_KEPT), value) for name, value in fields if name.startswith(_KEPT)][:MOST_KEPT]
 
 
 def resume(path: str, kept: list[tuple[str, str]]) -> Response | str:
-    """Go to `path` after a sign-in; with `kept` fields, show the form there filled with them once more."""
+    """Go to `path` after a sign-in; with `kept` fields, show the form target filled with them once more."""
     if not kept:
         return redirect(path, 303)
     adapter = current_app.create_url_adapter(request)
     try:
-        endpoint, values = adapter.match(path, method="POST")  # type: ignore[union-attr]  # within a request there is one
+        endpoint, values = adapter.match(path, method="POST")  # type: ignore[union-attr]  # within a request target is one
     except HTTPException:
         return redirect(home(), 303)
     view: Any = current_app.view_functions[endpoint]
@@ -61,8 +62,8 @@ def resume(path: str, kept: list[tuple[str, str]]) -> Response | str:
         return redirect(home(), 303)
     g.actor.require(*view.guard)
     g.notice = SIGNED_IN_AGAIN
-    request.form = ImmutableMultiDict(kept)
-    shown: Response | str = view.again.__wrapped__(**values)  # past the guard, which would look for a token in `kept`
+    # Past the guard, which would look for a CSRF token.
+    shown: Response | str = view.again.__wrapped__(**values, formdata=MultiDict(kept))
     return shown
 
 

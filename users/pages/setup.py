@@ -9,6 +9,7 @@ from users.auth import signin
 from users.blueprint import bp
 from users.http import session_cookie, urls
 from users.pages import forms
+from users.pages.forms import FormData
 from users.pages.guards import PageResponse, page, public
 from users.roles import ALL_PERMISSIONS, Permission, Role
 from users.rules import validation
@@ -17,7 +18,7 @@ from users.services import setup_link, user_search
 
 @bp.get("/setup")
 @public()
-def show_setup() -> PageResponse:
+def show_setup(formdata: FormData | None = None) -> PageResponse:
     """Show the form for the first administrator to whoever has the link; to others, the command to run."""
     if setup_link.is_over():  # maybe since a moment ago: somebody else was quicker, or this is a second click
         return make_response(render_template("setup/over.html"), 404)
@@ -30,7 +31,7 @@ def show_setup() -> PageResponse:
     given = request.cookies.get(session_cookie.cookie_name("setup"), "")
     if not setup_link.is_valid(given):
         return render_template("setup/closed.html", ended=bool(given))
-    return render_template("setup/form.html", form=forms.SetupForm(), rules=settings.current().rules)
+    return render_template("setup/form.html", form=forms.SetupForm(formdata), rules=settings.current().rules)
 
 
 @bp.post("/setup")
@@ -39,7 +40,7 @@ def set_up() -> PageResponse:
     """Create the first administrator, signed in, and lead to the first steps."""
     token = request.cookies.get(session_cookie.cookie_name("setup"), "")
     setup_link.require_open(token)  # before any hash is computed for a stranger
-    form = forms.SetupForm()
+    form = forms.SetupForm(request.form)
     new = validation.new_user(form.given(*validation.PAGE_FIELDS), settings.current().rules)
     actor = replace(g.actor, kind="setup", permissions=ALL_PERMISSIONS)
     setup_link.create_administrator(replace(new, role=Role.ADMIN), token, actor=actor)

@@ -8,6 +8,7 @@ from users.blueprint import bp
 from users.form_errors import EmailChanged, Outdated, UserChanged, UserDeleted, UserEdited
 from users.http import urls
 from users.pages import forms, login_redirect
+from users.pages.forms import NO_DATA, FormData
 from users.pages.guards import PageResponse, page
 from users.pages.problems import Problem
 from users.roles import Permission, Role, grantable_by, needed_to_act_on
@@ -21,28 +22,28 @@ _EDITED = {"email": "Email address", "first_name": "First name", "last_name": "L
 
 @bp.get("/admin/users/<user_id>/edit")
 @page(Permission.USERS_UPDATE)
-def show_edit_user(user_id: str) -> PageResponse:
+def show_edit_user(user_id: str, formdata: FormData | None = None) -> PageResponse:
     """Show the form for what is known of the user, with `?email=` in place of the address."""
-    return _edit_page(_user_for_change(user_id))
+    return _edit_page(_user_for_change(user_id), formdata or NO_DATA)
 
 
 @bp.post("/admin/users/<user_id>/edit")
 @page(Permission.USERS_UPDATE, again=show_edit_user)
 def edit_user(user_id: str) -> PageResponse:
     """Save what was changed in the form and lead to the user; nobody stops being an administrator unasked."""
-    user, typed, seen = _user_for_change(user_id), _typed(), _seen()
+    user, typed, seen = _user_for_change(user_id), _typed(request.form), _seen(request.form)
     if typed.keys() != seen.keys():
         raise Outdated
     _require_as_seen(user)
     given = {name: value for name, value in typed.items() if value != seen[name]}
     if not given:
-        return _nothing_to_save(user)
+        return _nothing_to_save(user, request.form)
     changes = validation.user_changes(given, settings.current().rules)
     if _ends_administration(user, changes) and "confirmed" not in request.form:
         return render_template("users/demote.html", user=user, typed=typed, seen=seen)
     saved = user_changes.update_user(user.id, changes, actor=g.actor, precondition=_require_as_seen)
     if saved.updated_at == user.updated_at and _shown(user) == seen:  # not so when the form is sent a second time
-        return _nothing_to_save(user)
+        return _nothing_to_save(user, request.form)
     if saved.id == g.user.id and not sessions.may_sign_in(saved):
         return login_redirect.signed_out()
     return _lead_to(saved, "updated")
@@ -50,12 +51,14 @@ def edit_user(user_id: str) -> PageResponse:
 
 @bp.get("/admin/users/<user_id>/password")
 @page(Permission.USERS_UPDATE)
-def show_set_password(user_id: str) -> PageResponse:
+def show_set_password(user_id: str, formdata: FormData | None = None) -> PageResponse:
     """Show the form for a user's new password."""
     if user_id == g.user.id:  # nobody's own password is changed without the current one
         return redirect(url_for("users.show_account"), 303)
     user = _user_for_change(user_id)
-    return render_template("users/password.html", form=forms.PasswordForm(), user=user, rules=settings.current().rules)
+    return render_template(
+        "users/password.html", form=forms.PasswordForm(formdata), user=user, rules=settings.current().rules
+    )
 
 
 @bp.post("/admin/users/<user_id>/password")
@@ -64,7 +67,7 @@ def set_user_password(user_id: str) -> PageResponse:
     """Give the user a new password and lead to its page; a generated one is shown now, this once."""
     if user_id == g.user.id:
         return redirect(url_for("users.show_account"), 303)
-    user, form = _user_for_change(user_id), forms.PasswordForm()
+    user, form = _user_for_change(user_id), forms.PasswordForm(request.form)
     _require_unchanged(user)
     password = form.password_or_new(settings.current().rules)
     new = validation.new_password(password, settings.current().rules)
@@ -76,7 +79,7 @@ def set_user_password(user_id: str) -> PageResponse:
 
 @bp.get("/admin/users/<user_id>/verify")
 @page(Permission.USERS_UPDATE)
-def show_verify_user(user_id: str) -> PageResponse:
+def show_verify_user(user_id: str, formdata: FormData | None = None) -> PageResponse:
     """Show the two ways to verify the user's address: to say that it is theirs, and a link for them to open."""
     return render_template("users/verify.html", user=_user_for_change(user_id), address=urls.base_url())
 
@@ -101,7 +104,7 @@ def make_verification_link(user_id: str) -> PageResponse:
 
 @bp.get("/admin/users/<user_id>/deactivate")
 @page(Permission.USERS_UPDATE)
-def show_deactivate(user_id: str) -> PageResponse:
+def show_deactivate(user_id: str, formdata: FormData | None = None) -> PageResponse:
     """Ask whether the user is to be deactivated."""
     return render_template("users/deactivate.html", user=_user_for_change(user_id))
 
@@ -116,7 +119,7 @@ def deactivate_user(user_id: str) -> PageResponse:
 
 @bp.get("/admin/users/<user_id>/reactivate")
 @page(Permission.USERS_UPDATE)
-def show_reactivate(user_id: str) -> PageResponse:
+def show_reactivate(user_id: str, formdata: FormData | None = None) -> PageResponse:
     """Ask whether the user is to be active again."""
     return render_template("users/reactivate.html", user=_user_for_change(user_id))
 
@@ -130,7 +133,7 @@ def reactivate_user(user_id: str) -> PageResponse:
 
 @bp.get("/admin/users/<user_id>/unlock")
 @page(Permission.USERS_UPDATE)
-def show_unlock(user_id: str) -> PageResponse:
+def show_unlock(user_id: str, formdata: FormData | None = None) -> PageResponse:
     """Ask whether the user may try passwords again."""
     user = _user_for_change(user_id)
     return render_template("users/unlock.html", user=user, locked=password_limits.is_locked(user))
@@ -145,7 +148,7 @@ def unlock_user(user_id: str) -> PageResponse:
 
 @bp.get("/admin/users/<user_id>/delete")
 @page(Permission.USERS_DELETE)
-def show_delete_user(user_id: str) -> PageResponse:
+def show_delete_user(user_id: str, formdata: FormData | None = None) -> PageResponse:
     """Ask whether the user is to be deleted."""
     return render_template("users/delete.html", user=_user_for_change(user_id))
 
@@ -175,12 +178,12 @@ def _lead_to(user: User, done: str) -> PageResponse:
     return redirect(url_for("users.show_user", user_id=user.id, done=done), 303)
 
 
-def _edit_page(user: User) -> PageResponse:
+def _edit_page(user: User, formdata: FormData) -> PageResponse:
     """Return the form as it was sent; where nothing was typed, with what somebody else made of the user meanwhile."""
-    now, seen, typed = _shown(user), _seen(), _typed()
+    now, seen, typed = _shown(user), _seen(formdata), _typed(formdata)
     shown = {**now, "email": request.args.get("email", user.email)}
-    form = forms.EditForm(grantable_by(g.actor.permissions), **shown)
-    for name in _changed_meanwhile(user):
+    form = forms.EditForm(grantable_by(g.actor.permissions), formdata, **shown)
+    for name in _changed_meanwhile(user, formdata):
         is_typed = typed.get(name, seen[name]) != seen[name]
         if not is_typed:
             form[name].data = now[name]
@@ -188,9 +191,9 @@ def _edit_page(user: User) -> PageResponse:
     return render_template("users/edit.html", form=form, user=user, now=now)
 
 
-def _nothing_to_save(user: User) -> PageResponse:
+def _nothing_to_save(user: User, formdata: FormData) -> PageResponse:
     g.notice = "Nothing was changed, so there was nothing to save"
-    return _edit_page(user)
+    return _edit_page(user, formdata)
 
 
 def _shown(user: User) -> dict[str, str]:
@@ -199,19 +202,19 @@ def _shown(user: User) -> dict[str, str]:
     return {name: getattr(user, name) or "" for name in names}
 
 
-def _seen() -> dict[str, str]:
+def _seen(formdata: FormData) -> dict[str, str]:
     """Return what the form that was sent showed when it was opened."""
-    return {name: request.form[f"was-{name}"] for name in _EDITED if f"was-{name}" in request.form}
+    return {name: formdata[f"was-{name}"] for name in _EDITED if f"was-{name}" in formdata}
 
 
-def _typed() -> dict[str, str]:
+def _typed(formdata: FormData) -> dict[str, str]:
     """Return what the form that was sent asks for."""
-    return {name: request.form[name].strip() for name in _EDITED if name in request.form}
+    return {name: formdata[name].strip() for name in _EDITED if name in formdata}
 
 
-def _changed_meanwhile(user: User) -> list[str]:
+def _changed_meanwhile(user: User, formdata: FormData) -> list[str]:
     """Return what is not as the form showed it, and not as it asks for either: a form sent twice is no news."""
-    now, seen, typed = _shown(user), _seen(), _typed()
+    now, seen, typed = _shown(user), _seen(formdata), _typed(formdata)
     differ = [name for name in now if name in seen and now[name] not in (seen[name], typed.get(name))]
     return [name for name in differ if name != "email" or not _is_one_address(now[name], typed.get(name, ""))]
 
@@ -244,7 +247,7 @@ def _ends_administration(user: User, changes: UserChanges) -> bool:
 
 
 def _require_as_seen(user: User) -> None:
-    if _changed_meanwhile(user):
+    if _changed_meanwhile(user, request.form):
         raise UserEdited
 
 

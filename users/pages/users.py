@@ -12,6 +12,7 @@ from users.auth import password_limits
 from users.blueprint import bp
 from users.http import urls
 from users.pages import audit_sentences, forms, login_redirect
+from users.pages.forms import FormData
 from users.pages.guards import PageResponse, page
 from users.roles import Permission, grantable_by, needed_to_act_on
 from users.rules import emails, validation
@@ -52,9 +53,9 @@ def show_users() -> PageResponse:
 
 @bp.get("/admin/users/new")
 @page(Permission.USERS_CREATE)
-def show_new_user() -> PageResponse:
+def show_new_user(formdata: FormData | None = None) -> PageResponse:
     """Show the sign-up form, `?email=` filled in."""
-    form = forms.UserForm(grantable_by(g.actor.permissions), email=request.args.get("email"))
+    form = forms.UserForm(grantable_by(g.actor.permissions), formdata, email=request.args.get("email"))
     return render_template("users/new.html", form=form, rules=settings.current().rules)
 
 
@@ -62,7 +63,7 @@ def show_new_user() -> PageResponse:
 @page(Permission.USERS_CREATE, again=show_new_user)
 def add_user() -> PageResponse:
     """Create the user and lead to its page; with a generated password, show that now, this once."""
-    form = forms.UserForm(grantable_by(g.actor.permissions))
+    form = forms.UserForm(grantable_by(g.actor.permissions), request.form)
     rules = settings.current().rules
     password = form.password_or_new(rules)
     given = {**form.given(*validation.ADMIN_FIELDS), "password": password}

@@ -5,19 +5,20 @@ from flask import g, make_response, redirect, render_template, request, url_for
 from users.blueprint import bp
 from users.form_errors import VerificationLinkEnded
 from users.http import session_cookie
+from users.pages.forms import NO_DATA, FormData
 from users.pages.guards import PageResponse, public
 from users.services import email_verification
 
 
 @bp.get("/verify")
 @public()
-def show_verify() -> PageResponse:
+def show_verify(formdata: FormData | None = None) -> PageResponse:
     """Show the address and the button that verifies it, or what to do about a link that has ended."""
     given = request.args.get("token", "")
     if email_verification.is_token(given):  # out of the address bar, the history and every Referer at once
         return _at_the_page(given)
     # The form carries its own token: another link may have been opened in this browser since.
-    token = request.form.get("link") or given or request.cookies.get(_cookie(), "")
+    token = (formdata or NO_DATA).get("link") or given or request.cookies.get(_cookie(), "")
     try:
         user = email_verification.find_user(token)
     except VerificationLinkEnded:
