@@ -36,7 +36,7 @@ class Time:
 def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     """The steady clock, moved by the test."""
     moved = Time()
-    monkeypatch.setattr(clock, "steady", moved)
+    monkeypatch.setattr(clock, "monotonic", moved)
     return moved
 
 

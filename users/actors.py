@@ -1,4 +1,4 @@
-"""Who acts: what every act asks for, and what its audit row says of them."""
+"""The actor of an act: the permissions that it checks and the facts that its audit event records."""
 
 from dataclasses import dataclass, field, replace
 
@@ -8,18 +8,18 @@ from users.roles import ALL_PERMISSIONS, Permission, permissions_of
 
 @dataclass(frozen=True)
 class Actor:
-    """Who acts, what they may do now and where the act comes from; what an audit row says of them."""
+    """Who acts, with which permissions now, and from where."""
 
     # "key", "terminal", "session", "setup" (the link of the first run), "verification" (the link that verifies an
-    # address) or "visitor" (nobody yet)
+    # email) or "visitor" (not signed in)
     kind: str
     permissions: frozenset[Permission]
-    user_id: str | None = None  # the key's owner, or who is signed in
+    user_id: str | None = None  # the key's owner, or the user who is signed in
     key_id: str | None = None
-    session_hash: bytes | None = field(default=None, repr=False)  # of who is signed in, as the table has it
+    session_hash: bytes | None = field(default=None, repr=False)  # of the session, as in the table
     ip_address: str | None = None
     request_id: str | None = None
-    client_request_id: str | None = None  # that the caller gave it
+    client_request_id: str | None = None  # chosen by the caller
 
     def require(self, *permissions: Permission) -> None:
         """Raise Denied unless the actor holds all of `permissions`."""
@@ -28,15 +28,15 @@ class Actor:
             raise Denied(missing)
 
     def signed_in_as(self, user_id: str, role: str | None, session_hash: bytes) -> "Actor":
-        """Return the user who holds `role`, signed in, who acts from the same place in the same request."""
+        """Return this actor signed in as the user `user_id` with `role`, in the same request."""
         held = permissions_of(role)
         return replace(self, kind="session", permissions=held, user_id=user_id, session_hash=session_hash)
 
     def with_permissions(self, permissions: frozenset[Permission]) -> "Actor":
-        """Return the same actor, who may do this now."""
+        """Return the same actor with these permissions."""
         return self if permissions == self.permissions else replace(self, permissions=permissions)
 
 
 def terminal(request_id: str) -> Actor:
-    """Return the operator at the command line, who may do everything: whoever can run it can read the database."""
+    """Return the operator at the command line. Operators may do everything, since they can read the database."""
     return Actor(kind="terminal", permissions=ALL_PERMISSIONS, request_id=request_id)

@@ -1,4 +1,4 @@
-"""The one blueprint: every route hangs on it."""
+"""The one blueprint: all routes belong to it."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -13,6 +13,6 @@ bp = Blueprint("users", __name__)
 
 
 def same_for_all(view: View) -> View:
-    """Open a view to everybody, with no look at who it is: its answer is the same for all."""
-    view.guard = PUBLIC  # type: ignore[attr-defined]  # a test walks the URL map and reads it
+    """Make a view public, without a look at the caller: its response is the same for all callers."""
+    view.guard = PUBLIC  # type: ignore[attr-defined]  # a test reads it for all routes
     return view

@@ -1,18 +1,18 @@
-"""The time, in one place, so that a test can move it."""
+"""The time, in one place, so that tests can change it."""
 
 import time
 from datetime import UTC, datetime, timedelta
 
-RECENT = timedelta(minutes=10)  # how long what was just made counts as just made
+RECENT = timedelta(minutes=10)  # how long an object counts as just made
 
 
 def now() -> datetime:
-    """Return the present as an aware UTC datetime, with microseconds."""
+    """Return the present time as an aware UTC datetime, with microseconds."""
     return datetime.now(UTC)
 
 
-def steady() -> float:
-    """Return seconds that only ever go forward, whatever is done to the machine's clock; from where is not said."""
+def monotonic() -> float:
+    """Return seconds that only go forward, also when the machine's clock is set back. The start is undefined."""
     return time.monotonic()
 
 
@@ -21,11 +21,11 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def day(moment: datetime) -> str:
-    """Return the day of `moment`, in UTC, as people read it: `23 Nov 2026`."""
+def date(moment: datetime) -> str:
+    """Return the date of `moment` in UTC, for people: `23 Nov 2026`."""
     return f"{moment.astimezone(UTC):%-d %b %Y}"
 
 
-def words(moment: datetime) -> str:
-    """Return `moment` as people read it: `23 Nov 2026, 19:23 UTC`."""
-    return f"{day(moment)}, {moment.astimezone(UTC):%H:%M} UTC"
+def date_and_time(moment: datetime) -> str:
+    """Return `moment` for people: `23 Nov 2026, 19:23 UTC`."""
+    return f"{date(moment)}, {moment.astimezone(UTC):%H:%M} UTC"

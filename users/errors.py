@@ -1,6 +1,7 @@
-"""What can go wrong, each as a small class: raised anywhere, rendered in one place (`error_responses`, `command`).
+"""The expected errors, each a small class: raised anywhere, rendered by `http/error_responses` and `cli/command`.
 
-The codes, types, statuses and words are the contract's error tables and live only here and in `field_errors`.
+The codes, types, statuses and messages are the contract's error tables. They stand only here, in `request_errors` and
+in `field_errors`.
 """
 
 import math
@@ -27,11 +28,11 @@ class EnrolError(Exception):
 
 
 class InternalServerError(EnrolError):
-    """A fault of ours: the log has the cause under the trace id, the answer has not."""
+    """An error in Enrol. The log has the cause under the trace id; the response does not."""
 
 
 class AuthenticationRequired(EnrolError):
-    """No key, an unknown one or a malformed one: the reference page's words exactly."""
+    """The key is missing, unknown or malformed. The message is exactly that of the reference page."""
 
     code = "AUTHENTICATION_REQUIRED"
     status = 401
@@ -42,7 +43,7 @@ class AuthenticationRequired(EnrolError):
 
 
 class ApiKeyExpired(AuthenticationRequired):
-    """The real key, but its time is over."""
+    """The key is right but has expired."""
 
     code = "API_KEY_EXPIRED"
     message = "This API key has expired. Create a new one."
@@ -51,7 +52,7 @@ class ApiKeyExpired(AuthenticationRequired):
 
 
 class ApiKeyDeactivated(AuthenticationRequired):
-    """The real key, but it was revoked, or its owner is inactive or deleted."""
+    """The key is right but was revoked, or its owner is inactive or deleted."""
 
     code = "API_KEY_DEACTIVATED"
     message = "This API key has been deactivated. Create a new one."
@@ -60,7 +61,7 @@ class ApiKeyDeactivated(AuthenticationRequired):
 
 
 class Denied(EnrolError):
-    """The caller does not hold `missing`: the page's body exactly, what was missing only in WWW-Authenticate."""
+    """The caller lacks the permissions `missing`. The body is the reference page's; WWW-Authenticate names them."""
 
     code = "INSUFFICIENT_PERMISSIONS"
     status = 403
@@ -75,7 +76,7 @@ class Denied(EnrolError):
 
 
 class NotFound(EnrolError):
-    """No such path."""
+    """The path does not exist."""
 
     code = "NOT_FOUND"
     status = 404
@@ -85,7 +86,7 @@ class NotFound(EnrolError):
 
 
 class UserNotFound(NotFound):
-    """No such user, or the key that asks for its owner has none."""
+    """The user does not exist, or the API key that asks for its owner has none."""
 
     code = "USER_NOT_FOUND"
     message = "There is no such user."
@@ -93,14 +94,14 @@ class UserNotFound(NotFound):
 
 
 class KeyNotFound(NotFound):
-    """No such API key."""
+    """The API key does not exist."""
 
     message = "There is no such API key. List them with: flask keys list"
     system_message = "No API key matches"
 
 
 class Conflict(EnrolError):
-    """The email belongs to another user, who is `user_id` (None when that user has gone meanwhile)."""
+    """The email belongs to the user `user_id` (None if that user was deleted meanwhile)."""
 
     code = "USER_ALREADY_EXISTS"
     status = 409
@@ -116,7 +117,7 @@ class Conflict(EnrolError):
 
 
 class LastAdministrator(EnrolError):
-    """The act would leave the service without an active administrator, who is `user_id`."""
+    """The act would leave the service without an active administrator: `user_id` is the last one."""
 
     code = "LAST_ADMINISTRATOR"
     status = 409
@@ -130,7 +131,7 @@ class LastAdministrator(EnrolError):
 
 
 class IdempotencyKeyReused(EnrolError):
-    """The caller sent another body under this Idempotency-Key before, less than a day ago."""
+    """The caller sent another body with this Idempotency-Key less than a day ago."""
 
     code = "IDEMPOTENCY_KEY_REUSED"
     status = 422
@@ -140,7 +141,7 @@ class IdempotencyKeyReused(EnrolError):
 
 
 class Invalid(EnrolError):
-    """One field or more is wrong; `errors` has all of them, the form's first field first."""
+    """At least one field is wrong; `errors` has all errors, in the order of the form's fields."""
 
     code = "VALIDATION_ERROR"
     status = 422
@@ -158,12 +159,12 @@ class Invalid(EnrolError):
 
 
 def whole_seconds(seconds: float) -> int:
-    """Return `seconds` rounded up, but for what is only a float's error."""
+    """Return `seconds` rounded up, without the rounding error of floats."""
     return math.ceil(round(seconds, 3))
 
 
 class RateLimitExceeded(EnrolError):
-    """More requests than the limit allows; the next one is answered in `seconds`."""
+    """The caller sent more requests than the limit allows; the next one is accepted in `seconds`."""
 
     code = "RATE_LIMIT_EXCEEDED"
     status = 429
@@ -176,14 +177,14 @@ class RateLimitExceeded(EnrolError):
 
 
 class TooManyBodies(RateLimitExceeded):
-    """Too many different bodies under one Idempotency-Key: each could have been a guess at a password."""
+    """Too many different bodies came with one Idempotency-Key: each could be a guess at a password."""
 
     message = "This Idempotency-Key was sent with too many different bodies. Use a new one for each new request."
     system_message = "Ten other bodies were sent under this Idempotency-Key; see the Retry-After header"
 
 
 class TooManyWrongPasswords(RateLimitExceeded):
-    """Too many wrong passwords for one account or from one network; the words do not say which."""
+    """Too many wrong passwords for one account or from one network; the message does not say which."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
@@ -193,7 +194,7 @@ class TooManyWrongPasswords(RateLimitExceeded):
 
 
 class AccountLocked(RateLimitExceeded):
-    """A hundred wrong passwords in a row: the account is closed to unknown browsers and networks, for good."""
+    """After 100 wrong passwords in a row the account is locked to unknown browsers and networks, without an end."""
 
     message = (
         "The password was wrong too many times in a row. Sign in where you have signed in before, or ask an "
@@ -201,23 +202,23 @@ class AccountLocked(RateLimitExceeded):
     )
 
     def __init__(self) -> None:
-        super().__init__(3600)  # nothing changes by itself; a program that waits need not ask more often
+        super().__init__(3600)  # the lock does not end by itself, so one try in an hour is enough
 
 
 class Overloaded(EnrolError):
-    """More passwords to hash than the process has places for."""
+    """The hash queue of this process is full."""
 
     code = "OVERLOADED"
     status = 503
     type = "server_error"
     message = "The service is busy. Try again in a few seconds."
     system_message = "The hashing queue is full"
-    # A full queue of 16 is worked off in about 1.3 s by two cores at the default parameters.
+    # Two cores finish a full queue of 16 in about 1.3 s with the default parameters.
     default_headers: ClassVar = {"Retry-After": "2"}
 
 
 class Unavailable(EnrolError):
-    """The database cannot be used now. `hint` is the sentence for the operator: never a driver's text."""
+    """The database cannot be used now. `hint` is a sentence for the operator, never the driver's text."""
 
     code = "SERVICE_UNAVAILABLE"
     status = 503

@@ -1,4 +1,4 @@
-"""What can be wrong with one field of a request: the contract's codes, one error as every door shows it, and all."""
+"""Errors of single fields: the contract's codes, one error as all doors show it, and a collector of errors."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class FieldCode(StrEnum):
-    """What can be wrong with one field of a request."""
+    """The code of an error in one field of a request."""
 
     EMAIL_DOMAIN_RESERVED = "EMAIL_DOMAIN_RESERVED"
     EMAIL_DOMAIN_UNDELIVERABLE = "EMAIL_DOMAIN_UNDELIVERABLE"
@@ -30,7 +30,7 @@ class FieldCode(StrEnum):
 
 @dataclass(frozen=True)
 class FieldError:
-    """One thing wrong with one field. `message` is for people and never holds the value that was sent."""
+    """An error in one field. `message` is for people and never contains the value that was sent."""
 
     field: str
     code: FieldCode
@@ -42,7 +42,7 @@ class FieldError:
 
 
 class FieldRefused(Exception):
-    """One value does not pass."""
+    """A value is refused."""
 
     def __init__(self, code: FieldCode, message: str) -> None:
         super().__init__(code)
@@ -51,13 +51,13 @@ class FieldRefused(Exception):
 
 
 class FieldErrors:
-    """Collects the errors of all fields, so that one answer tells them all."""
+    """Collects the errors of all fields, so that one response has them all."""
 
     def __init__(self) -> None:
         self.errors: list[FieldError] = []
 
     def check(self, name: str, rule: Callable[..., T], *args: object) -> T | None:
-        """Return what `rule` makes of `args`, or None with the refusal noted for the field `name`."""
+        """Return the result of `rule(*args)`, or None after adding its refusal as an error of the field `name`."""
         try:
             return rule(*args)
         except FieldRefused as refused:

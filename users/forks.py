@@ -1,6 +1,6 @@
-"""What a forked child process needs: it has none of its parent's threads, and must not use its parent's connections.
+"""Functions to call at a fork: a child has none of its parent's threads and must not use its connections.
 
-A server may load the application once and fork its workers afterwards, as gunicorn does with --preload.
+A server may load the application once and then fork its workers, as gunicorn does with --preload.
 """
 
 import os
@@ -15,10 +15,10 @@ _in_child: WeakKeyDictionary[Any, Callable[[Any], None]] = WeakKeyDictionary()
 
 
 def register(thing: T, *, in_child: Callable[[T], None], before: Callable[[T], None] | None = None) -> None:
-    """Call `in_child(thing)` in each child that is forked from now on, and `before(thing)` in the parent first.
+    """Call `before(thing)` in the parent before each fork from now on, and `in_child(thing)` in the child after it.
 
-    Only while `thing` lives, to which neither function may hold a reference: `os.register_at_fork` alone would keep it
-    for good.
+    Only while `thing` lives, so neither function may hold a reference to it: `os.register_at_fork` alone would keep
+    it for ever.
     """
     _in_child[thing] = in_child
     if before:

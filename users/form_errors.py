@@ -1,4 +1,4 @@
-"""What only a page refuses: errors that no other door raises, and that need no code of their own."""
+"""Errors that only the pages show. They need no code of their own."""
 
 from collections.abc import Mapping
 
@@ -16,13 +16,13 @@ class CrossSite(Denied):
 
 
 class FormNotUtf8(InvalidParameter):
-    """A form holds bytes that are not UTF-8, which no browser sends from a page of ours."""
+    """A form holds bytes that are not UTF-8. No browser sends such bytes from Enrol's pages."""
 
     message = "This form was not sent in UTF-8, so nothing was saved. Open the page here and send it again."
 
 
 class SetupLinkEnded(Denied):
-    """The set-up link is older than 30 minutes, or a newer one was made."""
+    """The set-up link is older than 30 minutes, or a newer link was made."""
 
     message = "This set-up link has ended."
 
@@ -31,19 +31,19 @@ class SetupLinkEnded(Denied):
 
 
 class SetupOver(NotFound):
-    """There is no set-up any more: an administrator exists, maybe since a moment ago."""
+    """The set-up is over: an administrator exists, perhaps since a moment ago."""
 
     message = "Enrol is set up already."
 
 
 class SessionEnded(AuthenticationRequired):
-    """Who was signed in is so no more, since the form was opened or while it was on its way."""
+    """The session ended after the form was opened, or while the form was being sent."""
 
     message = "You are not signed in any more, so nothing was saved. Sign in and send it again."
 
 
 class FormRefused(EnrolError):
-    """What a page alone can refuse: `problems` are the words to say beside each field."""
+    """Input that a page refuses: `problems` has the message for each field."""
 
     code = "VALIDATION_ERROR"
     status = 422
@@ -55,7 +55,7 @@ class FormRefused(EnrolError):
 
 
 class Outdated(FormRefused):
-    """The form was made for something that is not so any more."""
+    """The data that the form was made for has changed."""
 
     message = "This page was open for too long, so nothing was saved. Check what you typed and send it again."
 
@@ -64,7 +64,7 @@ class Outdated(FormRefused):
 
 
 class UserChanged(Outdated):
-    """The user is not as the form found them: changed by somebody else, or by this very form sent once before."""
+    """The user has changed since the form was opened: by another person, or by the same form sent twice."""
 
     message = (
         "This user has changed since the page was opened, so no new password was set. If you were shown one a moment "
@@ -73,7 +73,7 @@ class UserChanged(Outdated):
 
 
 class UserEdited(Outdated):
-    """Somebody else changed what the form had shown."""
+    """Another person changed the user after the form was opened."""
 
     message = (
         "Somebody else changed this user after the page was opened, so nothing was saved. Check what is marked, then "
@@ -82,13 +82,13 @@ class UserEdited(Outdated):
 
 
 class EmailChanged(Outdated):
-    """The address is not the one that the form showed."""
+    """The email address has changed since the form was opened."""
 
     message = "The email address has changed since the page was opened, so nothing was saved. Check it, then try again."
 
 
 class UserDeleted(UserNotFound):
-    """There was such a user, who is deleted now, maybe since the page was opened."""
+    """The user was deleted, perhaps after the page was opened."""
 
     message = "There is nothing to change any more."
 
@@ -98,24 +98,24 @@ class UserDeleted(UserNotFound):
 
 
 class VerificationLinkEnded(Outdated):
-    """The link that verifies an address is a day old, or the address is not that of its user any more."""
+    """The verification link is older than a day, or the user has another email address now."""
 
     message = "This link has ended."
 
 
 class KeyMadeAlready(Outdated):
-    """This very form has made its API key."""
+    """The same form was sent before and has already made its API key."""
 
     message = "This API key was made a moment ago."
 
 
 class KeyRolled(Outdated):
-    """The API key's end is not the one that the form showed."""
+    """The expiry of the API key has changed since the form was opened."""
 
     message = "Somebody else rolled this API key after the page was opened, so no new key was made."
 
 
 class KeyEnded(Outdated):
-    """The API key does not work any more: it was revoked, its time is over, or its owner is not active."""
+    """The API key has stopped working: it was revoked, it expired, or its owner is not active."""
 
     message = "This API key has stopped working."

@@ -1,6 +1,6 @@
-"""Identifiers that sort by the time of their making: a prefix and a UUIDv7 (RFC 9562, section 5.7).
+"""Identifiers that sort by creation time: a prefix and a UUIDv7 (RFC 9562, section 5.7).
 
-Ours until Python 3.14, whose standard library has `uuid.uuid7`, is the floor.
+Written here because `uuid.uuid7` needs Python 3.14.
 """
 
 import re
@@ -33,7 +33,7 @@ def new_request_id() -> str:
 
 
 def before(prefix: str, moment: datetime) -> str:
-    """Return what sorts after every id made before `moment`, and before all others."""
+    """Return a text that sorts after all ids made before `moment` and before all others."""
     return f"{prefix}_{max(0, int(moment.timestamp() * 1000)):012x}"
 
 
@@ -43,7 +43,7 @@ def first(prefix: str, moment: datetime) -> str:
 
 
 def moment_of(id_: str) -> datetime:
-    """Return when the id was made, to the millisecond."""
+    """Return the time at which the id was made, to the millisecond."""
     return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=int(id_.rpartition("_")[2][:12], 16))
 
 
@@ -68,8 +68,8 @@ def is_request_id(text: str) -> bool:
 
 
 def is_client_request_id(text: str) -> bool:
-    """Tell whether `text` has the form of an id that a caller may give a request (SPEC, section 2).
+    """Tell whether a caller may choose `text` as the id of a request (SPEC, section 2).
 
-    Every request's id has it too.
+    Enrol's own request ids have this form too.
     """
     return bool(_CLIENT_REQUEST_ID.fullmatch(text))

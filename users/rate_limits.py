@@ -1,6 +1,6 @@
-"""Limits that guard a budget: token buckets in the memory of one process, which cost no request a write.
+"""Rate limits: token buckets in the memory of one process, so that a request needs no write for them.
 
-What guards a password is in `throttles`, exact across processes.
+The limits on wrong passwords are in `auth/throttles`: rows in the database, exact across processes.
 """
 
 import math
@@ -13,24 +13,24 @@ from users.errors import RateLimitExceeded, whole_seconds
 
 @dataclass(frozen=True)
 class Rate:
-    """So many `requests` in so many `seconds`, and as many at once after a pause."""
+    """At most `requests` in `seconds`. After a pause all of them may come at once."""
 
     requests: int
     seconds: int
 
 
-# Wrong keys from one address. Each has 202 random bits, so nobody guesses one: what this guards is the log and the
-# look-ups. A count that is exact across processes would let whoever has no key make the database write.
+# Wrong keys from one network. A key has 202 random bits, so it cannot be guessed: this limit protects the log and the
+# look-ups. An exact count across processes would let callers without a key make the database write.
 WRONG_KEYS = Rate(100, 60)
 
-# Refusals of one key or one user that leave an audit row: each is a write, which a request that is refused before its
-# rate is judged would otherwise have for nothing.
+# Refusals of one key or one user that write an audit event. They come before the rate limit of the key is checked, so
+# without this limit their writes would have none.
 REFUSALS = Rate(60, 60)
 
 
 @dataclass(frozen=True)
 class Allowance:
-    """What a limit says of one request: whether it is granted, what is left, and the seconds until all is there."""
+    """The decision of a limit on one request: whether it is granted, and how many tokens are left."""
 
     rate: Rate
     granted: bool
@@ -42,7 +42,7 @@ class Allowance:
             raise RateLimitExceeded((1 - self.tokens) * self.rate.seconds / self.rate.requests)
 
     def headers(self) -> dict[str, str]:
-        """Return the headers that tell a client how it stands (SPEC, Errors)."""
+        """Return the rate limit headers of the response (SPEC, Errors)."""
         missing = self.rate.requests - self.tokens
         return {
             "x-ratelimit-limit-requests": str(self.rate.requests),
@@ -52,41 +52,42 @@ class Allowance:
 
 
 class Buckets:
-    """A token bucket for each key that asks, filled evenly at `rate`.
+    """A token bucket for each key, refilled evenly at `rate`.
 
-    Buckets that are full again are forgotten once in `rate.seconds`, so that there are never more than the keys that
-    asked within twice that time.
+    Full buckets are removed once in `rate.seconds`, so there are never more buckets than keys in twice that time.
     """
 
     def __init__(self, rate: Rate) -> None:
         self._rate = rate
-        self._kept: dict[str, tuple[float, float]] = {}  # tokens, and when there were so many
-        self._swept_at = clock.steady()
+        self._buckets: dict[str, tuple[float, float]] = {}  # the tokens, and the time of that count
+        self._swept_at = clock.monotonic()
         self._make_lock()
         forks.register(self, in_child=Buckets._make_lock)
 
     def _make_lock(self) -> None:
-        self._lock = threading.Lock()  # a child's own: a thread of its parent may hold the parent's
+        self._lock = threading.Lock()  # a new one in a child: a thread of the parent may hold the old one
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._buckets)
 
     def take(self, key: str) -> Allowance:
         """Take a token from the bucket of `key` if there is one."""
         with self._lock:
-            now = clock.steady()
+            now = clock.monotonic()
             if now - self._swept_at >= self._rate.seconds:
                 self._sweep(now)
             tokens = self._tokens(key, now)
             granted = tokens >= 1
             tokens -= granted
-            self._kept[key] = (tokens, now)
+            self._buckets[key] = (tokens, now)
         return Allowance(self._rate, granted, tokens)
 
     def _tokens(self, key: str, now: float) -> float:
-        tokens, at = self._kept.get(key, (self._rate.requests, now))
+        tokens, at = self._buckets.get(key, (self._rate.requests, now))
         return min(self._rate.requests, tokens + (now - at) * self._rate.requests / self._rate.seconds)
 
     def _sweep(self, now: float) -> None:
-        self._kept = {key: kept for key, kept in self._kept.items() if self._tokens(key, now) < self._rate.requests}
+        self._buckets = {
+            key: bucket for key, bucket in self._buckets.items() if self._tokens(key, now) < self._rate.requests
+        }
         self._swept_at = now

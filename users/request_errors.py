@@ -1,6 +1,6 @@
-"""What can be wrong with a request itself, whatever it asks for: its body, its parameters, its method or its host.
+"""Errors of the request itself: its body, parameters, headers, method or host.
 
-The codes, types, statuses and words are the contract's error tables, as those in `errors`.
+The codes, types, statuses and messages are the contract's error tables, like those in `errors`.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class InvalidJson(EnrolError):
 
 
 class InvalidParameter(EnrolError):
-    """A query parameter or a header is malformed. `details` is `{"parameter"}` where it is known which."""
+    """A query parameter or a header is malformed. `details` is `{"parameter"}` if one parameter is wrong."""
 
     code = "INVALID_PARAMETER"
     status = 400
@@ -48,14 +48,14 @@ class UntrustedHost(EnrolError):
 
 
 class BaseUrlUnknown(UntrustedHost):
-    """A link cannot be made: nobody said at which address people reach the service."""
+    """A link cannot be made, because the service does not know its base URL."""
 
     message = "No link can be made: the service does not know its own address. Set ENROL_PUBLIC_URL to it."
     system_message = "ENROL_PUBLIC_URL is not set, and the Host header is neither loopback nor trusted"
 
 
 class MethodNotAllowed(EnrolError):
-    """The path exists, the method does not; `Allow` names those that do."""
+    """The path does not support this method; the Allow header names those that it supports."""
 
     code = "METHOD_NOT_ALLOWED"
     status = 405
@@ -65,7 +65,7 @@ class MethodNotAllowed(EnrolError):
 
 
 class PreconditionFailed(EnrolError):
-    """The user is not, or is no longer, as If-Match says (RFC 9110, section 13.1.1)."""
+    """The user does not have the ETag in If-Match, or no longer has it (RFC 9110, section 13.1.1)."""
 
     code = "PRECONDITION_FAILED"
     status = 412

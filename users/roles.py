@@ -1,4 +1,4 @@
-"""Who may do what: the permissions and the roles that bundle them. In code, not a table."""
+"""The permissions and the roles, which are sets of permissions. In code, not in a table."""
 
 from enum import StrEnum
 
@@ -26,12 +26,12 @@ class Role(StrEnum):
 
     @property
     def permissions(self) -> frozenset[Permission]:
-        """Return what a holder of this role may do."""
+        """Return the permissions of this role."""
         return _GRANTS[self]
 
 
 ALL_PERMISSIONS = frozenset(Permission)
-PUBLIC = "public"  # the guard of a view that asks for no permission, nor for anybody
+PUBLIC = "public"  # the guard of a view that needs no permission and no sign-in
 
 _GRANTS = {
     Role.ADMIN: ALL_PERMISSIONS,
@@ -42,19 +42,19 @@ _GRANTS = {
 
 
 def permissions_of(role_id: str | None) -> frozenset[Permission]:
-    """Return what a user with this `global_role_id` may do: nothing for none and for one that is not known."""
+    """Return the permissions of a user with this `global_role_id`: none for None and for an unknown role."""
     return Role(role_id).permissions if role_id in set(Role) else frozenset()
 
 
 def needed_to_act_on(role_id: str | None) -> frozenset[Permission]:
-    """Return what one must hold to change, verify or delete a user with this `global_role_id`, or try their password.
+    """Return the permissions needed to change, verify or delete a user with this `global_role_id`, or try a password.
 
-    It is all that the user holds (SPEC, section 1). A role that is not known counts as `role_admin`: a newer version
-    may have given it, and after a downgrade an operator could otherwise take over an administrator.
+    They are all permissions of the user (SPEC, section 1). An unknown role counts as `role_admin`: a newer version may
+    have given it, and after a downgrade an operator could otherwise take over an administrator.
     """
     return permissions_of(role_id) if role_id is None or role_id in set(Role) else ALL_PERMISSIONS
 
 
 def grantable_by(held: frozenset[Permission]) -> list[Role]:
-    """Return the roles that a holder of these permissions may give: nobody grants what they do not hold."""
+    """Return the roles that a holder of these permissions may give: only roles without further permissions."""
     return [role for role in Role if Permission.ROLES_ASSIGN in held and role.permissions <= held]

@@ -319,7 +319,7 @@ def test_a_file_that_cannot_be_made_is_told(app: Flask, runner: FlaskCliRunner, 
 def test_the_page_tells_of_it(app: Flask, cast: Cast, file: Path) -> None:
     old(app, 3)
     assert prune(app, file) == 3
-    day = clock.day(ids.moment_of(prunes(app)[0].target_id))
+    day = clock.date(ids.moment_of(prunes(app)[0].target_id))
     page = signed_in(app, cast.ada).get("/admin/audit?action=audit.prune").text
     assert f"The command line pruned the audit trail: events before {day}" in page
     assert '<option selected value="audit.prune">Audit: prune</option>' in page
@@ -328,4 +328,4 @@ def test_the_page_tells_of_it(app: Flask, cast: Cast, file: Path) -> None:
 def test_a_day_is_told_in_utc() -> None:
     moment = ids.moment_of(ids.first("evt", clock.now().replace(year=2025, month=11, day=30, microsecond=7000)))
     assert (moment.year, moment.month, moment.day, moment.microsecond, moment.tzinfo) == (2025, 11, 30, 7000, UTC)
-    assert clock.day(moment) == "30 Nov 2025"
+    assert clock.date(moment) == "30 Nov 2025"

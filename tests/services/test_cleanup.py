@@ -46,7 +46,7 @@ class Time:
 def steady(monkeypatch: pytest.MonkeyPatch) -> Time:
     """The steady clock by hand. Name it before `app` in a test, so that the application uses it."""
     moved = Time()
-    monkeypatch.setattr(clock, "steady", moved)
+    monkeypatch.setattr(clock, "monotonic", moved)
     return moved
 
 

@@ -31,7 +31,7 @@ def init_app(app: Flask) -> None:
     )
     app.session_interface = session_cookie.Cookies()
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.jinja_env.filters.update(rfc3339=clock.rfc3339, moment=clock.words)
+    app.jinja_env.filters.update(rfc3339=clock.rfc3339, moment=clock.date_and_time)
     app.jinja_env.globals.update(
         asset=headers.asset,
         csrf_token=csrf.token,

@@ -134,7 +134,7 @@ def _reason(event: AuditEvent) -> str:
     if event.outcome == Outcome.THROTTLED:
         return ", after too many different bodies" if event.action == Action.USER_CREATE else _TOO_MANY
     if event.action == Action.AUDIT_PRUNE and event.target_id:
-        return f": events before {clock.day(ids.moment_of(event.target_id))}"
+        return f": events before {clock.date(ids.moment_of(event.target_id))}"
     if event.action != Action.REQUEST_REFUSE:
         return ""
     if event.fields == [LastAdministrator.code]:

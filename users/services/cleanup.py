@@ -33,7 +33,7 @@ class _Scheduler:
 
     def __init__(self, app: Flask) -> None:
         self._app = app
-        self._due = clock.steady() + FIRST_AFTER_SECONDS
+        self._due = clock.monotonic() + FIRST_AFTER_SECONDS
         self._begin()
         forks.register(self, in_child=_Scheduler._begin)
 
@@ -42,14 +42,14 @@ class _Scheduler:
 
     def start_if_due(self) -> None:
         """Start a clean-up if one is due and none runs. Called before each request; never raises."""
-        if clock.steady() >= self._due and self._running.acquire(blocking=False):
+        if clock.monotonic() >= self._due and self._running.acquire(blocking=False):
             self._start()
 
     def _start(self) -> None:
-        if clock.steady() < self._due:  # another request has started one meanwhile, and it has ended
+        if clock.monotonic() < self._due:  # another request has started one meanwhile, and it has ended
             self._running.release()
             return
-        self._due = clock.steady() + EVERY_SECONDS
+        self._due = clock.monotonic() + EVERY_SECONDS
         try:
             threading.Thread(target=self._run, name="cleanup", daemon=True).start()
         except (RuntimeError, MemoryError):  # the system has no thread now: try again with the next request
