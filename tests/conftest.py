@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,9 @@ from jinja2 import FileSystemBytecodeCache
 from sqlalchemy import Connection, event
 
 from app import create_app
-from support import answers
+from support import answers, lanes
 from support.api import Api
-from support.application import CHEAP, dispose, migrate
+from support.application import CHEAP, dispose, migrate, share_statements
 from support.databases import DATABASES, TRIGGERS_OFF_AND_ON
 from support.people import Cast, make_key, make_user
 from support.postgres import own_postgres, postgres_database
@@ -55,6 +56,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _is_on_postgres(item: pytest.Item) -> bool:
     return "callspec" in vars(item) and vars(item)["callspec"].params.get("database_url") == "postgres"
+
+
+def pytest_itemcollected(item: pytest.Function) -> None:
+    """Give every test the marker of its lane."""
+    lanes.mark(item)
 
 
 def pytest_collection_finish() -> None:
@@ -131,6 +137,10 @@ def _insist_that_reading_reads(connection: Connection, _cursor: object, statemen
         assert statement.startswith("SELECT"), statement
 
 
+def _spare_the_disk(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA synchronous = OFF")  # what is there after a power cut is the faults' own question
+
+
 @pytest.fixture
 def app(
     request: pytest.FixtureRequest, database_url: str, settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
@@ -142,7 +152,10 @@ def app(
         app = create_app({**CHEAP, "DATABASE_URL": database_url, "TESTING": True, **settings})
     app.jinja_env.bytecode_cache = COMPILED  # every application would compile the pages for itself
     with app.app_context():
+        share_statements(db.engine)
         event.listen(db.engine, "before_cursor_execute", _insist_that_reading_reads)
+        if db.engine.dialect.name == "sqlite":
+            event.listen(db.engine, "connect", _spare_the_disk)
     yield app
     dispose(app)
 

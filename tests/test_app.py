@@ -3,7 +3,9 @@
 import pytest
 from flask import Flask
 
+from app import create_app
 from support.api import Api
+from support.application import CHEAP, dispose
 from support.databases import rows
 from support.people import PASSWORD
 from users.storage.models import db
@@ -61,9 +63,11 @@ def test_a_hosts_name_has_no_case(api: Api) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_what_sqlite_has_taken_is_on_disk_and_refers_to_what_is_there(app: Flask) -> None:
+def test_what_sqlite_has_taken_is_on_disk_and_refers_to_what_is_there(database_url: str) -> None:
+    app = create_app({**CHEAP, "DATABASE_URL": database_url})  # the fixture's spares the disk
     found = {name: rows(app, f"PRAGMA {name}")[0][0] for name in ("journal_mode", "synchronous", "foreign_keys")}
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}  # 2 is FULL
+    dispose(app)
 
 
 def test_a_drivers_error_does_not_hold_what_a_statement_wrote(app: Flask) -> None:

@@ -31,7 +31,7 @@ near_the_end = st.text(st.sampled_from("a\ud7fb\ue000\U0010fffe\U0010ffff"), max
     ],
 )
 def test_what_is_typed_becomes_a_key(typed: str, key: str) -> None:
-    assert search_keys.query_key(typed) == key
+    assert search_keys.sought(typed) == key
 
 
 def test_a_user_has_four_keys() -> None:
@@ -51,5 +51,5 @@ def test_a_user_without_a_name_has_no_key_of_it() -> None:
 @given(prefix=storable | near_the_end, rest=storable | near_the_end, other=storable | near_the_end)
 def test_the_range_holds_just_what_begins_with_the_prefix(prefix: str, rest: str, other: str) -> None:
     for text in (prefix + rest, other):
-        in_range = prefix.encode() <= text.encode() < search_keys.upper_bound(prefix).encode()
+        in_range = prefix.encode() <= text.encode() < search_keys.above(prefix).encode()
         assert in_range is text.startswith(prefix)

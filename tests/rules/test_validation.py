@@ -13,7 +13,7 @@ from users.roles import Permission, Role
 from users.rules.validation import (
     ADMIN_FIELDS,
     CHANGE_FIELDS,
-    CREATE_FIELDS,
+    PAGE_FIELDS,
     NewUser,
     Rules,
     UserChanges,
@@ -52,7 +52,7 @@ def only_error(rules: Rules | None = None, **members: Any) -> tuple[str, str, st
 def test_the_least_is_an_email_and_a_password() -> None:
     new = new_user(BASE, Rules())
     assert (new.email.text, new.password) == ("jo@example.com", PASSWORD)
-    assert (new.first_name, new.last_name, new.global_role_id) == (None, None, None)
+    assert (new.first_name, new.last_name, new.role) == (None, None, None)
 
 
 WORDS = [
@@ -115,14 +115,14 @@ def test_every_field_code_is_in_a_table_here() -> None:
 
 
 @pytest.mark.parametrize("value", [1, 1.5, True, False, [], ["jo@example.com"], {}, {"a": "b"}])
-@pytest.mark.parametrize("name", CREATE_FIELDS)
+@pytest.mark.parametrize("name", PAGE_FIELDS)
 def test_only_text_is_text(name: str, value: Any) -> None:
     assert only_error(**{name: value})[:2] == (name, "INVALID_TYPE")
 
 
 @pytest.mark.parametrize("absent", [None, ""])
 def test_email_and_password_are_required_and_names_are_not(absent: object) -> None:
-    found = errors(dict.fromkeys(CREATE_FIELDS, absent))
+    found = errors(dict.fromkeys(PAGE_FIELDS, absent))
     assert [error[:2] for error in found] == [("email", "REQUIRED_FIELD"), ("password", "REQUIRED_FIELD")]
     assert errors({}) == found
 
@@ -176,7 +176,7 @@ def test_a_single_error_gives_the_answer_its_own_code() -> None:
 )
 def test_an_unknown_member_is_named_with_the_nearest_known_one(member: str, advice: str) -> None:
     expected = (member, "UNKNOWN_FIELD", f'Unknown field "{member}". {advice}')
-    assert errors({**BASE, member: "secret"}, fields=CREATE_FIELDS) == [expected]
+    assert errors({**BASE, member: "secret"}, fields=PAGE_FIELDS) == [expected]
 
 
 def test_many_and_long_unknown_members_are_answered_shortly_and_quickly() -> None:
@@ -306,7 +306,7 @@ def test_a_name_is_measured_in_code_points(name: str) -> None:
 
 @pytest.mark.parametrize("role", [*Role, None, ""])
 def test_a_role_is_one_of_ours_or_none(role: str | None) -> None:
-    assert valid(global_role_id=role).global_role_id == (role or None)
+    assert valid(global_role_id=role).role == (role or None)
 
 
 @pytest.mark.parametrize("role", ["ROLE_ADMIN", " role_admin", "role_", "x", "\ud800"])
@@ -321,8 +321,8 @@ def test_anything_but_text_is_of_the_wrong_type_for_a_role(role: object) -> None
 
 
 def test_the_page_takes_no_role() -> None:
-    assert CREATE_FIELDS == ("email", "first_name", "last_name", "password")
-    found = errors({**BASE, "global_role_id": "role_admin"}, fields=CREATE_FIELDS)
+    assert PAGE_FIELDS == ("email", "first_name", "last_name", "password")
+    found = errors({**BASE, "global_role_id": "role_admin"}, fields=PAGE_FIELDS)
     assert [error[:2] for error in found] == [("global_role_id", "UNKNOWN_FIELD")]
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from flask import Flask
+from sqlalchemy import Engine
 from werkzeug.routing import Rule
 
 from app import create_app
@@ -31,6 +32,18 @@ def _compile_once(rule: Rule, append_unknown: bool = True) -> Any:
 
 
 Rule._compile_builder = _compile_once  # type: ignore[assignment, method-assign]
+
+_statements: dict[Any, Any] = {}
+
+
+def share_statements(engine: Engine) -> None:
+    """Let all engines of a driver share their compiled SQL: compiling it again for each test is a quarter of its time.
+
+    SQLAlchemy's key of a compiled statement holds the engine's dialect, which is therefore equal to its like.
+    """
+    kind: Any = type(engine.dialect)
+    kind.__hash__, kind.__eq__ = (lambda one: hash(type(one))), (lambda one, other: type(one) is type(other))
+    engine.update_execution_options(compiled_cache=_statements)
 
 
 def migrate(address: str) -> None:

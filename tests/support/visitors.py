@@ -123,7 +123,7 @@ def omar(app: Flask, cast: Cast) -> Visitor:
 def signed_in(app: Flask, user: User) -> Visitor:
     """Return a browser of its own in which `user` has signed in."""
     visitor = Visitor(app.test_client())
-    assert visitor.sign_in(user.email).status_code == 303
+    assert visitor.sign_in(user.email, token=visitor.token()).status_code == 303
     return visitor
 
 
