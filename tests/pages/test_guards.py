@@ -19,7 +19,7 @@ from users.auth import sessions
 from users.errors import Unavailable
 from users.roles import Permission, Role
 from users.services import email_verification, user_search
-from users.storage import database
+from users.storage import schema_version
 
 CANARY = "canary-Xq7pass"
 STALE = "This page was open for too long, so nothing was saved."
@@ -405,10 +405,10 @@ def test_what_everybody_may_read_needs_nobody_s_session(
 
 
 def test_the_error_page_needs_no_database(ada: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    def away() -> None:
+    def away(_engine: object) -> None:
         raise Unavailable("away")
 
-    monkeypatch.setattr(database, "_require_head", away)
+    monkeypatch.setattr(schema_version, "require_head", away)
     for path in ("/", "/admin/users", "/setup"):
         answer = ada.get(path)
         assert answer.status_code == 503
