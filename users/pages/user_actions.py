@@ -1,8 +1,12 @@
 """The pages that change one user: edit, set a password, verify, deactivate, reactivate, delete."""
 
+from collections.abc import Callable
+from typing import Protocol
+
 from flask import g, redirect, render_template, request, url_for
 
 from users import settings
+from users.actors import Actor
 from users.auth import password_limits, sessions
 from users.blueprint import bp
 from users.form_errors import EmailChanged, Outdated, UserChanged, UserDeleted, UserEdited
@@ -44,8 +48,6 @@ def edit_user(user_id: str) -> PageResponse:
     saved = user_changes.update_user(user.id, changes, actor=g.actor, precondition=_require_as_seen)
     if saved.updated_at == user.updated_at and _shown(user) == seen:  # not so when the form is sent a second time
         return _nothing_to_save(user, request.form)
-    if saved.id == g.user.id and not sessions.may_sign_in(saved):
-        return login_redirect.signed_out()
     return _lead_to(saved, "updated")
 
 
@@ -102,67 +104,39 @@ def make_verification_link(user_id: str) -> PageResponse:
     return render_template("users/verify_link.html", user=issued.user, link=link, expires_at=issued.expires_at)
 
 
-@bp.get("/admin/users/<user_id>/deactivate")
-@page(Permission.USERS_UPDATE)
-def show_deactivate(user_id: str, formdata: FormData | None = None) -> PageResponse:
-    """Ask whether the user is to be deactivated."""
-    return render_template("users/deactivate.html", user=_user_for_change(user_id))
+class _Act(Protocol):
+    def __call__(self, user_id: str, *, actor: Actor) -> User: ...
 
 
-@bp.post("/admin/users/<user_id>/deactivate")
-@page(Permission.USERS_UPDATE, again=show_deactivate)
-def deactivate_user(user_id: str) -> PageResponse:
-    """Deactivate the user."""
-    user = user_changes.deactivate_user(_user_for_change(user_id).id, actor=g.actor)
-    return login_redirect.signed_out() if user.id == g.user.id else _lead_to(user, "deactivated")
+def _add_confirmed(
+    verb: str,
+    act: _Act,
+    message: str,
+    *,
+    is_done: Callable[[User], bool],
+    permission: Permission = Permission.USERS_UPDATE,
+) -> None:
+    """Add the two views of an act that asks first: the page with the question, and the act itself."""
+    path = f"/admin/users/<user_id>/{verb}"
+
+    def ask(user_id: str, formdata: FormData | None = None) -> PageResponse:
+        user = _user_for_change(user_id)
+        return render_template(f"users/{verb}.html", user=user, is_done=is_done(user))
+
+    def do(user_id: str) -> PageResponse:
+        return _lead_to(act(_user_for_change(user_id).id, actor=g.actor), message)
+
+    ask.__name__, do.__name__ = f"confirm_{verb}", f"{verb}_confirmed"  # the endpoints
+    question = bp.get(path)(page(permission)(ask))
+    bp.post(path)(page(permission, again=question)(do))
 
 
-@bp.get("/admin/users/<user_id>/reactivate")
-@page(Permission.USERS_UPDATE)
-def show_reactivate(user_id: str, formdata: FormData | None = None) -> PageResponse:
-    """Ask whether the user is to be active again."""
-    return render_template("users/reactivate.html", user=_user_for_change(user_id))
-
-
-@bp.post("/admin/users/<user_id>/reactivate")
-@page(Permission.USERS_UPDATE, again=show_reactivate)
-def reactivate_user(user_id: str) -> PageResponse:
-    """Let the user go on."""
-    return _lead_to(user_changes.reactivate_user(_user_for_change(user_id).id, actor=g.actor), "reactivated")
-
-
-@bp.get("/admin/users/<user_id>/unlock")
-@page(Permission.USERS_UPDATE)
-def show_unlock(user_id: str, formdata: FormData | None = None) -> PageResponse:
-    """Ask whether the user may try passwords again."""
-    user = _user_for_change(user_id)
-    return render_template("users/unlock.html", user=user, locked=password_limits.is_locked(user))
-
-
-@bp.post("/admin/users/<user_id>/unlock")
-@page(Permission.USERS_UPDATE, again=show_unlock)
-def unlock_user(user_id: str) -> PageResponse:
-    """Give the user all tries back."""
-    return _lead_to(user_changes.unlock_user(_user_for_change(user_id).id, actor=g.actor), "unlocked")
-
-
-@bp.get("/admin/users/<user_id>/delete")
-@page(Permission.USERS_DELETE)
-def show_delete_user(user_id: str, formdata: FormData | None = None) -> PageResponse:
-    """Ask whether the user is to be deleted."""
-    return render_template("users/delete.html", user=_user_for_change(user_id))
-
-
-@bp.post("/admin/users/<user_id>/delete")
-@page(Permission.USERS_DELETE, again=show_delete_user)
-def delete_one_user(user_id: str) -> PageResponse:
-    """Delete the user and lead to the list."""
-    user = user_changes.delete_user(_user_for_change(user_id).id, actor=g.actor)
-    return (
-        login_redirect.signed_out()
-        if user.id == g.user.id
-        else redirect(url_for("users.show_users", deleted=user.id), 303)
-    )
+_add_confirmed("deactivate", user_changes.deactivate_user, "deactivated", is_done=lambda user: not user.is_active)
+_add_confirmed("reactivate", user_changes.reactivate_user, "reactivated", is_done=lambda user: user.is_active)
+_add_confirmed("unlock", user_changes.unlock_user, "unlocked", is_done=lambda user: not password_limits.is_locked(user))
+_add_confirmed(
+    "delete", user_changes.delete_user, "deleted", is_done=lambda _: False, permission=Permission.USERS_DELETE
+)
 
 
 def _user_for_change(user_id: str) -> User:
@@ -175,6 +149,10 @@ def _user_for_change(user_id: str) -> User:
 
 
 def _lead_to(user: User, done: str) -> PageResponse:
+    if user.id == g.user.id and not sessions.may_sign_in(user):
+        return login_redirect.signed_out()
+    if user.deleted_at:
+        return redirect(url_for("users.show_users", deleted=user.id), 303)
     return redirect(url_for("users.show_user", user_id=user.id, done=done), 303)
 
 
