@@ -1,4 +1,4 @@
-"""An API key becomes an actor: what it may do, when it stops, and where it is not looked for."""
+"""An API key becomes an actor: where it is read from, what it may do and when it stops."""
 
 import logging
 import time
@@ -31,7 +31,7 @@ NO_KEYS = ["", "secret", "ak_" + "a" * 40, "ak_" + "é" * 40, "ak_" + "a" * 9000
 
 
 @pytest.mark.parametrize("presented", NO_KEYS)
-def test_what_is_no_key_is_401(api: Api, presented: str) -> None:
+def test_wrong_key_is_401(api: Api, presented: str) -> None:
     if presented == "an unknown one":
         presented = key_format.new_key()
     for headers in ({"X-API-Key": presented}, {"Authorization": f"Bearer {presented}"}):
@@ -39,7 +39,8 @@ def test_what_is_no_key_is_401(api: Api, presented: str) -> None:
         assert (answer.status_code, code(answer)) == (401, "AUTHENTICATION_REQUIRED")
 
 
-def test_a_key_is_looked_for_in_two_headers_and_nowhere_else(api: Api) -> None:
+def test_key_is_read_from_two_headers(api: Api) -> None:
+    """And from nowhere else: no query, no body, no cookie."""
     key = api.key or ""
 
     def status(**more: object) -> int:
@@ -57,7 +58,7 @@ def test_a_key_is_looked_for_in_two_headers_and_nowhere_else(api: Api) -> None:
     assert status() == 401
 
 
-def test_x_api_key_decides_when_both_headers_are_sent(api: Api) -> None:
+def test_x_api_key_has_precedence(api: Api) -> None:
     """Clients of the hosted API send a session token beside the key."""
     key = api.key or ""
     both = {"X-API-Key": key, "Authorization": "Bearer session-token"}
@@ -67,13 +68,14 @@ def test_x_api_key_decides_when_both_headers_are_sent(api: Api) -> None:
         assert api.get("/v1/user/me", key=None, headers=both).status_code == 401
 
 
-def test_two_values_in_one_header_are_no_key(app: Flask, api: Api) -> None:
+def test_two_keys_in_one_header(app: Flask, api: Api) -> None:
     key = api.key or ""
     assert api.get("/v1/user/me", key=f"{key},{key}").status_code == 401
     assert api.get("/v1/user/me", key=f"{key}, {make_key(app, READ)}").status_code == 401
 
 
-def test_what_stopped_a_key_is_told_only_to_who_holds_it(app: Flask, cast: Cast, api: Api) -> None:
+def test_reason_for_a_stopped_key(app: Flask, cast: Cast, api: Api) -> None:
+    """Only a caller with the real key is told why it was stopped."""
     expired, revoked, owned = (make_key(app, CREATE, owner=owner) for owner in (None, None, cast.ada))
     past, now = datetime(2020, 1, 1, tzinfo=UTC), clock.now()
     stop(app, expired, "expires_at", past)
@@ -97,13 +99,13 @@ def stop(app: Flask, key: str, column: str, moment: datetime) -> None:
     execute(app, f"UPDATE api_keys SET {column} = :at WHERE key_hash = :hash", at=moment, hash=key_format.digest(key))
 
 
-def test_the_key_of_a_deleted_owner_stops(app: Flask, cast: Cast, api: Api) -> None:
+def test_key_of_a_deleted_owner(app: Flask, cast: Cast, api: Api) -> None:
     key = make_key(app, CREATE, owner=cast.ada)
     execute(app, "UPDATE users SET deleted_at = updated_at WHERE id = :id", id=cast.ada.id)
     assert code(api.call("POST", "/v1/user/", key=key, json=BODY)) == "API_KEY_DEACTIVATED"
 
 
-def test_a_key_expires_at_its_time(app: Flask, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_expires_at_its_time(app: Flask, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     end = clock.now() + timedelta(hours=1)
     stop(app, api.key or "", "expires_at", end)
     for moment, expected in ((end - timedelta(seconds=1), 404), (end, 401)):
@@ -112,7 +114,7 @@ def test_a_key_expires_at_its_time(app: Flask, api: Api, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("person", ["ada", "omar", "vera", "sam"])
-def test_a_key_may_do_no_more_than_its_owner(app: Flask, cast: Cast, api: Api, person: str) -> None:
+def test_key_has_no_more_than_its_owner(app: Flask, cast: Cast, api: Api, person: str) -> None:
     owner: User = getattr(cast, person)
     key = make_key(app, CREATE, READ, owner=owner)
     held = permissions_of(owner.global_role_id)
@@ -120,18 +122,18 @@ def test_a_key_may_do_no_more_than_its_owner(app: Flask, cast: Cast, api: Api, p
     assert api.get(f"/v1/user/{owner.id}", key=key).status_code == (200 if READ in held else 403)
 
 
-def test_an_owner_who_is_demoted_takes_the_key_along(app: Flask, cast: Cast, api: Api) -> None:
+def test_key_of_a_demoted_owner(app: Flask, cast: Cast, api: Api) -> None:
     key = make_key(app, CREATE, owner=cast.ada)
     execute(app, "UPDATE users SET global_role_id = 'role_member' WHERE id = :id", id=cast.ada.id)
     assert api.call("POST", "/v1/user/", key=key, json=BODY).status_code == 403
 
 
-def test_a_key_may_do_no_more_than_its_scopes(app: Flask, cast: Cast, api: Api) -> None:
+def test_key_has_no_more_than_its_scopes(app: Flask, cast: Cast, api: Api) -> None:
     key = make_key(app, READ, owner=cast.ada)
     assert api.call("POST", "/v1/user/", key=key, json=BODY).status_code == 403
 
 
-def test_the_owner_of_a_key_is_me(app: Flask, cast: Cast, api: Api) -> None:
+def test_me_is_the_owner_of_the_key(app: Flask, cast: Cast, api: Api) -> None:
     key = make_key(app, owner=cast.ada)
     profile = api.get("/v1/user/me", key=key).json
     assert list(profile)[9:] == ["full_name", "last_login"]
@@ -143,12 +145,12 @@ def test_the_owner_of_a_key_is_me(app: Flask, cast: Cast, api: Api) -> None:
 
 
 @pytest.mark.parametrize("path", ["me", "profile", "current"])
-def test_a_service_key_is_nobody(api: Api, path: str) -> None:
+def test_service_key_has_no_owner(api: Api, path: str) -> None:
     answer = api.get(f"/v1/user/{path}")
     assert (answer.status_code, code(answer)) == (404, "USER_NOT_FOUND")
 
 
-def test_the_last_use_is_written_at_most_once_a_minute(app: Flask, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_last_use_is_written_once_a_minute(app: Flask, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     start = datetime(2026, 1, 1, tzinfo=UTC)
     for seconds, expected in ((0, 0), (59, 0), (60, 60), (61, 60), (200, 200)):
         monkeypatch.setattr(clock, "now", lambda at=start + timedelta(seconds=seconds): at)
@@ -159,7 +161,7 @@ def test_the_last_use_is_written_at_most_once_a_minute(app: Flask, api: Api, mon
         assert moment == start + timedelta(seconds=expected)
 
 
-def test_a_last_use_that_cannot_be_written_fails_no_request(
+def test_last_use_that_cannot_be_written(
     app: Flask, cast: Cast, api: Api, events: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(**_: object) -> None:
@@ -170,8 +172,8 @@ def test_a_last_use_that_cannot_be_written_fails_no_request(
     assert "last_used_skipped" in [one.getMessage() for one in events]
 
 
-def test_a_last_use_waits_for_nobodys_lock(app: Flask, api: Api) -> None:
-    """A writer that holds the lock for a minute would else delay every read by the whole budget."""
+def test_last_use_waits_for_no_lock(app: Flask, api: Api) -> None:
+    """Otherwise a writer that holds the lock for a minute would delay each read by the whole time budget."""
     with app.app_context():
         engine = db.engine
     lock = "BEGIN IMMEDIATE" if engine.dialect.name == "sqlite" else "SELECT id FROM api_keys FOR UPDATE"
@@ -188,19 +190,21 @@ def test_a_last_use_waits_for_nobodys_lock(app: Flask, api: Api) -> None:
     assert rows(app, "SELECT last_used_at FROM api_keys") == [(None,)]
 
 
-def test_roles_hold_what_the_contract_says() -> None:
+def test_permissions_of_roles() -> None:
     assert Role.ADMIN.permissions == ALL_PERMISSIONS == frozenset(Permission)
     assert {str(one) for one in Role.OPERATOR.permissions} == {"users:create", "users:read", "users:update"}
     assert {str(one) for one in Role.AUDITOR.permissions} == {"users:read", "audit:read"}
     assert permissions_of("role_member") == permissions_of(None) == permissions_of("role_unheard_of") == frozenset()
 
 
-def test_a_key_that_the_database_does_not_know_any_scope_of_may_do_nothing(app: Flask, api: Api) -> None:
+def test_unknown_scopes_allow_nothing(app: Flask, api: Api) -> None:
+    """Scopes in the database that the code does not know."""
     execute(app, "UPDATE api_keys SET scopes = '[\"users:conquer\"]'")
     assert api.call("POST", "/v1/user/", json=BODY).status_code == 403
 
 
-def test_a_user_made_twice_is_told_of_only_to_who_may_read(app: Flask, api: Api) -> None:
+def test_conflict_names_the_user_to_readers(app: Flask, api: Api) -> None:
+    """A key without users:read is not told who has the email."""
     user = make_user(app, "jo@example.com")
     assert api.create().json["error"]["details"]["user_id"] == user.id
     api.key = make_key(app, CREATE)

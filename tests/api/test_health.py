@@ -1,4 +1,4 @@
-"""/healthz says that the process lives, /readyz that it can serve: to anybody, cheaply, quietly while all is well."""
+"""/healthz says that the process lives, /readyz that it can serve. Both are public, and log only failures."""
 
 import logging
 import socket
@@ -28,17 +28,17 @@ def unavailable(reason: str) -> dict[str, str]:
     return {"status": "unavailable", "reason": reason}
 
 
-def told(answer: Answer) -> tuple[int, object]:
-    """Return an answer's status and body."""
+def status_and_body(answer: Answer) -> tuple[int, object]:
+    """Return the status and the body of an answer."""
     assert answer.content_type == "application/json"
     assert answer.headers["Cache-Control"] == "no-store"
     return answer.status_code, answer.json
 
 
 @contextmanager
-def application(address: str) -> Iterator[Api]:
-    """Yield a caller without a key of an application on the database at `address`."""
-    app = create_app({**CHEAP, "DATABASE_URL": address, "TESTING": True})
+def application(database_url: str) -> Iterator[Api]:
+    """Yield a caller without a key of an application on this database."""
+    app = create_app({**CHEAP, "DATABASE_URL": database_url, "TESTING": True})
     yield Api(app.test_client(), None)
     dispose(app)
 
@@ -50,9 +50,9 @@ def stranger(app: Flask) -> Api:
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/healthz/", "/readyz/"])
-def test_all_is_well(stranger: Api, path: str) -> None:
+def test_ok(stranger: Api, path: str) -> None:
     answer = stranger.get(path)
-    assert told(answer) == (200, OK)
+    assert status_and_body(answer) == (200, OK)
     assert "Set-Cookie" not in answer.headers
     head = stranger.call("HEAD", path)
     assert (head.status_code, head.data) == (200, b"")
@@ -60,14 +60,14 @@ def test_all_is_well(stranger: Api, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_who_asks_makes_no_difference(api: Api, path: str) -> None:
+def test_any_caller_gets_the_same_answer(api: Api, path: str) -> None:
     for key in (api.key, "no key", None):
-        assert told(api.get(path, key=key)) == (200, OK)
+        assert status_and_body(api.get(path, key=key)) == (200, OK)
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
-def test_they_are_only_read(stranger: Api, method: str, path: str) -> None:
+def test_other_methods_are_405(stranger: Api, method: str, path: str) -> None:
     answer = stranger.call(method, path)
     assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")
 
@@ -82,82 +82,83 @@ def test_they_are_only_read(stranger: Api, method: str, path: str) -> None:
     ],
     ids=["behind", "newer", "no version", "no table"],
 )
-def test_another_schema_is_noticed_and_so_is_its_end(app: Flask, stranger: Api, breaks: str, mends: str) -> None:
-    assert told(stranger.get("/readyz")) == (200, OK)
+def test_other_schema_is_503(app: Flask, stranger: Api, breaks: str, mends: str) -> None:
+    """And 200 again once the schema is right."""
+    assert status_and_body(stranger.get("/readyz")) == (200, OK)
     execute(app, breaks)
     try:
-        assert told(stranger.get("/readyz")) == (503, unavailable("schema"))
+        assert status_and_body(stranger.get("/readyz")) == (503, unavailable("schema"))
         assert stranger.call("HEAD", "/readyz").status_code == 503
-        assert told(stranger.get("/healthz")) == (200, OK)
+        assert status_and_body(stranger.get("/healthz")) == (200, OK)
     finally:
         execute(app, mends.format(head=schema_version.HEAD))
-    assert told(stranger.get("/readyz")) == (200, OK)
+    assert status_and_body(stranger.get("/readyz")) == (200, OK)
 
 
-def test_an_empty_database_is_another_schema(tmp_path: Path, empty_postgres: str) -> None:
-    for address in (f"sqlite:///{tmp_path}/empty.db", empty_postgres):
-        with application(address) as stranger:
-            assert told(stranger.get("/readyz")) == (503, unavailable("schema"))
+def test_empty_database_is_503(tmp_path: Path, empty_postgres: str) -> None:
+    for url in (f"sqlite:///{tmp_path}/empty.db", empty_postgres):
+        with application(url) as stranger:
+            assert status_and_body(stranger.get("/readyz")) == (503, unavailable("schema"))
 
 
-def test_a_newer_database_is_told_without_stopping_what_still_works(app: Flask, api: Api) -> None:
-    """While servers are replaced one by one, the old ones are to be drained, not to fail."""
+def test_newer_schema_is_503_but_requests_work(app: Flask, api: Api) -> None:
+    """While servers are replaced one by one, the old ones finish their requests and get no new ones."""
     assert api.create().status_code == 201
     execute(app, "UPDATE alembic_version SET version_num = '9999'")
     try:
-        assert told(api.get("/readyz")) == (503, unavailable("schema"))
+        assert status_and_body(api.get("/readyz")) == (503, unavailable("schema"))
         assert api.create(email="sam@example.com").status_code == 201
     finally:
         execute(app, "UPDATE alembic_version SET version_num = :head", head=schema_version.HEAD)
 
 
-def test_a_database_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+def test_database_that_cannot_be_opened_is_503(tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.db"
     damaged.write_text("not a database " * 100)
-    for address in (f"sqlite:///{tmp_path}/nowhere/enrol.db", f"sqlite:///{damaged}", "postgresql://x@127.0.0.1:1/x"):
-        with application(address) as stranger:
-            assert told(stranger.get("/readyz")) == (503, unavailable("database"))
-            assert told(stranger.get("/healthz")) == (200, OK)
+    for url in (f"sqlite:///{tmp_path}/nowhere/enrol.db", f"sqlite:///{damaged}", "postgresql://x@127.0.0.1:1/x"):
+        with application(url) as stranger:
+            assert status_and_body(stranger.get("/readyz")) == (503, unavailable("database"))
+            assert status_and_body(stranger.get("/healthz")) == (200, OK)
 
 
-def test_a_postgres_that_goes_away_is_noticed(wire: Wire) -> None:
+def test_lost_postgres_is_503(wire: Wire) -> None:
     with application(wire.address) as stranger:
-        assert told(stranger.get("/readyz")) == (200, OK)
+        assert status_and_body(stranger.get("/readyz")) == (200, OK)
         wire.cut()  # connections that were idle are replaced
-        assert told(stranger.get("/readyz")) == (200, OK)
+        assert status_and_body(stranger.get("/readyz")) == (200, OK)
         wire.close()
-        assert told(stranger.get("/readyz")) == (503, unavailable("database"))
+        assert status_and_body(stranger.get("/readyz")) == (503, unavailable("database"))
 
 
-def test_a_postgres_that_says_nothing_is_given_up_on_in_time() -> None:
+def test_silent_postgres_is_503_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
-        address = f"postgresql://x@127.0.0.1:{mute.getsockname()[1]}/x"
-        with application(address) as stranger:
+        url = f"postgresql://x@127.0.0.1:{mute.getsockname()[1]}/x"
+        with application(url) as stranger:
             start = time.monotonic()
-            assert told(stranger.get("/readyz")) == (503, unavailable("database"))
+            assert status_and_body(stranger.get("/readyz")) == (503, unavailable("database"))
             assert time.monotonic() - start < database.BUDGET_SECONDS + 1
             start = time.monotonic()
-            assert told(stranger.get("/healthz")) == (200, OK)
+            assert status_and_body(stranger.get("/healthz")) == (200, OK)
             assert time.monotonic() - start < 2
 
 
-def test_somebody_who_writes_keeps_nobody_waiting(app: Flask, stranger: Api) -> None:
-    assert told(stranger.get("/readyz")) == (200, OK)
+def test_probe_does_not_wait_for_a_writer(app: Flask, stranger: Api) -> None:
+    assert status_and_body(stranger.get("/readyz")) == (200, OK)
     with app.app_context(), database.transaction() as session:
         session.execute(db.text("DELETE FROM users"))
         start = time.monotonic()
-        assert told(stranger.get("/readyz")) == (200, OK)
+        assert status_and_body(stranger.get("/readyz")) == (200, OK)
         assert time.monotonic() - start < 2
 
 
 @pytest.mark.parametrize("settings", [{"ENROL_TRUSTED_HOSTS": "users.example.com"}])
-def test_a_probe_must_name_a_trusted_host_too(stranger: Api) -> None:
+def test_probe_needs_a_trusted_host(stranger: Api) -> None:
     for path in ("/healthz", "/readyz"):
         assert stranger.get(path, headers={"Host": "10.0.0.7"}).status_code == 400
-        assert told(stranger.get(path, headers={"Host": "users.example.com"})) == (200, OK)
+        assert status_and_body(stranger.get(path, headers={"Host": "users.example.com"})) == (200, OK)
 
 
-def test_only_a_failure_is_logged(app: Flask, stranger: Api, events: list[logging.LogRecord]) -> None:
+def test_only_failures_are_logged(app: Flask, stranger: Api, events: list[logging.LogRecord]) -> None:
     for path in ("/healthz", "/readyz"):
         stranger.get(path)
     assert events == []
@@ -176,7 +177,7 @@ def test_only_a_failure_is_logged(app: Flask, stranger: Api, events: list[loggin
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_servers_answer_it_and_log_nothing_of_it(kind: str, tmp_path: Path) -> None:
+def test_servers_log_no_probe(kind: str, tmp_path: Path) -> None:
     with installed(tmp_path / "enrol") as made:
         server: Server
         (server,) = made.start(kind)

@@ -1,4 +1,4 @@
-"""A body becomes one strict JSON object, or an error that says why it does not."""
+"""A body becomes one strict JSON object, or an error that says why not."""
 
 import contextlib
 import io
@@ -26,7 +26,7 @@ def parse(body: bytes = b"", **more: Any) -> dict[str, object]:
 
 
 def chunked(stream: io.IOBase) -> dict[str, Any]:
-    """Return what makes a request one whose server takes the chunks apart, without announcing a length."""
+    """Return the parts of a chunked request, which has no Content-Length."""
     environ = {"wsgi.input": stream, "wsgi.input_terminated": True}
     return {"data": None, "headers": {"Transfer-Encoding": "chunked"}, "environ_overrides": environ}
 
@@ -37,12 +37,12 @@ def padded(size: int) -> bytes:
 
 
 def nested(levels: int) -> bytes:
-    """Return an object with a list of lists that is `levels` deep, itself counted."""
+    """Return an object `levels` deep, itself counted, with a list of lists."""
     return b'{"a": ' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
 
 
 class BrokenStream(io.RawIOBase):
-    """A body that breaks while it is read, as servers let a malformed chunk do."""
+    """A body that fails while it is read, as with a malformed chunk in some servers."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -121,7 +121,7 @@ SURROGATE = "The request body holds half of a surrogate pair."
         (rb'{"a": {"b\udbff": 1}}', SURROGATE),
     ],
 )
-def test_refuses_what_is_no_strict_object(body: bytes, words: str) -> None:
+def test_rejects_loose_json(body: bytes, words: str) -> None:
     with pytest.raises(InvalidJson) as caught:
         parse(body)
     assert (caught.value.message, caught.value.details) == (words, {})
@@ -147,14 +147,14 @@ def test_refuses_what_is_no_strict_object(body: bytes, words: str) -> None:
         ('{"a": 1}'.encode("utf-32-be"), 1, 1),
     ],
 )
-def test_says_where_the_json_breaks(body: bytes, line: int, column: int) -> None:
+def test_names_line_and_column(body: bytes, line: int, column: int) -> None:
     with pytest.raises(InvalidJson) as caught:
         parse(body)
     assert caught.value.details == {"line": line, "column": column}
     assert caught.value.message == f"The request body is not JSON: look at line {line}, column {column}."
 
 
-def test_never_repeats_the_body() -> None:
+def test_error_does_not_quote_the_body() -> None:
     with pytest.raises(InvalidJson) as caught:
         parse(b'{"password": "hunter2hunter2}')
     assert "hunter2" not in f"{caught.value!r} {caught.value} {caught.value.message} {caught.value.details}"
@@ -170,7 +170,7 @@ def test_never_repeats_the_body() -> None:
         "application/json; charset=utf8",
     ],
 )
-def test_takes_json_in_utf8(content_type: str) -> None:
+def test_media_type_json(content_type: str) -> None:
     assert parse(b'{"a": 1}', content_type=content_type) == {"a": 1}
 
 
@@ -188,26 +188,26 @@ def test_takes_json_in_utf8(content_type: str) -> None:
         {"Content-Type": "application/json", "Content-Encoding": "gzip"},
     ],
 )
-def test_refuses_another_media_type_before_the_body_is_read(headers: dict[str, str]) -> None:
+def test_other_media_type(headers: dict[str, str]) -> None:
     with pytest.raises(UnsupportedMediaType):
         parse(b"not even JSON", content_type=None, headers=headers)
 
 
 @pytest.mark.parametrize("size", [MAX_BYTES - 1, MAX_BYTES])
-def test_takes_64_kib_announced_or_chunked(size: int) -> None:
+def test_body_of_64_kib(size: int) -> None:
     assert parse(padded(size)) == {"a": 1}
     assert parse(**chunked(io.BytesIO(padded(size)))) == {"a": 1}
 
 
 @pytest.mark.parametrize("size", [MAX_BYTES + 1, MAX_BYTES + 2, 10 * MAX_BYTES])
-def test_refuses_a_larger_body_announced_or_chunked(size: int) -> None:
+def test_larger_body(size: int) -> None:
     with pytest.raises(PayloadTooLarge):
         parse(padded(size))
     with pytest.raises(PayloadTooLarge):
         parse(**chunked(io.BytesIO(padded(size))))
 
 
-def test_reads_no_more_of_a_chunked_body_than_it_must() -> None:
+def test_large_chunked_body_is_not_read_to_its_end() -> None:
     stream = io.BytesIO(padded(100 * MAX_BYTES))
     with pytest.raises(PayloadTooLarge):
         parse(**chunked(stream))
@@ -215,14 +215,15 @@ def test_reads_no_more_of_a_chunked_body_than_it_must() -> None:
 
 
 @pytest.mark.parametrize("error", [OSError("reset"), ValueError("no chunk size"), RuntimeError("a server's own")])
-def test_a_body_that_breaks_while_it_is_read_is_the_callers_error(error: Exception) -> None:
+def test_broken_stream(error: Exception) -> None:
+    """It is the caller's error, a 400."""
     with pytest.raises(InvalidJson, match="INVALID_JSON") as caught:
         parse(**chunked(BrokenStream(error)))
     assert caught.value.message == "The request body did not arrive whole."
 
 
 @pytest.mark.parametrize("terminated", [False, True], ids=["a server that limits", "a server that ends the stream"])
-def test_a_body_shorter_than_announced_did_not_arrive_whole(terminated: bool) -> None:
+def test_body_shorter_than_its_length(terminated: bool) -> None:
     environ = {"wsgi.input": io.BytesIO(b"{}"), "wsgi.input_terminated": terminated, "CONTENT_LENGTH": "50"}
     with pytest.raises(InvalidJson) as caught:
         parse(data=None, environ_overrides=environ)
@@ -231,7 +232,7 @@ def test_a_body_shorter_than_announced_did_not_arrive_whole(terminated: bool) ->
 
 @given(st.binary(max_size=100) | st.text('{}[]":,0eE-+.\\u d8NaN\0', max_size=40).map(str.encode))
 @hypothesis_settings(deadline=None, max_examples=150)
-def test_answers_any_bytes_with_an_object_or_an_expected_error(body: bytes) -> None:
+def test_any_bytes(body: bytes) -> None:
     found: object = {}
     with contextlib.suppress(InvalidJson):
         found = parse(body)
@@ -247,7 +248,7 @@ values = st.recursive(
 
 @given(st.dictionaries(plain_text, values, max_size=4), st.booleans())
 @hypothesis_settings(deadline=None, max_examples=50)
-def test_reads_whatever_json_can_say(value: dict[str, object], escaped: bool) -> None:
+def test_any_json_object(value: dict[str, object], escaped: bool) -> None:
     assert parse(json.dumps(value, ensure_ascii=escaped).encode()) == value
 
 
@@ -263,7 +264,7 @@ def test_reads_whatever_json_can_say(value: dict[str, object], escaped: bool) ->
     ],
     ids=["chunked", "malformed", "nested", "surrogate", "nul", "text"],
 )
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # no database has a say in this
-def test_the_api_answers_a_bad_body_with_its_code(api: Api, sent: Any, status: int, code: str) -> None:
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the database plays no part
+def test_api_answers_with_the_code(api: Api, sent: Any, status: int, code: str) -> None:
     answer = api.call("POST", "/v1/user/", **{"content_type": "application/json", **sent()})
     assert (answer.status_code, answer.json["error"]["code"]) == (status, code)

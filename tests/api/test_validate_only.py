@@ -1,4 +1,4 @@
-"""?validate_only=true says what a create would say, and writes nothing."""
+"""?validate_only=true answers as the create would, and writes nothing."""
 
 from typing import Any
 
@@ -26,36 +26,37 @@ def stored(app: Flask) -> dict[str, list[str]]:
     return {table: sorted(map(str, rows(app, f'SELECT * FROM "{table}"'))) for table in db.metadata.tables}
 
 
-def without_what_moves(answer: Answer) -> dict[str, Any]:
+def comparable(answer: Answer) -> dict[str, Any]:
     """Return an error without its trace id and time."""
     return {**answer.json["error"], "trace_id": "", "timestamp": ""}
 
 
 @pytest.mark.usefixtures("taken")
 @pytest.mark.parametrize(("database_url", "name"), through(API), indirect=["database_url"])
-def test_it_gives_the_very_answer_of_the_real_call(app: Flask, api: Api, name: str) -> None:
+def test_answer_is_that_of_the_real_call(app: Flask, api: Api, name: str) -> None:
+    """And nothing is written."""
     case = CASES[name]
-    api.get("/v1/user/me")  # notes the key's use, which is written once a minute
+    api.get("/v1/user/me")  # records the key's last use, which it then skips for a minute
     before = stored(app)
     answer = post(api, "validate_only=true", json=case.members)
     assert stored(app) == before
     real = api.call("POST", "/v1/user/", json=case.members)
     if case.errors:
         assert answer.status_code == real.status_code == (409 if case.errors == (TAKEN,) else 422)
-        assert without_what_moves(answer) == without_what_moves(real)
+        assert comparable(answer) == comparable(real)
     else:
         assert (answer.status_code, answer.json, real.status_code) == (200, {"valid": True}, 201)
         assert "Location" not in answer.headers
 
 
-def test_who_has_the_email_is_told_only_to_who_may_read_users(app: Flask, api: Api) -> None:
+def test_conflict_names_the_user_to_readers(app: Flask, api: Api) -> None:
     user = make_user(app, "jo@example.com")
     assert post(api, "validate_only=true").json["error"]["details"]["user_id"] == user.id
     blind = make_key(app, Permission.USERS_CREATE)
     assert "user_id" not in post(api, "validate_only=true", key=blind).json["error"]["details"]
 
 
-def test_the_email_of_a_deleted_user_is_free(app: Flask, api: Api) -> None:
+def test_email_of_a_deleted_user_is_free(app: Flask, api: Api) -> None:
     make_user(app, "jo@example.com")
     execute(app, "UPDATE users SET deleted_at = updated_at")
     assert post(api, "validate_only=true").json == {"valid": True}
@@ -66,7 +67,7 @@ def test_no_hash_is_computed(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     assert post(api, "validate_only=true").json == {"valid": True}
 
 
-def test_false_is_the_real_call(api: Api) -> None:
+def test_false_creates_the_user(api: Api) -> None:
     assert post(api, "validate_only=false").status_code == 201
 
 
@@ -76,7 +77,7 @@ TWICE = ("true&validate_only=true", "true&validate_only=false", "&validate_only=
 
 @pytest.mark.one_database
 @pytest.mark.parametrize("query", ["validate_only", *(f"validate_only={value}" for value in (*WRONG, *TWICE))])
-def test_another_value_or_a_second_one_is_400(app: Flask, api: Api, query: str) -> None:
+def test_wrong_or_repeated_value_is_400(app: Flask, api: Api, query: str) -> None:
     answer = post(api, query)
     assert (answer.status_code, answer.json["error"]["code"]) == (400, "INVALID_PARAMETER")
     assert answer.json["error"]["details"] == {"parameter": "validate_only"}
@@ -84,13 +85,14 @@ def test_another_value_or_a_second_one_is_400(app: Flask, api: Api, query: str) 
     assert rows(app, "SELECT id FROM users") == []
 
 
-def test_it_is_judged_after_the_caller_and_before_the_body(app: Flask, api: Api) -> None:
+def test_order_of_checks(app: Flask, api: Api) -> None:
+    """After the caller, before the body."""
     assert post(api, "validate_only=x", key=None).status_code == 401
     assert post(api, "validate_only=x", key=make_key(app)).status_code == 403
     assert post(api, "validate_only=x", json=[]).json["error"]["code"] == "INVALID_PARAMETER"
     assert post(api, "validate_only=true", json=[]).json["error"]["code"] == "INVALID_JSON"
 
 
-def test_the_path_without_its_slash_takes_it_too(app: Flask, api: Api) -> None:
+def test_path_without_slash(app: Flask, api: Api) -> None:
     assert api.call("POST", "/v1/user?validate_only=true", json=BODY).json == {"valid": True}
     assert rows(app, "SELECT id FROM users") == []

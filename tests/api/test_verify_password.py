@@ -1,4 +1,4 @@
-"""Another application signs users in: one answer for every cause, after the same work, and not for ever."""
+"""Another application verifies passwords: each failure has one answer, after the same work, and a limit."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -35,7 +35,7 @@ def verify(api: Api, email: Any = "sam@example.com", password: Any = PASSWORD, *
 
 
 def trail(app: Flask) -> list[tuple[Any, ...]]:
-    """Return what was noted of passwords that were checked."""
+    """Return the audit events of verified passwords."""
     found = rows(
         app,
         "SELECT outcome, actor_kind, actor_key_id IS NOT NULL, target_id FROM audit_events"
@@ -44,7 +44,7 @@ def trail(app: Flask) -> list[tuple[Any, ...]]:
     return [(row[0], row[1], bool(row[2]), row[3]) for row in found]
 
 
-def test_the_right_password_gets_the_user(app: Flask, api: Api, cast: Cast) -> None:
+def test_right_password_gets_the_user(app: Flask, api: Api, cast: Cast) -> None:
     answer = verify(api)
     assert answer.status_code == 200
     assert list(answer.json) == ["valid", "user"]
@@ -57,13 +57,13 @@ def test_the_right_password_gets_the_user(app: Flask, api: Api, cast: Cast) -> N
 
 
 @pytest.mark.parametrize("spelling", ["SAM@EXAMPLE.com", " sam@example.com ", "ｓａｍ@example.com"])
-def test_whatever_spelling_is_refused_as_taken_signs_in(api: Api, cast: Cast, spelling: str) -> None:
+def test_email_in_any_spelling(api: Api, cast: Cast, spelling: str) -> None:
     assert verify(api, spelling).json["valid"] is True
 
 
 @pytest.fixture
-def everybody(app: Flask, cast: Cast) -> Cast:
-    """The cast, somebody who is deactivated and somebody who was deleted."""
+def all_states(app: Flask, cast: Cast) -> Cast:
+    """The cast, a deactivated user and a deleted user."""
     for name in ("stopped", "deleted"):
         make_user(app, f"{name}@example.com")
     execute(app, "UPDATE users SET is_active = false WHERE email = 'stopped@example.com'")
@@ -71,11 +71,11 @@ def everybody(app: Flask, cast: Cast) -> Cast:
     return cast
 
 
-CAUSES = {
+FAILURES = {
     "wrong": ("sam@example.com", "wrong horse battery"),
     "longer": ("sam@example.com", PASSWORD + " "),
     "unknown": ("nobody@example.com", PASSWORD),
-    "no address": ("no address", PASSWORD),
+    "no email": ("no email", PASSWORD),
     "far too long": ("sam@example.com", "x" * 60_000),
     "stopped": ("stopped@example.com", PASSWORD),
     "deleted": ("deleted@example.com", PASSWORD),
@@ -84,10 +84,11 @@ CAUSES = {
 }
 
 
-@pytest.mark.parametrize("cause", CAUSES)
-def test_every_cause_has_one_answer_after_one_hash(
-    app: Flask, api: Api, everybody: Cast, monkeypatch: pytest.MonkeyPatch, cause: str
+@pytest.mark.parametrize("failure", FAILURES)
+def test_every_failure_looks_the_same(
+    app: Flask, api: Api, all_states: Cast, monkeypatch: pytest.MonkeyPatch, failure: str
 ) -> None:
+    """One answer, after one hash."""
     hashes: list[str] = []
     check = argon2id.is_hash_of
 
@@ -98,15 +99,15 @@ def test_every_cause_has_one_answer_after_one_hash(
     monkeypatch.setattr(argon2id, "is_hash_of", count)
     monkeypatch.setattr(argon2id, "hash_of", None)
     before = rows(app, "SELECT * FROM users ORDER BY id")
-    answer = verify(api, *CAUSES[cause])
+    answer = verify(api, *FAILURES[failure])
     assert (answer.status_code, answer.data) == (200, b'{"valid":false}\n')
     assert hashes == ["$argon2id$v=19$m=8,t=1,p=1"]
     assert [row[:3] for row in trail(app)] == [("refused", "key", True)]
     assert rows(app, "SELECT * FROM users ORDER BY id") == before
 
 
-def test_the_work_is_the_same_for_every_cause(app: Flask, api: Api, everybody: Cast) -> None:
-    """As many statements, in the same order: beside the hash they are all that takes time."""
+def test_every_failure_takes_the_same_work(app: Flask, api: Api, all_states: Cast) -> None:
+    """The same statements in the same order: apart from the hash, only they take time."""
     statements: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -114,11 +115,11 @@ def test_the_work_is_the_same_for_every_cause(app: Flask, api: Api, everybody: C
 
     with app.app_context():
         engine = db.engine
-    verify(api, "nobody@example.com")  # the key's last use is noted now
+    verify(api, "nobody@example.com")  # records the key's last use, which it then skips for a minute
     event.listen(engine, "before_cursor_execute", note)
     seen = []
     try:
-        for email, password in CAUSES.values():
+        for email, password in FAILURES.values():
             statements.clear()
             assert verify(api, email, password).json == {"valid": False}
             seen.append(list(statements))
@@ -128,7 +129,8 @@ def test_the_work_is_the_same_for_every_cause(app: Flask, api: Api, everybody: C
 
 
 @pytest.mark.parametrize("role", [None, *Role])
-def test_only_whom_the_key_holds_all_of_is_checked(app: Flask, api: Api, cast: Cast, role: Role | None) -> None:
+def test_key_needs_the_permissions_of_the_user(app: Flask, api: Api, cast: Cast, role: Role | None) -> None:
+    """A key verifies only users whose permissions it holds."""
     make_user(app, "jo@example.com", role)
     holds_nothing = role in (None, Role.MEMBER)
     assert verify(api, "jo@example.com").json["valid"] is holds_nothing
@@ -138,8 +140,8 @@ def test_only_whom_the_key_holds_all_of_is_checked(app: Flask, api: Api, cast: C
     assert verify(api, "jo@example.com", key=make_key(app, *Permission, owner=cast.ada)).json["valid"] is True
 
 
-@pytest.mark.parametrize("email", ["sam@example.com", "SAM@example.com", "nobody@example.com", "no address"])
-def test_after_ten_wrong_ones_nobody_is_told_anything_for_a_while(
+@pytest.mark.parametrize("email", ["sam@example.com", "SAM@example.com", "nobody@example.com", "no email"])
+def test_limit_after_ten_failures(
     app: Flask, api: Api, cast: Cast, monkeypatch: pytest.MonkeyPatch, email: str
 ) -> None:
     for _ in range(10):
@@ -158,7 +160,7 @@ def test_after_ten_wrong_ones_nobody_is_told_anything_for_a_while(
     assert verify(api, email).json["valid"] is (email.lower() == "sam@example.com")
 
 
-def test_the_right_password_gives_all_tries_back(app: Flask, api: Api, cast: Cast) -> None:
+def test_success_resets_the_limit(app: Flask, api: Api, cast: Cast) -> None:
     for _ in range(3):
         for _ in range(9):
             assert verify(api, password="wrong horse battery").json == {"valid": False}
@@ -166,15 +168,15 @@ def test_the_right_password_gives_all_tries_back(app: Flask, api: Api, cast: Cas
     assert rows(app, "SELECT * FROM throttles WHERE account IS NOT NULL") == []
 
 
-def test_the_callers_address_is_not_counted(app: Flask, api: Api, cast: Cast, visitor: Visitor) -> None:
-    """The caller is another application, for all of its users: one of them must not shut out the others."""
+def test_callers_network_is_not_limited(app: Flask, api: Api, cast: Cast, visitor: Visitor) -> None:
+    """The caller is another application that serves all its users: one of them must not lock out the others."""
     for number in range(15):
         assert verify(api, f"nobody{number}@example.com").json == {"valid": False}
     assert verify(api).json["valid"] is True
     assert visitor.sign_in("omar@example.com").status_code == 303
 
 
-def test_a_hash_of_old_parameters_is_made_anew(app: Flask, api: Api, cast: Cast) -> None:
+def test_old_hash_is_replaced(app: Flask, api: Api, cast: Cast) -> None:
     old = PasswordHasher(time_cost=2, memory_cost=16, parallelism=1).hash(PASSWORD)
     execute(app, "UPDATE users SET password_hash = :old WHERE id = :id", old=old, id=cast.sam.id)
     verify(api, password="wrong horse battery")
@@ -194,9 +196,10 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_who_changes_meanwhile_is_not_let_in(
+def test_user_who_changes_meanwhile(
     app: Flask, api: Api, cast: Cast, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
+    """A user who changes while the password is checked gets no success."""
     check = PasswordPlace.verify
 
     def verify_and_change(self: PasswordPlace, password_hash: str | None, password: str) -> str:
@@ -219,7 +222,7 @@ BAD: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
 
 
 @pytest.mark.parametrize(("body", "expected"), BAD, ids=str)
-def test_a_body_without_both_is_refused(
+def test_body_without_email_or_password(
     app: Flask, api: Api, body: dict[str, Any], expected: list[tuple[str, str]]
 ) -> None:
     answer = api.call("POST", PATH, json=body)
@@ -228,16 +231,17 @@ def test_a_body_without_both_is_refused(
     assert trail(app) == []
 
 
-def test_it_takes_the_permission_to(app: Flask, api: Api, cast: Cast) -> None:
+def test_needs_the_permission(app: Flask, api: Api, cast: Cast) -> None:
     others = make_key(app, *(one for one in Permission if one != VERIFY))
     for key, status in ((None, 401), (others, 403), (make_key(app, VERIFY, owner=cast.omar), 403)):
         assert verify(api, key=key).status_code == status
 
 
 @pytest.mark.parametrize("password", [PASSWORD, "wrong horse battery"])
-def test_the_password_is_nowhere(
+def test_password_is_not_stored(
     app: Flask, api: Api, cast: Cast, capfd: pytest.CaptureFixture[str], password: str
 ) -> None:
+    """Not in the answer, the log, the audit trail or the throttles."""
     answer = verify(api, password=password)
     assert verify(api, password, password).json == {"valid": False}  # typed into the wrong field
     told = answer.text + "".join(capfd.readouterr())
@@ -247,9 +251,7 @@ def test_the_password_is_nowhere(
 
 
 @pytest.mark.parametrize("act", [lambda api: verify(api), lambda api: verify(api, password="wrong horse battery")])
-def test_a_database_that_is_away_gives_the_try_back(
-    app: Flask, api: Api, cast: Cast, act: Callable[[Api], Answer]
-) -> None:
+def test_unavailable_database_counts_no_attempt(app: Flask, api: Api, cast: Cast, act: Callable[[Api], Answer]) -> None:
     verify(api, password="wrong horse battery")
     execute(app, "ALTER TABLE audit_events RENAME TO elsewhere")
     try:

@@ -42,7 +42,7 @@ def test_wrong_usage_is_exit_2(app: Flask, runner: FlaskCliRunner, args: tuple[s
 
 
 def test_not_found_is_exit_5(runner: FlaskCliRunner) -> None:
-    for reference in ("nobody@example.com", "usr_01900000000070008000000000000000", "no address", "", "jo@x\udcff.com"):
+    for reference in ("nobody@example.com", "usr_01900000000070008000000000000000", "no email", "", "jo@x\udcff.com"):
         for command in (("show",), ("deactivate",), ("set-password", "--generate-password")):
             result = run(runner, "users", command[0], reference, *command[1:])
             assert (result.exit_code, result.stdout, result.stderr) == (5, "", "There is no such user.\n")

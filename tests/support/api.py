@@ -41,6 +41,23 @@ class Api:
         body = {"email": "jo@example.com", "password": PASSWORD, **members}
         return self.call("POST", "/v1/user/", json=body)
 
+    def patch_user(
+        self, user_id: str, *, if_match: str | None = None, key: str | None = "own", **members: Any
+    ) -> Answer:
+        """Change a user, if their entity tag matches where `if_match` is given."""
+        headers = {"If-Match": if_match} if if_match is not None else {}
+        return self.call("PATCH", f"/v1/user/{user_id}", json=members, headers=headers, key=key)
+
+    def delete_user(self, user_id: str, *, if_match: str | None = None, key: str | None = "own") -> Answer:
+        """Delete a user, if their entity tag matches where `if_match` is given."""
+        headers = {"If-Match": if_match} if if_match is not None else {}
+        return self.call("DELETE", f"/v1/user/{user_id}", headers=headers, key=key)
+
     def get(self, path: str, **more: Any) -> Answer:
         """Send a GET."""
         return self.call("GET", path, **more)
+
+
+def status_and_code(answer: Answer) -> tuple[int, str]:
+    """Return the status and the code of an error."""
+    return answer.status_code, answer.json["error"]["code"]
