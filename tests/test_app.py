@@ -32,7 +32,8 @@ def address_in_the_audit_trail(app: Flask, api: Api) -> str:
         ({"ENROL_TRUSTED_PROXIES": "2"}, "198.51.100.9"),
     ],
 )
-def test_of_the_forwarded_addresses_only_the_trusted_ones_are_believed(app: Flask, api: Api, address: str) -> None:
+def test_forwarded_ip_addresses(app: Flask, api: Api, address: str) -> None:
+    """Only those of trusted proxies count."""
     assert address_in_the_audit_trail(app, api) == address
 
 
@@ -45,36 +46,39 @@ def test_of_the_forwarded_addresses_only_the_trusted_ones_are_believed(app: Flas
         ({"ENROL_TRUSTED_PROXIES": "1"}, True),
     ],
 )
-def test_https_is_asked_for_only_where_it_is_used(api: Api, sent: bool) -> None:
+def test_https_headers(api: Api, sent: bool) -> None:
+    """HTTPS is required only where it is used."""
     for path in ("/v1/user/me", "/nothing"):
         assert ("Strict-Transport-Security" in api.get(path, headers=FORWARDED).headers) is sent
 
 
 @pytest.mark.parametrize("settings", [{"ENROL_TRUSTED_PROXIES": "1", "ENROL_TRUSTED_HOSTS": "users.example.com"}])
-def test_the_forwarded_host_is_never_believed(api: Api) -> None:
+def test_forwarded_host(api: Api) -> None:
+    """It is never used."""
     headers = {"Host": "evil.example", "X-Forwarded-Host": "users.example.com"}
     assert api.get("/v1/user/me", headers=headers).status_code == 400
 
 
 @pytest.mark.parametrize("settings", [{"ENROL_TRUSTED_HOSTS": "Users.Example.com"}])
-def test_a_hosts_name_has_no_case(api: Api) -> None:
+def test_host_in_capitals(api: Api) -> None:
     for host in ("users.example.com", "USERS.example.COM:8000"):
         assert api.get("/v1/user/me", headers={"Host": host}).status_code == 404
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_what_sqlite_has_taken_is_on_disk_and_refers_to_what_is_there(database_url: str) -> None:
+def test_sqlite_settings(database_url: str) -> None:
+    """Commits are on disk, and foreign keys are checked."""
     app = create_app({**CHEAP, "DATABASE_URL": database_url})  # the fixture's spares the disk
     found = {name: rows(app, f"PRAGMA {name}")[0][0] for name in ("journal_mode", "synchronous", "foreign_keys")}
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}  # 2 is FULL
     dispose(app)
 
 
-def test_a_drivers_error_does_not_hold_what_a_statement_wrote(app: Flask) -> None:
+def test_driver_errors_hide_values(app: Flask) -> None:
     with app.app_context():
         assert db.engine.hide_parameters
 
 
 @pytest.mark.parametrize("settings", [{"SECRET_KEY_FALLBACKS": "0f" * 6 + "abcdefghijklmnopqrstu"}])
-def test_the_older_secret_keys_reach_flask(app: Flask) -> None:
+def test_secret_key_fallbacks(app: Flask) -> None:
     assert app.config["SECRET_KEY_FALLBACKS"] == ["0f" * 6 + "abcdefghijklmnopqrstu"]

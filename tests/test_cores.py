@@ -8,7 +8,8 @@ import pytest
 from users import cores
 
 
-def test_the_default_is_a_slot_for_each_core_that_the_process_may_use() -> None:
+def test_default_slots() -> None:
+    """One slot for each core that the process may use."""
     assert 1 <= cores.usable() <= (os.cpu_count() or 1)
 
 
@@ -28,7 +29,7 @@ def test_the_default_is_a_slot_for_each_core_that_the_process_may_use() -> None:
         (None, {"": "50000 100000"}, 64),
     ],
 )
-def test_a_containers_share_of_the_cores_counts(
+def test_cgroup_limits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str | None, quotas: dict[str, str], found: int
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: range(64))

@@ -11,7 +11,8 @@ from users import ids
 
 
 @pytest.mark.parametrize("prefix", ["usr", "akid", "evt"])
-def test_an_id_is_a_prefix_and_32_lower_case_digits_of_a_uuid_version_7(prefix: str) -> None:
+def test_form(prefix: str) -> None:
+    """A prefix and the 32 lower-case digits of a UUIDv7."""
     before, made, after = time.time_ns(), ids.new_id(prefix), time.time_ns()
     match = re.fullmatch(rf"{prefix}_([0-9a-f]{{32}})", made)
     assert match
@@ -20,7 +21,7 @@ def test_an_id_is_a_prefix_and_32_lower_case_digits_of_a_uuid_version_7(prefix: 
     assert before // 1_000_000 <= number.int >> 80 <= after // 1_000_000
 
 
-def test_ids_made_one_after_another_sort_in_that_order() -> None:
+def test_order() -> None:
     made = [ids.new_id("usr") for _ in range(5000)]
     assert made == sorted(set(made))
 
@@ -35,9 +36,7 @@ def test_ids_made_one_after_another_sort_in_that_order() -> None:
         (int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 10**9, int(datetime(2400, 1, 1).timestamp()) * 10**9),
     ],
 )
-def test_an_id_made_later_sorts_later_even_within_a_millisecond(
-    monkeypatch: pytest.MonkeyPatch, earlier: int, later: int
-) -> None:
+def test_order_within_a_millisecond(monkeypatch: pytest.MonkeyPatch, earlier: int, later: int) -> None:
     made = []
     for moment in (earlier, later):
         monkeypatch.setattr(time, "time_ns", lambda moment=moment: moment)
@@ -46,7 +45,7 @@ def test_an_id_made_later_sorts_later_even_within_a_millisecond(
     assert made[0] < made[1]
 
 
-def test_ids_of_the_same_moment_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_same_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time_ns", lambda: 1_763_202_600_000_000_000)
     assert len({ids.new_id("usr") for _ in range(1000)}) == 1000
 
@@ -72,11 +71,12 @@ def test_ids_of_the_same_moment_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=range(15),
 )
-def test_only_the_form_of_a_users_id_is_looked_up(text: str, expected: bool) -> None:
+def test_form_of_a_user_id(text: str, expected: bool) -> None:
     assert ids.is_user_id(text) is expected
 
 
-def test_what_is_before_a_moment_sorts_before_its_ids_and_after_older_ones() -> None:
+def test_before() -> None:
+    """`before` sorts before the ids of its moment and after older ids."""
     moment = datetime(2026, 1, 31, 12, 0, 0, 5000, tzinfo=UTC)
     milliseconds = int(moment.timestamp() * 1000)
     older, same = (f"evt_{number:012x}" for number in (milliseconds - 1, milliseconds))
@@ -88,7 +88,7 @@ def test_what_is_before_a_moment_sorts_before_its_ids_and_after_older_ones() -> 
 @pytest.mark.parametrize(
     ("text", "well_formed"), [("req_12345678", True), ("req_1234567", False), ("req_12345678\n", False), ("", False)]
 )
-def test_a_request_id_has_one_form(text: str, well_formed: bool) -> None:
+def test_form_of_a_request_id(text: str, well_formed: bool) -> None:
     assert ids.is_request_id(text) is well_formed
 
 
@@ -106,5 +106,5 @@ def test_a_request_id_has_one_form(text: str, well_formed: bool) -> None:
         ("ääääääää", False),
     ],
 )
-def test_an_id_that_a_caller_gives_has_one_form(text: str, well_formed: bool) -> None:
+def test_form_of_a_client_request_id(text: str, well_formed: bool) -> None:
     assert ids.is_client_request_id(text) is well_formed

@@ -62,13 +62,15 @@ def log(style: str, capsys: pytest.CaptureFixture[str]) -> Log:
 
 
 @pytest.mark.parametrize("style", ["text"])
-def test_text_is_a_line_of_time_level_event_and_fields(log: Log) -> None:
+def test_text(log: Log) -> None:
+    """A line of time, level, event and fields."""
     logs.event("request", method="POST", status=201, code=None, milliseconds=7)
     (line,) = log.lines
     assert re.fullmatch(f"{TIME} info request method=POST status=201 milliseconds=7", line)
 
 
-def test_json_is_an_object_on_a_line(log: Log) -> None:
+def test_json(log: Log) -> None:
+    """An object on one line."""
     logs.event("request", level=logging.WARNING, method="POST", status=201, code=None)
     (line,) = log.lines
     found = json.loads(line)
@@ -93,7 +95,8 @@ FORGERIES = [
 
 @pytest.mark.parametrize("value", FORGERIES, ids=ascii)
 @pytest.mark.parametrize("style", ["text", "json"])
-def test_no_value_forges_a_line_or_a_field(log: Log, style: str, value: str) -> None:
+def test_forged_values(log: Log, style: str, value: str) -> None:
+    """No value forges a line or a field."""
     logs.event("request", route=value, status=404)
     (line,) = log.lines
     assert line.isascii()
@@ -107,19 +110,22 @@ def test_no_value_forges_a_line_or_a_field(log: Log, style: str, value: str) -> 
 
 
 @pytest.mark.parametrize("name", ["password", "email", "key", "url", "path", "query", "headers", "body", "first_name"])
-def test_a_field_that_is_not_on_the_list_is_a_fault(log: Log, name: str) -> None:
+def test_unlisted_field(log: Log, name: str) -> None:
+    """A field that is not in FIELDS raises ValueError."""
     with pytest.raises(ValueError, match="not in the list of fields"):
         logs.event("request", **{name: "hunter2"})  # type: ignore[arg-type]
     assert log.lines == []
 
 
-def test_the_list_has_no_field_for_what_a_client_wrote() -> None:
+def test_list_of_fields() -> None:
+    """No field holds text of a client."""
     assert list(logs.FIELDS) == sorted(logs.FIELDS)
     secret = {"password", "email", "key", "url", "path", "query", "headers", "body", "first_name", "last_name"}
     assert not secret & set(logs.FIELDS)
 
 
-def test_an_event_in_a_request_stands_under_its_trace_id(log: Log) -> None:
+def test_trace_id(log: Log) -> None:
+    """An event in a request has its trace id."""
     with Flask(__name__).test_request_context("/"):
         logs.event("early")
         assert "trace_id" not in log.last
@@ -145,7 +151,8 @@ def fail(secret: str) -> None:
 
 
 @pytest.mark.parametrize("style", ["text", "json"])
-def test_a_fault_is_told_by_class_and_place_and_never_by_its_text(log: Log, style: str) -> None:
+def test_unexpected_error(log: Log, style: str) -> None:
+    """The log has the class and the place of an error, never its text."""
     with pytest.raises(ValueError, match="hunter2") as caught:
         fail("hunter2")
     logs.unexpected(caught.value)
@@ -158,14 +165,15 @@ def test_a_fault_is_told_by_class_and_place_and_never_by_its_text(log: Log, styl
     )
 
 
-def test_a_long_chain_of_errors_is_cut(log: Log) -> None:
+def test_long_chain_of_errors(log: Log) -> None:
     error: BaseException = ValueError("hunter2")
     error.__cause__ = error  # even one without an end
     logs.unexpected(error)
     assert log.last["error"] == " from ".join(["ValueError"] * 5)
 
 
-def test_a_drivers_error_is_told_by_its_name_only(log: Log) -> None:
+def test_sqlite_error(log: Log) -> None:
+    """The log has the name of a driver error, never its text."""
     engine = sa.create_engine("sqlite://")
     insert = sa.text("INSERT INTO t VALUES (:hash)")
     with engine.connect() as connection:
@@ -178,7 +186,7 @@ def test_a_drivers_error_is_told_by_its_name_only(log: Log) -> None:
     (line,) = log.lines
     assert log.last["error"] == "IntegrityError(SQLITE_CONSTRAINT_UNIQUE) from IntegrityError"
     assert re.search(
-        r"^engine/default\.py:\d+ do_execute < tests/test_logs\.py:\d+ test_a_drivers", log.last["place"]
+        r"^engine/default\.py:\d+ do_execute < tests/test_logs\.py:\d+ test_sqlite_error", log.last["place"]
     )  # no frames between
     assert "hunter2" not in line
     assert "INSERT" not in line
@@ -205,14 +213,15 @@ class PostgresError(Exception):
         (sqlite3.OperationalError("near hunter2"), "DBAPIError()"),
     ],
 )
-def test_of_a_drivers_error_only_sqlstate_and_constraint_are_told(log: Log, cause: Exception, told: str) -> None:
+def test_postgres_error(log: Log, cause: Exception, told: str) -> None:
+    """The log has SQLSTATE and constraint of a driver error, never its text."""
     logs.unexpected(sa.exc.DBAPIError("INSERT hunter2", {"hash": "hunter2"}, cause))
     assert log.last["error"] == told
     assert "hunter2" not in log.lines[0]
 
 
 @pytest.mark.parametrize("gone", [None, "closed"])
-def test_a_stderr_that_is_gone_stops_nothing(monkeypatch: pytest.MonkeyPatch, gone: str | None) -> None:
+def test_closed_stderr(monkeypatch: pytest.MonkeyPatch, gone: str | None) -> None:
     logs.configure("json")
     stderr = io.StringIO() if gone else None
     if stderr:
@@ -222,7 +231,7 @@ def test_a_stderr_that_is_gone_stops_nothing(monkeypatch: pytest.MonkeyPatch, go
     logs.say("No API key yet.")
 
 
-def test_configuring_twice_logs_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_configure_twice(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("text")
     logs.configure("json")
     logs.event("once")
@@ -233,7 +242,8 @@ def test_configuring_twice_logs_once(capsys: pytest.CaptureFixture[str]) -> None
     assert len([one for one in logging.getLogger("werkzeug").filters if isinstance(one, logs.RequestLineFilter)]) == 1
 
 
-def test_the_development_servers_line_with_the_query_string_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+def test_request_lines_of_werkzeug(caplog: pytest.LogCaptureFixture) -> None:
+    """They hold the query string and are dropped."""
     logs.configure("text")
     handler = WSGIRequestHandler.__new__(WSGIRequestHandler)
     handler.client_address, handler.command, handler.path = ("127.0.0.1", 1), "GET", "/setup?token=hunter2"
@@ -246,7 +256,8 @@ def test_the_development_servers_line_with_the_query_string_is_dropped(caplog: p
 
 
 @pytest.mark.one_database
-def test_a_method_that_is_none_is_not_logged(app: Flask, events: list[logging.LogRecord]) -> None:
+def test_unknown_method(app: Flask, events: list[logging.LogRecord]) -> None:
+    """The log does not name it."""
     app.test_client().open("/v1/user/", method="A" * 30_000)
     (line,) = [record for record in events if record.getMessage() == "request"]
     assert vars(line)["fields"]["method"] is None

@@ -46,7 +46,7 @@ def granted(buckets: Buckets, key: str = "key", *, of: int) -> int:
 
 
 @pytest.mark.parametrize("rate", [Rate(1, 1), Rate(7, 1), Rate(100, 60), Rate(6000, 60), Rate(10, 3600)])
-def test_a_bucket_holds_so_many_and_fills_evenly(time: Time, rate: Rate) -> None:
+def test_bucket_refills_evenly(time: Time, rate: Rate) -> None:
     buckets = Buckets(rate)
     assert granted(buckets, of=rate.requests + 5) == rate.requests
     time.seconds += rate.seconds / rate.requests * 1.001
@@ -57,7 +57,8 @@ def test_a_bucket_holds_so_many_and_fills_evenly(time: Time, rate: Rate) -> None
     assert granted(buckets, of=rate.requests + 5) == rate.requests, "a pause makes it no fuller than full"
 
 
-def test_a_refusal_says_when_the_next_one_is_granted(time: Time) -> None:
+def test_retry_after(time: Time) -> None:
+    """A refusal says when the next request is granted."""
     buckets = Buckets(Rate(2, 60))
     assert granted(buckets, of=2) == 2
     time.seconds += 10
@@ -68,12 +69,13 @@ def test_a_refusal_says_when_the_next_one_is_granted(time: Time) -> None:
     buckets.take("key").require()
 
 
-def test_each_key_has_a_bucket_of_its_own(time: Time) -> None:
+def test_bucket_for_each_key(time: Time) -> None:
     buckets = Buckets(Rate(2, 60))
     assert [granted(buckets, key, of=5) for key in ("a", "b")] == [2, 2]
 
 
-def test_a_parallel_burst_gets_no_more_than_the_limit(time: Time) -> None:
+def test_parallel_burst(time: Time) -> None:
+    """It gets no more than the limit."""
     buckets, together = Buckets(Rate(50, 60)), threading.Barrier(20)
 
     def burst(_number: int) -> int:
@@ -84,7 +86,7 @@ def test_a_parallel_burst_gets_no_more_than_the_limit(time: Time) -> None:
         assert sum(pool.map(burst, range(20))) == 50
 
 
-def test_buckets_that_are_full_again_are_forgotten(time: Time) -> None:
+def test_full_buckets_are_removed(time: Time) -> None:
     buckets = Buckets(Rate(10, 60))
     for number in range(10_000):
         buckets.take(str(number))
@@ -97,7 +99,8 @@ def test_buckets_that_are_full_again_are_forgotten(time: Time) -> None:
 
 
 @SMALL
-def test_every_answer_to_a_key_says_how_it_stands(app: Flask, api: Api, time: Time) -> None:
+def test_headers(app: Flask, api: Api, time: Time) -> None:
+    """Each response to a key has the rate limit headers."""
     answer = api.get("/v1/user/me")
     assert (answer.status_code, stand(answer)) == (404, ("3", "2", "20"))
     answer = api.create()
@@ -117,7 +120,8 @@ def stand(answer: Answer) -> tuple[str | None, ...]:
 
 
 @SMALL
-def test_the_rate_is_judged_after_permissions_and_before_the_body(app: Flask, api: Api, time: Time) -> None:
+def test_order_of_checks(app: Flask, api: Api, time: Time) -> None:
+    """The rate is checked after the permissions and before the body."""
     weak = make_key(app)
     for remaining in ("2", "1", "0", "0"):
         answer = api.call("POST", "/v1/user/", key=weak, data=b"{")
@@ -127,14 +131,14 @@ def test_the_rate_is_judged_after_permissions_and_before_the_body(app: Flask, ap
 
 
 @SMALL
-def test_one_key_s_limit_is_no_other_s(app: Flask, api: Api, time: Time) -> None:
+def test_limit_for_each_key(app: Flask, api: Api, time: Time) -> None:
     assert [api.get("/v1/user/me").status_code for _ in range(4)] == [404, 404, 404, 429]
     other = make_key(app, Permission.USERS_READ)
     assert api.get("/v1/user/me", key=other).status_code == 404
 
 
 @SMALL
-def test_an_answer_to_nobody_says_nothing_of_a_limit(app: Flask, api: Api) -> None:
+def test_no_headers_without_a_key(app: Flask, api: Api) -> None:
     owner = make_user(app, "jo@example.com")
     stopped = make_key(app, owner=owner)
     execute(app, "UPDATE users SET is_active = false")
@@ -149,12 +153,13 @@ def test_an_answer_to_nobody_says_nothing_of_a_limit(app: Flask, api: Api) -> No
 
 
 @pytest.mark.parametrize("settings", [{"ENROL_RATE_LIMIT": "off"}])
-def test_off_is_off_and_says_nothing(api: Api, time: Time) -> None:
+def test_limit_is_off(api: Api, time: Time) -> None:
+    """Then no response has rate limit headers."""
     answers = [api.get("/v1/user/me") for _ in range(50)]
     assert {(answer.status_code, stand(answer)) for answer in answers} == {(404, (None, None, None))}
 
 
-def test_the_default_is_6000_a_minute(api: Api, time: Time) -> None:
+def test_default(api: Api, time: Time) -> None:
     assert stand(api.get("/v1/user/me")) == ("6000", "5999", "1")
 
 
@@ -172,7 +177,8 @@ def few(app: Flask, monkeypatch: pytest.MonkeyPatch, time: Time) -> int:
 
 
 @pytest.mark.parametrize("key", ["ak_wrong", "well formed", "Bearer ak_wrong"])
-def test_wrong_keys_from_one_address_are_limited(app: Flask, api: Api, few: int, time: Time, key: str) -> None:
+def test_wrong_keys(app: Flask, api: Api, few: int, time: Time, key: str) -> None:
+    """Wrong keys from one IP address are limited."""
     sent = key_format.new_key() if key == "well formed" else key
     statuses = [wrong(api, key=sent).status_code for _ in range(few + 2)]
     assert statuses == [401] * few + [429] * 2
@@ -185,14 +191,16 @@ def test_wrong_keys_from_one_address_are_limited(app: Flask, api: Api, few: int,
     assert [wrong(api, key=sent).status_code for _ in range(2)] == [401, 429]
 
 
-def test_a_good_key_is_never_limited_by_wrong_ones_from_its_address(app: Flask, api: Api, few: int) -> None:
+def test_good_key_after_wrong_keys(app: Flask, api: Api, few: int) -> None:
+    """Wrong keys from the same IP address never limit a good key."""
     assert [wrong(api).status_code for _ in range(few + 1)][-1] == 429
     for _ in range(20):
         assert wrong(api, key=api.key or "").status_code == 404
     assert wrong(api).status_code == 429
 
 
-def test_no_key_and_a_real_one_that_ended_are_not_counted(app: Flask, api: Api, few: int) -> None:
+def test_keys_that_do_not_count(app: Flask, api: Api, few: int) -> None:
+    """A missing key and a real key that has ended do not count."""
     execute(app, "UPDATE api_keys SET deactivated_at = created_at")
     for _ in range(few + 5):
         assert wrong(api, key="").status_code == 401
@@ -210,7 +218,8 @@ def test_wrong_keys_write_nothing(app: Flask, api: Api, events: list[logging.Log
     assert logged(events, "request")["code"] == "RATE_LIMIT_EXCEEDED"
 
 
-def test_neighbours_on_ipv6_and_mapped_ipv4_count_as_one(api: Api, few: int) -> None:
+def test_ipv6_networks(api: Api, few: int) -> None:
+    """Neighbours on IPv6, and mapped IPv4, count as one caller."""
     for number in range(few):
         assert wrong(api, f"2001:db8:1:2:{number}::{number}").status_code == 401
     assert wrong(api, "2001:db8:1:2:ffff:ffff:ffff:ffff").status_code == 429
@@ -221,13 +230,14 @@ def test_neighbours_on_ipv6_and_mapped_ipv4_count_as_one(api: Api, few: int) -> 
 
 
 @pytest.mark.parametrize("settings", [{}, {"ENROL_TRUSTED_PROXIES": "1"}], ids=["no proxy", "one proxy"])
-def test_what_a_client_forwards_makes_no_new_address(api: Api, few: int) -> None:
+def test_forwarded_by_a_client(api: Api, few: int) -> None:
     """Without a proxy no header counts; with one only what that proxy added, at the right end."""
     sent = [wrong(api, **{"X-Forwarded-For": f"203.0.113.{number}, 192.0.2.1"}).status_code for number in range(9)]
     assert sent == [401] * few + [429] * (9 - few)
 
 
 @pytest.mark.parametrize("settings", [{"ENROL_TRUSTED_PROXIES": "1"}])
-def test_callers_behind_one_trusted_proxy_are_told_apart(api: Api, few: int) -> None:
+def test_callers_behind_a_trusted_proxy(api: Api, few: int) -> None:
+    """They count apart."""
     sent = [wrong(api, **{"X-Forwarded-For": f"203.0.113.{number}"}).status_code for number in range(9)]
     assert sent == [401] * 9

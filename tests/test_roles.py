@@ -29,12 +29,14 @@ def newer(app: Flask, cast: Cast) -> User:
 
 
 @pytest.mark.parametrize("role", [None, *Role])
-def test_to_act_on_somebody_takes_what_they_hold(role: Role | None) -> None:
+def test_needed_to_act_on(role: Role | None) -> None:
+    """To act on a user one needs all permissions of the user."""
     assert needed_to_act_on(role) == permissions_of(role)
 
 
 @pytest.mark.parametrize("role", [NEWER, "", "ROLE_MEMBER", "\0"])
-def test_a_role_that_is_not_known_holds_nothing_and_takes_everything(role: str) -> None:
+def test_unknown_role(role: str) -> None:
+    """It has no permissions, and needs all to act on."""
     assert permissions_of(role) == frozenset()
     assert needed_to_act_on(role) == ALL_PERMISSIONS
 
@@ -51,9 +53,11 @@ ACTS: list[tuple[str, str, dict[str, Any] | None]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "body"), ACTS, ids=str)
-def test_a_key_without_everything_changes_nothing(
+def test_key_without_all_permissions(
     app: Flask, api: Api, newer: User, method: str, path: str, body: dict[str, Any] | None
 ) -> None:
+    """It changes nothing."""
+
     def act(key: str, body: dict[str, Any] | None) -> Answer:
         return api.call(method, f"/v1/user/{newer.id}{path}", key=key, json=body)
 
@@ -64,14 +68,16 @@ def test_a_key_without_everything_changes_nothing(
     assert act(make_key(app, *Permission), body and {**body, "global_role_id": None}).status_code in (200, 201)
 
 
-def test_a_key_without_everything_cannot_try_their_password(app: Flask, api: Api, newer: User) -> None:
+def test_password_of_an_unknown_role(app: Flask, api: Api, newer: User) -> None:
+    """A key without all permissions cannot try the password."""
     body = {"email": newer.email, "password": PASSWORD}
     answer = api.call("POST", "/v1/user/verify-password", key=make_key(app, *NEARLY_ALL), json=body)
     assert answer.json == {"valid": False}
 
 
 @pytest.mark.parametrize("act", ["edit", "password", "verify", "verification", "deactivate", "reactivate"])
-def test_an_operator_is_offered_no_change_and_makes_none(app: Flask, cast: Cast, newer: User, act: str) -> None:
+def test_operator_on_the_pages(app: Flask, cast: Cast, newer: User, act: str) -> None:
+    """An operator is offered no change and can make none."""
     omar, ada = signed_in(app, cast.omar), signed_in(app, cast.ada)
     page = omar.get(f"/admin/users/{newer.id}").text
     assert "does not know this user’s role, so only an administrator can change them." in page
@@ -84,13 +90,11 @@ def test_an_operator_is_offered_no_change_and_makes_none(app: Flask, cast: Cast,
 
 
 @pytest.mark.parametrize("command", [("deactivate",), ("set-password", "--generate-password")])
-def test_the_operator_at_the_terminal_may_do_everything(
-    runner: FlaskCliRunner, newer: User, command: tuple[str, ...]
-) -> None:
+def test_command_line_may_do_all(runner: FlaskCliRunner, newer: User, command: tuple[str, ...]) -> None:
     assert runner.invoke(args=["users", command[0], newer.email, *command[1:]]).exit_code == 0
 
 
-def test_the_acts_themselves_judge_it(app: Flask, cast: Cast, newer: User) -> None:
+def test_acts_check_permissions(app: Flask, cast: Cast, newer: User) -> None:
     narrow = Actor("terminal", NEARLY_ALL)
     with app.app_context():
         for actor in (narrow, as_actor(app, cast.omar)):
@@ -101,7 +105,7 @@ def test_the_acts_themselves_judge_it(app: Flask, cast: Cast, newer: User) -> No
         assert signin.verify_password(newer.email, PASSWORD, actor=Actor("terminal", ALL_PERMISSIONS)).id == newer.id
 
 
-def test_they_do_not_count_as_an_administrator(app: Flask, cast: Cast, newer: User) -> None:
+def test_unknown_role_is_no_administrator(app: Flask, cast: Cast, newer: User) -> None:
     """They hold nothing here: left alone, they could help nobody."""
     with app.app_context():
         with pytest.raises(LastAdministrator):

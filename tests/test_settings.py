@@ -39,7 +39,8 @@ def refusal(values: dict[str, str], instance: Path = NOWHERE) -> str:
     return str(caught.value)
 
 
-def test_the_variables_are_the_contracts() -> None:
+def test_variables() -> None:
+    """They are the contract's."""
     assert list(TAKES) == [
         "DATABASE_URL",
         "SECRET_KEY",
@@ -60,7 +61,8 @@ def test_the_variables_are_the_contracts() -> None:
     ]
 
 
-def test_the_defaults_are_the_contracts(tmp_path: Path) -> None:
+def test_defaults(tmp_path: Path) -> None:
+    """They are the contract's."""
     given = load({}, tmp_path)
     assert given == Settings(
         database_url=f"sqlite:///{tmp_path}/enrol.db",
@@ -126,7 +128,7 @@ GOOD: list[tuple[str, str, str, Any]] = [
 
 # The ids are the same in every process, as pytest-xdist asks: keys are made anew in each.
 @pytest.mark.parametrize(("name", "value", "member", "expected"), GOOD, ids=[f"{one[0]}-{one[2]}" for one in GOOD])
-def test_reads_each_variable(name: str, value: str, member: str, expected: object) -> None:
+def test_good_values(name: str, value: str, member: str, expected: object) -> None:
     found: Any = read(**{name: value})
     for part in member.split("."):
         found = getattr(found, part)
@@ -206,11 +208,12 @@ BAD: dict[str, list[str]] = {
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in BAD.items() for value in values])
-def test_refuses_what_it_cannot_read_and_says_what_it_takes_but_not_what_was_there(name: str, value: str) -> None:
+def test_bad_values(name: str, value: str) -> None:
+    """The sentence says what the variable takes, and never repeats the value."""
     assert refusal({name: value}) == f"{name} cannot be read. It takes {TAKES[name]}."
 
 
-def test_every_variable_has_good_values_and_bad_ones_here() -> None:
+def test_tables_have_every_variable() -> None:
     assert {name for name, *_ in GOOD} == set(TAKES)
     assert {*BAD, "SECRET_KEY", "SECRET_KEY_FALLBACKS"} == set(TAKES)  # the keys' are below
 
@@ -234,26 +237,29 @@ def test_every_variable_has_good_values_and_bad_ones_here() -> None:
     ids=range(12),
 )
 @pytest.mark.parametrize("name", ["SECRET_KEY", "SECRET_KEY_FALLBACKS"])
-def test_refuses_a_short_or_well_known_key_without_repeating_it(name: str, key: str) -> None:
+def test_weak_secret_keys(name: str, key: str) -> None:
+    """A short or well-known key is refused and not repeated."""
     if name == "SECRET_KEY_FALLBACKS":
         key = f"{OTHER_KEY},{key if key.strip() else '0'}"
     assert refusal({name: key}) == f"{name} is too short or well known. It takes {TAKES[name]}."
 
 
 @pytest.mark.parametrize("name", ["ENROL_", "ENROL_PASSWORD_MINLENGTH", "ENROL_SECRET_KEY", "ENROL_log_format"])
-def test_an_unknown_variable_stops_the_start_with_its_name_and_those_there_are(name: str) -> None:
+def test_unknown_variable(name: str) -> None:
+    """The sentence has its name and all known names."""
     message = refusal({name: "hunter2"})
     assert message.startswith(f"{name} is not a setting. The settings are: ")
     assert all(known in message for known in TAKES)
     assert "hunter2" not in message
 
 
-def test_other_programs_variables_are_none_of_ours() -> None:
+def test_variables_of_other_programs() -> None:
     assert read(PATH="/bin", FLASK_DEBUG="1", XENROL_A="b", MY_ENROL_X="y") == read()
 
 
 @pytest.mark.parametrize("parameters", ["m=8,t=1,p=1", "m=19455,t=2,p=1", "m=2040,t=1,p=255"])
-def test_only_unsafe_lets_a_hash_below_the_floor_pass(parameters: str) -> None:
+def test_hash_below_the_floor(parameters: str) -> None:
+    """Only ENROL_PASSWORD_HASH_UNSAFE lets it pass."""
     given = read(ENROL_PASSWORD_HASH=parameters, ENROL_PASSWORD_HASH_UNSAFE="1")
     assert (str(given.password_hash), given.password_hash.below_floor()) == (parameters, True)
     message = refusal({"ENROL_PASSWORD_HASH": parameters, "ENROL_PASSWORD_HASH_UNSAFE": "off"})
@@ -262,21 +268,23 @@ def test_only_unsafe_lets_a_hash_below_the_floor_pass(parameters: str) -> None:
 
 
 @pytest.mark.parametrize("parameters", ["m=7,t=1,p=1", "m=8,t=0,p=1", "m=15,t=1,p=2", "m=8,t=1,p=0"])
-def test_not_even_unsafe_lets_parameters_pass_that_argon2_cannot_run(parameters: str) -> None:
+def test_impossible_hash_parameters(parameters: str) -> None:
+    """Not even ENROL_PASSWORD_HASH_UNSAFE lets them pass."""
     assert "ENROL_PASSWORD_HASH" in refusal({"ENROL_PASSWORD_HASH": parameters, "ENROL_PASSWORD_HASH_UNSAFE": "1"})
 
 
-def test_logs_are_text_for_a_person_at_the_flask_command() -> None:
+def test_log_format_of_the_flask_command() -> None:
     assert read(FLASK_RUN_FROM_CLI="true").log_format == "text"
     assert read(FLASK_RUN_FROM_CLI="true", ENROL_LOG_FORMAT="json").log_format == "json"
 
 
-def test_keys_and_addresses_stay_out_of_the_repr() -> None:
+def test_repr_hides_secrets() -> None:
     given = read(DATABASE_URL="postgres://u:hunter2@h/d", SECRET_KEY_FALLBACKS=OTHER_KEY)
     assert not re.search(f"hunter2|{SECRET_KEY}|{OTHER_KEY}", f"{given!r} {given}")
 
 
-def test_the_secret_key_is_made_once_and_is_private(tmp_path: Path) -> None:
+def test_generated_secret_key(tmp_path: Path) -> None:
+    """It is made once and is private."""
     umask = os.umask(0)
     try:
         made = load({}, tmp_path).secret_key
@@ -290,12 +298,12 @@ def test_the_secret_key_is_made_once_and_is_private(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["secret_key"]
 
 
-def test_a_key_in_the_environment_is_not_written_down(tmp_path: Path) -> None:
+def test_given_secret_key_is_not_stored(tmp_path: Path) -> None:
     assert load({"SECRET_KEY": SECRET_KEY}, tmp_path).secret_key == SECRET_KEY
     assert os.listdir(tmp_path) == []
 
 
-def test_all_who_start_at_once_get_the_same_key(tmp_path: Path) -> None:
+def test_processes_that_start_at_once_share_a_key(tmp_path: Path) -> None:
     barrier = Barrier(8)
 
     def start(folder: Path) -> str:
@@ -311,7 +319,7 @@ def test_all_who_start_at_once_get_the_same_key(tmp_path: Path) -> None:
         assert os.listdir(folder) == ["secret_key"]
 
 
-def test_who_comes_second_takes_the_winners_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_second_process_reads_the_first_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     link = os.link
 
     def late(source: str, target: Path) -> None:
@@ -323,20 +331,21 @@ def test_who_comes_second_takes_the_winners_key(tmp_path: Path, monkeypatch: pyt
     assert os.listdir(tmp_path) == ["secret_key"]
 
 
-def test_a_line_break_after_the_kept_key_is_not_part_of_it(tmp_path: Path) -> None:
+def test_line_break_after_the_stored_key(tmp_path: Path) -> None:
     (tmp_path / "secret_key").write_text(SECRET_KEY + "\n")
     assert load({}, tmp_path).secret_key == SECRET_KEY
 
 
 @pytest.mark.parametrize("content", [b"", b"hunter2", b"0" * 64, b"\xff" * 64])
-def test_a_kept_key_that_is_not_usable_is_neither_used_nor_shown(tmp_path: Path, content: bytes) -> None:
+def test_unusable_stored_key(tmp_path: Path, content: bytes) -> None:
+    """It is neither used nor shown."""
     (tmp_path / "secret_key").write_bytes(content)
     message = refusal({"SECRET_KEY": ""}, tmp_path)
     assert message == f"{tmp_path}/secret_key holds no usable key. Remove it, and the next start makes a new one."
 
 
 @pytest.mark.parametrize("missing", ["DATABASE_URL", "SECRET_KEY"])
-def test_a_folder_that_is_needed_and_cannot_be_written_stops_the_start(tmp_path: Path, missing: str) -> None:
+def test_unwritable_instance_folder(tmp_path: Path, missing: str) -> None:
     (tmp_path / "file").touch()
     for folder, why in ((tmp_path / "missing", "No such file"), (tmp_path / "file", "Not a directory")):
         message = refusal({missing: ""}, folder)
@@ -344,14 +353,16 @@ def test_a_folder_that_is_needed_and_cannot_be_written_stops_the_start(tmp_path:
         assert message.endswith("or set both DATABASE_URL and SECRET_KEY.")
 
 
-def test_a_bad_setting_ends_the_start_with_one_sentence_and_exit_code_1() -> None:
+def test_start_with_a_bad_setting() -> None:
+    """One sentence and exit code 1."""
     with pytest.raises(SystemExit) as caught:
         create_app({**CHEAP, **SET, "ENROL_PASSWORD_MIN_LENGTH": "6"})
     words = TAKES["ENROL_PASSWORD_MIN_LENGTH"]
     assert caught.value.code == f"Enrol cannot start: ENROL_PASSWORD_MIN_LENGTH cannot be read. It takes {words}."
 
 
-def test_the_flask_command_says_the_sentence_on_stderr_without_a_traceback() -> None:
+def test_flask_command_with_a_bad_setting() -> None:
+    """The sentence is on stderr, without a traceback."""
     ran = subprocess.run(
         [sys.executable, "-m", "flask", "users", "list"],
         cwd=Path(app.__file__).parent,
@@ -366,7 +377,7 @@ def test_the_flask_command_says_the_sentence_on_stderr_without_a_traceback() -> 
     assert "hunter2" not in ran.stderr
 
 
-def test_the_application_is_set_up_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_application_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**CHEAP, **SET, "ENROL_PASSWORD_MIN_LENGTH": "10", "SECRET_KEY_FALLBACKS": OTHER_KEY}.items():
         monkeypatch.setenv(name, value)
     made = create_app({"ENROL_PASSWORD_MIN_LENGTH": "12", "ENROL_TRUSTED_HOSTS": "a.example.com"})
@@ -379,13 +390,14 @@ def test_the_application_is_set_up_from_the_environment(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(("parameters", "warned"), [("m=8,t=1,p=1", True), ("m=19456,t=2,p=1", False)])
-def test_a_hash_below_the_floor_is_warned_of_at_every_start(
+def test_warning_about_a_weak_hash(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     parameters: str,
     warned: bool,
 ) -> None:
+    """At each start."""
     given = {"DATABASE_URL": f"sqlite:///{tmp_path}/enrol.db", "ENROL_PASSWORD_HASH": parameters}
     for name, value in {**CHEAP, **given}.items():
         monkeypatch.setenv(name, value)

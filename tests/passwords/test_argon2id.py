@@ -22,7 +22,8 @@ PASSWORDS = ["", "correct horse battery", "Zoë's\x00password", "x" * 1024]
 
 @pytest.mark.parametrize("cost", COSTS, ids=str)
 @pytest.mark.parametrize("password", PASSWORDS, ids=len)
-def test_argon2_cffi_takes_our_hashes_and_we_take_its(cost: tuple[int, int, int], password: str) -> None:
+def test_same_hashes_as_argon2_cffi(cost: tuple[int, int, int], password: str) -> None:
+    """argon2-cffi verifies our hashes, and we verify its hashes."""
     parameters = HashParameters(*cost)
     theirs = argon2.PasswordHasher(parameters.time, parameters.memory, parameters.lanes)
     assert theirs.verify(argon2id.hash_of(password.encode(), parameters), password)
@@ -30,7 +31,8 @@ def test_argon2_cffi_takes_our_hashes_and_we_take_its(cost: tuple[int, int, int]
     assert not argon2id.is_hash_of(theirs.hash(password), password.encode() + b" ")
 
 
-def test_a_salt_and_a_digest_of_other_lengths_are_read() -> None:
+def test_other_lengths() -> None:
+    """A salt and a digest of other lengths are read."""
     others = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1, hash_len=33, salt_len=9).hash("fish")
     assert argon2id.is_hash_of(others, b"fish")
     assert not argon2id.is_hash_of(others, b"fishes")
@@ -63,17 +65,19 @@ def test_a_salt_and_a_digest_of_other_lengths_are_read() -> None:
         ),
     ],
 )
-def test_what_is_no_hash_of_argon2id_is_refused(text: str) -> None:
+def test_malformed_hashes(text: str) -> None:
     with pytest.raises(ValueError, match=r"not an encoded hash|not parameters|Invalid base64"):
         argon2id.is_hash_of(text, b"fish")
 
 
-def test_parameters_that_argon2_cannot_run_are_refused() -> None:
+def test_impossible_parameters() -> None:
     with pytest.raises(argon2.exceptions.HashingError):
         argon2id.hash_of(b"fish", HashParameters(memory=8, time=1, lanes=2))
 
 
-def test_a_thread_keeps_the_memory_of_its_last_hash_and_no_more() -> None:
+def test_thread_keeps_memory() -> None:
+    """A thread keeps the memory of its last hash and no more."""
+
     def hash_all() -> list[mmap.mmap | None]:
         found = []
         for memory in (64, 64, 4096, 64):
@@ -90,7 +94,9 @@ def test_a_thread_keeps_the_memory_of_its_last_hash_and_no_more() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the faults of a thread are not counted")
-def test_argon2_computes_in_the_memory_that_is_kept() -> None:
+def test_second_hash_has_few_page_faults() -> None:
+    """argon2 computes in the kept memory."""
+
     def faults_of_the_second() -> int:
         for _ in range(2):
             before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
@@ -102,7 +108,9 @@ def test_argon2_computes_in_the_memory_that_is_kept() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_the_memory_is_private_and_may_have_huge_pages() -> None:
+def test_memory_is_private() -> None:
+    """The memory is private and may have huge pages."""
+
     def described() -> str:
         argon2id.hash_of(b"fish", HashParameters(4096, 1, 1))
         start = int(ffi.cast("uintptr_t", argon2id._kept.start))
@@ -121,9 +129,9 @@ def test_the_memory_is_private_and_may_have_huge_pages() -> None:
 
 
 @pytest.mark.parametrize("code", [-22, -33])
-def test_a_system_without_memory_or_threads_for_it_is_told_apart_and_nothing_is_kept(
-    code: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_memory_or_threads_in_argon2(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lack of memory or threads is a MemoryError, and no memory is kept."""
+
     def fail(_context: object, _type: int) -> int:
         assert argon2id._kept.block
         return code
@@ -139,7 +147,8 @@ def test_a_system_without_memory_or_threads_for_it_is_told_apart_and_nothing_is_
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit does nothing elsewhere")
-def test_memory_that_the_system_refuses_is_a_memory_error_and_a_later_hash_works() -> None:
+def test_memory_refused_by_the_system() -> None:
+    """Refused memory is a MemoryError, and a later hash works."""
     program = """
 import pathlib, resource
 from users.passwords import argon2id
@@ -155,7 +164,7 @@ except MemoryError:
     assert done.stdout == "True\n"
 
 
-def test_argon2_gets_no_memory_that_is_not_there() -> None:
+def test_allocator_gives_no_more_than_it_has() -> None:
     def lent(size: int) -> object:
         argon2id._kept.allocate(4096)
         memory = ffi.new("uint8_t **")
@@ -167,7 +176,9 @@ def test_argon2_gets_no_memory_that_is_not_there() -> None:
         assert thread.submit(lent, 4097).result() == ffi.NULL
 
 
-def test_no_password_and_no_state_stays_in_the_memory() -> None:
+def test_memory_is_cleared() -> None:
+    """No password and no state stays in the memory."""
+
     def hash_and_look() -> bytes:
         argon2id.hash_of(b"correct horse battery", HashParameters(64, 1, 1))
         assert argon2id._kept.block
@@ -189,7 +200,7 @@ def test_threads_do_not_share_memory() -> None:
         assert list(threads.map(hash_many, (b"fish", b"horse"))) == [True, True]
 
 
-def test_many_hashes_take_no_more_memory_than_one() -> None:
+def test_many_hashes_take_the_memory_of_one() -> None:
     status = Path("/proc/self/status")
     if not status.exists():
         pytest.skip("needs Linux's /proc")
@@ -207,7 +218,8 @@ print(peak() - before)
     assert 65536 <= used < 65536 + 4096
 
 
-def test_where_no_code_can_be_made_at_run_time_argon2_asks_the_system_for_memory() -> None:
+def test_hardened_system() -> None:
+    """Where no code can be made at run time, argon2 allocates for itself."""
     program = """
 from argon2.low_level import ffi
 def refuse(*_):

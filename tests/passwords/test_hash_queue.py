@@ -29,7 +29,8 @@ from users.passwords.hash_queue import HashQueue, Share
 from users.roles import Permission
 
 
-def test_slots_run_the_queue_waits_and_the_others_are_told_at_once(callers: ThreadPoolExecutor, work: Work) -> None:
+def test_slots_queue_and_refusals(callers: ThreadPoolExecutor, work: Work) -> None:
+    """Slots run, the queue waits, and all others are refused at once."""
     queue = HashQueue(2, 3)
     asked = [ask(callers, queue, work, number) for number in range(5)]
     work.wait_for(2)
@@ -46,7 +47,8 @@ def test_slots_run_the_queue_waits_and_the_others_are_told_at_once(callers: Thre
     assert 99 not in work.begun
 
 
-def test_a_crowd_never_exceeds_slots_and_queue(callers: ThreadPoolExecutor) -> None:
+def test_limits_under_a_crowd(callers: ThreadPoolExecutor) -> None:
+    """A crowd never exceeds slots and queue."""
     queue, lock, now, most = HashQueue(3, 4), threading.Lock(), 0, 0
 
     def brief() -> None:
@@ -74,7 +76,7 @@ def test_a_crowd_never_exceeds_slots_and_queue(callers: ThreadPoolExecutor) -> N
     assert taken(queue) == 0
 
 
-def test_who_came_first_is_served_first(callers: ThreadPoolExecutor, work: Work) -> None:
+def test_first_come_first_served(callers: ThreadPoolExecutor, work: Work) -> None:
     queue = HashQueue(1, 20)
     asked = [ask(callers, queue, work, number) for number in range(21)]
     work.end()
@@ -82,9 +84,8 @@ def test_who_came_first_is_served_first(callers: ThreadPoolExecutor, work: Work)
     assert work.begun == list(range(21))
 
 
-def test_who_waited_too_long_is_told_and_leaves_the_queue(
-    callers: ThreadPoolExecutor, work: Work, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wait_limit(callers: ThreadPoolExecutor, work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that waited too long is refused and leaves the queue."""
     assert hash_queue.WAIT_SECONDS == 5
     monkeypatch.setattr(hash_queue, "WAIT_SECONDS", 0.2)
     queue = HashQueue(1, 1)
@@ -101,7 +102,7 @@ def test_who_waited_too_long_is_told_and_leaves_the_queue(
     ("error", "told"),
     [(ValueError, ValueError), (TimeoutError, TimeoutError), (RuntimeError, RuntimeError), (MemoryError, Overloaded)],
 )
-def test_work_that_fails_frees_its_slot(error: type[Exception], told: type[Exception]) -> None:
+def test_failed_work_frees_its_slot(error: type[Exception], told: type[Exception]) -> None:
     queue = HashQueue(1, 0)
 
     def fail() -> None:
@@ -125,9 +126,8 @@ def no_thread_to_give() -> Iterator[None]:
         yield
 
 
-def test_a_system_without_a_thread_for_it_is_overloaded_and_keeps_nothing(
-    callers: ThreadPoolExecutor, work: Work
-) -> None:
+def test_no_thread(callers: ThreadPoolExecutor, work: Work) -> None:
+    """Without a thread the queue is overloaded and keeps nothing."""
     queue = HashQueue(2, 1)
     with no_thread_to_give():
         for number in range(10):
@@ -140,9 +140,8 @@ def test_a_system_without_a_thread_for_it_is_overloaded_and_keeps_nothing(
     assert [one.result(10) for one in asked] == [10, 11]
 
 
-def test_a_system_without_a_second_thread_makes_do_with_the_first(
-    callers: ThreadPoolExecutor, work: Work, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_second_thread(callers: ThreadPoolExecutor, work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a second thread the queue works with the first."""
     monkeypatch.setattr(hash_queue, "WAIT_SECONDS", 0.1)
     queue = HashQueue(2, 1)
     running = ask(callers, queue, work, 0)
@@ -160,7 +159,7 @@ def test_a_system_without_a_second_thread_makes_do_with_the_first(
     assert taken(queue) == 0
 
 
-def test_the_threads_end_with_their_queue() -> None:
+def test_threads_end_with_their_queue() -> None:
     queue = HashQueue(2)
     run(queue, str)
     slots = queue.workers.slots
@@ -169,7 +168,8 @@ def test_the_threads_end_with_their_queue() -> None:
     assert len(slots) == 0
 
 
-def test_a_process_that_is_told_to_end_waits_for_the_hash_that_fills_memory() -> None:
+def test_process_end_waits_for_a_hash() -> None:
+    """The process ends only when no hash writes to its memory."""
     program = """
 import os, signal, threading
 from users.passwords import argon2id, hash_queue
@@ -198,7 +198,8 @@ class TestWhenEveryPlaceIsTaken:
     def _signed_in(self, api: Api, ada: Visitor, busy: None) -> None:
         """Whatever needs a hash of its own is made before the crowd comes."""
 
-    def test_a_create_is_503_and_makes_nobody(self, app: Flask, api: Api) -> None:
+    def test_create_is_503(self, app: Flask, api: Api) -> None:
+        """A create is 503 and makes no user."""
         before = rows(app, "SELECT count(*) FROM users")
         answer = api.create()
         assert answer.status_code == 503
@@ -207,14 +208,16 @@ class TestWhenEveryPlaceIsTaken:
         assert answer.headers["Retry-After"] == "2"
         assert rows(app, "SELECT count(*) FROM users") == before
 
-    def test_the_sign_up_form_comes_back_as_it_was_filled(self, ada: Visitor) -> None:
+    def test_form_comes_back(self, ada: Visitor) -> None:
+        """The form comes back as it was filled in."""
         page = ada.create(email="jo@example.com", first_name="Jo")
         assert (page.status_code, page.headers["Retry-After"]) == (503, "2")
         assert "The service is busy. Try again in a few seconds." in summary_in(page)
         assert 'value="jo@example.com"' in page.text
         assert PASSWORD not in page.text
 
-    def test_a_create_is_judged_as_by_any_limit_after_who_asks_and_before_what(self, app: Flask, api: Api) -> None:
+    def test_order_of_checks(self, app: Flask, api: Api) -> None:
+        """A full queue is reported after the checks of the caller and before those of the body."""
         narrow = make_key(app, Permission.USERS_READ)
         for key, headers, status in [
             ("ak_wrong", {}, 401),
@@ -226,13 +229,15 @@ class TestWhenEveryPlaceIsTaken:
             answer = api.call("POST", "/v1/user/", key=key, headers=headers, json={"email": "jo"})
             assert answer.status_code == status
 
-    def test_a_sign_in_is_503_and_writes_nothing(self, app: Flask, visitor: Visitor) -> None:
+    def test_sign_in_is_503(self, app: Flask, visitor: Visitor) -> None:
+        """A sign-in is 503 and writes nothing."""
         execute(app, "DELETE FROM throttles")
         for _ in range(15):
             assert visitor.sign_in("ada@example.com").status_code == 503
         assert rows(app, "SELECT * FROM throttles") == []
 
-    def test_what_needs_no_hash_waits_for_nobody(self, api: Api, ada: Visitor, visitor: Visitor, cast: Cast) -> None:
+    def test_no_hash_no_wait(self, api: Api, ada: Visitor, visitor: Visitor, cast: Cast) -> None:
+        """A request that needs no hash does not wait."""
         start = time.monotonic()
         assert api.get(f"/v1/user/{cast.ada.id}").status_code == 200
         assert api.call("POST", "/v1/user/", key="ak_wrong", json={}).status_code == 401
@@ -244,7 +249,7 @@ class TestWhenEveryPlaceIsTaken:
 
 
 @pytest.mark.parametrize("settings", [{"ENROL_HASH_SLOTS": "1", "ENROL_HASH_QUEUE": "0"}])
-def test_the_command_line_hashes_one_at_a_time_and_is_never_overloaded(
+def test_command_line_is_never_overloaded(
     runner: FlaskCliRunner,
 ) -> None:
     for number in range(5):
@@ -252,7 +257,7 @@ def test_the_command_line_hashes_one_at_a_time_and_is_never_overloaded(
         assert runner.invoke(args=command).exit_code == 0
 
 
-def test_every_hash_and_every_check_goes_through_the_queue(
+def test_all_hashes_use_the_queue(
     app: Flask, ada: Visitor, api: Api, runner: FlaskCliRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[int] = []
@@ -280,7 +285,7 @@ def test_every_hash_and_every_check_goes_through_the_queue(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the threads of a process have one priority")
-def test_hashes_leave_the_way_to_requests() -> None:
+def test_hash_threads_have_a_lower_priority() -> None:
     own = os.getpriority(os.PRIO_PROCESS, 0)
     theirs = run(HashQueue(1), os.getpriority, os.PRIO_PROCESS, 0)
     assert theirs == min(19, own + hash_queue.NICENESS)
@@ -295,9 +300,8 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         yield made
 
 
-def test_a_server_full_of_sign_ups_tells_the_surplus_at_once_and_answers_reads(
-    slow: Installation, callers: ThreadPoolExecutor
-) -> None:
+def test_server_under_sign_ups(slow: Installation, callers: ThreadPoolExecutor) -> None:
+    """A server full of sign-ups refuses the surplus at once and answers reads."""
     (server,) = slow.start("granian")
     with app_on(slow) as app:
         key = make_key(app, Permission.USERS_CREATE, Permission.USERS_READ)

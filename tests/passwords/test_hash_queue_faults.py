@@ -89,11 +89,12 @@ THERE = [(in_new_threads, scenario) for scenario in (work_twice, fail)]
 
 
 @pytest.mark.parametrize(("where", "scenario"), [*HERE, *THERE])
-def test_an_error_at_any_line_costs_nothing(
+def test_error_at_any_line(
     crowd: ThreadPoolExecutor,
     where: Callable[[Tracer], AbstractContextManager[None]],
     scenario: Callable[[HashQueue], None],
 ) -> None:
+    """An error at any line of the queue loses no slot and no place."""
     at, fired = 0, True
     while fired:
         at += 1
@@ -105,7 +106,8 @@ def test_an_error_at_any_line_costs_nothing(
     assert at > 40, "so many lines and calls were tried"
 
 
-def test_an_error_at_any_line_of_the_hasher_costs_nothing(crowd: ThreadPoolExecutor) -> None:
+def test_error_at_any_line_of_the_hasher(crowd: ThreadPoolExecutor) -> None:
+    """An error at any line of the hasher loses no slot and no place."""
     queue = HashQueue(SLOTS, WAITING)
     hasher, dearer = Hasher(CHEAP, queue), Hasher(HashParameters(memory=16, time=1, lanes=1), queue)
 
@@ -186,9 +188,10 @@ def break_lock(_workers: Any, failure: Callable[..., NoReturn], patch: pytest.Mo
     ],
 )
 @pytest.mark.parametrize("warm", [False, True])
-def test_a_part_that_fails_costs_nothing(
+def test_failing_parts(
     crowd: ThreadPoolExecutor, break_part: Callable[..., None], error: Callable[[], BaseException], warm: bool
 ) -> None:
+    """A part that fails loses no slot and no place."""
     queue = HashQueue(SLOTS, WAITING)
     if warm:
         run(queue, str)
@@ -199,7 +202,8 @@ def test_a_part_that_fails_costs_nothing(
         insist_that_all_is_usable(queue, crowd, SLOTS, WAITING)
 
 
-def test_what_a_caller_who_failed_asked_for_is_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_of_a_failed_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work of a caller who failed is not done."""
     queue, done = HashQueue(1, 0), list[int]()
     with monkeypatch.context() as patch:
         break_waking(queue.workers, partial(refuse, KeyError), patch)
@@ -210,7 +214,8 @@ def test_what_a_caller_who_failed_asked_for_is_not_done(monkeypatch: pytest.Monk
     assert done == [2]
 
 
-def test_a_thread_that_fails_before_it_serves_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thread_fails_at_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that fails at its start begins again."""
     monkeypatch.setattr(hash_queue, "WAIT_SECONDS", 20)
     errors: list[type[BaseException]] = [MemoryError, SystemExit]
 
@@ -224,7 +229,8 @@ def test_a_thread_that_fails_before_it_serves_begins_again(monkeypatch: pytest.M
     assert time.monotonic() - start < 10
 
 
-def test_a_caller_who_fails_before_the_work_gives_the_place_back(crowd: ThreadPoolExecutor) -> None:
+def test_caller_fails_before_the_work(crowd: ThreadPoolExecutor) -> None:
+    """A caller who fails before the work gives the place back."""
     queue = HashQueue(SLOTS, WAITING)
     for _ in range(10):
         with pytest.raises(KeyError), queue.place(Share.TYPED):
@@ -255,7 +261,7 @@ def exhaust(_secret: Secret) -> NoReturn:
 
 
 @pytest.mark.parametrize("work", [Secret, str, quote, exhaust])
-def test_a_password_is_not_held_on_to(work: Callable[[Secret], object]) -> None:
+def test_password_is_released(work: Callable[[Secret], object]) -> None:
     queue = HashQueue(1, 1)
     gc.disable()
     try:
@@ -268,7 +274,7 @@ def test_a_password_is_not_held_on_to(work: Callable[[Secret], object]) -> None:
         gc.enable()
 
 
-def test_nor_is_one_that_waited_in_vain(callers: ThreadPoolExecutor, work: Work) -> None:
+def test_password_that_waited_is_released(callers: ThreadPoolExecutor, work: Work) -> None:
     queue = HashQueue(1, 1)
     ask(callers, queue, work, 0)
     secret = Secret("correct horse battery")
@@ -321,14 +327,14 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
 
 
-def test_a_forked_child_has_a_queue_of_its_own() -> None:
+def test_forked_child_has_its_own_queue() -> None:
     done = subprocess.run(
         [sys.executable, "-c", FORK], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=30
     )
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_slot_that_is_left_in_garbage_holds_up_no_end() -> None:
+def test_slot_in_garbage() -> None:
     """The end may come while garbage is collected, and waited for ever for a slot that was part of it."""
     queue = HashQueue(1, 0)
     run(queue, str)

@@ -29,9 +29,8 @@ BOTH_WAYS = [(Share.TYPED, Share.CREATE), (Share.CREATE, Share.TYPED)]
 
 
 @pytest.mark.parametrize(("flooded", "other"), BOTH_WAYS)
-def test_shares_that_wait_are_served_in_turn(
-    callers: ThreadPoolExecutor, work: Work, flooded: Share, other: Share
-) -> None:
+def test_shares_take_turns(callers: ThreadPoolExecutor, work: Work, flooded: Share, other: Share) -> None:
+    """Shares that wait are served in turn."""
     queue = HashQueue(1, 6)
     asked = [ask(callers, queue, work, 0, flooded)]
     work.wait_for(1)
@@ -44,7 +43,8 @@ def test_shares_that_wait_are_served_in_turn(
 
 
 @pytest.mark.parametrize(("flooded", "other"), BOTH_WAYS)
-def test_a_full_share_takes_no_place_of_the_other(flooded: Share, other: Share) -> None:
+def test_full_share(flooded: Share, other: Share) -> None:
+    """A full share takes no place of the other."""
     queue = HashQueue(2, 3)
     with contextlib.ExitStack() as places:
         for share in (flooded, other):
@@ -59,9 +59,8 @@ def test_a_full_share_takes_no_place_of_the_other(flooded: Share, other: Share) 
 
 @pytest.mark.parametrize("slots", [1, 2])
 @pytest.mark.parametrize(("flooded", "other"), BOTH_WAYS)
-def test_a_flood_of_one_share_leaves_half_of_the_work_to_the_other(
-    callers: ThreadPoolExecutor, flooded: Share, other: Share, slots: int
-) -> None:
+def test_flood_of_one_share(callers: ThreadPoolExecutor, flooded: Share, other: Share, slots: int) -> None:
+    """A flood of one share leaves half of the work to the other."""
     queue, over, done = HashQueue(slots, 4), threading.Event(), Counter[Share]()
 
     def flood() -> None:
@@ -133,9 +132,10 @@ ACTS: list[tuple[Share, Callable[[Api, Visitor, str], Answer], int]] = [
 
 
 @pytest.mark.parametrize(("share", "act", "status"), ACTS)
-def test_programs_people_who_are_known_and_all_others_have_shares_of_their_own(
+def test_share_of_each_act(
     app: Flask, ada: Visitor, cast: Cast, share: Share, act: Callable[[Api, Visitor, str], Answer], status: int
 ) -> None:
+    """Programs, known people and all others each have a share."""
     api = Api(app.test_client(), make_key(app, *Permission))
     queue: HashQueue = app.extensions["enrol.hasher"]._queue
     others = set(Share) - {share}
@@ -175,9 +175,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server,
         yield server, key
 
 
-def test_strangers_at_the_sign_in_do_not_starve_creation(
-    attacked: tuple[Server, str], callers: ThreadPoolExecutor
-) -> None:
+def test_strangers_do_not_starve_creation(attacked: tuple[Server, str], callers: ThreadPoolExecutor) -> None:
     server, key = attacked
     guess, numbers, statuses, over = stranger(server), itertools.count(), Counter[int](), threading.Event()
 

@@ -25,13 +25,15 @@ def verify(stored: str | None, password: str, hasher: Hasher = cheap) -> str:
         return place.verify(stored, password)
 
 
-def test_the_default_cost_is_argon2_cffis_own() -> None:
+def test_default_parameters() -> None:
+    """The default parameters are argon2-cffi's."""
     assert str(HashParameters()) == "m=65536,t=3,p=4"
     assert not HashParameters().below_floor()
 
 
 @pytest.mark.parametrize(("memory", "time"), [(47104, 1), (19456, 2), (12288, 3), (9216, 4), (7168, 5)])
-def test_the_floor_is_owasps_and_each_of_its_equals(memory: int, time: int) -> None:
+def test_floor(memory: int, time: int) -> None:
+    """The floor is each of OWASP's configurations."""
     assert not HashParameters(memory, time, 1).below_floor()
     assert not HashParameters(memory, time, 4).below_floor()
     assert not HashParameters(memory + 1, time + 1, 1).below_floor()
@@ -40,11 +42,13 @@ def test_the_floor_is_owasps_and_each_of_its_equals(memory: int, time: int) -> N
 
 
 @pytest.mark.parametrize(("memory", "time"), [(8, 1), (7167, 100), (2**22, 0)])
-def test_no_other_cost_makes_up_for_too_little_memory_or_no_pass(memory: int, time: int) -> None:
+def test_below_floor(memory: int, time: int) -> None:
+    """No other parameter compensates for too little memory or no pass."""
     assert HashParameters(memory, time, 1).below_floor()
 
 
-def test_a_hash_is_argon2id_with_the_given_parameters_and_a_salt_of_its_own() -> None:
+def test_hash() -> None:
+    """A hash is argon2id with the given parameters and its own salt."""
     first, second = (
         hash_of("correct horse", Hasher(HashParameters(memory=16, time=2, lanes=2), HashQueue(1))) for _ in range(2)
     )
@@ -63,38 +67,44 @@ def test_a_hash_is_argon2id_with_the_given_parameters_and_a_salt_of_its_own() ->
         (" spaces are kept ", " spaces are kept "),
     ],
 )
-def test_a_password_has_one_hash_whichever_keyboard_typed_it(typed: str, typed_elsewhere: str) -> None:
+def test_normal_form(typed: str, typed_elsewhere: str) -> None:
+    """A password matches its hash from each keyboard."""
     stored = hash_of(typed)
     assert argon2.PasswordHasher().verify(stored, unicodedata.normalize("NFKC", typed_elsewhere))
     assert argon2.PasswordHasher().verify(hash_of(typed_elsewhere), unicodedata.normalize("NFKC", typed))
 
 
 @pytest.mark.parametrize("other", ["correct horse", " correct horse battery", "Correct horse battery", ""])
-def test_nothing_is_trimmed_cut_or_folded_before_hashing(other: str) -> None:
+def test_password_is_hashed_unchanged(other: str) -> None:
+    """No password is trimmed, cut or case-folded before hashing."""
     with pytest.raises(argon2.exceptions.VerifyMismatchError):
         argon2.PasswordHasher().verify(hash_of("correct horse battery"), other)
 
 
-def test_every_byte_of_the_longest_password_counts() -> None:
+def test_longest_password() -> None:
+    """Each byte of the longest password counts."""
     longest = "x" * policy.MAX_BYTES
     with pytest.raises(argon2.exceptions.VerifyMismatchError):
         argon2.PasswordHasher().verify(hash_of(longest), longest[:-1] + "y")
 
 
-def test_argon2_cannot_hash_a_lone_surrogate_which_is_why_validation_refuses_it() -> None:
+def test_lone_surrogate() -> None:
+    """argon2 cannot hash a lone surrogate, therefore the policy refuses it."""
     with pytest.raises(UnicodeEncodeError):
         hash_of("pass\ud800word")
 
 
 @pytest.mark.parametrize("stored", ["", "plain text", "$2b$12$CjwKCAjw", "$argon2id$v=19$m=8,t=1,p=1$c2Fsd$ZGlnZXN0"])
-def test_no_password_fits_what_is_no_hash(stored: str) -> None:
+def test_malformed_hash(stored: str) -> None:
+    """No password matches a text that is no hash."""
     with pytest.raises(WrongPassword):
         verify(stored, "correct horse battery")
 
 
-def test_right_or_wrong_takes_the_same_hashes_and_is_never_cheaper_than_today(
+def test_verify_takes_the_same_hashes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Right and wrong passwords take the same hashes, at least at today's cost."""
     today = HashParameters(memory=64, time=2, lanes=1)
     costlier, made = Hasher(today, HashQueue(1)), []
     fitting, making = argon2id.is_hash_of, argon2id.hash_of
@@ -128,6 +138,7 @@ def test_right_or_wrong_takes_the_same_hashes_and_is_never_cheaper_than_today(
             assert verify(kept, "correct horse battery", costlier) == kept
 
 
-def test_a_hasher_shows_neither_password_nor_hash() -> None:
+def test_repr_of_a_hasher() -> None:
+    """A hasher shows neither password nor hash."""
     hash_of("correct horse battery")
     assert "correct horse" not in repr(vars(cheap))

@@ -8,7 +8,8 @@ from users.passwords import policy
 from users.rules import validation
 
 
-def test_a_generated_password_is_16_characters_without_look_alikes_and_90_bits_or_more() -> None:
+def test_generated_password() -> None:
+    """16 characters without look-alikes, at least 90 bits."""
     made = [policy.generate() for _ in range(200)]
     assert len(set(made)) == 200
     assert all(len(one) == 16 and one.isascii() and one.isalnum() for one in made)
@@ -17,7 +18,7 @@ def test_a_generated_password_is_16_characters_without_look_alikes_and_90_bits_o
     assert policy.GENERATED_BITS >= 90
 
 
-def test_a_generated_password_passes_the_strictest_usual_rules() -> None:
+def test_generated_password_passes_strict_rules() -> None:
     strict = validation.Rules(password_min_length=16, password_blocklist=True)
     made = policy.generate()
     assert validation.new_password(made, strict) == made
@@ -26,16 +27,18 @@ def test_a_generated_password_passes_the_strictest_usual_rules() -> None:
 @pytest.mark.parametrize(
     "common", ["password1", "PASSWORD1", "Password1", "ｐａｓｓｗｏｒｄ１", "12345678", "qwertyuiop"]
 )
-def test_a_common_password_is_known_in_any_case_and_width(common: str) -> None:
+def test_common_passwords(common: str) -> None:
+    """A common password is found in any case and width."""
     assert policy.is_common(common)
 
 
 @pytest.mark.parametrize("uncommon", ["correct horse battery", "password1 ", "", "---", "MIT", "SOFTWARE."])
-def test_what_is_not_on_the_list_is_not_common(uncommon: str) -> None:
+def test_uncommon_passwords(uncommon: str) -> None:
     assert not policy.is_common(uncommon)
 
 
-def test_the_list_has_10000_passwords_of_8_and_more_as_they_are_compared() -> None:
+def test_list_of_common_passwords() -> None:
+    """At least 10,000 passwords of 8 and more characters, in the compared form."""
     listed = policy.common_passwords()
     assert len(listed) >= 10_000
     assert [word for word in listed if len(word) < policy.MIN_LENGTH] == []

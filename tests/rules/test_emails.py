@@ -59,7 +59,8 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         ("l" * 64 + "@" + DOMAIN_189, "l" * 64 + "@" + DOMAIN_189, "l" * 64 + "@" + DOMAIN_189),
     ],
 )
-def test_an_address_has_a_form_to_show_and_a_key_to_compare(text: str, address: str, key: str) -> None:
+def test_text_and_key(text: str, address: str, key: str) -> None:
+    """An email has a text to show and a key to compare."""
     assert parse_email(text) == Email(address, key)
     assert lookup_key(text) == lookup_key(address) == key
 
@@ -108,7 +109,8 @@ def test_an_address_has_a_form_to_show_and_a_key_to_compare(text: str, address: 
         "ü" * 65 + "@example.com",
     ],
 )
-def test_refuses_what_is_no_public_address(text: str) -> None:
+def test_invalid_emails(text: str) -> None:
+    """A text that is no public email address is refused."""
     assert refusal(text) == ("INVALID_EMAIL_FORMAT", "")
 
 
@@ -124,18 +126,20 @@ def test_refuses_what_is_no_public_address(text: str) -> None:
         "\ud800" * 255,
     ],
 )
-def test_refuses_more_than_254_bytes_as_sent_or_in_idna(text: str) -> None:
+def test_too_long(text: str) -> None:
+    """More than 254 bytes are refused, as sent and in IDNA."""
     assert refusal(text) == ("EMAIL_TOO_LONG", "")
     with pytest.raises(BadEmail):
         lookup_key(text)
 
 
-def test_white_space_around_an_address_does_not_count() -> None:
+def test_outer_white_space() -> None:
+    """White space around an email does not count."""
     assert parse_email(" " * 1000 + "jo@example.com").text == "jo@example.com"
 
 
 @pytest.mark.parametrize("unit", ["a", "@", ".", "ü", "\ud800", "a@", "ü.", '"', "\\", "(", "٠"])
-def test_a_huge_text_is_refused_at_once(unit: str) -> None:
+def test_huge_text_is_fast(unit: str) -> None:
     texts = [unit * (2_000_000 // len(unit)), "jo@" + unit * 100, unit * 60]
     start = time.thread_time()
     for text in texts:
@@ -144,20 +148,22 @@ def test_a_huge_text_is_refused_at_once(unit: str) -> None:
 
 
 @pytest.mark.parametrize("domain", sorted(RESERVED_DOMAINS))
-def test_refuses_each_reserved_domain_and_all_below_it_by_name(domain: str) -> None:
+def test_reserved_domains(domain: str) -> None:
+    """Each reserved domain and its subdomains are refused, and the error names the domain."""
     assert refusal(f"jo@{domain}") == ("EMAIL_DOMAIN_RESERVED", domain)
     assert refusal(f"jo@MAIL.{domain.upper()}") == ("EMAIL_DOMAIN_RESERVED", f"mail.{domain}")
     assert lookup_key(f"Jo@{domain}") == f"jo@{domain}"
 
 
-def test_the_reserved_domains_are_those_of_the_library() -> None:
+def test_reserved_list_is_the_librarys() -> None:
     assert {"arpa", "invalid", "local", "localhost", "onion", "test"} <= RESERVED_DOMAINS
 
 
 @pytest.mark.parametrize(
     ("text", "domain"), [("jo@ｐｒｉｎｔｅｒ．ｌｏｃａｌ", "printer.local"), ("jo@bücher.test", "bücher.test")]
 )
-def test_no_spelling_hides_a_reserved_domain(text: str, domain: str) -> None:
+def test_spellings_of_reserved_domains(text: str, domain: str) -> None:
+    """No spelling hides a reserved domain."""
     assert refusal(text) == ("EMAIL_DOMAIN_RESERVED", domain)
 
 
@@ -177,7 +183,8 @@ def test_no_spelling_hides_a_reserved_domain(text: str, domain: str) -> None:
         ("jo@example.com", {"local"}, None),
     ],
 )
-def test_a_reserved_domain_can_be_allowed_with_all_below_it(text: str, allowed: set[str], expected: str | None) -> None:
+def test_allowed_domains(text: str, allowed: set[str], expected: str | None) -> None:
+    """A reserved domain can be allowed, with its subdomains."""
     if expected is None:
         assert parse_email(text, allow_domains=allowed).text == text.lower()
     else:
@@ -190,7 +197,7 @@ letters = st.text(st.characters(categories=["L", "Mn", "Nd"]), min_size=1, max_s
 
 @given(ascii_local | letters, st.sampled_from(["example.com", "bücher.com", "FASS.de", "例え.jp"]))
 @hypothesis_settings(deadline=None, max_examples=200)
-def test_what_is_stored_is_found_again_by_its_own_key(local_part: str, domain: str) -> None:
+def test_stored_text_has_the_same_key(local_part: str, domain: str) -> None:
     try:
         email = parse_email(f"{local_part}@{domain}")
     except BadEmail:
@@ -237,9 +244,8 @@ PUBLIC, PRIVATE = SimpleNamespace(address="9.9.9.9"), SimpleNamespace(address="1
     ],
     ids=str,
 )
-def test_dns_refuses_only_a_domain_that_it_says_takes_no_mail(
-    monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any], passes: bool
-) -> None:
+def test_dns_refusals(monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any], passes: bool) -> None:
+    """DNS refuses only a domain that receives no mail according to it."""
     resolver = FakeResolver(answers)
     monkeypatch.setattr(dns.resolver, "get_default_resolver", lambda: resolver)
     if passes:
@@ -250,7 +256,9 @@ def test_dns_refuses_only_a_domain_that_it_says_takes_no_mail(
     assert resolver.lifetime == DNS_SECONDS
 
 
-def test_a_machine_without_a_resolver_refuses_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without a resolver refuses no email."""
+
     def missing() -> None:
         raise dns.resolver.NoResolverConfiguration
 
@@ -259,5 +267,6 @@ def test_a_machine_without_a_resolver_refuses_nobody(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("text", ["jo@printer.local", "jo@example", "x" * 300])
-def test_dns_is_not_asked_about_what_is_refused_anyway(text: str) -> None:
+def test_dns_is_asked_last(text: str) -> None:
+    """DNS is not asked about an email that is refused anyway."""
     assert refusal(text, check_deliverability=True)[0] != "EMAIL_DOMAIN_UNDELIVERABLE"

@@ -22,7 +22,8 @@ def base_62(text: str) -> int:
     return number
 
 
-def test_a_key_is_a_prefix_34_random_characters_and_their_checksum() -> None:
+def test_form() -> None:
+    """A key is a prefix, 34 random characters and their checksum."""
     made = [key_format.new_key() for _ in range(200)]
     assert len(set(made)) == 200
     for key in made:
@@ -33,7 +34,8 @@ def test_a_key_is_a_prefix_34_random_characters_and_their_checksum() -> None:
 
 
 @pytest.mark.parametrize("position", range(len(KEY)))
-def test_a_typo_anywhere_is_recognised_offline(position: int) -> None:
+def test_typo(position: int) -> None:
+    """The checksum finds a typo at any place."""
     for other in {"0", "z", KEY[position].swapcase()} - {KEY[position]}:
         assert not key_format.is_well_formed(KEY[:position] + other + KEY[position + 1 :])
 
@@ -60,16 +62,16 @@ def test_a_typo_anywhere_is_recognised_offline(position: int) -> None:
     ],
     ids=range(16),
 )
-def test_what_is_no_key_is_told_so_and_raises_nothing(text: str) -> None:
+def test_malformed_texts(text: str) -> None:
     assert not key_format.is_well_formed(text)
 
 
-def test_the_digest_is_sha256_in_bytes() -> None:
+def test_digest_is_sha256() -> None:
     assert key_format.digest(KEY) == hashlib.sha256(KEY.encode()).digest()
     assert len(key_format.digest(KEY)) == 32
 
 
-def test_the_prefix_that_is_kept_tells_a_key_from_its_kind() -> None:
+def test_stored_prefix() -> None:
     assert key_format.PREFIX_LENGTH == 8
     assert KEY[: key_format.PREFIX_LENGTH].startswith("ak_")
 
@@ -79,7 +81,8 @@ def test_the_prefix_that_is_kept_tells_a_key_from_its_kind() -> None:
 )
 @pytest.mark.parametrize("name", ["X-API-Key", "Authorization"])
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # no database has a say in this
-def test_two_keys_or_no_ascii_in_a_header_are_no_key(api: Api, name: str, header: str) -> None:
+def test_malformed_headers(api: Api, name: str, header: str) -> None:
+    """Two keys in one header, or a header that is not ASCII, are no key."""
     value = header.format(key=api.key)
     value = f"Bearer {value}" if name == "Authorization" else value
     answer = api.get("/v1/user/me", key=None, headers={name: value})
@@ -88,7 +91,7 @@ def test_two_keys_or_no_ascii_in_a_header_are_no_key(api: Api, name: str, header
 
 @pytest.mark.parametrize("header", ["{key}", " {key} ", "Bearer {key}", "bearer  {key}"])
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # no database has a say in this
-def test_the_same_key_alone_is_one(api: Api, header: str) -> None:
+def test_single_key_in_a_header(api: Api, header: str) -> None:
     name = "Authorization" if "earer" in header else "X-API-Key"
     answer = api.get("/v1/user/me", key=None, headers={name: header.format(key=api.key)})
     assert (answer.status_code, answer.json["error"]["code"]) == (404, "USER_NOT_FOUND")  # a service key has no owner

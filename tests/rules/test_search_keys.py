@@ -30,11 +30,11 @@ near_the_end = st.text(st.sampled_from("a\ud7fb\ue000\U0010fffe\U0010ffff"), max
         ("\ufdfa" * 300, search_keys.folded("\ufdfa" * 300)[:255]),
     ],
 )
-def test_what_is_typed_becomes_a_key(typed: str, key: str) -> None:
+def test_query_key(typed: str, key: str) -> None:
     assert search_keys.sought(typed) == key
 
 
-def test_a_user_has_four_keys() -> None:
+def test_keys_of_a_user() -> None:
     assert search_keys.keys("Jo@Müller.DE", "JO", "Von der Heide") == {
         "search_email": "jo@müller.de",
         "search_domain": "müller.de",
@@ -43,13 +43,14 @@ def test_a_user_has_four_keys() -> None:
     }
 
 
-def test_a_user_without_a_name_has_no_key_of_it() -> None:
+def test_keys_without_a_name() -> None:
     found = search_keys.keys("jo@example.com", None, None)
     assert (found["search_name"], found["search_last_name"]) == (None, None)
 
 
 @given(prefix=storable | near_the_end, rest=storable | near_the_end, other=storable | near_the_end)
-def test_the_range_holds_just_what_begins_with_the_prefix(prefix: str, rest: str, other: str) -> None:
+def test_range_of_a_prefix(prefix: str, rest: str, other: str) -> None:
+    """The range holds exactly the texts that begin with the prefix."""
     for text in (prefix + rest, other):
         in_range = prefix.encode() <= text.encode() < search_keys.above(prefix).encode()
         assert in_range is text.startswith(prefix)

@@ -49,7 +49,8 @@ def only_error(rules: Rules | None = None, **members: Any) -> tuple[str, str, st
     return error
 
 
-def test_the_least_is_an_email_and_a_password() -> None:
+def test_minimal_user() -> None:
+    """An email and a password are enough."""
     new = new_user(BASE, Rules())
     assert (new.email.text, new.password) == ("jo@example.com", PASSWORD)
     assert (new.first_name, new.last_name, new.role) == (None, None, None)
@@ -98,41 +99,46 @@ WORDS = [
 
 
 @pytest.mark.parametrize(("name", "code", "value", "message"), WORDS)
-def test_the_words_are_the_contracts(name: str, code: str, value: Any, message: str) -> None:
+def test_messages(name: str, code: str, value: Any, message: str) -> None:
+    """The messages are the contract's."""
     assert only_error(Rules(password_blocklist=True), **{name: value}) == (name, code, message)
 
 
-def test_a_taken_email_is_told_as_a_field_error_too() -> None:
+def test_conflict_has_a_field_error() -> None:
     words = "A user with this email address already exists"
     error = {"field": "email", "code": "USER_ALREADY_EXISTS", "message": words}
     assert Conflict(user_id=None, show_user_id=False).details == {"field": "email", "errors": [error]}
 
 
-def test_every_field_code_is_in_a_table_here() -> None:
+def test_tables_have_every_code() -> None:
     # DNS says the first, the database the second; the third is of verify-password.
+    """Each code of a field error stands in a table of this module."""
     elsewhere = {"EMAIL_DOMAIN_UNDELIVERABLE", "USER_ALREADY_EXISTS", "INVALID_IP_ADDRESS"}
     assert {code for _, code, _, _ in WORDS} | elsewhere == set(FieldCode)
 
 
 @pytest.mark.parametrize("value", [1, 1.5, True, False, [], ["jo@example.com"], {}, {"a": "b"}])
 @pytest.mark.parametrize("name", PAGE_FIELDS)
-def test_only_text_is_text(name: str, value: Any) -> None:
+def test_wrong_types(name: str, value: Any) -> None:
     assert only_error(**{name: value})[:2] == (name, "INVALID_TYPE")
 
 
 @pytest.mark.parametrize("absent", [None, ""])
-def test_email_and_password_are_required_and_names_are_not(absent: object) -> None:
+def test_required_fields(absent: object) -> None:
+    """Email and password are required, names are not."""
     found = errors(dict.fromkeys(PAGE_FIELDS, absent))
     assert [error[:2] for error in found] == [("email", "REQUIRED_FIELD"), ("password", "REQUIRED_FIELD")]
     assert errors({}) == found
 
 
-def test_white_space_is_no_email_but_may_be_a_password() -> None:
+def test_white_space() -> None:
+    """White space is no email but may be a password."""
     assert only_error(email=" \t\n ")[1] == "REQUIRED_FIELD"
     assert valid(password=" " * 8).password == " " * 8
 
 
-def test_all_errors_of_all_fields_come_at_once_in_the_forms_order() -> None:
+def test_all_errors_at_once() -> None:
+    """All errors of all fields come at once, in the form's order."""
     given = {"nick": 1, "password": "short", "last_name": 5, "first_name": "a\tb", "email": "jo", "global_role_id": "x"}
     with pytest.raises(Invalid) as caught:
         new_user(given, Rules(), fields=ADMIN_FIELDS)
@@ -150,7 +156,8 @@ def test_all_errors_of_all_fields_come_at_once_in_the_forms_order() -> None:
     assert invalid.message == " ".join(f"{one.message}." for one in invalid.errors)
 
 
-def test_a_single_error_gives_the_answer_its_own_code() -> None:
+def test_code_of_a_single_error() -> None:
+    """A single error gives the response its own code."""
     with pytest.raises(Invalid) as caught:
         valid(password="short")
     words = "Password must be at least 8 characters"
@@ -174,12 +181,14 @@ def test_a_single_error_gives_the_answer_its_own_code() -> None:
         ("", "The fields are: email, first_name, last_name, password"),
     ],
 )
-def test_an_unknown_member_is_named_with_the_nearest_known_one(member: str, advice: str) -> None:
+def test_unknown_member(member: str, advice: str) -> None:
+    """The error for an unknown member suggests the nearest known one."""
     expected = (member, "UNKNOWN_FIELD", f'Unknown field "{member}". {advice}')
     assert errors({**BASE, member: "secret"}, fields=PAGE_FIELDS) == [expected]
 
 
-def test_many_and_long_unknown_members_are_answered_shortly_and_quickly() -> None:
+def test_many_unknown_members() -> None:
+    """Many and long unknown members get a short answer quickly."""
     start = time.thread_time()
     found = errors({**BASE, "x" * 60_000: 1, **{f"member {number}": 1 for number in range(5000)}})
     assert time.thread_time() - start < 0.5
@@ -219,7 +228,8 @@ def test_many_and_long_unknown_members_are_answered_shortly_and_quickly() -> Non
     ],
     ids=range(25),
 )
-def test_a_password_is_measured_as_sent_and_as_hashed(password: str, code: str | None) -> None:
+def test_password_length(password: str, code: str | None) -> None:
+    """The length of a password counts as sent and as hashed."""
     if code is None:
         assert valid(password=password).password == password
         assert new_password(password, Rules()) == password
@@ -231,11 +241,12 @@ def test_a_password_is_measured_as_sent_and_as_hashed(password: str, code: str |
 
 
 @pytest.mark.parametrize("kept", [" outer ｗｈｉｔｅ ", "Zoe\u0308's password", "\ufeffbyte order"])
-def test_a_password_is_never_trimmed_or_changed(kept: str) -> None:
+def test_password_is_unchanged(kept: str) -> None:
     assert valid(password=kept).password == kept
 
 
-def test_a_setting_raises_the_least_length_and_the_words_follow() -> None:
+def test_password_min_length_setting() -> None:
+    """A setting raises the minimum length, and the message names it."""
     rules = Rules(password_min_length=12)
     assert only_error(rules, password="12345678901")[2] == "Password must be at least 12 characters"
     assert valid(rules, password="123456789012")
@@ -243,7 +254,8 @@ def test_a_setting_raises_the_least_length_and_the_words_follow() -> None:
 
 
 @pytest.mark.parametrize("common", ["password1", "PASSWORD1", "ｐａｓｓｗｏｒｄ１"])
-def test_the_blocklist_refuses_common_passwords_once_it_is_on(common: str) -> None:
+def test_password_blocklist_setting(common: str) -> None:
+    """The blocklist refuses common passwords when it is on."""
     rules = Rules(password_blocklist=True)
     assert only_error(rules, password=common)[1] == "PASSWORD_TOO_COMMON"
     with pytest.raises(Invalid):
@@ -252,7 +264,7 @@ def test_the_blocklist_refuses_common_passwords_once_it_is_on(common: str) -> No
     assert valid(rules, password=PASSWORD).password == PASSWORD
 
 
-def test_a_new_password_is_required_too() -> None:
+def test_new_password_is_required() -> None:
     for given in (None, "", 12345678):
         with pytest.raises(Invalid):
             new_password(given, Rules())
@@ -282,7 +294,8 @@ def test_a_new_password_is_required_too() -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["first_name", "last_name"])
-def test_a_name_is_kept_as_sent_once_outer_white_space_is_gone(name: str, sent: Any, kept: str | None) -> None:
+def test_name_is_trimmed_only(name: str, sent: Any, kept: str | None) -> None:
+    """A name stays as sent, without outer white space."""
     assert getattr(valid(**{name: sent}), name) == kept
 
 
@@ -295,38 +308,41 @@ BAD_IN_NAMES = [
 
 
 @pytest.mark.parametrize("character", BAD_IN_NAMES, ids=ascii)
-def test_a_name_holds_no_control_characters_overrides_or_lone_surrogates(character: str) -> None:
+def test_characters_refused_in_a_name(character: str) -> None:
+    """A name holds no control characters, overrides or lone surrogates."""
     assert only_error(first_name=f"A{character}da")[:2] == ("first_name", "INVALID_CHARACTERS")
 
 
 @pytest.mark.parametrize("name", ["x" * 256, "😀" * 256, "e\u0301" * 128, "x" * 60_000])
-def test_a_name_is_measured_in_code_points(name: str) -> None:
+def test_name_length(name: str) -> None:
+    """The length of a name counts code points."""
     assert only_error(last_name=name)[:2] == ("last_name", "NAME_TOO_LONG")
 
 
 @pytest.mark.parametrize("role", [*Role, None, ""])
-def test_a_role_is_one_of_ours_or_none(role: str | None) -> None:
+def test_roles(role: str | None) -> None:
     assert valid(global_role_id=role).role == (role or None)
 
 
 @pytest.mark.parametrize("role", ["ROLE_ADMIN", " role_admin", "role_", "x", "\ud800"])
-def test_any_other_text_is_no_role(role: str) -> None:
+def test_unknown_roles(role: str) -> None:
     assert only_error(global_role_id=role)[:2] == ("global_role_id", "INVALID_ROLE")
 
 
 @pytest.mark.parametrize("role", [1, 0, True, False, [], {"role_admin": 1}])
-def test_anything_but_text_is_of_the_wrong_type_for_a_role(role: object) -> None:
+def test_role_of_a_wrong_type(role: object) -> None:
     words = "Role must be text (a JSON string)"
     assert only_error(global_role_id=role) == ("global_role_id", "INVALID_TYPE", words)
 
 
-def test_the_page_takes_no_role() -> None:
+def test_create_takes_no_role() -> None:
+    """A create by the API takes no role."""
     assert PAGE_FIELDS == ("email", "first_name", "last_name", "password")
     found = errors({**BASE, "global_role_id": "role_admin"}, fields=PAGE_FIELDS)
     assert [error[:2] for error in found] == [("global_role_id", "UNKNOWN_FIELD")]
 
 
-def test_email_rules_follow_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_email_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def ask() -> None:
@@ -343,7 +359,8 @@ def test_email_rules_follow_the_settings(monkeypatch: pytest.MonkeyPatch) -> Non
     assert asked == [True]
 
 
-def test_no_error_and_no_repr_holds_a_value() -> None:
+def test_no_error_shows_a_value() -> None:
+    """No error and no repr holds a value."""
     given = {
         "email": "Secret-1 @example.com",
         "password": "secret2",
@@ -359,7 +376,8 @@ def test_no_error_and_no_repr_holds_a_value() -> None:
     assert PASSWORD not in repr(valid())
 
 
-def test_changes_are_what_is_named_and_nothing_else() -> None:
+def test_changes() -> None:
+    """Only the fields in the input change."""
     assert user_changes({}, Rules()) == UserChanges(frozenset())
     given = {"last_name": " ", "is_active": False, "global_role_id": None}
     assert user_changes(given, Rules()) == UserChanges(frozenset(given), is_active=False)
@@ -372,7 +390,8 @@ def test_changes_are_what_is_named_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(("field", "code", "value", "message"), WORDS)
-def test_the_words_for_changes_are_those_for_a_new_user(field: str, code: str, value: Any, message: str) -> None:
+def test_messages_for_changes(field: str, code: str, value: Any, message: str) -> None:
+    """The messages for changes are those for a new user."""
     expected = (FieldError(field, FieldCode(code), message),)
     rules = Rules(password_blocklist=True)
     if code == "EMAIL_DOMAIN_RESERVED":  # which the user may have had before it was
@@ -386,7 +405,8 @@ def test_the_words_for_changes_are_those_for_a_new_user(field: str, code: str, v
 
 
 @pytest.mark.parametrize("email", ["sam@corp.local", "sam@intranet", " sam@CORP.local "])
-def test_only_the_domain_of_a_changed_email_is_left_to_the_act(email: str) -> None:
+def test_domain_of_a_changed_email(email: str) -> None:
+    """The act decides on the domain of a changed email, and on nothing else."""
     changes = user_changes({"email": email, "first_name": "Sam"}, Rules())
     assert changes.email
     assert changes.email.key == email.strip().lower()
@@ -398,7 +418,7 @@ def test_only_the_domain_of_a_changed_email_is_left_to_the_act(email: str) -> No
 
 
 @pytest.mark.parametrize("name", ["n", "x" * 255, " Nightly import ", "名前"])
-def test_a_key_has_a_name_and_scopes(name: str) -> None:
+def test_new_key(name: str) -> None:
     new = new_key(name, frozenset({Permission.USERS_READ}))
     assert (new.name, new.scopes) == (name.strip(), frozenset({Permission.USERS_READ}))
 
@@ -414,7 +434,8 @@ def test_a_key_has_a_name_and_scopes(name: str) -> None:
         ("a\nb", "INVALID_CHARACTERS", "Name must not contain line breaks or control characters"),
     ],
 )
-def test_a_keys_name_has_the_rules_of_a_persons_and_is_required(name: object, code: str, message: str) -> None:
+def test_name_of_a_key(name: object, code: str, message: str) -> None:
+    """A key's name has the rules of a person's and is required."""
     with pytest.raises(Invalid) as caught:
         new_key(name, frozenset())
     assert caught.value.errors == (FieldError("name", FieldCode(code), message),)

@@ -66,9 +66,8 @@ def _exists(api: Api, email: str) -> bool:
 
 
 @pytest.mark.parametrize(("at_commit", "written"), [("lose", False), ("lose answer", True), ("hold", False)])
-def test_a_commit_that_is_cut_says_that_the_outcome_is_unknown(
-    wire: Wire, wired_api: Api, at_commit: str, written: bool
-) -> None:
+def test_connection_lost_during_commit(wire: Wire, wired_api: Api, at_commit: str, written: bool) -> None:
+    """The response says that the outcome is unknown."""
     email = _email()
     assert wired_api.create(email=_email()).status_code == 201
     wire.at_commit = at_commit
@@ -84,16 +83,16 @@ def test_a_commit_that_is_cut_says_that_the_outcome_is_unknown(
     assert wired_api.create(email=email).status_code == (409 if written else 201)
 
 
-def test_connections_that_were_cut_while_idle_are_not_noticed(wire: Wire, wired_api: Api) -> None:
+def test_connections_lost_while_idle(wire: Wire, wired_api: Api) -> None:
+    """The caller does not notice them."""
     assert wired_api.create(email=_email()).status_code == 201
     wire.cut()
     assert wired_api.create(email=_email()).status_code == 201
 
 
 @pytest.mark.parametrize(("idle", "asked"), [(math.inf, 0), (0, 1)], ids=["just used", "idle"])
-def test_only_a_connection_that_was_idle_is_asked_whether_it_lives(
-    wired_api: Api, monkeypatch: pytest.MonkeyPatch, idle: float, asked: int
-) -> None:
+def test_ping_after_idle_time(wired_api: Api, monkeypatch: pytest.MonkeyPatch, idle: float, asked: int) -> None:
+    """Only a connection that was idle is pinged."""
     assert wired_api.create(email=_email()).status_code == 201
     monkeypatch.setattr(drivers, "IDLE_SECONDS", idle)
     with wired_api.client.application.app_context():
@@ -103,9 +102,8 @@ def test_only_a_connection_that_was_idle_is_asked_whether_it_lives(
     assert ping.call_count == asked
 
 
-def test_whatever_is_lost_while_idle_is_replaced_by_one_that_is_not_asked(
-    wired_api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_new_connection_is_not_pinged(wired_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The replacement for a lost connection is not pinged."""
     assert wired_api.create(email=_email()).status_code == 201
     monkeypatch.setattr(drivers, "_is_quiet", lambda _connection: False)
     with wired_api.client.application.app_context():
@@ -115,7 +113,7 @@ def test_whatever_is_lost_while_idle_is_replaced_by_one_that_is_not_asked(
     assert ping.call_count == 1
 
 
-def test_a_connection_that_was_closed_on_our_side_is_replaced(wired_api: Api) -> None:
+def test_closed_connection_is_replaced(wired_api: Api) -> None:
     assert wired_api.create(email=_email()).status_code == 201
     with wired_api.client.application.app_context(), db.engine.connect() as connection:
         closed = connection.connection.dbapi_connection
@@ -124,14 +122,16 @@ def test_a_connection_that_was_closed_on_our_side_is_replaced(wired_api: Api) ->
     assert wired_api.get("/v1/user/me").status_code == 404  # the key has no owner
 
 
-def test_a_connection_that_is_cut_before_the_commit_has_no_outcome_to_tell(wire: Wire, wired_api: Api) -> None:
+def test_connection_lost_before_commit(wire: Wire, wired_api: Api) -> None:
+    """The response does not speak of an outcome."""
     assert wired_api.create(email=_email()).status_code == 201
     wire.close()
     answer = wired_api.create(email=_email())
     assert (answer.status_code, answer.json["error"]["details"]) == (503, {})
 
 
-def test_acts_that_read_before_they_write_wait_for_each_other(app: Flask) -> None:
+def test_writers_that_read_first(app: Flask) -> None:
+    """Acts that read before they write wait for each other."""
     users = [make_user(app, f"jo{number}@example.com") for number in range(8)]
     together = threading.Barrier(len(users))
 
@@ -156,7 +156,7 @@ def _sqlite_locked(app: Flask) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_writers_who_wait_for_sqlite_leave_the_readers_their_connections(app: Flask) -> None:
+def test_waiting_writers_hold_no_connections(app: Flask) -> None:
     users = [make_user(app, f"jo{number}@example.com") for number in range(database.POOL_SIZE + 4)]
     with ThreadPoolExecutor(len(users)) as pool:
         with _sqlite_locked(app):
@@ -169,9 +169,8 @@ def test_writers_who_wait_for_sqlite_leave_the_readers_their_connections(app: Fl
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_writers_who_wait_for_sqlite_in_vain_give_up_when_their_time_is_spent(
-    app: Flask, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_waiting_writers_give_up(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writers give up when their time is used up."""
     users = [make_user(app, f"jo{number}@example.com") for number in range(3)]
     monkeypatch.setattr(database, "BUDGET_SECONDS", 0.5)
 
@@ -189,7 +188,8 @@ def test_writers_who_wait_for_sqlite_in_vain_give_up_when_their_time_is_spent(
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_sqlite_file_that_cannot_be_written_is_given_up_on_at_once(app: Flask) -> None:
+def test_read_only_sqlite_file(app: Flask) -> None:
+    """A write to a file that cannot be written fails at once."""
     with app.app_context(), db.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA query_only = ON")  # of the connection that the pool gives next
     start = time.monotonic()
@@ -199,7 +199,8 @@ def test_a_sqlite_file_that_cannot_be_written_is_given_up_on_at_once(app: Flask)
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-def test_what_was_given_up_on_ends_in_postgres_too(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_statement_ends_in_postgres(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A statement that Enrol no longer waits for ends in Postgres too."""
     monkeypatch.setattr(database, "BUDGET_SECONDS", 0.5)
     app = create_app({**CHEAP, "DATABASE_URL": database_url})
     user = make_user(app, "jo@example.com")
@@ -216,7 +217,8 @@ def test_what_was_given_up_on_ends_in_postgres_too(database_url: str, monkeypatc
     dispose(app)
 
 
-def test_a_request_whose_time_is_spent_does_not_queue_for_a_connection(app: Flask) -> None:
+def test_no_time_left(app: Flask) -> None:
+    """A request without time left does not wait for a connection."""
     with app.test_request_context():
         g.database_seconds = -0.1
         with pytest.raises(Unavailable), mock.patch.object(db.engine, "connect") as connect, database.reading():
@@ -224,7 +226,7 @@ def test_a_request_whose_time_is_spent_does_not_queue_for_a_connection(app: Flas
     assert not connect.called
 
 
-def test_a_connection_that_is_lost_does_not_hide_what_was_raised(wire: Wire, wired_api: Api) -> None:
+def test_lost_connection_hides_no_error(wire: Wire, wired_api: Api) -> None:
     def act() -> None:
         with wired_api.client.application.app_context(), database.transaction() as session:
             session.execute(text("SELECT 1"))
@@ -235,7 +237,8 @@ def test_a_connection_that_is_lost_does_not_hide_what_was_raised(wire: Wire, wir
         act()
 
 
-def test_a_fault_in_a_statement_is_not_taken_for_a_database_that_is_away(app: Flask) -> None:
+def test_error_in_a_statement(app: Flask) -> None:
+    """An error in a statement does not mean that the database is away."""
     with app.app_context(), pytest.raises(DBAPIError), database.reading() as session:
         session.execute(text("SELECT 1 +"))
 
@@ -276,7 +279,8 @@ def freezer() -> Iterator[Freezer]:
         made.thaw()
 
 
-def test_a_frozen_postgres_is_given_up_on_in_time_and_found_again(here: Installation, freezer: Freezer) -> None:
+def test_frozen_postgres(here: Installation, freezer: Freezer) -> None:
+    """Requests give up on a frozen Postgres in time, and find it again."""
     here.environment["DATABASE_URL"] = freezer.address
     app = create_app({**CHEAP, "DATABASE_URL": freezer.address})
     key = make_key(app, Permission.USERS_CREATE)
@@ -316,13 +320,14 @@ def test_head_is_the_newest_migration(app: Flask) -> None:
     assert ScriptDirectory(app.extensions["migrate"].directory).get_heads() == [schema_version.HEAD]
 
 
-def test_the_migrations_make_the_schema_of_the_models(app: Flask) -> None:
+def test_migrations_match_the_models(app: Flask) -> None:
     with app.app_context(), db.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, db.metadata) == []
 
 
-def test_a_downgrade_is_noticed_and_an_upgrade_heals_it(empty_url: str) -> None:
+def test_downgrade_and_upgrade(empty_url: str) -> None:
+    """A running application notices both."""
     migrate(empty_url)
     app = create_app({**CHEAP, "DATABASE_URL": empty_url})
     api = Api(app.test_client(), make_key(app, Permission.USERS_CREATE))
@@ -344,7 +349,8 @@ def rows_of_schema(app: Flask) -> set[str]:
         return set(db.inspect(db.engine).get_table_names())
 
 
-def test_upgrades_at_the_same_time_wait_for_each_other(here: Installation, empty_url: str) -> None:
+def test_upgrades_at_the_same_time(here: Installation, empty_url: str) -> None:
+    """They wait for each other."""
     here.environment["DATABASE_URL"] = empty_url
     found = here.run_together([[str(BIN / "flask"), "db", "upgrade"]] * 2)
     assert [process.returncode for process in found] == [0, 0], found
@@ -354,7 +360,8 @@ def test_upgrades_at_the_same_time_wait_for_each_other(here: Installation, empty
     dispose(app)
 
 
-def test_a_database_that_holds_tables_of_others_is_left_as_it_was(here: Installation, empty_url: str) -> None:
+def test_database_with_other_tables(here: Installation, empty_url: str) -> None:
+    """It is left as it was."""
     app = create_app({**CHEAP, "DATABASE_URL": empty_url})
     with app.app_context(), db.engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE api_keys (whose TEXT)")  # the second that the migration makes
@@ -373,7 +380,8 @@ def _file_with_notes(path: Path) -> None:
         connection.execute("INSERT INTO notes VALUES ('kept')")
 
 
-def test_a_sqlite_file_that_holds_rows_is_copied_before_it_is_migrated(tmp_path: Path) -> None:
+def test_copy_before_migration(tmp_path: Path) -> None:
+    """A SQLite file that holds rows is copied before its migration."""
     path = tmp_path / "enrol.db"
     _file_with_notes(path)
     path.with_name(f"enrol.db.before-{schema_version.HEAD}").write_text("an older copy, of an upgrade that failed")
@@ -388,7 +396,8 @@ def test_a_sqlite_file_that_holds_rows_is_copied_before_it_is_migrated(tmp_path:
         assert connection.execute("SELECT words FROM notes").fetchall() == [("kept",)]
 
 
-def test_a_sqlite_file_that_is_up_to_date_or_empty_is_not_copied(tmp_path: Path, migrated_sqlite: Path) -> None:
+def test_no_copy_without_need(tmp_path: Path, migrated_sqlite: Path) -> None:
+    """A SQLite file that is up to date or empty is not copied."""
     for name in ("new", "up to date"):
         path = tmp_path / f"{name}.db"
         if name == "up to date":
@@ -400,7 +409,8 @@ def test_a_sqlite_file_that_is_up_to_date_or_empty_is_not_copied(tmp_path: Path,
     assert not list(tmp_path.glob("*before*"))
 
 
-def test_a_database_made_by_a_newer_version_is_left_alone(app: Flask, here: Installation, database_url: str) -> None:
+def test_database_of_a_newer_version(app: Flask, here: Installation, database_url: str) -> None:
+    """It is left as it was."""
     here.environment["DATABASE_URL"] = database_url
     make_user(app, "jo@example.com")
     execute(app, "UPDATE alembic_version SET version_num = '9999'")
@@ -419,7 +429,7 @@ def test_a_database_made_by_a_newer_version_is_left_alone(app: Flask, here: Inst
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_another_process_that_closes_sqlite_takes_nothing_away(app: Flask, tmp_path: Path) -> None:
+def test_other_process_closes_sqlite(app: Flask, tmp_path: Path) -> None:
     """The last one to close removes the write-ahead log: it must find our locks, however many connections we open."""
     path = tmp_path / "enrol.db"
     with app.app_context(), db.engine.connect() as first, db.engine.connect() as second:
@@ -435,7 +445,8 @@ def test_another_process_that_closes_sqlite_takes_nothing_away(app: Flask, tmp_p
     assert rows(app, "SELECT email FROM users") == [("jo@example.com",)]
 
 
-def test_users_from_before_the_search_are_found_by_it(empty_url: str) -> None:
+def test_search_keys_of_older_users(empty_url: str) -> None:
+    """The migration gives older users their search keys."""
     app = create_app({**CHEAP, "DATABASE_URL": empty_url})
     migrating = app.test_cli_runner()
     assert migrating.invoke(args=["db", "upgrade", "0005"]).exit_code == 0
@@ -467,7 +478,8 @@ def test_users_from_before_the_search_are_found_by_it(empty_url: str) -> None:
     dispose(app)
 
 
-def test_an_upgrade_that_computes_is_not_written_as_sql(empty_url: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_upgrade_as_sql(empty_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A migration that computes cannot be written as SQL."""
     app = create_app({**CHEAP, "DATABASE_URL": empty_url})
     assert app.test_cli_runner().invoke(args=["db", "upgrade", "--sql"]).exit_code == 1
     assert "upgrade without --sql" in caplog.text

@@ -76,7 +76,8 @@ def statements(app: Flask) -> Iterator[list[str]]:
     event.remove(engine, "before_cursor_execute", note)
 
 
-def test_20000_revoked_keys_are_a_page_like_any_other(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_20000_revoked_keys(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """They are a page like any other."""
     add_keys(app, 1, cast.omar)
     ada.get(LIST)
     with statements(app) as few:
@@ -91,7 +92,7 @@ def test_20000_revoked_keys_are_a_page_like_any_other(app: Flask, ada: Visitor, 
     assert names_on(page) == [f"key {n}" for n in range(MANY - 1, MANY - 26, -1)]
 
 
-def test_the_pages_of_keys_lead_forth_and_back(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_links_between_pages(app: Flask, ada: Visitor, cast: Cast) -> None:
     add_keys(app, 60, cast.omar)
     first = ada.get(LIST)
     second = ada.get(link(first, "Next"))
@@ -105,16 +106,16 @@ def test_the_pages_of_keys_lead_forth_and_back(app: Flask, ada: Visitor, cast: C
 
 
 @pytest.mark.parametrize("query", ["before=x", "after=%00", "before=usr_" + "0" * 32, "after=akid_" + "0" * 32])
-def test_a_place_among_the_keys_that_is_none_still_shows_a_page(
-    app: Flask, ada: Visitor, cast: Cast, query: str
-) -> None:
+def test_invalid_position(app: Flask, ada: Visitor, cast: Cast, query: str) -> None:
+    """A position that is no key still shows a page."""
     add_keys(app, 1, cast.omar)
     page = ada.get(f"{LIST}?{query}")
     assert page.status_code == 200
     assert "No API keys yet" not in page.text
 
 
-def test_a_page_of_keys_beyond_the_last_leads_back(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_page_beyond_the_last(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """It links back."""
     add_keys(app, 1, cast.omar)
     page = ada.get(f"{LIST}?before=akid_{'0' * 32}")
     assert "There are no API keys on this page." in page.text
@@ -122,14 +123,16 @@ def test_a_page_of_keys_beyond_the_last_leads_back(app: Flask, ada: Visitor, cas
     assert "Create an API key" in page.text
 
 
-def test_a_key_of_another_page_is_told_by_name_once_it_is_revoked(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_revoked_key_of_another_page(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """The message names it."""
     add_keys(app, 60, cast.omar, revoked=False)
     page = ada.get(ada.post(f"{LIST}/akid_{3:032x}/revoke").location)
     assert "key 3" not in names_on(page)
     assert '<bdi dir="auto">key 3</bdi> (<code>ak_00000…</code>) never works again.' in page.text
 
 
-def test_each_query_goes_by_an_index_and_reads_a_bounded_number(app: Flask, cast: Cast) -> None:
+def test_queries_use_an_index(app: Flask, cast: Cast) -> None:
+    """Each query uses an index and reads a limited number of rows."""
     add_keys(app, MANY, cast.omar)
     middle = f"akid_{MANY // 2:032x}"
     with app.app_context():
@@ -145,9 +148,10 @@ def test_each_query_goes_by_an_index_and_reads_a_bounded_number(app: Flask, cast
 
 
 @pytest.mark.parametrize("used", [False, True])
-def test_a_start_asks_only_whether_there_is_a_key(
+def test_start_looks_for_one_key(
     app: Flask, ada: Visitor, cast: Cast, used: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """The start asks only whether there is a key."""
     add_keys(app, 2_000, cast.omar)
     if used:
         execute(app, "UPDATE api_keys SET last_used_at = created_at WHERE name = 'key 7'")
@@ -161,15 +165,13 @@ def test_a_start_asks_only_whether_there_is_a_key(
     assert page.count('<span class="tag good">Done</span>') == 2 + used
 
 
-def test_without_a_key_a_start_says_so(app: Flask, cast: Cast, capfd: pytest.CaptureFixture[str]) -> None:
+def test_start_without_a_key(app: Flask, cast: Cast, capfd: pytest.CaptureFixture[str]) -> None:
     first_run.print_first_steps(app)
     assert "No API key yet. Run: flask keys create" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 5, 6, 1000])
-def test_a_whole_list_is_read_piece_by_piece(
-    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch, at_once: int
-) -> None:
+def test_list_is_read_in_batches(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
     add_keys(app, 6, cast.omar)
     monkeypatch.setattr(paging, "BATCH_SIZE", at_once)
     with app.app_context(), statements(app) as asked:
@@ -180,7 +182,8 @@ def test_a_whole_list_is_read_piece_by_piece(
         assert [key.name for key in paging.oldest_first(ApiKey, after=f"akid_{3:032x}")] == ["key 4", "key 5"]
 
 
-def test_a_key_that_is_made_meanwhile_comes_last(app: Flask, cast: Cast) -> None:
+def test_key_made_meanwhile(app: Flask, cast: Cast) -> None:
+    """It comes last."""
     add_keys(app, 3, cast.omar)
     with app.app_context():
         reading = paging.oldest_first(ApiKey)
