@@ -377,7 +377,7 @@ def test_the_wrong_method_says_so(ada: Visitor) -> None:
 def test_a_fault_says_its_request_id_and_nothing_of_the_cause(
     app: Flask, ada: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_given: object, **_place: object) -> user_search.Page:
+    def fail(*_given: object, **_place: object) -> None:
         raise ValueError(CANARY)
 
     app.config["PROPAGATE_EXCEPTIONS"] = False

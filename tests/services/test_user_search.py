@@ -41,7 +41,7 @@ def people(app: Flask) -> dict[str, User]:
 def found(app: Flask, text: str, shown: str = "all", **more: Any) -> list[str]:
     """Return the addresses on the first page that a search finds."""
     with app.app_context():
-        return [user.email for user in user_search.find(text, shown, **more).users]
+        return [user.email for user in user_search.find(text, shown, **more)[0].rows]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_each_status_has_its_own_list_and_count(app: Flask, cast: Cast, text: st
     assert found(app, text, "deactivated") == ["omar@example.com"]
     assert found(app, text, "deleted") == ["sam@example.com"]
     with app.app_context():
-        counts = user_search.find(text, "active").counts
+        counts = user_search.find(text, "active")[1]
     assert {name: str(count) for name, count in counts.items()} == {
         "all": "3",
         "active": "2",
@@ -142,8 +142,8 @@ def pages(app: Flask, *asked: str, back: bool = False) -> Iterator[list[str]]:
     place: dict[str, str] = {"after": "usr_"} if back else {}
     while True:
         with app.app_context():
-            page = user_search.find(*asked, **place, limit=7)
-        yield [user.id for user in page.users]
+            page, _ = user_search.find(*asked, **place, limit=7)
+        yield [user.id for user in page.rows]
         following = page.newer if back else page.older
         if following is None:
             return
@@ -172,7 +172,7 @@ def crowd(app: Flask, database_url: str) -> Flask:
 
 def test_too_many_to_count_are_said_to_be_more(crowd: Flask) -> None:
     with crowd.app_context():
-        everybody, one_domain, many_names = (user_search.find(text).counts for text in ("", "gmail.com", "name"))
+        everybody, one_domain, many_names = (user_search.find(text)[1] for text in ("", "gmail.com", "name"))
         assert user_search.count() > user_search.COUNTED
     assert [str(everybody[shown]) for shown in user_search.SHOWN] == ["1,000+", "1,000+", "30", "15"]
     ((number,),) = rows(crowd, "SELECT count(*) FROM users WHERE email LIKE '%@gmail.com' AND is_active")
@@ -193,8 +193,8 @@ def test_a_user_found_twice_counts_once(app: Flask) -> None:
         make_user(app, "ann@ann.example.com", first_name="Ann", last_name="Annson")
         execute(app, "UPDATE users SET is_active = false, deleted_at = created_at")
     with app.app_context():
-        page = user_search.find("ann", "deleted")
-    assert (len(page.users), page.counts["deleted"]) == (2, user_search.Count(2))
+        page, counts = user_search.find("ann", "deleted")
+    assert (len(page.rows), counts["deleted"]) == (2, user_search.Count(2))
 
 
 @pytest.mark.parametrize("text", ["", "m", "example.com", "xenia", "nobody at all"])

@@ -11,9 +11,9 @@ from typing import Any
 from sqlalchemy import Connection, and_, bindparam, select
 from sqlalchemy.orm import Session
 
-from users import clock
 from users.actors import Actor
-from users.auth import sessions
+from users.auth import key_states, sessions
+from users.auth.key_states import KeyState
 from users.errors import ApiKeyDeactivated, ApiKeyExpired, AuthenticationRequired
 from users.form_errors import SessionEnded
 from users.roles import ALL_PERMISSIONS, Permission, permissions_of
@@ -38,9 +38,10 @@ def permissions_of_key(key: Any) -> frozenset[Permission]:
 
     Raises ApiKeyDeactivated and ApiKeyExpired.
     """
-    if key.deactivated_at or (key.owner_id and not key.owner_is_active):
+    state = key_states.state_of(key, owner_is_active=bool(key.owner_is_active))
+    if state in (KeyState.REVOKED, KeyState.STOPPED):
         raise ApiKeyDeactivated
-    if key.expires_at and key.expires_at <= clock.now():
+    if state == KeyState.EXPIRED:
         raise ApiKeyExpired
     scopes = frozenset(Permission(scope) for scope in key.scopes if scope in ALL_PERMISSIONS)
     return scopes & permissions_of(key.owner_role) if key.owner_id else scopes

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import starmap
 
 import click
 from flask.cli import AppGroup
 
 from users import clock, ids
+from users.auth.key_states import KeyState
 from users.cli.arguments import find_user, period
 from users.cli.command import Command, actor
 from users.cli.output import json_option, print_array, print_result, print_table
@@ -61,7 +63,7 @@ def list_keys(as_json: bool) -> None:
         print_array(key.as_key() for key in api_keys.list_keys())
     else:
         columns = ("ID", "NAME", "PREFIX", "SCOPES", "OWNER", "CREATED", "LAST USED", "EXPIRES", "STATE")
-        print_table(columns, lambda: map(_key_row, api_keys.list_keys()))
+        print_table(columns, lambda: starmap(_key_row, api_keys.list_keys_with_states()))
 
 
 @keys_group.command("revoke")
@@ -76,12 +78,7 @@ def revoke_key(key_id: str, as_json: bool) -> None:
     print_result(key.as_key() if as_json else None, key.id)
 
 
-def _key_row(key: ApiKey) -> Sequence[str]:
-    state = "active"
-    if key.deactivated_at:
-        state = "revoked"
-    elif key.expires_at and key.expires_at <= clock.now():
-        state = "expired"
+def _key_row(key: ApiKey, state: KeyState) -> Sequence[str]:
     used, expires = (clock.rfc3339(at) if at else "never" for at in (key.last_used_at, key.expires_at))
     scopes, created = " ".join(key.scopes), clock.rfc3339(key.created_at)
     return (key.id, key.name, key.prefix, scopes, key.owner_id or "", created, used, expires, state)

@@ -7,6 +7,7 @@ from flask import g, make_response, redirect, render_template, request, url_for
 
 from users import clock, ids
 from users.audit import trail
+from users.auth.key_states import KeyState
 from users.blueprint import bp
 from users.errors import KeyNotFound, UserNotFound
 from users.form_errors import FormRefused, KeyMadeAlready, KeyRolled, Outdated
@@ -27,15 +28,15 @@ def show_keys() -> PageResponse:
     """List the API keys, newest first; `?revoked=` was, just now."""
     here, count = user_search.find_keys(before=_id_in("before"), after=_id_in("after"))
     owners = user_search.emails_of(key.owner_id for key in here.rows)
-    stopped = user_search.stopped_among(owners)
+    states = api_keys.states_of(here.rows)
     return render_template(
         "keys/list.html",
         page=here,
         count=count,
         owners=owners,
-        stopped=stopped,
-        now=clock.now(),
-        can_roll={key.id for key in here.rows if _can_roll(key, stopped)},
+        inactive_owners=user_search.inactive_among(owners),
+        states=states,
+        can_roll={key.id for key in here.rows if _can_roll(key, states[key.id])},
         revoked=_just_revoked(),
     )
 
@@ -96,7 +97,7 @@ def show_roll_key(key_id: str, formdata: FormData | None = None) -> PageResponse
     """Show the form for a new key in the place of this one."""
     key = _key(key_id)
     api_keys.require_scopes(key, g.actor)
-    if not _can_roll(key, user_search.stopped_among([key.owner_id] if key.owner_id else [])):
+    if not _can_roll(key, api_keys.states_of([key])[key.id]):
         g.problems = []  # this page says it all
         return make_response(render_template("keys/ended.html", key=key), 409)
     if _is_rolled_meanwhile(key, formdata or NO_DATA):
@@ -161,9 +162,9 @@ def _key(key_id: str) -> ApiKey:
     return api_keys.get_key(key_id)
 
 
-def _can_roll(key: ApiKey, stopped: frozenset[str]) -> bool:
+def _can_roll(key: ApiKey, state: KeyState) -> bool:
     """Tell whether the key works, so that another can take its place, and is not wider than the administrator."""
-    return not key.has_ended(clock.now()) and key.owner_id not in stopped and set(key.scopes) <= g.actor.permissions
+    return state == KeyState.ACTIVE and set(key.scopes) <= g.actor.permissions
 
 
 def _end_of(key: ApiKey) -> str:

@@ -39,13 +39,14 @@ def show_users() -> PageResponse:
     q = request.args.get("q", "").strip()[:_LONGEST_SEARCH]
     status = request.args.get("status", "")
     shown = status if status in user_search.SHOWN else "all"
-    found = user_search.find(q, shown, before=_id_in("before"), after=_id_in("after"))
+    found, counts = user_search.find(q, shown, before=_id_in("before"), after=_id_in("after"))
     return render_template(
         "users/list.html",
         page=found,
+        counts=counts,
         q=q,
         shown=shown,
-        new=_could_be_made(q, found),
+        new=_could_be_made(q, counts["all"]),
         href=_list_href,
         deleted=deleted and trail.is_newest(deleted, trail.Action.USER_DELETE),
     )
@@ -96,9 +97,9 @@ def _list_href(q: str, shown: str, **place: str) -> str:
     return f"{path}?{query}" if query else path
 
 
-def _could_be_made(q: str, found: user_search.Page) -> bool:
+def _could_be_made(q: str, found: user_search.Count) -> bool:
     """Tell whether an address was looked for that nobody has and that the administrator may give to a new user."""
-    if found.counts["all"].number or Permission.USERS_CREATE not in g.actor.permissions:
+    if found.number or Permission.USERS_CREATE not in g.actor.permissions:
         return False
     try:
         return bool(emails.lookup_key(q))

@@ -1,9 +1,10 @@
 """The acts on API keys: each one function, in one transaction with its audit row."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import islice
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -13,12 +14,15 @@ from users import clock, ids
 from users.actors import Actor
 from users.audit import trail
 from users.audit.trail import Action
+from users.auth import key_states
 from users.auth.authorization import authorized_transaction
+from users.auth.key_states import KeyState
 from users.errors import Denied, KeyNotFound, UserNotFound
 from users.form_errors import KeyEnded, KeyMadeAlready
 from users.roles import Permission
 from users.rules import key_format
 from users.rules.validation import NewKey
+from users.services import user_search
 from users.storage import database, driver_errors, paging
 from users.storage.models import ApiKey, User
 
@@ -71,7 +75,8 @@ def roll_key(
         _insert(session, issued.key, actor)  # first, so that who sends a form twice is told that
         now = issued.key.created_at
         owner = session.get(User, old.owner_id) if old.owner_id else None
-        if old.has_ended(now) or (owner and not owner.is_active):
+        is_active = owner is not None and owner.is_active and owner.deleted_at is None
+        if key_states.state_of(old, owner_is_active=is_active) != KeyState.ACTIVE:
             raise KeyEnded
         if precondition:
             precondition(old)
@@ -101,6 +106,20 @@ def get_key(key_id: str) -> ApiKey:
 def list_keys() -> Iterator[ApiKey]:
     """Yield all API keys, oldest first."""
     return paging.oldest_first(ApiKey)
+
+
+def list_keys_with_states() -> Iterator[tuple[ApiKey, KeyState]]:
+    """Yield all API keys, oldest first, each with its state."""
+    keys = list_keys()
+    while batch := list(islice(keys, paging.BATCH_SIZE)):
+        states = states_of(batch)
+        yield from ((key, states[key.id]) for key in batch)
+
+
+def states_of(keys: Sequence[ApiKey]) -> dict[str, KeyState]:
+    """Return the states of these API keys now, by id."""
+    inactive = user_search.inactive_among(key.owner_id for key in keys)
+    return {key.id: key_states.state_of(key, owner_is_active=key.owner_id not in inactive) for key in keys}
 
 
 def revoke_key(key_id: str, *, actor: Actor) -> ApiKey:

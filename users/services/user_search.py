@@ -16,6 +16,7 @@ from users.errors import UserNotFound
 from users.rules import search_keys
 from users.storage import database, paging
 from users.storage.models import ApiKey, Status, User
+from users.storage.paging import Page
 
 COUNTED = 1_000  # of each status, for the filters, and of the API keys
 FOUND = 300  # of each status, for a search: beside the index, each is read from a place of its own in the table
@@ -38,16 +39,6 @@ class Count:
         return f"{(self.number - 1) // 100 * 100:,}+" if self.many else f"{self.number:,}"
 
 
-@dataclass(frozen=True)
-class Page:
-    """Some users, newest first, and the ids from which the pages beside this one start, if there are such."""
-
-    users: list[User]
-    newer: str | None  # users made after this id come before
-    older: str | None  # users made before this id come next
-    counts: Mapping[str, Count]  # for each of SHOWN
-
-
 def find(
     text: str = "",
     shown: str = "all",
@@ -55,8 +46,10 @@ def find(
     before: str | None = None,
     after: str | None = None,
     limit: int = paging.PAGE_SIZE,
-) -> Page:
-    """Return a page of those of SHOWN whom `text` finds: the newest, or those next to the id `before` or `after`.
+) -> tuple[Page[User], Mapping[str, Count]]:
+    """Return a page of the users that `text` finds and `shown` names, and the counts for each of SHOWN.
+
+    It is the newest page, or the one next to the id `before` or `after`.
 
     `text` is a whole id or the beginning of an address, a domain, a name or a last name; an empty one finds everybody.
     Of too many only some are found, which their count says.
@@ -75,7 +68,7 @@ def find(
     more = len(found_ids) > limit
     newer = users[0].id if users and (more if after else before) else None
     older = users[-1].id if users and (after or more) else None
-    return Page(users, newer, older, {name: _sum(counts[status] for status in SHOWN[name]) for name in SHOWN})
+    return Page(users, newer, older), {name: _sum(counts[status] for status in SHOWN[name]) for name in SHOWN}
 
 
 def count() -> int:
@@ -164,7 +157,7 @@ def emails_of(user_ids: Iterable[str | None]) -> Mapping[str, str]:
     return {row.id: row.email for row in found}
 
 
-def find_keys(*, before: str | None = None, after: str | None = None) -> tuple[paging.Page[ApiKey], Count]:
+def find_keys(*, before: str | None = None, after: str | None = None) -> tuple[Page[ApiKey], Count]:
     """Return a page of the API keys, newest first, and how many there are.
 
     By id, which an index knows: it is made when the form for the key is opened.
@@ -182,11 +175,12 @@ def has_key(*, used: bool = False) -> bool:
         return session.scalar(query.where(ApiKey.last_used_at.is_not(None)) if used else query) is not None
 
 
-def stopped_among(user_ids: Iterable[str]) -> frozenset[str]:
-    """Return those of these users who are deactivated or deleted, and whose API keys stand still."""
-    stopped = select(User.id).where(User.id.in_(set(user_ids)), ~User.is_active | User.deleted_at.is_not(None))
+def inactive_among(user_ids: Iterable[str | None]) -> frozenset[str]:
+    """Return the ids of those of these users who are deactivated or deleted."""
+    wanted = {user_id for user_id in user_ids if user_id}
+    inactive = select(User.id).where(User.id.in_(wanted), ~User.is_active | User.deleted_at.is_not(None))
     with database.reading() as session:
-        return frozenset(session.scalars(stopped).all())
+        return frozenset(session.scalars(inactive).all())
 
 
 def key_names_of(key_ids: Iterable[str | None]) -> Mapping[str, str]:

@@ -10,12 +10,12 @@ from typing import Generic, TypeVar
 from sqlalchemy import ColumnElement, select
 
 from users.storage import database
-from users.storage.models import ApiKey, AuditEvent
+from users.storage.models import ApiKey, AuditEvent, User
 
 PAGE_SIZE = 25
 BATCH_SIZE = 1000  # rows in memory while a whole list is read
 
-Row = TypeVar("Row", ApiKey, AuditEvent)
+Row = TypeVar("Row", ApiKey, AuditEvent, User)
 
 
 @dataclass(frozen=True)

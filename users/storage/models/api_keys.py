@@ -34,10 +34,6 @@ class ApiKey(Model):
     def __repr__(self) -> str:
         return f"<ApiKey {self.id}>"
 
-    def has_ended(self, now: datetime) -> bool:
-        """Tell whether the key itself has stopped for good: revoked, or past its time."""
-        return self.deactivated_at is not None or (self.expires_at is not None and self.expires_at <= now)
-
     def as_key(self) -> dict[str, Any]:
         """Return the members of a key that can be shown again, in the contract's order (SPEC, section 4)."""
         return {

@@ -1,0 +1,29 @@
+"""The state of an API key, the same for authentication, the page of API keys and `flask keys list`."""
+
+from enum import StrEnum
+from typing import Any
+
+from users import clock
+
+
+class KeyState(StrEnum):
+    """The states of an API key. Only an active one works."""
+
+    ACTIVE = "active"
+    REVOKED = "revoked"
+    STOPPED = "stopped"  # the owner is deactivated or deleted
+    EXPIRED = "expired"
+
+
+def state_of(key: Any, *, owner_is_active: bool) -> KeyState:
+    """Return the state of `key` now: an ApiKey, or a row with its columns.
+
+    `owner_is_active` does not matter for a service key, which has no owner.
+    """
+    if key.deactivated_at:
+        return KeyState.REVOKED
+    if key.owner_id and not owner_is_active:
+        return KeyState.STOPPED
+    if key.expires_at and key.expires_at <= clock.now():
+        return KeyState.EXPIRED
+    return KeyState.ACTIVE
