@@ -11,7 +11,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from app import create_app
 from support.answers import judge_of, operation_of
 from support.api import Api
-from support.application import CHEAP
+from support.application import WITHOUT_DATABASE
 from support.people import PASSWORD
 from users import clock, errors, ids
 from users.api import parameters, request_body
@@ -41,16 +41,16 @@ def examples(node: Any, schema: contract.Node | None = None) -> list[tuple[contr
 
 @pytest.fixture
 def client() -> FlaskClient:
-    """Somebody without a key, at an application whose database is away."""
-    return create_app({**CHEAP, "DATABASE_URL": "sqlite:////nowhere/enrol.db", "TESTING": True}).test_client()
+    """A client of an application whose database is away."""
+    return create_app(WITHOUT_DATABASE).test_client()
 
 
-def test_it_is_valid_openapi_3_1() -> None:
+def test_valid_openapi_3_1() -> None:
     assert DOCUMENT["openapi"] == "3.1.0"
     assert [error.message for error in OpenAPIV31SpecValidator(DOCUMENT).iter_errors()] == []
 
 
-def test_every_schema_is_valid_and_every_example_is_of_its_schema() -> None:
+def test_examples_match_their_schemas() -> None:
     found = examples(DOCUMENT)
     assert len(found) > 60
     for schema, value in found:
@@ -60,7 +60,7 @@ def test_every_schema_is_valid_and_every_example_is_of_its_schema() -> None:
             judge_of(schema).validate(value)
 
 
-def test_every_reference_is_used() -> None:
+def test_references() -> None:
     used = set(re.findall(r'"\$ref": "#/components/(\w+)/([\w-]+)"', contract._FILE.read_text(encoding="utf-8")))
     kinds = ("headers", "parameters", "responses", "schemas")
     there = {(kind, name) for kind in kinds for name in DOCUMENT["components"][kind]}
@@ -69,7 +69,7 @@ def test_every_reference_is_used() -> None:
     assert used <= there
 
 
-def test_every_operation_is_whole() -> None:
+def test_operations_are_complete() -> None:
     operations = contract.operations()
     assert len({one.id for one in operations}) == len(operations)
     assert {one.tag for one in operations} == {tag["name"] for tag in DOCUMENT["tags"]}
@@ -84,7 +84,7 @@ def test_every_operation_is_whole() -> None:
         assert all(field.description for field in (*one.parameters, *one.fields))
 
 
-def test_objects_have_the_members_that_are_told_and_no_others() -> None:
+def test_objects_are_closed() -> None:
     loose = [
         schema.get("title")
         for schema in [*SCHEMAS.values(), *(one for one, _ in examples(DOCUMENT))]
@@ -94,13 +94,13 @@ def test_objects_have_the_members_that_are_told_and_no_others() -> None:
     assert all(one["unevaluatedProperties"] is False for one in SCHEMAS.values() if "allOf" in one)
 
 
-def test_a_user_and_a_profile_have_their_members_in_order() -> None:
+def test_members_of_user_and_profile() -> None:
     user = User(is_active=True, created_at=clock.now(), updated_at=clock.now())
     for name, shown in (("User", user.as_user()), ("Profile", user.as_profile())):
         assert list(SCHEMAS[name]["properties"]) == SCHEMAS[name]["required"] == list(shown)
 
 
-def test_the_bounds_are_those_of_the_code() -> None:
+def test_bounds_are_those_of_the_code() -> None:
     new, changes = (SCHEMAS[name]["properties"] for name in ("NewUser", "UserChanges"))
     for told in (new, changes, SCHEMAS["User"]["properties"]):
         assert told["email"]["maxLength"] == emails.MAX_BYTES
@@ -136,14 +136,14 @@ NAMES = [
 
 
 @pytest.mark.parametrize(("name", "passes"), NAMES)
-def test_the_pattern_of_a_name_is_the_rule_of_the_code(name: str, passes: bool) -> None:
+def test_pattern_of_a_name(name: str, passes: bool) -> None:
     body = {"email": "ada@example.com", "password": PASSWORD, "first_name": name}
     assert judge_of(SCHEMAS["NewUser"]).is_valid(body) is passes
     with nullcontext() if passes else pytest.raises(errors.Invalid):
         validation.new_user(body, validation.Rules())
 
 
-def test_the_document_and_the_url_map_agree(client: FlaskClient) -> None:
+def test_operations_are_those_of_the_url_map(client: FlaskClient) -> None:
     """Every method of every path under /v1, with the permissions of its guard, and nothing else."""
     views: dict[str, Any] = client.application.view_functions
     there = {
@@ -156,7 +156,7 @@ def test_the_document_and_the_url_map_agree(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("name", ["Limit", "Skip"])
-def test_the_service_takes_a_parameter_up_to_its_bounds_and_not_beyond(api: Api, name: str) -> None:
+def test_bounds_of_parameters(api: Api, name: str) -> None:
     parameter = DOCUMENT["components"]["parameters"][name]
     least, most = parameter["schema"]["minimum"], parameter["schema"]["maximum"]
     for value, status in ((least, 200), (most, 200), (least - 1, 400), (most + 1, 400)):
@@ -164,7 +164,7 @@ def test_the_service_takes_a_parameter_up_to_its_bounds_and_not_beyond(api: Api,
             assert api.get(f"{path}?{parameter['name']}={value}").status_code == status
 
 
-def test_the_service_takes_as_many_ids_as_are_told_and_no_more(api: Api) -> None:
+def test_bounds_of_a_batch(api: Api) -> None:
     ids_told = SCHEMAS["UserIds"]["properties"]["user_ids"]
     least, most = ids_told["minItems"], ids_told["maxItems"]
     for number, status in ((least, 200), (most, 200), (least - 1, 422), (most + 1, 422)):
@@ -172,7 +172,7 @@ def test_the_service_takes_as_many_ids_as_are_told_and_no_more(api: Api) -> None
         assert api.call("POST", "/v1/user/batch", json=body).status_code == status
 
 
-def test_it_is_served_for_this_servers_own_address(client: FlaskClient) -> None:
+def test_server_url(client: FlaskClient) -> None:
     answer = client.get("/openapi.json", headers={"Host": "localhost:5000"})
     assert answer.json == {**DOCUMENT, "servers": [{"url": "http://localhost:5000"}]}
     assert answer.content_type == "application/json"
@@ -181,14 +181,14 @@ def test_it_is_served_for_this_servers_own_address(client: FlaskClient) -> None:
     assert stranger.json == {**DOCUMENT, "servers": [{"url": "/"}]}
 
 
-def test_who_has_it_already_is_told_so(client: FlaskClient) -> None:
+def test_revalidation(client: FlaskClient) -> None:
     tag = client.get("/openapi.json").headers["ETag"]
     assert client.get("/openapi.json", headers={"If-None-Match": tag}).status_code == 304
     assert client.get("/openapi.json", headers={"If-None-Match": '"other"'}).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
-def test_both_are_there_for_everybody_to_read(client: FlaskClient, path: str) -> None:
+def test_public_and_read_only(client: FlaskClient, path: str) -> None:
     for one in (path, f"{path}/"):
         assert client.get(one).status_code == 200
         head = client.head(one)

@@ -1,4 +1,4 @@
-"""Every door gives the same verdict, field and words for the same input: one table, put through all of them."""
+"""Every door accepts and refuses the same input with the same words: one table of cases, tried on all doors."""
 
 import re
 from typing import Any
@@ -13,7 +13,7 @@ from support.visitors import Visitor, problems_in
 from users.services import user_creation
 
 
-def test_the_table_has_the_size_that_was_asked_for() -> None:
+def test_size_of_the_table() -> None:
     assert len(CASES) >= 60
     assert sum(CLI in case.doors for case in CASES.values()) >= 50
 
@@ -21,7 +21,7 @@ def test_the_table_has_the_size_that_was_asked_for() -> None:
 @pytest.mark.one_database
 @pytest.mark.usefixtures("taken")
 @pytest.mark.parametrize(("database_url", "name"), through(API), indirect=["database_url"])
-def test_the_api_says_what_the_table_says(api: Api, name: str) -> None:
+def test_api(api: Api, name: str) -> None:
     case = CASES[name]
     answer = api.call("POST", "/v1/user/", json=case.members)
     if not case.errors:
@@ -32,13 +32,13 @@ def test_the_api_says_what_the_table_says(api: Api, name: str) -> None:
     assert answer.status_code == error["status"] == (409 if case.errors == (TAKEN,) else 422)
     assert error["code"] == (case.errors[0][1] if len(case.errors) == 1 else "VALIDATION_ERROR")
     assert error["details"]["field"] == case.errors[0][0]
-    assert told(error) == list(case.errors)
+    assert field_errors(error) == list(case.errors)
 
 
 @pytest.mark.one_database
 @pytest.mark.usefixtures("taken")
 @pytest.mark.parametrize(("database_url", "name"), through(CLI), indirect=["database_url"])
-def test_the_command_line_says_what_the_table_says(runner: FlaskCliRunner, name: str) -> None:
+def test_command_line(runner: FlaskCliRunner, name: str) -> None:
     case = CASES[name]
     result = run_create(runner, case.members)
     again = run_create(runner, case.members, "--json")
@@ -50,11 +50,11 @@ def test_the_command_line_says_what_the_table_says(runner: FlaskCliRunner, name:
     words = [error[2] for error in case.errors]
     assert [line.split(": usr_")[0] for line in result.stderr.splitlines()] == words
     assert result.stdout == ""
-    assert told(runner.app.json.loads(again.stdout)["error"]) == list(case.errors)
+    assert field_errors(runner.app.json.loads(again.stdout)["error"]) == list(case.errors)
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if CLI in case.doors and not case.errors])
-def test_the_command_line_prints_the_user_that_the_api_would(runner: FlaskCliRunner, name: str) -> None:
+def test_command_line_prints_the_apis_user(runner: FlaskCliRunner, name: str) -> None:
     result = run_create(runner, CASES[name].members, "--json")
     assert result.exit_code == 0
     user = runner.app.json.loads(result.stdout)
@@ -64,7 +64,7 @@ def test_the_command_line_prints_the_user_that_the_api_would(runner: FlaskCliRun
 @pytest.mark.one_database
 @pytest.mark.usefixtures("taken")
 @pytest.mark.parametrize(("database_url", "name"), through(CLI), indirect=["database_url"])
-def test_the_form_says_what_the_table_says(app: Flask, ada: Visitor, name: str) -> None:
+def test_form(app: Flask, ada: Visitor, name: str) -> None:
     case = CASES[name]
     answer = ada.create(**case.members)
     if not case.errors:
@@ -89,6 +89,6 @@ def run_create(runner: FlaskCliRunner, members: dict[str, Any], *options: str) -
     )
 
 
-def told(error: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Return the errors of the fields that an envelope tells."""
+def field_errors(error: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the errors of fields in an error response."""
     return [(one["field"], one["code"], one["message"]) for one in error["details"]["errors"]]

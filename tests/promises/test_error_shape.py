@@ -1,4 +1,4 @@
-"""Every error under /v1 is the envelope, with a trace id that is in the header and in the log too."""
+"""Every error under /v1 has one shape, with a trace id that the header and the log have too."""
 
 import json
 import logging
@@ -105,7 +105,7 @@ PROVOKED: dict[str, tuple[Callable[[Api], Answer], ExpectedError]] = {
     ),
     "no tag": (lambda api: _change(api, "If-Match", "other"), ExpectedError(400, "INVALID_PARAMETER", REQUEST)),
     "no number": (lambda api: api.get("/v1/user/?skip=-1"), ExpectedError(400, "INVALID_PARAMETER", REQUEST)),
-    "no address to link to": (
+    "no base url for a link": (
         lambda api: _change(api, "Host", "stranger.example", path="/verification", method="POST"),
         ExpectedError(400, "UNTRUSTED_HOST", REQUEST),
     ),
@@ -128,7 +128,7 @@ PROVOKED: dict[str, tuple[Callable[[Api], Answer], ExpectedError]] = {
 
 @pytest.mark.one_database
 @pytest.mark.parametrize("name", PROVOKED)
-def test_every_error_is_the_envelope(app: Flask, api: Api, events: list[logging.LogRecord], name: str) -> None:
+def test_error_responses(app: Flask, api: Api, events: list[logging.LogRecord], name: str) -> None:
     provoke, expected = PROVOKED[name]
     make_user(app, "taken@example.com")
     error = check_error(provoke(api), expected)
@@ -137,9 +137,8 @@ def test_every_error_is_the_envelope(app: Flask, api: Api, events: list[logging.
     assert (fields["status"], fields["code"]) == (expected.status, expected.code)
 
 
-def test_an_unexpected_error_is_told_to_the_log_and_to_nobody_else(
-    api: Api, events: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unexpected_error(api: Api, events: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its text is in the log, and not in the answer."""
     monkeypatch.setattr(user_creation, "create_user", _crash)
     error = check_error(api.create(), ExpectedError(500, "INTERNAL_SERVER_ERROR", "server_error"))
     assert error["details"] == {}
@@ -151,7 +150,7 @@ def test_an_unexpected_error_is_told_to_the_log_and_to_nobody_else(
     assert "canary" not in str(fields)
 
 
-def test_a_database_that_is_away_is_503(app: Flask, api: Api) -> None:
+def test_unavailable_database_is_503(app: Flask, api: Api) -> None:
     execute(app, "ALTER TABLE users RENAME TO elsewhere")
     try:
         answer = api.create()
@@ -164,7 +163,7 @@ def test_a_database_that_is_away_is_503(app: Flask, api: Api) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"ENROL_TRUSTED_HOSTS": "users.example.com,.intra.example"}])
-def test_a_foreign_host_is_400(api: Api) -> None:
+def test_untrusted_host_is_400(api: Api) -> None:
     for host in ("evil.example", "users.example.com.evil.example", "intra.example.evil", ""):
         answer = api.get("/v1/user/me", headers={"Host": host})
         check_error(answer, ExpectedError(400, "UNTRUSTED_HOST", REQUEST))
@@ -173,7 +172,7 @@ def test_a_foreign_host_is_400(api: Api) -> None:
         assert api.get("/v1/user/me", headers={"Host": host}).status_code == 404
 
 
-def test_405_names_the_methods_that_there_are(api: Api) -> None:
+def test_405_names_the_allowed_methods(api: Api) -> None:
     assert api.call("DELETE", "/v1/user/").headers["Allow"] == "GET, HEAD, POST"
     assert api.call("PATCH", "/v1/user/verify-password").headers["Allow"] == "POST"
     assert api.call("OPTIONS", "/v1/user/me").headers["Allow"] == "GET, HEAD"
@@ -182,7 +181,7 @@ def test_405_names_the_methods_that_there_are(api: Api) -> None:
     )
 
 
-def test_a_path_names_its_methods_with_and_without_its_slash(app: Flask, api: Api) -> None:
+def test_allow_with_and_without_slash(app: Flask, api: Api) -> None:
     """Werkzeug finds `/v1/user` by the methods of `/v1/user/` alone, and takes it for unknown under any other."""
     for rule in app.url_map.iter_rules():
         path = re.sub(r"<\w+:email>", "jo@example.com", rule.rule)
@@ -194,7 +193,7 @@ def test_a_path_names_its_methods_with_and_without_its_slash(app: Flask, api: Ap
         assert set(methods.split(", ")) >= (rule.methods or set())
 
 
-def test_a_method_cannot_be_overridden(api: Api) -> None:
+def test_method_cannot_be_overridden(api: Api) -> None:
     answer = api.call("PUT", "/v1/user/", headers={"X-HTTP-Method-Override": "POST"})
     assert answer.status_code == 405
 
@@ -207,8 +206,8 @@ def test_head_is_get_without_the_body(app: Flask, api: Api) -> None:
     assert answer.headers["Content-Length"] == api.get(f"/v1/user/{user.id}").headers["Content-Length"]
 
 
-def test_the_judgement_comes_in_the_order_of_the_contract(app: Flask, api: Api) -> None:
-    """Authenticate, authorise, parse, validate, act: each answer says nothing of what comes after it."""
+def test_order_of_checks(app: Flask, api: Api) -> None:
+    """Authenticate, authorise, parse, validate, act: an answer says nothing about the later steps."""
     weak = make_key(app)
     assert api.call("POST", "/v1/user/", key=None, data=b"{").status_code == 401
     assert api.call("POST", "/v1/user/", key=weak, data=b"{").status_code == 403
@@ -217,7 +216,7 @@ def test_the_judgement_comes_in_the_order_of_the_contract(app: Flask, api: Api) 
     assert _send(api, b"{}").status_code == 422
 
 
-def test_every_path_answers_with_and_without_its_slash(app: Flask, api: Api) -> None:
+def test_paths_with_and_without_slash(app: Flask, api: Api) -> None:
     ada = make_user(app, "ada@example.com", Role.ADMIN)
     api.key = make_key(app, Permission.USERS_READ, Permission.USERS_CREATE, owner=ada)
     for path in ("me", "profile", "current", ada.id):
@@ -226,7 +225,7 @@ def test_every_path_answers_with_and_without_its_slash(app: Flask, api: Api) -> 
     assert api.call("POST", "/v1/user", json=body).status_code == 201
 
 
-def test_an_unknown_query_parameter_is_ignored(api: Api) -> None:
+def test_unknown_query_parameter_is_ignored(api: Api) -> None:
     answer = api.call("POST", "/v1/user/?colour=blue", json={"email": "jo@example.com", "password": PASSWORD})
     assert answer.status_code == 201
 
@@ -245,9 +244,7 @@ def test_an_unknown_query_parameter_is_ignored(api: Api) -> None:
         ("", False),
     ],
 )
-def test_a_request_id_is_kept_if_it_has_the_form(
-    api: Api, events: list[logging.LogRecord], given: str, kept: bool
-) -> None:
+def test_request_id_of_the_client(api: Api, events: list[logging.LogRecord], given: str, kept: bool) -> None:
     answer = api.get("/v1/nothing", headers={"X-Request-Id": given})
     trace_id = answer.headers["X-Request-Id"]
     assert (trace_id == given) is kept
@@ -257,7 +254,8 @@ def test_a_request_id_is_kept_if_it_has_the_form(
     assert ("request_id" in logged(events, "request")) is kept  # ours, which a line without it has as its trace id
 
 
-def test_the_page_has_its_two_errors_word_for_word(app: Flask, api: Api) -> None:
+def test_published_errors(app: Flask, api: Api) -> None:
+    """The 401 and 403 are those of the published page, to the letter."""
     page = (Path(__file__).parents[1] / "reference/errors.json").read_text(encoding="utf-8")
     for key, status, published in zip((None, make_key(app)), (401, 403), json.loads(page), strict=True):
         answer = api.call("POST", "/v1/user/", key=key, json={})
@@ -268,13 +266,13 @@ def test_the_page_has_its_two_errors_word_for_word(app: Flask, api: Api) -> None
         assert answer.json["success"] is published["success"] is False
 
 
-def test_what_was_missing_stands_in_the_challenge(app: Flask, api: Api) -> None:
+def test_challenge_names_the_missing_scope(app: Flask, api: Api) -> None:
     assert api.call("POST", "/v1/user/", key=None).headers["WWW-Authenticate"] == 'Bearer realm="enrol"'
     answer = api.call("POST", "/v1/user/", key=make_key(app))
     assert answer.headers["WWW-Authenticate"] == 'Bearer error="insufficient_scope", scope="users:create"'
 
 
-def test_outside_v1_an_error_is_a_page(api: Api) -> None:
+def test_error_is_a_page_outside_v1(api: Api) -> None:
     for path in ("/nothing", "/v1nothing", "/v11/user/"):
         answer = api.get(path)
         assert answer.status_code == 404
@@ -282,15 +280,16 @@ def test_outside_v1_an_error_is_a_page(api: Api) -> None:
         assert answer.headers["X-Request-Id"] in answer.text
 
 
-def test_a_refusal_that_may_leave_the_body_unread_ends_the_connection(api: Api) -> None:
-    """Else the server hangs up unannounced, and a client on a kept connection loses its next request."""
+def test_error_closes_the_connection(api: Api) -> None:
+    """Otherwise a client that reuses the connection would send its next request into a closed one and lose it."""
     assert api.call("POST", "/v1/user/", key=None, json={}).headers["Connection"] == "close"
     assert api.create(email="jo").headers["Connection"] == "close"
     assert "Connection" not in api.create().headers
     assert "Connection" not in api.get("/v1/nothing").headers
 
 
-def test_so_does_an_answer_to_a_body_that_nobody_asked_for(app: Flask, api: Api) -> None:
+def test_unread_body_closes_the_connection(app: Flask, api: Api) -> None:
+    """The view reads no body, and the request has one."""
     user = make_user(app, "jo@example.com")
     assert api.get(f"/v1/user/{user.id}", json={}).headers["Connection"] == "close"
     assert "Connection" not in api.get(f"/v1/user/{user.id}").headers

@@ -79,7 +79,7 @@ def with_stopped_key(caller: Caller, column: str) -> Answer:
     return caller.call(key=key)
 
 
-def about_nobody(caller: Caller) -> Answer:
+def about_unknown_user(caller: Caller) -> Answer:
     """Call about a user who does not exist, or with a key that no user owns."""
     if "{" in caller.operation.path:
         return caller.call(path=caller.path(UNKNOWN_ID, "nobody@example.com"))
@@ -141,7 +141,7 @@ PROVOKED: dict[str, Callable[[Caller], Answer]] = {
     "UNSUPPORTED_MEDIA_TYPE": lambda caller: send_raw(caller, b"{}", "text/plain"),
     "UNTRUSTED_HOST": lambda caller: caller.call(headers={"Host": "other.example"}),
     "USER_ALREADY_EXISTS": lambda caller: caller.call(body={"email": TAKEN}),
-    "USER_NOT_FOUND": about_nobody,
+    "USER_NOT_FOUND": about_unknown_user,
     "VALIDATION_ERROR": lambda caller: caller.call(body={"unknown": 1}),
 }
 SETTINGS = {

@@ -17,6 +17,7 @@ from users.storage.models import db
 SECRET_KEY = uuid.uuid4().hex + uuid.uuid4().hex
 # The cheapest argon2id there is: tests state rules, benchmarks measure.
 CHEAP = {"ENROL_PASSWORD_HASH": "m=8,t=1,p=1", "ENROL_PASSWORD_HASH_UNSAFE": "1", "SECRET_KEY": SECRET_KEY}
+WITHOUT_DATABASE = {**CHEAP, "DATABASE_URL": "sqlite:////nowhere/enrol.db", "TESTING": True}
 
 # Werkzeug compiles every rule anew for every application, which is most of what it costs to make one.
 _compile_one = Rule._compile_builder

@@ -16,7 +16,7 @@ class ExpectedError(NamedTuple):
 
 
 def check_error(answer: Answer, expected: ExpectedError) -> dict[str, Any]:
-    """Assert that `answer` is the envelope of the contract, and return its error."""
+    """Assert that `answer` is an error response of the contract, and return its error."""
     assert answer.status_code == expected.status
     assert answer.content_type == "application/json"
     assert list(answer.json) == ["success", "error"]

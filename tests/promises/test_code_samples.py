@@ -1,0 +1,100 @@
+"""Every code sample of the reference page runs, and prints what the contract says."""
+
+import ast
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.answers import documented, judge_of
+from support.application import app_on
+from support.installations import Installation, installed
+from support.people import PASSWORD, make_key, make_user
+from support.servers import Server
+from support.skips import unavailable
+from users.openapi import contract
+from users.roles import Permission, Role
+
+pytestmark = pytest.mark.xdist_group("docs")  # they share servers, which one worker of xdist starts
+
+
+RUN = {"curl": ["bash"], "python": [sys.executable], "javascript": ["node"]}
+
+
+ENDINGS = {"curl": "sh", "python": "py", "javascript": "mjs"}
+
+
+USER_ID = contract.document()["components"]["parameters"]["UserId"]["example"]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Installation, Server]]:
+    """A running server."""
+    with installed(tmp_path_factory.mktemp("docs") / "enrol") as here:
+        (server,) = here.start("granian")
+        yield here, server
+
+
+@pytest.fixture(scope="module")
+def key(site: tuple[Installation, Server]) -> str:
+    """The administrator's key, for everything."""
+    with app_on(site[0]) as app:
+        return make_key(app, *Permission, owner=make_user(app, "owner@example.com", Role.ADMIN))
+
+
+def shown(site: tuple[Installation, Server]) -> dict[str, str]:
+    """Return the code samples on the running server's page, by id."""
+    page = site[1].call("GET", "/docs").body.decode()
+    return {
+        name: html.unescape(text)
+        for name, text in re.findall(r'<pre id="([\w-]+)".*?><code>(.*?)</code></pre>', page, re.DOTALL)
+    }
+
+
+def with_a_real_user(text: str, site: tuple[Installation, Server], key: str, name: str) -> str:
+    """Return the sample with a user of its own in place of the page's example."""
+    email = f"{name}@example.com"
+    text = text.replace("ada@example.com", email).replace('"PASSWORD"', f'"{PASSWORD}"')
+    if name.startswith("createUser"):
+        return text
+    made = site[1].call("POST", "/v1/user/", key=key, body={"email": email, "password": PASSWORD}).json
+    return text.replace(USER_ID, made["id"])
+
+
+SAMPLES = [(one.id, language) for one in contract.operations() for language in RUN]
+
+
+@pytest.mark.parametrize(("operation", "language"), SAMPLES)
+def test_sample_runs(
+    site: tuple[Installation, Server], key: str, operation: str, language: str, tmp_path: Path
+) -> None:
+    if shutil.which(RUN[language][0]) is None:
+        unavailable(f"{RUN[language][0]} to run the sample")
+    name = f"{operation}-{language}"
+    script = tmp_path / f"sample.{ENDINGS[language]}"
+    script.write_text(with_a_real_user(shown(site)[name], site, key, name), encoding="utf-8")
+    environment = {**os.environ, "API_KEY": key, "NODE_OPTIONS": "", "NO_COLOR": "1"}
+    output = subprocess.check_output(
+        [*RUN[language], str(script)], env=environment, text=True, stderr=subprocess.DEVNULL
+    )
+    (one,) = [one for one in contract.operations() if one.id == operation]
+    first = one.responses[0].status
+    schema = documented((one.method.lower(), one.path), first)["content"]["application/json"]["schema"]
+    judge_of(schema).validate(read(output, language))
+
+
+def read(output: str, language: str) -> Any:
+    """Return what a sample printed: JSON, or how Python and Node.js print an object."""
+    if language == "curl":
+        return json.loads(output)
+    if language == "python":
+        return ast.literal_eval(output)
+    return json.loads(subprocess.check_output(["node", "-e", f"console.log(JSON.stringify({output}))"], text=True))
