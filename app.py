@@ -1,4 +1,4 @@
-"""The application: `flask run` finds `create_app`, a production server loads `serve`."""
+"""The application: `flask run` finds `create_app`, production servers load `serve`."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class _Proxied(ProxyFix):
-    """Believes the trusted proxies, and lowers the Host header: its case means nothing (RFC 9110, 4.2.3)."""
+    """Reads the headers of trusted proxies, and lowers the Host header: its case means nothing (RFC 9110, 4.2.3)."""
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Serve one request."""
@@ -33,10 +33,10 @@ class _Proxied(ProxyFix):
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
-    """Return the application, set up from the environment and, over it, `config`.
+    """Return the application, set up from the environment and `config`, which has precedence.
 
-    `config` may hold Enrol's settings, as text like the environment's, and Flask's own configuration. A setting
-    that cannot be read ends the process with one sentence and exit code 1.
+    `config` may hold Enrol's settings, as text like in the environment, and Flask's own configuration. A setting that
+    cannot be read ends the process with one sentence and exit code 1.
     """
     app = Flask(__name__)
     app.config.update(config or {})
@@ -54,11 +54,11 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.json.compact = True  # type: ignore[attr-defined]
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the contract orders the members of a user
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
-    # Each path answers with and without its slash, directly: a redirect would lose a POST's body, and its address
-    # would be http:// behind a proxy.
+    # Each path works with and without its final slash, and without a redirect: that would lose the body of a POST, and
+    # would go to http:// behind a proxy.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    # The host stays the Host header that the proxy passes on: one header fewer to believe.
+    # The host is always the Host header, so proxies need no X-Forwarded-Host: one trusted header fewer.
     app.wsgi_app = _Proxied(  # type: ignore[method-assign]
         app.wsgi_app, x_for=given.trusted_proxies, x_proto=given.trusted_proxies, x_host=0, x_port=0, x_prefix=0
     )
@@ -73,7 +73,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
 
 def serve() -> Flask:
-    """Return the application for a production server to serve, its SQLite database brought up to date."""
+    """Return the application for a production server. A SQLite database is created or upgraded first."""
     app = create_app()
     _prepare(app, app.extensions["enrol.settings"])
     return app

@@ -1,4 +1,4 @@
-"""The environment, read once and checked: what cannot be read stops the start with the variable's name."""
+"""The settings, read once from the environment and checked. A bad value stops the start and names its variable."""
 
 import os
 import re
@@ -46,7 +46,7 @@ TAKES = {
 
 SECRET_KEY_LENGTH = 32
 _SECRET_KEY_FILE = "secret_key"  # noqa: S105  (a file's name)
-# Keys that stand in tutorials and templates: whoever can read those could sign with them.
+# Keys from tutorials and templates: all readers of those could sign with them.
 _WELL_KNOWN = re.compile(
     r"change.?me|django-insecure|do.?not.?use|dummy|example|insecure|placeholder|replace|super.?secret|your.?secret"
     r"|192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",
@@ -59,16 +59,16 @@ _SECONDS = {"second": 1, "minute": 60, "hour": 3600}
 
 
 class BadSetting(Exception):
-    """A setting, or the instance folder, is not usable. The text is one sentence that says what to do."""
+    """A setting or the instance folder cannot be used. The text is one sentence that says what to do."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The checked settings. Addresses and keys stay out of the repr."""
+    """The checked settings. The URL of the database and the keys stay out of the repr."""
 
     database_url: str = field(repr=False)
     secret_key: str = field(repr=False)
-    secret_key_file: Path | None  # where it is kept, unless it was given
+    secret_key_file: Path | None  # None if SECRET_KEY is set
     secret_key_fallbacks: tuple[str, ...] = field(repr=False)
     public_url: str | None
     rules: Rules
@@ -82,17 +82,16 @@ class Settings:
 
 
 def current() -> Settings:
-    """Return the settings of the application at work."""
+    """Return the settings of the current application."""
     settings: Settings = current_app.extensions["enrol.settings"]
     return settings
 
 
 def load(values: Mapping[str, str], instance: Path) -> Settings:
-    """Return the settings in `values` (the environment, or what stands for it).
+    """Return the settings in `values`, which is the environment or a mapping like it.
 
-    The default database and the secret key live in the folder `instance`; the key is made there the first time.
-    Raises BadSetting, with one sentence, for an unknown ENROL_ variable, a value that cannot be read or a folder
-    that cannot be written.
+    The default database and the secret key are files in the folder `instance`; the first start makes the key. Raises
+    BadSetting for an unknown ENROL_ variable, a value that cannot be read or a folder that cannot be written.
     """
     for name in values:
         if name.startswith("ENROL_") and name not in TAKES:
@@ -124,12 +123,12 @@ def load(values: Mapping[str, str], instance: Path) -> Settings:
 
 
 def under_flask_command(values: Mapping[str, str]) -> bool:
-    """Tell whether the `flask` command runs this process: a person at a terminal, not a production server."""
+    """Tell whether the `flask` command runs this process, for a person at a terminal."""
     return values.get("FLASK_RUN_FROM_CLI") == "true"
 
 
 def _bad(name: str) -> BadSetting:
-    """Return the error for `name`. The value is never repeated: it may be a secret."""
+    """Return the error for the variable `name`, without its value, which may be a secret."""
     return BadSetting(f"{name} cannot be read. It takes {TAKES[name]}.")
 
 
@@ -138,7 +137,7 @@ def _list(values: Mapping[str, str], name: str) -> list[str]:
 
 
 def _choice(values: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
-    """Return one of `choices`, the first when the variable is not set or empty."""
+    """Return one of `choices`; the first if the variable is not set or empty."""
     value = values.get(name) or choices[0]
     if value not in choices:
         raise _bad(name)
@@ -163,7 +162,7 @@ def _database_url(values: Mapping[str, str], instance: Path) -> str:
         url = make_url(given)
     except (ArgumentError, ValueError):
         raise _bad("DATABASE_URL") from None
-    # A database in memory would be another one for each connection; "file:" addresses can name one too.
+    # A database in memory would be a different one for each connection; "file:" URLs can name one too.
     is_file = url.drivername == "sqlite" and not re.match(r"$|:memory:|file:", url.database or "")
     if not is_file and url.drivername != "postgresql+psycopg":
         raise _bad("DATABASE_URL")
@@ -172,7 +171,7 @@ def _database_url(values: Mapping[str, str], instance: Path) -> str:
 
 
 def _check_options(url: URL) -> None:
-    """Refuse what stands behind the `?` of an address where the driver would refuse it at every connection."""
+    """Refuse options after the `?` of the URL that the driver would refuse at each connection."""
     try:
         _arguments, options = url.get_dialect()().create_connect_args(url)
         if url.drivername != "sqlite":
@@ -209,25 +208,25 @@ def _strong(name: str, key: str) -> str:
 
 
 def _kept_secret_key(instance: Path) -> str:
-    """Return the key in `instance/secret_key`, made with mode 0600 if it is not there.
+    """Return the key in `instance/secret_key`. If there is none, make it with mode 0600.
 
-    It is written aside and linked into place, which fails for all but one of several processes that start at once;
-    the others read the winner's.
+    The key is written to a temporary file and linked into place. Of several processes that start at once, one link
+    succeeds; the others read that key.
     """
     path = instance / _SECRET_KEY_FILE
     try:
         if not path.exists():
-            descriptor, aside = tempfile.mkstemp(dir=instance)  # mode 0600
+            descriptor, temporary = tempfile.mkstemp(dir=instance)  # mode 0600
             with open(descriptor, "w", encoding="ascii") as file:
                 file.write(secrets.token_hex(32))
                 file.flush()
                 os.fsync(descriptor)
             try:
-                os.link(aside, path)
+                os.link(temporary, path)
             except FileExistsError:
                 pass
             finally:
-                os.unlink(aside)
+                os.unlink(temporary)
         return _strong("SECRET_KEY", path.read_text(encoding="ascii").strip())
     except (BadSetting, UnicodeDecodeError):
         raise BadSetting(f"{path} holds no usable key. Remove it, and the next start makes a new one.") from None

@@ -109,7 +109,7 @@ def test_bounds_are_those_of_the_code() -> None:
         assert told["password"]["minLength"] == policy.MIN_LENGTH
         assert told["password"]["maxLength"] == policy.MAX_BYTES
     assert SCHEMAS["Profile"]["properties"]["full_name"]["maxLength"] == 2 * field_checks.NAME_MAX_LENGTH + 1
-    assert set(new) == set(validation.PAGE_FIELDS)
+    assert set(new) == set(validation.CREATE_FIELDS)
     assert set(changes) == {*validation.ADMIN_FIELDS, "is_active"}
     assert SCHEMAS["Role"]["enum"] == [*Role, None]
     assert ids.is_user_id(SCHEMAS["UserId"]["examples"][0])

@@ -31,7 +31,7 @@ near_the_end = st.text(st.sampled_from("a\ud7fb\ue000\U0010fffe\U0010ffff"), max
     ],
 )
 def test_query_key(typed: str, key: str) -> None:
-    assert search_keys.sought(typed) == key
+    assert search_keys.query_key(typed) == key
 
 
 def test_keys_of_a_user() -> None:
@@ -52,5 +52,5 @@ def test_keys_without_a_name() -> None:
 def test_range_of_a_prefix(prefix: str, rest: str, other: str) -> None:
     """The range holds exactly the texts that begin with the prefix."""
     for text in (prefix + rest, other):
-        in_range = prefix.encode() <= text.encode() < search_keys.above(prefix).encode()
+        in_range = prefix.encode() <= text.encode() < search_keys.upper_bound(prefix).encode()
         assert in_range is text.startswith(prefix)

@@ -13,7 +13,7 @@ from users.roles import Permission, Role
 from users.rules.validation import (
     ADMIN_FIELDS,
     CHANGE_FIELDS,
-    PAGE_FIELDS,
+    CREATE_FIELDS,
     NewUser,
     Rules,
     UserChanges,
@@ -53,7 +53,7 @@ def test_minimal_user() -> None:
     """An email and a password are enough."""
     new = new_user(BASE, Rules())
     assert (new.email.text, new.password) == ("jo@example.com", PASSWORD)
-    assert (new.first_name, new.last_name, new.role) == (None, None, None)
+    assert (new.first_name, new.last_name, new.global_role_id) == (None, None, None)
 
 
 WORDS = [
@@ -118,7 +118,7 @@ def test_tables_have_every_code() -> None:
 
 
 @pytest.mark.parametrize("value", [1, 1.5, True, False, [], ["jo@example.com"], {}, {"a": "b"}])
-@pytest.mark.parametrize("name", PAGE_FIELDS)
+@pytest.mark.parametrize("name", CREATE_FIELDS)
 def test_wrong_types(name: str, value: Any) -> None:
     assert only_error(**{name: value})[:2] == (name, "INVALID_TYPE")
 
@@ -126,7 +126,7 @@ def test_wrong_types(name: str, value: Any) -> None:
 @pytest.mark.parametrize("absent", [None, ""])
 def test_required_fields(absent: object) -> None:
     """Email and password are required, names are not."""
-    found = errors(dict.fromkeys(PAGE_FIELDS, absent))
+    found = errors(dict.fromkeys(CREATE_FIELDS, absent))
     assert [error[:2] for error in found] == [("email", "REQUIRED_FIELD"), ("password", "REQUIRED_FIELD")]
     assert errors({}) == found
 
@@ -184,7 +184,7 @@ def test_code_of_a_single_error() -> None:
 def test_unknown_member(member: str, advice: str) -> None:
     """The error for an unknown member suggests the nearest known one."""
     expected = (member, "UNKNOWN_FIELD", f'Unknown field "{member}". {advice}')
-    assert errors({**BASE, member: "secret"}, fields=PAGE_FIELDS) == [expected]
+    assert errors({**BASE, member: "secret"}, fields=CREATE_FIELDS) == [expected]
 
 
 def test_many_unknown_members() -> None:
@@ -321,7 +321,7 @@ def test_name_length(name: str) -> None:
 
 @pytest.mark.parametrize("role", [*Role, None, ""])
 def test_roles(role: str | None) -> None:
-    assert valid(global_role_id=role).role == (role or None)
+    assert valid(global_role_id=role).global_role_id == (role or None)
 
 
 @pytest.mark.parametrize("role", ["ROLE_ADMIN", " role_admin", "role_", "x", "\ud800"])
@@ -337,8 +337,8 @@ def test_role_of_a_wrong_type(role: object) -> None:
 
 def test_create_takes_no_role() -> None:
     """A create by the API takes no role."""
-    assert PAGE_FIELDS == ("email", "first_name", "last_name", "password")
-    found = errors({**BASE, "global_role_id": "role_admin"}, fields=PAGE_FIELDS)
+    assert CREATE_FIELDS == ("email", "first_name", "last_name", "password")
+    found = errors({**BASE, "global_role_id": "role_admin"}, fields=CREATE_FIELDS)
     assert [error[:2] for error in found] == [("global_role_id", "UNKNOWN_FIELD")]
 
 

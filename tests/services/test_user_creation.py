@@ -48,7 +48,7 @@ def test_few_among_many_are_found_by_the_index_of_their_status(
 
 def new(email: str, role: Role | None = None, password: str = PASSWORD) -> NewUser:
     """Return a user to be created."""
-    return NewUser(parse_email(email), password, role=role)
+    return NewUser(parse_email(email), password, global_role_id=role)
 
 
 def test_a_create_leaves_one_audit_row_that_says_who_what_and_from_where(app: Flask, cast: Cast) -> None:

@@ -25,6 +25,12 @@ users_group = AppGroup("users", help="Create users and look after them.")
 users_group.command_class = Command
 
 
+def _text_options(command: Callable[..., None]) -> Callable[..., None]:
+    for field in reversed(validation.TEXT_FIELDS):
+        command = click.option(f"--{field.name.replace('_', '-')}")(command)
+    return command
+
+
 def _password_options(command: Callable[..., None]) -> Callable[..., None]:
     generate = click.option("--generate-password", is_flag=True, help="Make a strong password and print it, alone.")
     stdin = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
@@ -33,29 +39,21 @@ def _password_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @users_group.command("create")
 @click.argument("email")
-@click.option("--first-name")
-@click.option("--last-name")
+@_text_options
 @click.option("--role", help="One of role_admin, role_operator, role_auditor, role_member.")
 @_password_options
 @json_option
 def create_user(
     email: str,
-    first_name: str | None,
-    last_name: str | None,
     role: str | None,
     password_stdin: bool,
     generate_password: bool,
     as_json: bool,
+    **texts: str | None,
 ) -> None:
     """Create a user. Without a password option, ask for the password."""
     password = _read_password(password_stdin, generate_password, as_json)
-    given = {
-        "email": email,
-        "first_name": first_name,
-        "last_name": last_name,
-        "password": password,
-        "global_role_id": role,
-    }
+    given = {"email": email, **texts, "password": password, "global_role_id": role}
     new = validation.new_user(given, settings.current().rules, fields=validation.ADMIN_FIELDS)
     user = user_creation.create_user(new, actor=actor())
     click.echo(f"User created: {user.email} ({user.id})", err=True)

@@ -6,13 +6,14 @@ from urllib.parse import unquote_to_bytes
 from flask import request
 from flask_wtf import FlaskForm
 from werkzeug.datastructures import MultiDict
-from wtforms import EmailField, PasswordField, RadioField, SelectField, SelectMultipleField, StringField
+from wtforms import EmailField, Field, PasswordField, RadioField, SelectField, SelectMultipleField, StringField
 
 from users.audit.trail import Action
 from users.form_errors import FormNotUtf8
 from users.http import csrf
 from users.passwords import policy
 from users.roles import Permission, Role
+from users.rules import validation
 from users.rules.validation import Rules
 
 MARK_FIELD = "mark"  # what the form was made for, so that sending it twice does nothing twice
@@ -85,12 +86,25 @@ class LoginForm(Form):
     password = PasswordField("Password", render_kw={"autocomplete": "current-password"})
 
 
-class SetupForm(Form):
+class ProfileForm(Form):
+    """A form with the optional text fields of a user."""
+
+    @property
+    def texts(self) -> list[Field]:
+        """Return the fields, in their order."""
+        return [self[field.name] for field in validation.TEXT_FIELDS]
+
+
+def _add_texts(form: type[ProfileForm], *, for_oneself: bool) -> None:
+    for field in validation.TEXT_FIELDS:
+        autocomplete = field.autocomplete if for_oneself else "off"
+        setattr(form, field.name, StringField(f"{field.label} (optional)", render_kw={"autocomplete": autocomplete}))
+
+
+class SetupForm(ProfileForm):
     """The first administrator, who sits at this keyboard: their own browser may help them."""
 
     email = EmailField("Email address", render_kw={"autocomplete": "username"})
-    first_name = StringField("First name (optional)", render_kw={"autocomplete": "given-name"})
-    last_name = StringField("Last name (optional)", render_kw={"autocomplete": "family-name"})
     password = PasswordField("Password", render_kw={"autocomplete": "new-password"})
 
 
@@ -114,12 +128,10 @@ class PasswordForm(Form):
         return policy.generate(rules.password_min_length) if self.generates else self.password.data
 
 
-class EditForm(Form):
+class EditForm(ProfileForm):
     """What is known of a user: somebody else, whom this browser's own addresses and names do not fit."""
 
     email = EmailField("Email address", render_kw={"autocomplete": "off"})
-    first_name = StringField("First name (optional)", render_kw={"autocomplete": "off"})
-    last_name = StringField("Last name (optional)", render_kw={"autocomplete": "off"})
     global_role_id = SelectField("Role (optional)")
 
     def __init__(self, roles: Iterable[Role], formdata: FormData | None = None, **defaults: object) -> None:
@@ -131,6 +143,10 @@ class EditForm(Form):
         self.global_role_id.choices = {"": "No role", **choices}
         if not choices and not self.global_role_id.data:
             del self.global_role_id
+
+
+_add_texts(SetupForm, for_oneself=True)
+_add_texts(EditForm, for_oneself=False)
 
 
 class UserForm(EditForm, PasswordForm):

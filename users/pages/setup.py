@@ -41,9 +41,9 @@ def set_up() -> PageResponse:
     token = request.cookies.get(session_cookie.cookie_name("setup"), "")
     setup_link.require_open(token)  # before any hash is computed for a stranger
     form = forms.SetupForm(request.form)
-    new = validation.new_user(form.given(*validation.PAGE_FIELDS), settings.current().rules)
+    new = validation.new_user(form.given(*validation.CREATE_FIELDS), settings.current().rules)
     actor = replace(g.actor, kind="setup", permissions=ALL_PERMISSIONS)
-    setup_link.create_administrator(replace(new, role=Role.ADMIN), token, actor=actor)
+    setup_link.create_administrator(replace(new, global_role_id=Role.ADMIN), token, actor=actor)
     user, session_id = signin.sign_in(new.email.text, new.password, device=session_cookie.device(), actor=g.actor)
     session_cookie.set_cookie(session_cookie.cookie_name("setup"), "", max_age=0)
     session_cookie.start_session(user, session_id)

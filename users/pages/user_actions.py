@@ -21,7 +21,8 @@ from users.rules.validation import UserChanges
 from users.services import email_verification, user_changes, user_search
 from users.storage.models import User
 
-_EDITED = {"email": "Email address", "first_name": "First name", "last_name": "Last name", "global_role_id": "Role"}
+# The labels of the fields of the edit form.
+_EDITED = {one.name: one.label for one in validation.PROFILE_FIELDS if one.in_forms and one.name != "password"}
 
 
 @bp.get("/admin/users/<user_id>/edit")

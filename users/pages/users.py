@@ -125,9 +125,9 @@ def _same_act(user: User) -> dict[str, str | None]:
 
     The `role` takes a call of its own.
     """
-    names = {name: value for name in ("first_name", "last_name") if (value := getattr(user, name))}
-    body = {"email": user.email, **names, "password": "PASSWORD"}
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in names.items()]
+    texts = {one.name: value for one in validation.TEXT_FIELDS if (value := getattr(user, one.name))}
+    body = {"email": user.email, **texts, "password": "PASSWORD"}
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in texts.items()]
     options += [f"--role={user.global_role_id}"] if user.global_role_id else []
     email = ["--", user.email] if user.email.startswith("-") else [user.email]
     return {

@@ -1,4 +1,4 @@
-"""Email addresses: the syntax, the form that is stored and the key that makes them unique."""
+"""Email addresses: the syntax, the stored form, and the key that makes them unique."""
 
 import difflib
 import re
@@ -13,15 +13,15 @@ from email_validator import EmailNotValidError, EmailUndeliverableError, Validat
 from users.field_errors import FieldCode
 from users.rules.search_keys import folded
 
-MAX_BYTES = 254  # RFC 5321, 4.5.3.1.3: a path of 256 with its two angle brackets; of UTF-8, and of the IDNA form
+MAX_BYTES = 254  # of UTF-8 and of the IDNA form; RFC 5321, 4.5.3.1.3: a path of 256 with its two angle brackets
 DNS_SECONDS = 3
 
-# email-validator refuses reserved domains with a text of its own and no code. Its list is made to be changed: we
-# take it over whole and decide ourselves, so that the answer can name the domain and ENROL_ALLOW_DOMAINS can allow it.
+# email-validator refuses reserved domains with a text and no code. Its list is made to be changed, so this module takes
+# it over: the error can then name the domain, and ENROL_ALLOW_DOMAINS can allow it.
 RESERVED_DOMAINS = frozenset(email_validator.SPECIAL_USE_DOMAIN_NAMES)
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
-_PUBLIC_DOMAIN = re.compile(r".+\.[^.]*[a-z]", re.ASCII)  # a dot, and a top level that ends with a letter
+_PUBLIC_DOMAIN = re.compile(r".+\.[^.]*[a-z]", re.ASCII)  # a dot, and a top-level domain that ends with a letter
 
 # fmt: off
 _COMMON_DOMAINS = [
@@ -30,19 +30,19 @@ _COMMON_DOMAINS = [
     "protonmail.com", "web.de", "yahoo.com", "ymail.com",
 ]
 # fmt: on
-_LIKENESS = 0.87  # gmial.com is 0.89 like gmail.com
+_SIMILARITY = 0.87  # gmial.com has 0.89 with gmail.com
 
 
 @dataclass(frozen=True)
 class Email:
-    """An address that passed: `text` as stored and shown, `key` as compared."""
+    """A valid email address: `text` is stored and shown, `key` is compared."""
 
     text: str
-    key: str = field(repr=False)  # internal: it is shown nowhere
+    key: str = field(repr=False)  # internal, never shown
 
 
 class BadEmail(Exception):
-    """The address did not pass: `code` says why; `domain` is the domain where the code is about it."""
+    """The email address is refused: `code` gives the reason, `domain` the domain if the reason is the domain."""
 
     def __init__(self, code: FieldCode, domain: str = "") -> None:
         super().__init__(code)
@@ -51,10 +51,10 @@ class BadEmail(Exception):
 
 
 def parse_email(text: str, *, allow_domains: Collection[str] = (), check_deliverability: bool = False) -> Email:
-    """Return the address in `text`, stray white space around it removed.
+    """Return the email address in `text`, without white space around it.
 
-    `allow_domains` are domains (each with all below it) that this installation uses although they are reserved.
-    Raises BadEmail with EMAIL_TOO_LONG, INVALID_EMAIL_FORMAT, EMAIL_DOMAIN_RESERVED or, if DNS is to be asked,
+    `allow_domains` are reserved domains that this installation uses, each with its subdomains. Raises BadEmail with
+    EMAIL_TOO_LONG, INVALID_EMAIL_FORMAT, EMAIL_DOMAIN_RESERVED or, with `check_deliverability`,
     EMAIL_DOMAIN_UNDELIVERABLE.
     """
     found, domain = _read(text)
@@ -69,29 +69,26 @@ def parse_email(text: str, *, allow_domains: Collection[str] = (), check_deliver
 
 
 def read_email(text: str) -> Email:
-    """Return the address in `text`, whose domain need not be one that is allowed now.
-
-    Raises BadEmail if it is no address.
-    """
+    """Return the email address in `text`, whatever its domain. Raises BadEmail if it is none."""
     return _email(*_read(text))
 
 
 def lookup_key(text: str) -> str:
-    """Return the uniqueness key of the address in `text`, as `read_email` does."""
+    """Return the uniqueness key of the email address in `text`. Raises BadEmail if it is none."""
     return read_email(text).key
 
 
-def likely_meant(address: str) -> str | None:
-    """Return the address that was likely meant where the domain is one slip away from a common one: gmial.com."""
-    local, _, domain = address.rpartition("@")
-    near = difflib.get_close_matches(domain.lower(), _COMMON_DOMAINS, n=1, cutoff=_LIKENESS)
+def likely_meant(email: str) -> str | None:
+    """Return the email address that was probably meant if its domain resembles a common one: gmial.com."""
+    local, _, domain = email.rpartition("@")
+    near = difflib.get_close_matches(domain.lower(), _COMMON_DOMAINS, n=1, cutoff=_SIMILARITY)
     return f"{local}@{near[0]}" if near and domain.lower() not in _COMMON_DOMAINS else None
 
 
 def _read(text: str) -> tuple[ValidatedEmail, str]:
-    """Return the address in `text` and its domain in lower-case ASCII, or raise BadEmail."""
+    """Return the email address in `text` and its domain in lower-case ASCII, or raise BadEmail."""
     text = text.strip()
-    # By length first: the library takes a second for 2 MB. "replace" because a lone surrogate has no UTF-8.
+    # By length first: the library takes 1 s for 2 MB. "replace" because a lone surrogate has no UTF-8 form.
     if len(text.encode("utf-8", "replace")) > MAX_BYTES:
         raise BadEmail(FieldCode.EMAIL_TOO_LONG)
     try:
@@ -104,7 +101,7 @@ def _read(text: str) -> tuple[ValidatedEmail, str]:
 
 
 def _is_too_long_when_encoded(text: str) -> bool:
-    """Tell whether `text`, its domain in IDNA, is too long: the library refuses that, but has no code for it."""
+    """Tell whether `text` with its domain in IDNA is too long: the library refuses it, but has no code for it."""
     local_part, _, domain = text.rpartition("@")
     try:
         labels = idna.uts46_remap(domain, std3_rules=False, transitional=False).split(".")
@@ -123,11 +120,11 @@ def _in_or_under(domain: str, domains: Collection[str]) -> bool:
     return any(".".join(labels[i:]) in domains for i in range(len(labels)))
 
 
-def _ask_dns(address: str, domain: str) -> None:
-    """Refuse a domain that DNS says takes no mail. A DNS that does not answer refuses nobody."""
+def _ask_dns(email: str, domain: str) -> None:
+    """Refuse a domain that receives no mail according to DNS. If DNS does not answer, the domain passes."""
     try:
-        validate_email(address, strict=True, globally_deliverable=False, timeout=DNS_SECONDS)
+        validate_email(email, strict=True, globally_deliverable=False, timeout=DNS_SECONDS)
     except EmailUndeliverableError:
         raise BadEmail(FieldCode.EMAIL_DOMAIN_UNDELIVERABLE, domain) from None
-    except DNSException:  # the library lets through that the machine has no resolver set up
+    except DNSException:  # for example, the machine has no resolver
         return

@@ -1,4 +1,7 @@
-"""The checks of a single value, one function for each kind. Each returns the value to keep or raises FieldRefused."""
+"""The checks of a single value, one function for each kind. Each returns the value to keep or raises FieldRefused.
+
+`label` is the name of the field in messages.
+"""
 
 import difflib
 import unicodedata
@@ -14,17 +17,6 @@ from users.rules.emails import BadEmail, Email, parse_email
 
 NAME_MAX_LENGTH = 255  # code points
 MAX_USER_IDS = 100  # in one batch
-LABELS = {
-    "email": "Email address",
-    "first_name": "First name",
-    "last_name": "Last name",
-    "name": "Name",
-    "password": "Password",
-    "is_active": "Active",
-    "ip_address": "IP address",
-    "global_role_id": "Role",
-}
-
 _EMAIL_MESSAGES = {
     FieldCode.EMAIL_TOO_LONG: f"Email address must be {EMAIL_MAX_BYTES} bytes or fewer",
     FieldCode.INVALID_EMAIL_FORMAT: "Enter an email address in the correct format, like name@example.com",
@@ -38,24 +30,24 @@ _UNKNOWN_SHOWN = 20  # a body of 64 KiB can hold thousands of unknown members
 _UNKNOWN_NAME_SHOWN = 64  # characters of an unknown member's name
 
 
-def text(field: str, value: object) -> str:
+def text(label: str, value: object) -> str:
     """Return `value` if it is text, "" if it is absent."""
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise FieldRefused(FieldCode.INVALID_TYPE, f"{LABELS[field]} must be text (a JSON string)")
+        raise FieldRefused(FieldCode.INVALID_TYPE, f"{label} must be text (a JSON string)")
     return value
 
 
-def required_text(field: str, value: object) -> str:
+def required_text(label: str, value: object) -> str:
     """Return `value` if it is text and not empty."""
-    return _required(field, text(field, value))
+    return _required(label, text(label, value))
 
 
 def email(value: object, *, allow_domains: Collection[str], check_deliverability: bool) -> Email:
     """Return the email address in `value`."""
-    given = text("email", value)
-    _required("email", given.strip())
+    given = text("Email address", value)
+    _required("Email address", given.strip())
     try:
         return parse_email(given, allow_domains=allow_domains, check_deliverability=check_deliverability)
     except BadEmail as bad:
@@ -64,28 +56,28 @@ def email(value: object, *, allow_domains: Collection[str], check_deliverability
 
 def password(value: object, *, min_length: int, blocklist: bool) -> str:
     """Return `value` unchanged if it may become a password."""
-    return policy.check_new_password(required_text("password", value), min_length=min_length, blocklist=blocklist)
+    return policy.check_new_password(required_text("Password", value), min_length=min_length, blocklist=blocklist)
 
 
-def name(field: str, value: object) -> str | None:
+def name(label: str, value: object) -> str | None:
     """Return `value` as sent, without white space around it; None if nothing is left."""
-    given = text(field, value).strip()
+    given = text(label, value).strip()
     if len(given) > NAME_MAX_LENGTH:
-        raise FieldRefused(FieldCode.NAME_TOO_LONG, f"{LABELS[field]} must be {NAME_MAX_LENGTH} characters or fewer")
+        raise FieldRefused(FieldCode.NAME_TOO_LONG, f"{label} must be {NAME_MAX_LENGTH} characters or fewer")
     if any(c in _BIDI_OVERRIDES or unicodedata.category(c) in _CONTROL_CATEGORIES for c in given):
-        message = f"{LABELS[field]} must not contain line breaks or control characters"
+        message = f"{label} must not contain line breaks or control characters"
         raise FieldRefused(FieldCode.INVALID_CHARACTERS, message)
     return given or None
 
 
 def required_name(value: object) -> str:
     """Return the name of an API key in `value`."""
-    return _required("name", name("name", value) or "")
+    return _required("Name", name("Name", value) or "")
 
 
 def ip_address(value: object) -> str | None:
     """Return the IP address in `value` in its normal form, None if it is absent."""
-    given = text("ip_address", value)
+    given = text("IP address", value)
     try:
         return str(ip_addresses.parse(given)) if given else None
     except ValueError:
@@ -93,10 +85,10 @@ def ip_address(value: object) -> str | None:
         raise FieldRefused(FieldCode.INVALID_IP_ADDRESS, message) from None
 
 
-def boolean(field: str, value: object) -> bool:
+def boolean(label: str, value: object) -> bool:
     """Return `value` if it is a boolean."""
     if not isinstance(value, bool):
-        raise FieldRefused(FieldCode.INVALID_TYPE, f"{LABELS[field]} must be true or false (a JSON boolean)")
+        raise FieldRefused(FieldCode.INVALID_TYPE, f"{label} must be true or false (a JSON boolean)")
     return value
 
 
@@ -111,7 +103,7 @@ def user_ids(value: object) -> list[str]:
 
 def role(value: object) -> Role | None:
     """Return the role that `value` names, None if it is absent or empty."""
-    given = text("global_role_id", value)
+    given = text("Role", value)
     if not given:
         return None
     if given not in set(Role):
@@ -132,9 +124,8 @@ def _unknown_field(field: str, fields: tuple[str, ...]) -> FieldError:
     return FieldError(shown, FieldCode.UNKNOWN_FIELD, f'Unknown field "{shown}". {advice}')
 
 
-def _required(field: str, given: str) -> str:
+def _required(label: str, given: str) -> str:
     if not given:
-        label = LABELS[field].lower()
-        article = "an" if label[0] in "aeiou" else "a"
-        raise FieldRefused(FieldCode.REQUIRED_FIELD, f"Enter {article} {label}")
+        article = "an" if label[0] in "AEIOU" else "a"
+        raise FieldRefused(FieldCode.REQUIRED_FIELD, f"Enter {article} {label.lower()}")
     return given

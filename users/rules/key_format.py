@@ -1,4 +1,4 @@
-"""The API key as text: made, recognised offline, and the digest that is stored instead of it."""
+"""The text of an API key: how it is made, recognised without a look-up, and hashed for the table."""
 
 import hashlib
 import re
@@ -21,16 +21,16 @@ def _checksum(text: str) -> str:
 
 
 def new_key() -> str:
-    """Return a new key: `ak_`, 34 random base-62 characters (202 bits), 6 of CRC-32 over what stands before."""
+    """Return a new key: `ak_`, 34 random base-62 characters (202 bits), 6 of CRC-32 over the rest."""
     body = "ak_" + "".join(secrets.choice(ALPHABET) for _ in range(34))
     return body + _checksum(body)
 
 
 def is_well_formed(text: str) -> bool:
-    """Tell whether `text` has a key's form and checksum, so that a typo or a stray token costs no look-up."""
+    """Tell whether `text` has a key's form and checksum, so that a wrong text costs no look-up."""
     return bool(_FORM.fullmatch(text)) and _checksum(text[:-6]) == text[-6:]
 
 
 def digest(key: str) -> bytes:
-    """Return SHA-256 of a well-formed `key`, 32 bytes: enough for a secret of 202 random bits."""
+    """Return the SHA-256 of a well-formed `key`, 32 bytes: a secret of 202 random bits needs no slow hash."""
     return hashlib.sha256(key.encode("ascii")).digest()

@@ -1,28 +1,29 @@
-"""What users are found by: keys that are compared byte by byte, and the range of those that begin with a text."""
+"""Search keys: the texts by which users are found, compared byte by byte, and the range of keys with a prefix."""
 
 import re
 import unicodedata
 
 import idna
 
-# Enough for whatever is typed. Uncut, NFKC could make of a name more than Postgres takes in an index (2,704 bytes).
+# Enough for all that people type. Without a limit NFKC could make a name longer than a Postgres index allows (2,704
+# bytes).
 KEY_LENGTH = 255
-_LAST = "\U0010ffff"  # no character is above it
+_LAST = "\U0010ffff"  # the highest character
 
 _ENCODED_LABEL = re.compile(r"xn--[0-9a-z-]+", re.ASCII)
-# Postgres takes neither NUL nor lone surrogates in a text. A control character, which nobody's name or address may
-# hold, stands for them in what is looked for.
+# Postgres allows neither NUL nor lone surrogates in a text. In a query they become a control character, which no name
+# or email can hold.
 _NOT_STORED = re.compile("[\0\ud800-\udfff]")
-_NOBODY_S = "\x01"
+_NO_MATCH = "\x01"
 
 
 def folded(text: str) -> str:
-    """Return `text` as it is compared with others, whatever its case and its compatible forms."""
+    """Return `text` as it is compared: without differences of case and of compatible characters."""
     return unicodedata.normalize("NFKC", text).casefold()
 
 
 def keys(email: str, first_name: str | None, last_name: str | None) -> dict[str, str | None]:
-    """Return what a user is found by: the address, its domain, the name, which begins with the first, and the last."""
+    """Return the search keys of a user: the email, its domain, the full name, and the last name."""
     return {
         "search_email": _key(email),
         "search_domain": _key(email.rpartition("@")[2]),
@@ -31,14 +32,14 @@ def keys(email: str, first_name: str | None, last_name: str | None) -> dict[str,
     }
 
 
-def sought(text: str) -> str:
-    """Return the key to what somebody types, nothing if that is nothing: `@domain` and `xn--…` mean the domain."""
-    key = _key(_NOT_STORED.sub(_NOBODY_S, text).strip().removeprefix("@"))
+def query_key(text: str) -> str:
+    """Return the key for a typed query, "" for an empty one. `@domain` and `xn--…` mean the domain."""
+    key = _key(_NOT_STORED.sub(_NO_MATCH, text).strip().removeprefix("@"))
     return _ENCODED_LABEL.sub(_in_unicode, key)
 
 
-def above(prefix: str) -> str:
-    """Return a text above all keys that begin with `prefix` and below all other keys that are above it."""
+def upper_bound(prefix: str) -> str:
+    """Return a text above all keys that begin with `prefix` and below all higher keys."""
     return prefix + _LAST * KEY_LENGTH
 
 
@@ -49,5 +50,5 @@ def _key(text: str) -> str:
 def _in_unicode(label: re.Match[str]) -> str:
     try:
         return idna.decode(label[0])
-    except idna.IDNAError:  # the beginning of one, say
+    except idna.IDNAError:  # for example, only its beginning
         return label[0]

@@ -15,10 +15,6 @@ from users.roles import Permission, Role
 from users.rules import field_checks
 from users.rules.emails import BadEmail, Email, read_email
 
-PAGE_FIELDS = ("email", "first_name", "last_name", "password")  # what POST /v1/user/ takes, in the page's order
-ADMIN_FIELDS = (*PAGE_FIELDS, "global_role_id")  # the form and the command line may also give a role
-CHANGE_FIELDS = (*PAGE_FIELDS, "is_active", "global_role_id")  # what can be changed afterwards
-
 
 @dataclass(frozen=True)
 class Rules:
@@ -31,6 +27,55 @@ class Rules:
 
 
 @dataclass(frozen=True)
+class ProfileField:
+    """A field of a user that a caller may give, and what each door and the services need to know of it."""
+
+    name: str  # in JSON, in forms and in the audit trail
+    label: str  # in forms and messages
+    check: Callable[[str, object, Rules], Any]  # takes the label and the given value, returns the value to keep
+    in_api_create: bool = True  # POST /v1/user/ takes it
+    in_forms: bool = True  # the pages' forms and `flask users create` take it
+    is_column: bool = True  # stored unchanged in the column of the same name
+    autocomplete: str = "off"  # in a form that people fill in for themselves (HTML Standard, section 4.10.18.7)
+
+
+def _email(_label: str, value: object, rules: Rules) -> Email:
+    return field_checks.email(value, allow_domains=rules.allow_domains, check_deliverability=rules.check_deliverability)
+
+
+def _text(label: str, value: object, _rules: Rules) -> str | None:
+    return field_checks.name(label, value)
+
+
+def _password(_label: str, value: object, rules: Rules) -> str:
+    return field_checks.password(value, min_length=rules.password_min_length, blocklist=rules.password_blocklist)
+
+
+def _boolean(label: str, value: object, _rules: Rules) -> bool:
+    return field_checks.boolean(label, value)
+
+
+def _role(_label: str, value: object, _rules: Rules) -> Role | None:
+    return field_checks.role(value)
+
+
+# In the order of forms and errors. Each is a member of UserChanges and, if a new user can have it, of NewUser.
+PROFILE_FIELDS = (
+    ProfileField("email", "Email address", _email, is_column=False),
+    ProfileField("first_name", "First name", _text, autocomplete="given-name"),
+    ProfileField("last_name", "Last name", _text, autocomplete="family-name"),
+    ProfileField("password", "Password", _password, is_column=False),
+    ProfileField("is_active", "Active", _boolean, in_api_create=False, in_forms=False),
+    ProfileField("global_role_id", "Role", _role, in_api_create=False),
+)
+TEXT_FIELDS = tuple(one for one in PROFILE_FIELDS if one.check is _text)  # all are optional
+CREATE_FIELDS = tuple(one.name for one in PROFILE_FIELDS if one.in_api_create)
+ADMIN_FIELDS = tuple(one.name for one in PROFILE_FIELDS if one.in_forms)
+CHANGE_FIELDS = tuple(one.name for one in PROFILE_FIELDS)
+COLUMN_FIELDS = tuple(one.name for one in PROFILE_FIELDS if one.is_column)
+
+
+@dataclass(frozen=True)
 class NewUser:
     """A user that may be created: checked and normalised, the password not yet hashed."""
 
@@ -38,7 +83,7 @@ class NewUser:
     password: str = field(repr=False)
     first_name: str | None = None
     last_name: str | None = None
-    role: Role | None = None
+    global_role_id: Role | None = None
 
 
 @dataclass(frozen=True)
@@ -76,40 +121,26 @@ class NewKey:
     scopes: frozenset[Permission]
 
 
-def new_user(given: Mapping[str, object], rules: Rules, *, fields: tuple[str, ...] = PAGE_FIELDS) -> NewUser:
+def new_user(given: Mapping[str, object], rules: Rules, *, fields: tuple[str, ...] = CREATE_FIELDS) -> NewUser:
     """Return the user that `given` describes; its members may be those named in `fields`.
 
-    Raises Invalid with every error of every field at once, in the order of `fields`, unknown members last.
+    Raises Invalid with every error of every field at once, in the order of PROFILE_FIELDS, unknown members last.
     """
     found = FieldErrors()
-    email = found.check("email", _email, given.get("email"), rules)
-    first_name = found.check("first_name", field_checks.name, "first_name", given.get("first_name"))
-    last_name = found.check("last_name", field_checks.name, "last_name", given.get("last_name"))
-    password = found.check("password", _password, given.get("password"), rules)
-    role = None
-    if "global_role_id" in fields:
-        role = found.check("global_role_id", field_checks.role, given.get("global_role_id"))
+    values = {name: _check(found, name, given.get(name), rules) for name in CHANGE_FIELDS if name in fields}
     found.errors += field_checks.unknown_fields(given, fields)
-    if email is None or password is None or found.errors:
+    if found.errors:
         raise Invalid(found.errors)
-    return NewUser(email, password, first_name, last_name, role)
+    return NewUser(**values)
 
 
 def user_changes(given: Mapping[str, object], rules: Rules) -> UserChanges:
     """Return the changes that `given` describes, whose members may be those of CHANGE_FIELDS.
 
-    Raises Invalid with every error of every field at once, in the order of CHANGE_FIELDS, unknown members last.
+    Raises Invalid with every error of every field at once, in the order of PROFILE_FIELDS, unknown members last.
     """
-    checks: dict[str, Callable[[object], object]] = {
-        "email": lambda value: _email(value, rules),
-        "first_name": lambda value: field_checks.name("first_name", value),
-        "last_name": lambda value: field_checks.name("last_name", value),
-        "password": lambda value: _password(value, rules),
-        "is_active": lambda value: field_checks.boolean("is_active", value),
-        "global_role_id": field_checks.role,
-    }
     found = FieldErrors()
-    values: dict[str, Any] = {name: found.check(name, checks[name], given[name]) for name in checks if name in given}
+    values = {name: _check(found, name, given[name], rules) for name in CHANGE_FIELDS if name in given}
     found.errors += field_checks.unknown_fields(given, CHANGE_FIELDS)
     if not found.errors:
         return UserChanges(frozenset(values), **values)
@@ -123,8 +154,8 @@ def user_changes(given: Mapping[str, object], rules: Rules) -> UserChanges:
 def credentials(given: Mapping[str, object]) -> Credentials:
     """Return the credentials in `given`, or raise Invalid. Email and password are only checked to be text."""
     found = FieldErrors()
-    email = found.check("email", field_checks.required_text, "email", given.get("email"))
-    password = found.check("password", field_checks.required_text, "password", given.get("password"))
+    email = found.check("email", field_checks.required_text, "Email address", given.get("email"))
+    password = found.check("password", field_checks.required_text, "Password", given.get("password"))
     ip_address = found.check("ip_address", field_checks.ip_address, given.get("ip_address"))
     found.errors += field_checks.unknown_fields(given, ("email", "password", "ip_address"))
     if email is None or password is None or found.errors:
@@ -145,8 +176,8 @@ def user_ids(given: Mapping[str, object]) -> list[str]:
 def new_password(given: object, rules: Rules) -> str:
     """Return the password in `given` if it may replace a user's own, or raise Invalid."""
     found = FieldErrors()
-    password = found.check("password", _password, given, rules)
-    if password is None:
+    password: str = _check(found, "password", given, rules)
+    if found.errors:
         raise Invalid(found.errors)
     return password
 
@@ -160,17 +191,14 @@ def new_key(name: object, scopes: frozenset[Permission]) -> NewKey:
     return NewKey(checked, scopes)
 
 
-def _email(value: object, rules: Rules) -> Email:
-    return field_checks.email(value, allow_domains=rules.allow_domains, check_deliverability=rules.check_deliverability)
-
-
-def _password(value: object, rules: Rules) -> str:
-    return field_checks.password(value, min_length=rules.password_min_length, blocklist=rules.password_blocklist)
+def _check(found: FieldErrors, name: str, value: object, rules: Rules) -> Any:
+    (field,) = (one for one in PROFILE_FIELDS if one.name == name)
+    return found.check(name, field.check, field.label, value, rules)
 
 
 def _of_any_domain(value: object, refused: Invalid) -> Email:
     """Return the email if only its domain was refused, else raise `refused`."""
     try:
-        return read_email(field_checks.text("email", value))
+        return read_email(field_checks.text("Email address", value))
     except (BadEmail, FieldRefused):
         raise refused from None

@@ -19,7 +19,7 @@ from users.auth import hasher, known_networks, password_limits, sessions
 from users.auth.authorization import authorized_transaction
 from users.errors import LastAdministrator, UserNotFound
 from users.roles import Permission, Role, needed_to_act_on, permissions_of
-from users.rules.validation import CHANGE_FIELDS, UserChanges
+from users.rules.validation import CHANGE_FIELDS, COLUMN_FIELDS, UserChanges
 from users.services import user_creation
 from users.storage import database
 from users.storage.models import User
@@ -144,7 +144,7 @@ def _lock_administrators(session: Session) -> list[str]:
 
 def _differences(user: User, changes: UserChanges, password_hash: str | None) -> dict[str, Any]:
     """Return the columns of `user` that are to change, with their new values."""
-    plain = changes.given & {"first_name", "last_name", "is_active", "global_role_id"}
+    plain = changes.given & set(COLUMN_FIELDS)
     values = {name: getattr(changes, name) for name in plain if getattr(changes, name) != getattr(user, name)}
     if changes.email and changes.email.text != user.email:
         if changes.bad_domain:

@@ -17,11 +17,12 @@ from users.auth import authorization, hasher
 from users.errors import Conflict, UserNotFound
 from users.roles import Permission, Role
 from users.rules.emails import Email
-from users.rules.validation import NewUser
+from users.rules.validation import ADMIN_FIELDS, COLUMN_FIELDS, NewUser
 from users.storage import database, driver_errors
 from users.storage.models import Status, User
 
 _INSERT = insert(User.metadata.tables["users"])
+_COLUMNS = [name for name in COLUMN_FIELDS if name in ADMIN_FIELDS]  # those that a new user can have
 # Made once, as in `authentication`.
 _BY_ID = select(User).where(User.id == bindparam("id"), User.deleted_at.is_(None))
 _BY_EMAIL = select(User).where(User.email_key == bindparam("email_key"), User.deleted_at.is_(None))
@@ -45,18 +46,16 @@ def create_user(new: NewUser, *, actor: Actor, before_insert: Callable[[Session,
                 id=ids.new_id("usr"),
                 email=new.email.text,
                 email_key=new.email.key,
-                first_name=new.first_name,
-                last_name=new.last_name,
                 password_hash=password_hash,
                 is_active=True,
-                global_role_id=new.role,
                 created_at=now,
                 updated_at=now,
+                **{name: getattr(new, name) for name in _COLUMNS},
             )
             if before_insert:
                 before_insert(database.session_on(connection), user)
             connection.execute(_INSERT, user.as_row())
-            fields = [name for name in ("email", "first_name", "last_name", "global_role_id") if getattr(user, name)]
+            fields = [name for name in ("email", *_COLUMNS) if getattr(user, name)]
             trail.record(connection, Action.USER_CREATE, user.id, actor, now, [*fields, "password"])
     except IntegrityError as error:
         if not is_taken(error):
@@ -78,8 +77,8 @@ def check_new_user(new: NewUser, *, actor: Actor) -> None:
 
 def _require_may_create(new: NewUser, actor: Actor) -> None:
     actor.require(Permission.USERS_CREATE)
-    if new.role:
-        actor.require(Permission.ROLES_ASSIGN, *new.role.permissions)  # nobody grants what they do not hold
+    if new.global_role_id:
+        actor.require(Permission.ROLES_ASSIGN, *new.global_role_id.permissions)  # nobody grants what they do not hold
 
 
 def is_taken(error: IntegrityError) -> bool:

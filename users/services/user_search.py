@@ -54,7 +54,7 @@ def find(
     `text` is a whole id or the beginning of an address, a domain, a name or a last name; an empty one finds everybody.
     Of too many only some are found, which their count says.
     """
-    key = search_keys.sought(text)
+    key = search_keys.query_key(text)
     with database.reading() as session:
         if key:
             found, counts = _found(session, key)
@@ -111,7 +111,7 @@ def _nearest(user_ids: Iterable[str], before: str | None, after: str | None) -> 
 def _found(session: Session, key: str) -> tuple[dict[Status, set[str]], dict[Status, Count]]:
     """Return the ids of the users whom `key` finds, by status, and how many they are."""
     rows: dict[int, list[str]] = {status: [] for status in Status}
-    for status, user_id in session.execute(_MATCHES, {"key": key, "above": search_keys.above(key)}):
+    for status, user_id in session.execute(_MATCHES, {"key": key, "above": search_keys.upper_bound(key)}):
         rows[status].append(user_id)
     found = {status: set(rows[status]) for status in Status}
     return found, {status: Count(len(found[status]), len(rows[status]) > FOUND) for status in Status}
