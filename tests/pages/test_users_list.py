@@ -162,14 +162,13 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("q", HOSTILE)
-@pytest.mark.parametrize("more", ["", "&status=deleted"])
-def test_whatever_is_searched_the_page_comes_and_is_not_harmed(ada: Visitor, q: str, more: str) -> None:
-    page = ada.get(f"{LIST}?q={q}{more}")
-    assert page.status_code == 200
-    assert "<script>" not in page.text
-    assert len(page.data) < 30_000
-    assert emails_on(page) == []
+def test_whatever_is_searched_the_page_comes_and_is_not_harmed(ada: Visitor) -> None:
+    for path in (f"{LIST}?q={q}{more}" for q in HOSTILE for more in ("", "&status=deleted")):
+        page = ada.get(path)
+        assert page.status_code == 200, path
+        assert "<script>" not in page.text, path
+        assert len(page.data) < 30_000, path
+        assert emails_on(page) == [], path
 
 
 def test_names_and_addresses_are_texts_and_cannot_run(app: Flask, ada: Visitor) -> None:

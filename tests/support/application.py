@@ -20,19 +20,20 @@ CHEAP = {"ENROL_PASSWORD_HASH": "m=8,t=1,p=1", "ENROL_PASSWORD_HASH_UNSAFE": "1"
 WITHOUT_DATABASE = {**CHEAP, "DATABASE_URL": "sqlite:////nowhere/enrol.db", "TESTING": True}
 
 # Werkzeug compiles every rule anew for every application, which is most of what it costs to make one.
-_compile_one = Rule._compile_builder
-_compiled: dict[tuple[str, bool], Any] = {}
+_compile = Rule.compile
+_compiled: dict[str, dict[str, Any]] = {}
 
 
-def _compile_once(rule: Rule, append_unknown: bool = True) -> Any:
-    """Return the builder of addresses for `rule`, which depends on the rule's text alone."""
-    key = (rule.rule, append_unknown)
-    if key not in _compiled:
-        _compiled[key] = _compile_one(rule, append_unknown)
-    return _compiled[key]
+def _compile_once(rule: Rule) -> None:
+    """Compile `rule`, or take what the first rule of this text came to; none of ours has hosts or defaults."""
+    if rule.rule not in _compiled:
+        _compile(rule)
+        made = ("_parts", "_trace", "_converters", "_build", "_build_unknown", "arguments")
+        _compiled[rule.rule] = {name: getattr(rule, name) for name in made}
+    vars(rule).update(_compiled[rule.rule])
 
 
-Rule._compile_builder = _compile_once  # type: ignore[assignment, method-assign]
+Rule.compile = _compile_once  # type: ignore[assignment, method-assign]
 
 _statements: dict[Any, Any] = {}
 
