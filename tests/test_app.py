@@ -1,4 +1,4 @@
-"""The application as it is put together: what it believes of a proxy, what it asks of a browser, how it keeps data."""
+"""The whole application: headers of proxies, headers for browsers, and the settings of SQLite."""
 
 import pytest
 from flask import Flask
@@ -18,7 +18,7 @@ FORWARDED = {
 
 
 def address_in_the_audit_trail(app: Flask, api: Api) -> str:
-    """Create a user through proxies and return where the audit row says that it came from."""
+    """Create a user through proxies and return the IP address in the audit event."""
     body = {"email": "jo@example.com", "password": PASSWORD}
     assert api.call("POST", "/v1/user/", json=body, headers=FORWARDED).status_code == 201
     return str(rows(app, "SELECT address FROM audit_events WHERE action = 'user.create'")[0][0])
@@ -68,7 +68,7 @@ def test_host_in_capitals(api: Api) -> None:
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_sqlite_settings(database_url: str) -> None:
     """Commits are on disk, and foreign keys are checked."""
-    app = create_app({**CHEAP, "DATABASE_URL": database_url})  # the fixture's spares the disk
+    app = create_app({**CHEAP, "DATABASE_URL": database_url})  # the fixture's own database does not sync to disk
     found = {name: rows(app, f"PRAGMA {name}")[0][0] for name in ("journal_mode", "synchronous", "foreign_keys")}
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}  # 2 is FULL
     dispose(app)

@@ -16,14 +16,14 @@ def test_default_slots() -> None:
 @pytest.mark.parametrize(
     ("own", "quotas", "found"),
     [
-        ("0::/", {"": "50000 100000"}, 1),  # half a core, as a container sees itself
+        ("0::/", {"": "50000 100000"}, 1),  # half a core, seen from within a container
         ("0::/", {"": "150000 100000"}, 2),
         ("0::/", {"": "max 100000"}, 64),
         ("0::/", {"": "9900000 100000"}, 64),
         ("0::/", {"": "what?"}, 64),
         ("0::/", {}, 64),
         ("12:cpu:/\n0::/system.slice/enrol.service", {"system.slice/enrol.service": "300000 100000"}, 3),
-        ("0::/a/b", {"a": "200000 100000", "a/b": "300000 100000"}, 2),  # the narrowest of those around it
+        ("0::/a/b", {"a": "200000 100000", "a/b": "300000 100000"}, 2),  # the lowest limit of the groups around it
         ("0::/a", {"a/b": "200000 100000"}, 64),
         ("12:cpu:/", {"": "50000 100000"}, 64),
         (None, {"": "50000 100000"}, 64),

@@ -1,4 +1,4 @@
-"""Ids sort by the time of their making and have one form."""
+"""Ids: their order by creation time, and their form."""
 
 import re
 import time

@@ -29,7 +29,7 @@ def logger() -> Iterator[logging.Logger]:
 
 
 class Log:
-    """What is logged in one style from now on."""
+    """The log in one style from now on."""
 
     def __init__(self, style: str, capsys: pytest.CaptureFixture[str]) -> None:
         self.capsys = capsys
@@ -38,7 +38,7 @@ class Log:
 
     @property
     def lines(self) -> list[str]:
-        """What was logged so far."""
+        """All lines so far."""
         self.text += self.capsys.readouterr().err
         return self.text.splitlines()
 
@@ -51,7 +51,7 @@ class Log:
 
 @pytest.fixture
 def style() -> str:
-    """The style of the lines; a test that says nothing gets JSON."""
+    """The style of the lines: JSON if a test chooses none."""
     return "json"
 
 
@@ -167,7 +167,7 @@ def test_unexpected_error(log: Log, style: str) -> None:
 
 def test_long_chain_of_errors(log: Log) -> None:
     error: BaseException = ValueError("hunter2")
-    error.__cause__ = error  # even one without an end
+    error.__cause__ = error  # a cycle
     logs.unexpected(error)
     assert log.last["error"] == " from ".join(["ValueError"] * 5)
 
@@ -187,13 +187,13 @@ def test_sqlite_error(log: Log) -> None:
     assert log.last["error"] == "IntegrityError(SQLITE_CONSTRAINT_UNIQUE) from IntegrityError"
     assert re.search(
         r"^engine/default\.py:\d+ do_execute < tests/test_logs\.py:\d+ test_sqlite_error", log.last["place"]
-    )  # no frames between
+    )  # without the frames between them
     assert "hunter2" not in line
     assert "INSERT" not in line
 
 
 class Diagnostics:
-    """What psycopg knows of an error; `message_detail` prints the whole row."""
+    """The diagnostics of a psycopg error; `message_detail` has the whole row."""
 
     constraint_name = "uq_users_email_key"
     message_detail = "Failing row contains (hunter2)."

@@ -1,4 +1,4 @@
-"""Limits that guard a budget: how often a key may ask one process, how often an address may be wrong about a key."""
+"""Rate limits in one process: the requests of a key, and the wrong keys from an IP address."""
 
 import logging
 import threading
@@ -34,7 +34,7 @@ class Time:
 
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> Time:
-    """The steady clock, moved by the test."""
+    """The monotonic clock, moved by the test."""
     moved = Time()
     monkeypatch.setattr(clock, "monotonic", moved)
     return moved
@@ -115,7 +115,7 @@ def test_headers(app: Flask, api: Api, time: Time) -> None:
 
 
 def stand(answer: Answer) -> tuple[str | None, ...]:
-    """Return what the headers say."""
+    """Return the values of the rate limit headers."""
     return tuple(answer.headers.get(name) for name in (LIMIT, REMAINING, RESET))
 
 
@@ -147,7 +147,7 @@ def test_no_headers_without_a_key(app: Flask, api: Api) -> None:
         assert (answer.status_code, stand(answer)) == (401, (None, None, None))
     for answer in (api.get("/v1/nothing"), api.call("PUT", "/v1/user/"), api.call("DELETE", "/v1/user/me")):
         assert answer.status_code in (404, 405)
-        assert stand(answer) == (None, None, None)  # nobody looked at the key
+        assert stand(answer) == (None, None, None)  # the key was not looked at
     assert api.get("/v1/user/me").headers[REMAINING] == "2"
     assert stand(api.get("/admin/login")) == (None, None, None)
 
@@ -164,13 +164,13 @@ def test_default(api: Api, time: Time) -> None:
 
 
 def wrong(api: Api, address: str = "198.51.100.7", key: str = "ak_wrong", **headers: str) -> Answer:
-    """Send a wrong key from an address."""
+    """Send a wrong key."""
     return api.get("/v1/user/me", key=key, environ_overrides={"REMOTE_ADDR": address}, headers=headers)
 
 
 @pytest.fixture
 def few(app: Flask, monkeypatch: pytest.MonkeyPatch, time: Time) -> int:
-    """A limit of five wrong keys a minute from one address."""
+    """A limit of five wrong keys a minute from one IP address."""
     assert Rate(100, 60) == rate_limits.WRONG_KEYS
     app.extensions["enrol.wrong_key_buckets"] = Buckets(Rate(5, 60))
     return 5
@@ -209,7 +209,7 @@ def test_keys_that_do_not_count(app: Flask, api: Api, few: int) -> None:
 
 
 def test_wrong_keys_write_nothing(app: Flask, api: Api, events: list[logging.LogRecord], few: int) -> None:
-    """Whoever has no key cannot make the database write, nor, without a well-formed one, read."""
+    """Callers without a key cannot make the database write, and without a well-formed key not even read."""
     execute(app, "ALTER TABLE api_keys RENAME TO elsewhere")
     try:
         assert [wrong(api).status_code for _ in range(few + 1)] == [401] * few + [429]
@@ -231,7 +231,7 @@ def test_ipv6_networks(api: Api, few: int) -> None:
 
 @pytest.mark.parametrize("settings", [{}, {"ENROL_TRUSTED_PROXIES": "1"}], ids=["no proxy", "one proxy"])
 def test_forwarded_by_a_client(api: Api, few: int) -> None:
-    """Without a proxy no header counts; with one only what that proxy added, at the right end."""
+    """Without a proxy no header counts. With one only the part counts that the proxy added, at the right end."""
     sent = [wrong(api, **{"X-Forwarded-For": f"203.0.113.{number}, 192.0.2.1"}).status_code for number in range(9)]
     assert sent == [401] * few + [429] * (9 - few)
 

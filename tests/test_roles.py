@@ -1,4 +1,4 @@
-"""A role that is not known, given by a newer version: it holds nothing, and who acts on its holder must hold all."""
+"""An unknown role, given by a newer version: it has no permissions, and to act on its holder takes all."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ NEWER = "role_newer"
 
 @pytest.fixture
 def newer(app: Flask, cast: Cast) -> User:
-    """Sam, whose role a newer version gave."""
+    """Sam with a role of a newer version."""
     execute(app, "UPDATE users SET global_role_id = :role WHERE id = :id", role=NEWER, id=cast.sam.id)
     return cast.sam
 
@@ -64,7 +64,7 @@ def test_key_without_all_permissions(
     refused = act(make_key(app, *NEARLY_ALL), body)
     assert (refused.status_code, refused.json["error"]["code"]) == (403, "INSUFFICIENT_PERMISSIONS")
     assert rows(app, "SELECT global_role_id FROM users WHERE id = :id", id=newer.id) == [(NEWER,)]
-    # With a role that is in the document, since answers are held against it.
+    # With a role from the document, since the tests compare responses with the document.
     assert act(make_key(app, *Permission), body and {**body, "global_role_id": None}).status_code in (200, 201)
 
 
@@ -106,7 +106,7 @@ def test_acts_check_permissions(app: Flask, cast: Cast, newer: User) -> None:
 
 
 def test_unknown_role_is_no_administrator(app: Flask, cast: Cast, newer: User) -> None:
-    """They hold nothing here: left alone, they could help nobody."""
+    """A user of an unknown role has no permissions, so it could not replace the last administrator."""
     with app.app_context():
         with pytest.raises(LastAdministrator):
             user_changes.delete_user(cast.ada.id, actor=as_actor(app, cast.ada))

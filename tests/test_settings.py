@@ -1,4 +1,4 @@
-"""The environment, read once: what cannot be read stops the start with the variable's name and what it takes."""
+"""Settings: a value that cannot be read stops the start with the variable's name and what it takes."""
 
 import os
 import re
@@ -22,17 +22,20 @@ from users.rules.validation import Rules
 from users.settings import TAKES, BadSetting, Settings, load
 
 OTHER_KEY = SECRET_KEY[::-1]
-SET = {"SECRET_KEY": SECRET_KEY, "DATABASE_URL": "sqlite:////tmp/enrol.db"}  # with these, the folder is not needed
+SET = {
+    "SECRET_KEY": SECRET_KEY,
+    "DATABASE_URL": "sqlite:////tmp/enrol.db",
+}  # with these, the instance folder is not needed
 NOWHERE = Path("/nowhere/at/all")
 
 
 def read(**values: str) -> Settings:
-    """Return the settings with these variables over a key and a database."""
+    """Return the settings of these variables, with a key and a database."""
     return load({**SET, **values}, NOWHERE)
 
 
 def refusal(values: dict[str, str], instance: Path = NOWHERE) -> str:
-    """Return the sentence with which `values` are refused."""
+    """Return the sentence that refuses `values`."""
     with pytest.raises(BadSetting) as caught:
         load({**SET, **values}, instance)
     assert caught.value.__cause__ is None
@@ -126,7 +129,7 @@ GOOD: list[tuple[str, str, str, Any]] = [
 ]
 
 
-# The ids are the same in every process, as pytest-xdist asks: keys are made anew in each.
+# pytest-xdist needs the same test ids in all processes, and each process makes new keys.
 @pytest.mark.parametrize(("name", "value", "member", "expected"), GOOD, ids=[f"{one[0]}-{one[2]}" for one in GOOD])
 def test_good_values(name: str, value: str, member: str, expected: object) -> None:
     found: Any = read(**{name: value})
@@ -215,7 +218,7 @@ def test_bad_values(name: str, value: str) -> None:
 
 def test_tables_have_every_variable() -> None:
     assert {name for name, *_ in GOOD} == set(TAKES)
-    assert {*BAD, "SECRET_KEY", "SECRET_KEY_FALLBACKS"} == set(TAKES)  # the keys' are below
+    assert {*BAD, "SECRET_KEY", "SECRET_KEY_FALLBACKS"} == set(TAKES)  # the tests of the keys are below
 
 
 @pytest.mark.parametrize(
@@ -232,7 +235,7 @@ def test_tables_have_every_variable() -> None:
         "your-secret-key-goes-here-0123456789",
         "this is a super secret key 0123456789",
         "replace-with-a-long-random-string-12345",
-        "192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",  # the one in Flask's documentation
+        "192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",  # the key in Flask's documentation
     ],
     ids=range(12),
 )
@@ -382,7 +385,7 @@ def test_application_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv(name, value)
     made = create_app({"ENROL_PASSWORD_MIN_LENGTH": "12", "ENROL_TRUSTED_HOSTS": "a.example.com"})
     with made.app_context():
-        assert settings.current().rules.password_min_length == 12  # what is given goes over the environment
+        assert settings.current().rules.password_min_length == 12  # the mapping has precedence over the environment
     assert made.config["SECRET_KEY"] == SECRET_KEY
     assert made.config["SECRET_KEY_FALLBACKS"] == [OTHER_KEY]
     assert made.config["TRUSTED_HOSTS"] == ["a.example.com"]

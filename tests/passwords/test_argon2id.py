@@ -1,4 +1,4 @@
-"""argon2id in kept memory: the same hashes as argon2-cffi makes, in the same memory each time."""
+"""argon2id in kept memory: the same hashes as argon2-cffi's, each time in the same memory."""
 
 import mmap
 import re
@@ -104,7 +104,7 @@ def test_second_hash_has_few_page_faults() -> None:
         return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
 
     with ThreadPoolExecutor(1) as thread:
-        assert thread.submit(faults_of_the_second).result() < 1000  # of 16,384 pages in memory that is new
+        assert thread.submit(faults_of_the_second).result() < 1000  # new memory has 16,384 pages
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")

@@ -1,4 +1,4 @@
-"""The hash queue: so many at once, so many waiting, the others told at once; what needs no hash never waits."""
+"""The hash queue: limited slots and places, an immediate refusal of all others, and no wait without a hash."""
 
 import _thread
 import os
@@ -183,7 +183,7 @@ with hash_queue.HashQueue(1).place(hash_queue.Share.TYPED) as place:
 
 @pytest.fixture
 def busy(app: Flask, work: Work, callers: ThreadPoolExecutor) -> None:
-    """The application with every place of its hash queue taken."""
+    """The application with all places of its hash queue taken."""
     queue: HashQueue = app.extensions["enrol.hasher"]._queue
     for share in Share:
         for number in range(queue._places_of_a_share):
@@ -192,11 +192,11 @@ def busy(app: Flask, work: Work, callers: ThreadPoolExecutor) -> None:
 
 @pytest.mark.parametrize("settings", [{"ENROL_HASH_SLOTS": "1", "ENROL_HASH_QUEUE": "2"}])
 class TestWhenEveryPlaceIsTaken:
-    """What the doors say, and what goes on as ever."""
+    """The responses of the doors, and the requests that do not need a hash."""
 
     @pytest.fixture(autouse=True)
     def _signed_in(self, api: Api, ada: Visitor, busy: None) -> None:
-        """Whatever needs a hash of its own is made before the crowd comes."""
+        """Make the fixtures that need a hash before the crowd comes."""
 
     def test_create_is_503(self, app: Flask, api: Api) -> None:
         """A create is 503 and makes no user."""
@@ -223,7 +223,7 @@ class TestWhenEveryPlaceIsTaken:
             ("ak_wrong", {}, 401),
             (narrow, {}, 403),
             ("own", {"Idempotency-Key": " "}, 400),
-            ("own", {"Idempotency-Key": "7c1b8a6e"}, 422),  # its answer may be kept already
+            ("own", {"Idempotency-Key": "7c1b8a6e"}, 422),  # its answer may be stored already
             ("own", {}, 503),
         ]:
             answer = api.call("POST", "/v1/user/", key=key, headers=headers, json={"email": "jo"})
@@ -294,7 +294,7 @@ def test_hash_threads_have_a_lower_priority() -> None:
 
 @pytest.fixture
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """An installation whose hashes take a fifth of a second, one at a time."""
+    """An installation with one slot, whose hashes take a fifth of a second."""
     given = {"ENROL_PASSWORD_HASH": "m=65536,t=6,p=1", "ENROL_HASH_SLOTS": "1", "ENROL_HASH_QUEUE": "4"}
     with installed(tmp_path_factory.mktemp("slow") / "enrol", given) as made:
         yield made

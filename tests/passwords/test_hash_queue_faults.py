@@ -1,4 +1,4 @@
-"""Whatever fails in the hash queue, and wherever: no slot and no place is lost, and nobody waits for ever."""
+"""Errors at each place in the hash queue: no slot and no place is lost, and no caller waits for ever."""
 
 import _thread
 import gc
@@ -34,15 +34,15 @@ CHEAP = HashParameters(memory=8, time=1, lanes=1)
 @pytest.fixture(autouse=True)
 def _quick_and_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hash_queue, "WAIT_SECONDS", 0.1)
-    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)  # of a thread that fails before it serves anybody
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)  # for threads that fail at their start
 
 
 @pytest.fixture(autouse=True)
 def _bounded() -> Iterator[None]:
-    """Fail a test in which somebody waits for ever."""
+    """Fail a test in which a caller waits for ever."""
 
     def give_up(*_: object) -> NoReturn:
-        raise AssertionError("somebody waits for ever")
+        raise AssertionError("a caller waits for ever")
 
     before = signal.signal(signal.SIGALRM, give_up)
     signal.alarm(30)
@@ -53,13 +53,13 @@ def _bounded() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def crowd() -> Iterator[ThreadPoolExecutor]:
-    """Threads that ask, once for all runs."""
+    """The threads of the callers, made once for all runs."""
     with ThreadPoolExecutor(SLOTS * len(Share)) as pool:
         yield pool
 
 
 def work_twice(queue: HashQueue) -> None:
-    """Do two pieces of work in one place, as for a hash of old parameters."""
+    """Do two tasks in one place, as for a hash with old parameters."""
     with queue.place(Share.TYPED) as place:
         assert place.run(partial(str, 1)) == "1"
         assert place.run(partial(str, 2)) == "2"
@@ -71,7 +71,7 @@ def fail(queue: HashQueue) -> None:
 
 
 def wait_in_vain(queue: HashQueue) -> None:
-    """Wait for a slot that never comes, and give up."""
+    """Wait for a slot that never becomes free, and give up."""
     with queue.place(Share.TYPED) as place, pytest.MonkeyPatch.context() as patch:
         patch.setattr(hash_queue, "WAIT_SECONDS", 0.001)
         patch.setattr(queue.workers, "_next", lambda: None)
@@ -79,7 +79,7 @@ def wait_in_vain(queue: HashQueue) -> None:
 
 
 def come_in_vain(queue: HashQueue) -> None:
-    """Take place after place, until there is none."""
+    """Take place after place, until none is left."""
     with queue.place(Share.TYPED):
         come_in_vain(queue)
 
@@ -131,7 +131,7 @@ def test_error_at_any_line_of_the_hasher(crowd: ThreadPoolExecutor) -> None:
 
 
 class NoRoom(deque[Any]):
-    """What waits, on a system without memory for one more."""
+    """A queue of tasks on a system without memory for another one."""
 
     def append(self, _: object) -> NoReturn:
         """Fail."""
@@ -144,32 +144,32 @@ def refuse(error: Callable[[], BaseException], *_: object) -> NoReturn:
 
 
 def break_waking(workers: Any, failure: Callable[..., NoReturn], patch: pytest.MonkeyPatch) -> None:
-    """Let no thread be told that there is work."""
+    """Make the wake-up of threads fail."""
     patch.setattr(workers, "_wake", SimpleNamespace(put=failure, get=workers._wake.get))
 
 
 def break_sleeping(workers: Any, failure: Callable[..., NoReturn], patch: pytest.MonkeyPatch) -> None:
-    """Let threads fail that wait for work."""
+    """Make threads fail while they wait for work."""
     patch.setattr(workers, "_wake", SimpleNamespace(put=workers._wake.put, get=failure))
 
 
 def break_waiting(workers: Any, _failure: Callable[..., NoReturn], patch: pytest.MonkeyPatch) -> None:
-    """Let no task be put in the queue."""
+    """Make it fail to put a task in the queue."""
     patch.setattr(workers, "_waiting", {share: NoRoom() for share in Share})
 
 
 def break_starting(_workers: Any, failure: Callable[..., NoReturn], patch: pytest.MonkeyPatch) -> None:
-    """Let no thread be started."""
+    """Make the start of threads fail."""
     patch.setattr(_thread, "start_new_thread", failure)
 
 
 def break_thread(_workers: Any, failure: Callable[..., NoReturn], patch: pytest.MonkeyPatch) -> None:
-    """Let a thread fail before it does anything."""
+    """Make threads fail at their start."""
     patch.setattr(hash_queue, "_serve", failure)
 
 
 def break_lock(_workers: Any, failure: Callable[..., NoReturn], patch: pytest.MonkeyPatch) -> None:
-    """Let no task have a lock."""
+    """Make the creation of locks fail."""
     patch.setattr(hash_queue.threading, "Lock", failure)  # type: ignore[attr-defined]
 
 
@@ -239,11 +239,11 @@ def test_caller_fails_before_the_work(crowd: ThreadPoolExecutor) -> None:
 
 
 class Secret(str):
-    """A password whose end can be watched."""
+    """A password with weak references, which show when it is freed."""
 
 
 def ends(secret: "weakref.ref[Secret]") -> bool:
-    """Tell whether the secret goes away; the thread that worked with it may be a moment behind."""
+    """Tell whether the secret is freed; the thread that worked with it may need a moment."""
     limit = time.monotonic() + 5
     while secret() is not None and time.monotonic() < limit:
         time.sleep(0.001)
@@ -251,12 +251,12 @@ def ends(secret: "weakref.ref[Secret]") -> bool:
 
 
 def quote(secret: Secret) -> NoReturn:
-    """Fail, with the secret in a frame of the traceback and in the error."""
+    """Raise an error with the secret in a frame of the traceback and in the error."""
     raise ValueError(secret)
 
 
 def exhaust(_secret: Secret) -> NoReturn:
-    """Lack memory, with the secret in a frame of the traceback."""
+    """Raise MemoryError with the secret in a frame of the traceback."""
     raise MemoryError
 
 
@@ -290,7 +290,7 @@ import os, sys, threading, warnings
 from functools import partial
 from users.passwords.hash_queue import HashQueue, Share
 
-warnings.simplefilter("ignore")  # of a fork beside threads, which is what this is about
+warnings.simplefilter("ignore")  # about a fork beside threads: the subject of this test
 queue, begun, end = HashQueue(2, 0), threading.Barrier(3), threading.Event()
 
 def work():
@@ -335,7 +335,7 @@ def test_forked_child_has_its_own_queue() -> None:
 
 
 def test_slot_in_garbage() -> None:
-    """The end may come while garbage is collected, and waited for ever for a slot that was part of it."""
+    """The process may end during a garbage collection, and once waited for ever for a slot in the garbage."""
     queue = HashQueue(1, 0)
     run(queue, str)
     kept = list(queue.workers.slots)

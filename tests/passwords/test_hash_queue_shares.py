@@ -1,4 +1,4 @@
-"""The shares of the hash queue: whoever floods one of them does not starve the other."""
+"""The shares of the hash queue: a flood of one share does not starve the others."""
 
 import contextlib
 import itertools
@@ -93,7 +93,7 @@ def sign_in(_: Api, ada: Visitor, __: str) -> Answer:
 
 
 def verify(api: Api, _: Visitor, __: str) -> Answer:
-    """Let another application sign somebody in."""
+    """Verify a password for another application."""
     return api.call("POST", "/v1/user/verify-password", json={"email": "sam@example.com", "password": PASSWORD})
 
 
@@ -103,12 +103,12 @@ def change_own_password(_: Api, ada: Visitor, __: str) -> Answer:
 
 
 def set_password(_: Api, ada: Visitor, user_id: str) -> Answer:
-    """Set somebody's password at the page."""
+    """Set another user's password at the page."""
     return ada.post(f"/admin/users/{user_id}/password", choice="type", password="another horse battery")
 
 
 def patch(api: Api, _: Visitor, user_id: str) -> Answer:
-    """Set somebody's password with an API key."""
+    """Set a user's password with an API key."""
     return api.call("PATCH", f"/v1/user/{user_id}", json={"password": "another horse battery"})
 
 
@@ -159,14 +159,14 @@ def full(queue: HashQueue, share: Share) -> Iterator[None]:
 
 
 def everything(app: Flask) -> list[object]:
-    """Return what an act could have written."""
+    """Return all rows that an act could have written."""
     tables = ("users", "throttles", "audit_events", "idempotency_records")
     return [sorted(map(tuple, rows(app, f"SELECT * FROM {table}")), key=str) for table in tables]
 
 
 @pytest.fixture
 def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str]]:
-    """A server whose hashes take some time, one at a time, and a key that may create users."""
+    """A server with one slot and slow hashes, and a key that may create users."""
     given = {"ENROL_PASSWORD_HASH": "m=19456,t=5,p=1", "ENROL_HASH_SLOTS": "1", "ENROL_HASH_QUEUE": "4"}
     with installed(tmp_path_factory.mktemp("attacked") / "enrol", {**given, "ENROL_TRUSTED_PROXIES": "1"}) as made:
         (server,) = made.start("granian")
@@ -208,7 +208,7 @@ def test_strangers_do_not_starve_creation(attacked: tuple[Server, str], callers:
 
 
 def stranger(server: Server) -> Callable[[int], int]:
-    """Return what sends a wrong password, each time for another account and from another network."""
+    """Return a function that sends a wrong password, each time for another account and from another network."""
     with contextlib.closing(server.keep()) as connection:
         connection.request("GET", LOGIN)
         page = connection.getresponse()

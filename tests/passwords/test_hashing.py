@@ -1,4 +1,4 @@
-"""Passwords: how costly a hash is, what goes into it, what is generated and what everybody uses."""
+"""Hashes of passwords: their cost, their input and their verification."""
 
 import unicodedata
 

@@ -1,4 +1,4 @@
-"""The password policy: what is generated, and the list of common passwords."""
+"""The password policy: the generator and the list of common passwords. The other rules: rules/test_validation.py."""
 
 import unicodedata
 
@@ -14,7 +14,7 @@ def test_generated_password() -> None:
     assert len(set(made)) == 200
     assert all(len(one) == 16 and one.isascii() and one.isalnum() for one in made)
     assert not set("".join(made)) & set("0O1Il")
-    assert len(set("".join(made))) == len(policy.GENERATED_ALPHABET)  # each is missing in 1 of 10**22 runs
+    assert len(set("".join(made))) == len(policy.GENERATED_ALPHABET)  # a character is missing in 1 of 10**22 runs
     assert policy.GENERATED_BITS >= 90
 
 

@@ -1,4 +1,4 @@
-"""An address as it is stored and shown, and the one key that makes it unique."""
+"""Email addresses: validity, the stored text, and the key that makes them unique."""
 
 import time
 from types import SimpleNamespace
@@ -17,7 +17,7 @@ DOMAIN_189 = ".".join(["a" * 63, "b" * 63, "c" * 57, "com"])  # with a local par
 
 
 def refusal(text: str, **more: Any) -> tuple[str, str]:
-    """Return the code and domain with which the address in `text` is refused."""
+    """Return the code and the domain of the refusal of `text`."""
     with pytest.raises(BadEmail) as caught:
         parse_email(text, **more)
     return caught.value.code.value, caught.value.domain
@@ -207,7 +207,7 @@ def test_stored_text_has_the_same_key(local_part: str, domain: str) -> None:
 
 
 class FakeResolver:
-    """A DNS whose answers, by record type, are records or an error to raise."""
+    """A DNS with an answer for each record type: records, or an error to raise."""
 
     lifetime = 0.0
 

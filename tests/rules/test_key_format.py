@@ -1,4 +1,4 @@
-"""The API key as text: made, recognised offline, and stored as a digest only."""
+"""The text of an API key: its form, its checksum and its digest."""
 
 import hashlib
 import re
@@ -80,7 +80,7 @@ def test_stored_prefix() -> None:
     "header", ["{key},{key}", "{key}, {key}", "{key} {key}", "é" * 43, "ak_é" + "0" * 39, "", ",", "ak_" + "0" * 40]
 )
 @pytest.mark.parametrize("name", ["X-API-Key", "Authorization"])
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # no database has a say in this
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # does not depend on the database
 def test_malformed_headers(api: Api, name: str, header: str) -> None:
     """Two keys in one header, or a header that is not ASCII, are no key."""
     value = header.format(key=api.key)
@@ -90,7 +90,7 @@ def test_malformed_headers(api: Api, name: str, header: str) -> None:
 
 
 @pytest.mark.parametrize("header", ["{key}", " {key} ", "Bearer {key}", "bearer  {key}"])
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # no database has a say in this
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # does not depend on the database
 def test_single_key_in_a_header(api: Api, header: str) -> None:
     name = "Authorization" if "earer" in header else "X-API-Key"
     answer = api.get("/v1/user/me", key=None, headers={name: header.format(key=api.key)})

@@ -1,4 +1,4 @@
-"""What users are found by: any case, any form, and exactly what begins with what was typed."""
+"""Search keys: any case, any Unicode form, and exactly the texts that begin with the query."""
 
 import pytest
 from hypothesis import given

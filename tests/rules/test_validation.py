@@ -1,4 +1,4 @@
-"""What may become a user, in the contract's words: every error of every field at once, never a value."""
+"""Validation: all errors of all fields at once, with the contract's messages, never with a value."""
 
 import time
 from typing import Any
@@ -30,19 +30,19 @@ BASE = {"email": "jo@example.com", "password": PASSWORD}
 
 
 def valid(rules: Rules | None = None, fields: tuple[str, ...] = ADMIN_FIELDS, **members: Any) -> NewUser:
-    """Return the user that `members`, over a good email and password, describe."""
+    """Return the user of a good email and password with `members` over them."""
     return new_user({**BASE, **members}, rules or Rules(), fields=fields)
 
 
 def errors(given: dict[str, Any], rules: Rules | None = None, fields: tuple[str, ...] = ADMIN_FIELDS) -> list[Any]:
-    """Return (field, code, message) of all that is wrong with `given`."""
+    """Return (field, code, message) of each error in `given`."""
     with pytest.raises(Invalid) as caught:
         new_user(given, rules or Rules(), fields=fields)
     return [(one.field, one.code.value, one.message) for one in caught.value.errors]
 
 
 def only_error(rules: Rules | None = None, **members: Any) -> tuple[str, str, str]:
-    """Return the one error that `members` add to a good email and password."""
+    """Return the single error of a good email and password with `members` over them."""
     found = errors({**BASE, **members}, rules)
     assert len(found) == 1, found
     error: tuple[str, str, str] = found[0]
@@ -111,8 +111,8 @@ def test_conflict_has_a_field_error() -> None:
 
 
 def test_tables_have_every_code() -> None:
-    # DNS says the first, the database the second; the third is of verify-password.
     """Each code of a field error stands in a table of this module."""
+    # The first comes from DNS, the second from the database, the third from verify-password.
     elsewhere = {"EMAIL_DOMAIN_UNDELIVERABLE", "USER_ALREADY_EXISTS", "INVALID_IP_ADDRESS"}
     assert {code for _, code, _, _ in WORDS} | elsewhere == set(FieldCode)
 
@@ -220,7 +220,7 @@ def test_many_unknown_members() -> None:
         ("\ud800" * 400, "PASSWORD_TOO_LONG"),
         ("1234567\0", "INVALID_CHARACTERS"),
         ("1234567\ud800", "INVALID_CHARACTERS"),
-        ("\udcff1234567", "INVALID_CHARACTERS"),  # a byte that is not UTF-8, as Python reads it from a terminal
+        ("\udcff1234567", "INVALID_CHARACTERS"),  # Python reads a byte that is not UTF-8 from a terminal like this
         ("\0", "INVALID_CHARACTERS"),
         ("tab\tand\nline", None),
         ("Jo@example.com", None),
@@ -394,7 +394,7 @@ def test_messages_for_changes(field: str, code: str, value: Any, message: str) -
     """The messages for changes are those for a new user."""
     expected = (FieldError(field, FieldCode(code), message),)
     rules = Rules(password_blocklist=True)
-    if code == "EMAIL_DOMAIN_RESERVED":  # which the user may have had before it was
+    if code == "EMAIL_DOMAIN_RESERVED":  # the user may have had it before it was reserved
         refused = user_changes({field: value}, rules).bad_domain
         assert refused
         assert refused.errors == expected

@@ -1,4 +1,4 @@
-"""Both databases hold what is acknowledged, are given up on in time, and are brought from one schema to the next."""
+"""Both databases: durable commits, waits that end in time, and upgrades of the schema."""
 
 import math
 import os
@@ -61,7 +61,7 @@ def _exists(api: Api, email: str) -> bool:
     app = api.client.application
     users = rows(app, "SELECT id FROM users WHERE email = :email", email=email)
     events = rows(app, "SELECT id FROM audit_events WHERE target_id = :id", id=users[0][0]) if users else []
-    assert len(users) == len(events)  # an act and its trace are written together or not at all
+    assert len(users) == len(events)  # an act and its audit event are written together or not at all
     return bool(users)
 
 
@@ -78,8 +78,8 @@ def test_connection_lost_during_commit(wire: Wire, wired_api: Api, at_commit: st
     assert answer.json["error"]["details"] == {"outcome": "unknown"}
     assert answer.headers["Retry-After"]
     assert _exists(wired_api, email) is written
-    wire.cut()  # where it is held, Postgres still has the transaction open, and the address taken
-    # Whatever came of it, the caller's way out is to ask again.
+    wire.cut()  # if it is held, the transaction is still open in Postgres and has the email
+    # In both cases the caller can ask again.
     assert wired_api.create(email=email).status_code == (409 if written else 201)
 
 
@@ -184,14 +184,14 @@ def test_waiting_writers_give_up(app: Flask, monkeypatch: pytest.MonkeyPatch) ->
         took = list(pool.map(give_up, users))
     assert min(took) > 0.4
     assert max(took) < 2
-    assert [_deactivate(app, user) for user in users] == [False] * len(users)  # no turn was lost
+    assert [_deactivate(app, user) for user in users] == [False] * len(users)  # the lock is free again
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_read_only_sqlite_file(app: Flask) -> None:
     """A write to a file that cannot be written fails at once."""
     with app.app_context(), db.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA query_only = ON")  # of the connection that the pool gives next
+        connection.exec_driver_sql("PRAGMA query_only = ON")  # the pool returns this connection next
     start = time.monotonic()
     with app.app_context(), pytest.raises(Unavailable), database.transaction():
         pass
@@ -244,7 +244,7 @@ def test_error_in_a_statement(app: Flask) -> None:
 
 
 class Freezer:
-    """Stops a Postgres server of the test's own in its tracks, and lets it go on."""
+    """Freezes a Postgres server of its own, and thaws it."""
 
     def __init__(self, server: Any) -> None:
         self.address = str(server.get_uri())
@@ -252,26 +252,26 @@ class Freezer:
         self._stopped: list[int] = []
 
     def freeze(self) -> None:
-        """Stop every process of the server, the first one first: it would start more."""
+        """Freeze all processes of the server, the first one first, since it starts the others."""
         with psycopg.connect(self.address) as connection:
             pids = [pid for (pid,) in connection.execute("SELECT pid FROM pg_stat_activity").fetchall()]
         self._stopped = [self._first, *pids]
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let them go on."""
+        """Thaw them."""
         self._signal(signal.SIGCONT)
         self._stopped = []
 
     def _signal(self, number: signal.Signals) -> None:
         for pid in self._stopped:
-            with suppress(ProcessLookupError):  # the connection that asked for the pids, say, has ended
+            with suppress(ProcessLookupError):  # for example, the connection that asked for the pids has ended
                 os.kill(pid, number)
 
 
 @pytest.fixture
 def freezer() -> Iterator[Freezer]:
-    """What freezes a Postgres server that no other test uses; it has all tables."""
+    """A Postgres server with all tables that only this test uses and can freeze."""
     with own_postgres() as server:
         made = Freezer(server)
         migrate(made.address)
@@ -310,7 +310,7 @@ def test_frozen_postgres(here: Installation, freezer: Freezer) -> None:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of a database without tables, on SQLite and on Postgres."""
+    """The URL of a database without tables, on SQLite and on Postgres."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/enrol.db"
     return str(request.getfixturevalue("empty_postgres"))
@@ -344,7 +344,7 @@ def test_downgrade_and_upgrade(empty_url: str) -> None:
 
 
 def rows_of_schema(app: Flask) -> set[str]:
-    """Return the names of the tables that there are."""
+    """Return the names of all tables."""
     with app.app_context():
         return set(db.inspect(db.engine).get_table_names())
 
@@ -364,7 +364,7 @@ def test_database_with_other_tables(here: Installation, empty_url: str) -> None:
     """It is left as it was."""
     app = create_app({**CHEAP, "DATABASE_URL": empty_url})
     with app.app_context(), db.engine.begin() as connection:
-        connection.exec_driver_sql("CREATE TABLE api_keys (whose TEXT)")  # the second that the migration makes
+        connection.exec_driver_sql("CREATE TABLE api_keys (whose TEXT)")  # the second table of the migration
     here.environment["DATABASE_URL"] = empty_url
     ended = here.flask("db", "upgrade")
     assert ended.returncode == 1
@@ -430,10 +430,10 @@ def test_database_of_a_newer_version(app: Flask, here: Installation, database_ur
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_other_process_closes_sqlite(app: Flask, tmp_path: Path) -> None:
-    """The last one to close removes the write-ahead log: it must find our locks, however many connections we open."""
+    """The last process to close SQLite removes the write-ahead log, so it must see the locks of all our connections."""
     path = tmp_path / "enrol.db"
     with app.app_context(), db.engine.connect() as first, db.engine.connect() as second:
-        for connection in (first, second):  # each is a connection of its own from the pool, open to the end
+        for connection in (first, second):  # two connections of the pool, open to the end
             connection.exec_driver_sql("SELECT 1 FROM users")
         first.commit()
         make_user(app, "jo@example.com")
@@ -461,7 +461,7 @@ def test_search_keys_of_older_users(empty_url: str) -> None:
             "at": at,
             "gone": None,
         }
-        for n in range(12_001)  # more than are read at once
+        for n in range(12_001)  # more than one batch
     ]
     people[2].update(on=False, gone=at)
     with app.app_context(), db.engine.begin() as connection:
