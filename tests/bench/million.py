@@ -25,7 +25,7 @@ from support.people import make_user  # noqa: E402
 from support.postgres import own_postgres, postgres_database  # noqa: E402
 from support.visitors import Visitor, signed_in  # noqa: E402
 from users.roles import Role  # noqa: E402
-from users.services import user_creation  # noqa: E402
+from users.services import user_queries  # noqa: E402
 from users.storage.models import db  # noqa: E402
 
 # What is asked for: a path, in which {middle} is the id of the user in the middle, {event} of its creation.
@@ -56,9 +56,9 @@ PAGES = {
 }
 # What has no page: a call with the id in the middle.
 CALLS: dict[str, Callable[[str], object]] = {
-    "list_users, from the middle": lambda middle: user_creation.list_users(after=middle),
-    "list_users, active, from the middle": lambda middle: user_creation.list_users(after=middle, active_only=True),
-    "count_active_administrators": lambda _middle: user_creation.count_active_administrators(),
+    "list_users, from the middle": lambda middle: user_queries.list_users(after=middle),
+    "list_users, active, from the middle": lambda middle: user_queries.list_users(after=middle, active_only=True),
+    "count_active_administrators": lambda _middle: user_queries.count_active_administrators(),
 }
 SLOWER = 3
 

@@ -10,7 +10,7 @@ from flask.testing import FlaskCliRunner
 from support.api import Api
 from support.create_cases import API, CASES, CLI, TAKEN, through
 from support.visitors import Visitor, problems_in
-from users.services import user_creation
+from users.services import user_queries
 
 
 def test_size_of_the_table() -> None:
@@ -71,7 +71,7 @@ def test_form(app: Flask, ada: Visitor, name: str) -> None:
         assert answer.status_code == 303
         (user_id,) = re.findall(r"usr_[0-9a-f]{32}", answer.location)
         with app.app_context():
-            user = user_creation.get_user(user_id).as_user()
+            user = user_queries.get_user(user_id).as_user()
         assert {**user, **case.stored} == user
         return
     assert answer.status_code == 422

@@ -20,7 +20,7 @@ from users import clock
 from users.actors import terminal
 from users.roles import Permission, Role
 from users.rules import validation
-from users.services import email_verification, user_changes, user_creation
+from users.services import email_verification, user_changes, user_queries
 from users.storage.models import User
 
 TERMINAL = terminal("req_test00000000")
@@ -50,7 +50,7 @@ def click(visitor: Visitor, page: Answer) -> Answer:
 def verified_at(app: Flask, user: User) -> datetime | None:
     """Return when the address was last verified."""
     with app.app_context():
-        return user_creation.get_user(user.id).last_verified
+        return user_queries.get_user(user.id).last_verified
 
 
 def trail(app: Flask) -> list[tuple[Any, ...]]:

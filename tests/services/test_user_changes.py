@@ -18,7 +18,7 @@ from users.actors import Actor, terminal
 from users.errors import Conflict, Denied, Invalid, LastAdministrator, UserNotFound
 from users.roles import ALL_PERMISSIONS, Permission, Role
 from users.rules import validation
-from users.services import user_changes, user_creation
+from users.services import user_changes, user_queries
 from users.storage.models import User
 
 TERMINAL = terminal("req_test00000000")
@@ -75,7 +75,7 @@ def test_nobody_grants_what_they_do_not_hold(app: Flask, cast: Cast, person: str
             return
         with pytest.raises(Denied):
             update(jo, global_role_id=role, actor=as_actor(app, getattr(cast, person)))
-        assert user_creation.get_user(jo.id).global_role_id == Role.MEMBER
+        assert user_queries.get_user(jo.id).global_role_id == Role.MEMBER
 
 
 def test_who_may_assign_roles_neither_gives_nor_takes_what_they_do_not_hold(app: Flask, cast: Cast) -> None:
@@ -122,7 +122,7 @@ def test_only_what_changes_is_on_record(app: Flask, given: dict[str, Any], act: 
         changed = update(sam, **given)
         assert events(app, sam) == ([(act, fields)] if act else [])
         assert (changed.updated_at > sam.updated_at) is bool(act)
-        assert user_creation.get_user(sam.id).as_profile() == changed.as_profile()
+        assert user_queries.get_user(sam.id).as_profile() == changed.as_profile()
 
 
 def test_who_was_stopped_can_be_let_go_on(app: Flask, cast: Cast) -> None:
@@ -164,7 +164,7 @@ def test_an_address_that_is_taken_is_told_and_nothing_is_changed(app: Flask, cas
         with pytest.raises(Conflict) as conflict:
             update(cast.sam, email="OMAR@example.com", first_name="Omar", password="another password")
         assert conflict.value.details["user_id"] == cast.omar.id
-        assert user_creation.get_user(cast.sam.id).as_profile() == cast.sam.as_profile()
+        assert user_queries.get_user(cast.sam.id).as_profile() == cast.sam.as_profile()
     assert events(app, cast.sam) == []
 
 
@@ -222,7 +222,7 @@ def test_a_deleted_user_is_gone_but_for_the_trail(app: Flask, cast: Cast, api: A
         for act in ACTS.values():
             with pytest.raises(UserNotFound):
                 act(cast.omar, TERMINAL)
-        assert [user.id for user in user_creation.list_deleted_users()] == [cast.omar.id]
+        assert [user.id for user in user_queries.list_deleted_users()] == [cast.omar.id]
     assert api.get("/v1/user/me", key=key).json["error"]["code"] == "API_KEY_DEACTIVATED"
     assert events(app, cast.omar) == [("user.delete", [])]
     assert make_user(app, "OMAR@example.com").id != cast.omar.id
@@ -245,7 +245,7 @@ def test_the_last_administrator_stays(app: Flask, cast: Cast, leave: str) -> Non
         user_changes.deactivate_user(stopped.id, actor=actor)
         with pytest.raises(LastAdministrator):
             do(cast.ada, actor)
-        assert user_creation.get_user(cast.ada.id).as_profile() == cast.ada.as_profile()
+        assert user_queries.get_user(cast.ada.id).as_profile() == cast.ada.as_profile()
         do(stopped, actor)
         do(cast.sam, actor)
         assert update(cast.ada, global_role_id="role_admin", is_active=True, first_name="A.").first_name == "A."

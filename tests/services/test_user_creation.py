@@ -19,16 +19,16 @@ from users.roles import Permission, Role
 from users.rules import validation
 from users.rules.emails import parse_email
 from users.rules.validation import NewKey, NewUser
-from users.services import api_keys, email_verification, user_creation, user_purge
+from users.services import api_keys, email_verification, user_creation, user_purge, user_queries
 from users.storage.models import User
 
 
 @pytest.mark.parametrize(
     "read",
     [
-        user_creation.list_deleted_users,
-        lambda: user_creation.list_deleted_users(after=population.middle_id(3_000)),
-        lambda: user_creation.list_users(active_only=True),
+        user_queries.list_deleted_users,
+        lambda: user_queries.list_deleted_users(after=population.middle_id(3_000)),
+        lambda: user_queries.list_users(active_only=True),
         lambda: user_purge.count(clock.now()),
         lambda: user_purge._deleted(clock.now(), ""),
     ],
@@ -89,20 +89,20 @@ def test_the_email_of_a_deleted_user_is_free(app: Flask) -> None:
     execute(app, "UPDATE users SET deleted_at = updated_at WHERE id = :id", id=first.id)
     assert make_user(app, "JO@example.com").id != first.id
     with app.app_context(), pytest.raises(UserNotFound):
-        user_creation.get_user(first.id)
+        user_queries.get_user(first.id)
 
 
 def test_ids_sort_by_the_time_of_creation(app: Flask) -> None:
     made = [make_user(app, f"user{number}@example.com").id for number in range(30)]
     assert made == sorted(made)
     with app.app_context():
-        listed = [user.id for user in user_creation.list_users()]
+        listed = [user.id for user in user_queries.list_users()]
         assert listed == made
-        assert [user.id for user in user_creation.list_users(after=made[9], limit=5)] == made[10:15]
+        assert [user.id for user in user_queries.list_users(after=made[9], limit=5)] == made[10:15]
         execute(app, "UPDATE users SET is_active = false WHERE id = :id", id=made[0])
         execute(app, "UPDATE users SET deleted_at = updated_at WHERE id = :id", id=made[1])
-        assert [user.id for user in user_creation.list_users()] == [made[0], *made[2:]]
-        assert [user.id for user in user_creation.list_users(active_only=True)] == made[2:]
+        assert [user.id for user in user_queries.list_users()] == [made[0], *made[2:]]
+        assert [user.id for user in user_queries.list_users(active_only=True)] == made[2:]
 
 
 @pytest.mark.parametrize("person", ["ada", "omar", "vera", "sam"])

@@ -40,7 +40,7 @@ from users import clock
 from users.actors import terminal
 from users.errors import Unavailable, UserNotFound
 from users.roles import Permission
-from users.services import user_changes, user_creation, user_search
+from users.services import user_changes, user_queries, user_search
 from users.storage import database, drivers, schema_version, upgrade
 from users.storage.columns import UtcDateTime
 from users.storage.models import User, db
@@ -163,7 +163,7 @@ def test_waiting_writers_hold_no_connections(app: Flask) -> None:
             waiting = [pool.submit(_deactivate, app, user) for user in users]
             time.sleep(0.2)
             start = time.monotonic()
-            assert user_creation.get_user(users[0].id).is_active
+            assert user_queries.get_user(users[0].id).is_active
             assert time.monotonic() - start < 2
         assert [one.result() for one in waiting] == [False] * len(users)
 

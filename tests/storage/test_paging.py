@@ -19,7 +19,7 @@ from support.visitors import Visitor
 from users import clock
 from users.cli import first_run
 from users.roles import Permission
-from users.services import user_search
+from users.services import api_keys
 from users.storage import paging
 from users.storage.models import ApiKey, User, db
 
@@ -138,12 +138,12 @@ def test_queries_use_an_index(app: Flask, cast: Cast) -> None:
     with app.app_context():
         places: list[dict[str, str]] = [{}, {"before": middle}, {"after": middle}]
         for place in places:
-            plans = plans_of(partial(user_search.find_keys, **place), "api_keys")
+            plans = plans_of(partial(api_keys.find_keys, **place), "api_keys")
             assert len(plans) == 2
             for plan in plans:
                 assert not re.search(r"Seq Scan on api_keys|SCAN api_keys(?! USING)|TEMP B-TREE|Sort", plan)
     with statements(app) as asked, app.app_context():
-        user_search.find_keys(before=middle)
+        api_keys.find_keys(before=middle)
     assert all("LIMIT" in one for one in asked if "api_keys" in one)
 
 

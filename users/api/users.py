@@ -17,7 +17,7 @@ from users.http import urls
 from users.passwords.hash_queue import Share
 from users.roles import Permission
 from users.rules import emails, validation
-from users.services import idempotency, user_creation
+from users.services import idempotency, user_creation, user_queries
 from users.storage.models import User
 
 CreateResponse = tuple[Response, int, dict[str, str]]
@@ -80,7 +80,7 @@ def list_users() -> tuple[Response, dict[str, str]]:
     """Answer 200 with the users who are not deleted, oldest first, and the URL of the next page, if any, in Link."""
     after, skip, limit = _paging()
     active_only = parameters.boolean(request, "active_only")
-    users = user_creation.list_users(after=after, skip=skip, limit=limit + 1, active_only=active_only)
+    users = user_queries.list_users(after=after, skip=skip, limit=limit + 1, active_only=active_only)
     return _page_response("/v1/user/", users, limit)
 
 
@@ -89,7 +89,7 @@ def list_users() -> tuple[Response, dict[str, str]]:
 def list_deleted_users() -> tuple[Response, dict[str, str]]:
     """Answer 200 with the deleted users, oldest first, and the URL of the next page, if any, in Link."""
     after, skip, limit = _paging()
-    users = user_creation.list_deleted_users(after=after, skip=skip, limit=limit + 1)
+    users = user_queries.list_deleted_users(after=after, skip=skip, limit=limit + 1)
     return _page_response("/v1/user/deleted", users, limit)
 
 
@@ -118,7 +118,7 @@ def get_batch() -> Response:
     """Answer 200 with the requested users who exist, each once, in the order of the request."""
     wanted = validation.user_ids(json_object(request))
     authorization.require_authorized(g.actor, Permission.USERS_READ)
-    users = [user.as_user() for user in user_creation.get_users(wanted)]
+    users = [user.as_user() for user in user_queries.get_users(wanted)]
     return jsonify(users=users, total=len(users), requested_ids=wanted)
 
 
@@ -126,7 +126,7 @@ def get_batch() -> Response:
 @requires(Permission.USERS_READ)
 def get_user(user_id: str) -> tuple[Response, dict[str, str]]:
     """Answer 200 with the profile of the user, or 404."""
-    user = user_creation.get_user(user_id)
+    user = user_queries.get_user(user_id)
     return jsonify(user.as_profile()), {"ETag": user.etag}
 
 
@@ -138,7 +138,7 @@ def get_user_by_email(email: str) -> Response:
         key = emails.lookup_key(email.removesuffix("/"))
     except emails.BadEmail:
         raise UserNotFound from None
-    return jsonify(user_creation.get_user_by_email(key).as_user())
+    return jsonify(user_queries.get_user_by_email(key).as_user())
 
 
 @bp.get("/v1/user/me", endpoint="me")
@@ -159,4 +159,4 @@ def get_current_user() -> Response:
 def _owner() -> User:
     if g.actor.user_id is None:
         raise UserNotFound
-    return user_creation.get_user(g.actor.user_id)
+    return user_queries.get_user(g.actor.user_id)

@@ -8,7 +8,7 @@ import click
 from users import ids
 from users.errors import UserNotFound
 from users.rules import emails
-from users.services import user_creation
+from users.services import user_queries
 from users.storage.models import User
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -29,9 +29,9 @@ def period(_context: click.Context, _option: click.Parameter, value: str | None)
 def find_user(reference: str) -> User:
     """Return the user with this id or email. Raises UserNotFound."""
     if ids.is_user_id(reference):
-        return user_creation.get_user(reference)
+        return user_queries.get_user(reference)
     try:
         key = emails.lookup_key(reference)
     except emails.BadEmail:
         raise UserNotFound from None
-    return user_creation.get_user_by_email(key)
+    return user_queries.get_user_by_email(key)

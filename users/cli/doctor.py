@@ -20,7 +20,7 @@ from users.auth import hasher
 from users.cli.command import EXIT_UNEXPECTED, Command
 from users.errors import Unavailable
 from users.passwords.hash_queue import Share
-from users.services import user_creation
+from users.services import user_queries
 from users.settings import Settings
 from users.storage import database, schema_version
 
@@ -99,7 +99,7 @@ def _secret_key(given: Settings) -> Finding:
 
 def _administrator() -> Finding:
     try:
-        count = user_creation.count_active_administrators()
+        count = user_queries.count_active_administrators()
     except Unavailable:
         return Finding("administrators", False, "They are in the database: mend that first.")
     if not count:

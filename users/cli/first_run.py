@@ -8,7 +8,7 @@ from werkzeug.serving import is_running_from_reloader
 
 from users import logs, settings
 from users.errors import Unavailable
-from users.services import setup_link, user_search
+from users.services import api_keys, setup_link
 
 
 def is_flask_run() -> bool:
@@ -26,7 +26,7 @@ def print_first_steps(app: Flask) -> None:
         try:
             if not setup_link.is_over():
                 logs.say(_how_to_set_up())
-            if not user_search.has_key():
+            if not api_keys.has_key():
                 logs.say("No API key yet. Run: flask keys create my-app --scope users:create")
         except Unavailable:
             pass  # `upgrade.prepare` has printed it

@@ -16,7 +16,7 @@ from users.cli.output import json_option, print_json, print_result, print_table
 from users.cli.prompts import ask_for_password, confirm, yes_option
 from users.passwords import policy
 from users.rules import validation
-from users.services import user_changes, user_creation, user_purge
+from users.services import user_changes, user_creation, user_purge, user_queries
 from users.storage import database
 
 _STDIN_BYTES = 64 * 1024  # far over the longest password: validation then sees, and says, that one is too long
@@ -69,7 +69,7 @@ def list_users(after: str, limit: int, active_only: bool, as_json: bool) -> None
     """List the users, oldest first."""
     if after and not ids.is_user_id(after):
         raise click.BadParameter("takes the id of a user.", param_hint="--after")
-    users = user_creation.list_users(after=after, limit=limit, active_only=active_only)
+    users = user_queries.list_users(after=after, limit=limit, active_only=active_only)
     if as_json:
         print_json([user.as_user() for user in users])
     else:

@@ -18,7 +18,7 @@ from users.pages.guards import PageResponse, page
 from users.pages.problems import Problem, Problems
 from users.roles import Permission
 from users.rules import emails
-from users.services import user_creation
+from users.services import user_queries
 
 
 @bp.get("/admin/audit")
@@ -52,7 +52,7 @@ def _somebody(name: str, text: str) -> str:
     if ids.is_user_id(text) or ids.is_key_id(text):
         return text
     try:
-        return user_creation.get_user_by_email(emails.lookup_key(text)).id
+        return user_queries.get_user_by_email(emails.lookup_key(text)).id
     except (emails.BadEmail, UserNotFound):
         words = "No user has this email address. Enter another, or the ID of a user or an API key"
         raise FormRefused({name: words}) from None

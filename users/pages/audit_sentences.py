@@ -8,7 +8,7 @@ from flask import url_for
 from users import clock, ids
 from users.audit.trail import Action, Outcome
 from users.errors import LastAdministrator
-from users.services import user_search
+from users.services import api_keys, user_queries
 from users.storage.models import AuditEvent
 
 # What was done, with a place for whom or what it was done to.
@@ -69,10 +69,10 @@ class _Names:
     """The names behind the ids of some events: two queries, however many there are."""
 
     def __init__(self, events: Sequence[AuditEvent]) -> None:
-        self._emails = user_search.emails_of(
+        self._emails = user_queries.emails_of(
             one for event in events for one in (event.actor_user_id, _if_user(event.target_id))
         )
-        self._keys = user_search.key_names_of(
+        self._keys = api_keys.names_of(
             one for event in events for one in (event.actor_key_id, _if_key(event.target_id))
         )
 

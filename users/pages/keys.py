@@ -18,7 +18,7 @@ from users.pages.guards import PageResponse, page
 from users.pages.problems import Problem, Problems
 from users.roles import ALL_PERMISSIONS, Permission, permissions_of
 from users.rules import emails, validation
-from users.services import api_keys, user_creation, user_search
+from users.services import api_keys, user_queries
 from users.storage.models import ApiKey, User
 
 
@@ -26,15 +26,15 @@ from users.storage.models import ApiKey, User
 @page(Permission.KEYS_MANAGE)
 def show_keys() -> PageResponse:
     """List the API keys, newest first; `?revoked=` was, just now."""
-    here, count = user_search.find_keys(before=_id_in("before"), after=_id_in("after"))
-    owners = user_search.emails_of(key.owner_id for key in here.rows)
+    here, count = api_keys.find_keys(before=_id_in("before"), after=_id_in("after"))
+    owners = user_queries.emails_of(key.owner_id for key in here.rows)
     states = api_keys.states_of(here.rows)
     return render_template(
         "keys/list.html",
         page=here,
         count=count,
         owners=owners,
-        inactive_owners=user_search.inactive_among(owners),
+        inactive_owners=user_queries.inactive_among(owners),
         states=states,
         can_roll={key.id for key in here.rows if _can_roll(key, states[key.id])},
         revoked=_just_revoked(),
@@ -108,7 +108,7 @@ def show_roll_key(key_id: str, formdata: FormData | None = None) -> PageResponse
         key=key,
         end=_end_of(key),
         form=forms.RollForm(formdata, expires="90" if key.expires_at else "never"),
-        owner=user_search.get_user(key.owner_id) if key.owner_id else None,
+        owner=user_queries.get_user_even_deleted(key.owner_id) if key.owner_id else None,
         mark=session_cookie.sign(ids.new_id("akid")),
     )
 
@@ -126,7 +126,9 @@ def roll_key(key_id: str) -> PageResponse:
     with problems.collect():
         lifetime = _lifetime(form.expires.data)
     problems.raise_if_any()
-    owner = user_search.get_user(old.owner_id) if old.owner_id else None  # before the act: nothing may fail after it
+    owner = (
+        user_queries.get_user_even_deleted(old.owner_id) if old.owner_id else None
+    )  # before the act: nothing may fail after it
     try:
         issued = api_keys.roll_key(
             old.id,
@@ -218,7 +220,7 @@ def _owner(text: str) -> User:
     if not text.strip():
         raise FormRefused({"owner": "Enter the email address of the key’s owner"})
     try:
-        owner = user_creation.get_user_by_email(emails.lookup_key(text))
+        owner = user_queries.get_user_by_email(emails.lookup_key(text))
     except (emails.BadEmail, UserNotFound):
         raise _no_owner() from None
     if not owner.is_active:

@@ -12,7 +12,7 @@ from users.errors import Conflict, EnrolError, Invalid, LastAdministrator
 from users.field_errors import FieldCode, FieldError
 from users.form_errors import FormRefused
 from users.pages import forms
-from users.services import user_search
+from users.services import user_queries
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _words(error: FieldError) -> str:
 def _taken(error: Conflict) -> Problem:
     """Say who has the address and, to whoever sent the form twice, that they have just made that user themselves."""
     user_id = error.details.get("user_id")
-    address = user_search.emails_of([user_id]).get(user_id) if user_id and "user" in g else None
+    address = user_queries.emails_of([user_id]).get(user_id) if user_id and "user" in g else None
     if user_id is None or address is None:
         return Problem(error.message, "email")
     generated = "generated" if request.form.get("choice") == forms.GENERATE else None
@@ -81,6 +81,6 @@ def _taken(error: Conflict) -> Problem:
 def _made_a_moment_ago(user_id: str) -> str:
     for event in trail.recent(user_id):
         if event.action == trail.Action.USER_CREATE and clock.now() - event.at < clock.RECENT:
-            maker = user_search.emails_of([event.actor_user_id]).get(event.actor_user_id or "", "somebody else")
+            maker = user_queries.emails_of([event.actor_user_id]).get(event.actor_user_id or "", "somebody else")
             return f"created by {'you' if event.actor_user_id == g.actor.user_id else maker} a moment ago"
     return ""

@@ -13,7 +13,7 @@ from users.pages.forms import FormData
 from users.pages.guards import PageResponse, page, public
 from users.roles import ALL_PERMISSIONS, Permission, Role
 from users.rules import validation
-from users.services import setup_link, user_search
+from users.services import api_keys, setup_link, user_search
 
 
 @bp.get("/setup")
@@ -56,9 +56,9 @@ def show_start() -> PageResponse:
     """Show the three first steps, ticked off as the data says."""
     return render_template(
         "setup/start.html",
-        has_key=user_search.has_key(),
+        has_key=api_keys.has_key(),
         has_user=user_search.count() > 1,
-        has_called=user_search.has_key(used=True),
+        has_called=api_keys.has_key(used=True),
         address=urls.base_url(),
         curl=urls.curl("/v1/user/me"),
     )

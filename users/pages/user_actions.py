@@ -18,7 +18,7 @@ from users.pages.problems import Problem
 from users.roles import Permission, Role, grantable_by, needed_to_act_on
 from users.rules import emails, validation
 from users.rules.validation import UserChanges
-from users.services import email_verification, user_changes, user_search
+from users.services import email_verification, user_changes, user_queries
 from users.storage.models import User
 
 # The labels of the fields of the edit form.
@@ -142,7 +142,7 @@ _add_confirmed(
 
 def _user_for_change(user_id: str) -> User:
     """Return the user if the administrator may change it, as `user_changes` judges when it is done."""
-    user = user_search.get_user(user_id)
+    user = user_queries.get_user_even_deleted(user_id)
     if user.deleted_at:
         raise UserDeleted(user.id)
     g.actor.require(*needed_to_act_on(user.global_role_id))

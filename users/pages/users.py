@@ -16,7 +16,7 @@ from users.pages.forms import FormData
 from users.pages.guards import PageResponse, page
 from users.roles import Permission, grantable_by, needed_to_act_on
 from users.rules import emails, validation
-from users.services import user_creation, user_search
+from users.services import user_creation, user_queries, user_search
 from users.storage.models import User
 
 _LONGEST_SEARCH = 512  # two names and a space; the page repeats it in every link
@@ -78,7 +78,7 @@ def add_user() -> PageResponse:
 @page(Permission.USERS_READ)
 def show_user(user_id: str) -> PageResponse:
     """Show one user, what happened to it lately, and what can be done with it; nothing with one who is deleted."""
-    user = user_search.get_user(user_id)
+    user = user_queries.get_user_even_deleted(user_id)
     about = _about(user)
     locked = about["may_change"] and password_limits.is_locked(user)
     return render_template("users/user.html", events=_events(user), done=_done(user), locked=locked, **about)

@@ -1,12 +1,12 @@
 """The acts on API keys: each one function, in one transaction with its audit row."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import islice
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -22,9 +22,11 @@ from users.form_errors import KeyEnded, KeyMadeAlready
 from users.roles import Permission
 from users.rules import key_format
 from users.rules.validation import NewKey
-from users.services import user_search
+from users.services import user_queries
+from users.services.user_search import COUNTED, Count
 from users.storage import database, driver_errors, paging
 from users.storage.models import ApiKey, User
+from users.storage.paging import Page
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,34 @@ def list_keys_with_states() -> Iterator[tuple[ApiKey, KeyState]]:
 
 def states_of(keys: Sequence[ApiKey]) -> dict[str, KeyState]:
     """Return the states of these API keys now, by id."""
-    inactive = user_search.inactive_among(key.owner_id for key in keys)
+    inactive = user_queries.inactive_among(key.owner_id for key in keys)
     return {key.id: key_states.state_of(key, owner_is_active=key.owner_id not in inactive) for key in keys}
+
+
+def find_keys(*, before: str | None = None, after: str | None = None) -> tuple[Page[ApiKey], Count]:
+    """Return a page of the API keys, newest first, and how many there are.
+
+    By id, which an index knows: it is made when the form for the key is opened.
+    """
+    some = select(ApiKey.id).limit(COUNTED + 1).subquery()
+    with database.reading() as session:
+        number = session.scalars(select(func.count()).select_from(some)).one()
+    return paging.newest(ApiKey, before=before, after=after), Count(number, number > COUNTED)
+
+
+def has_key(*, used: bool = False) -> bool:
+    """Tell whether there is an API key, or one that was used."""
+    query = select(ApiKey.id).limit(1)
+    with database.reading() as session:
+        return session.scalar(query.where(ApiKey.last_used_at.is_not(None)) if used else query) is not None
+
+
+def names_of(key_ids: Iterable[str | None]) -> Mapping[str, str]:
+    """Return the names of these API keys, by id."""
+    wanted = {key_id for key_id in key_ids if key_id}
+    with database.reading() as session:
+        found = session.execute(select(ApiKey.id, ApiKey.name).where(ApiKey.id.in_(wanted))).all()
+    return {row.id: row.name for row in found}
 
 
 def revoke_key(key_id: str, *, actor: Actor) -> ApiKey:

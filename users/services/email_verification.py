@@ -20,7 +20,7 @@ from users.auth.authorization import authorized_transaction
 from users.errors import UserNotFound
 from users.form_errors import VerificationLinkEnded
 from users.roles import ALL_PERMISSIONS, Permission
-from users.services import user_changes, user_creation
+from users.services import user_changes, user_queries
 from users.storage.models import User
 
 LIFETIME = timedelta(hours=24)
@@ -62,7 +62,7 @@ def find_user(token: str) -> User:
     if parts is None or clock.now() >= _end(token):
         raise VerificationLinkEnded
     try:
-        user = user_creation.get_user(parts[1])
+        user = user_queries.get_user(parts[1])
     except UserNotFound:
         raise VerificationLinkEnded from None
     _require_signed(token, user)

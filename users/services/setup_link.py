@@ -13,7 +13,7 @@ from users import clock
 from users.actors import Actor
 from users.form_errors import SetupLinkEnded, SetupOver
 from users.rules.validation import NewUser
-from users.services import user_creation
+from users.services import user_creation, user_queries
 from users.storage import database
 from users.storage.models import SetupLink, User
 
@@ -27,7 +27,7 @@ def issue() -> str | None:
     token = secrets.token_urlsafe(32)
     with database.transaction() as session:
         database.advisory_lock(session, _LOCK)
-        if user_creation.has_administrator(session):
+        if user_queries.has_administrator(session):
             return None
         session.execute(delete(SetupLink))
         session.add(SetupLink(token_hash=_digest(token), created_at=clock.now()))
@@ -37,7 +37,7 @@ def issue() -> str | None:
 def is_over() -> bool:
     """Tell whether there is an active administrator."""
     with database.reading() as session:
-        return user_creation.has_administrator(session)
+        return user_queries.has_administrator(session)
 
 
 def is_token(text: str) -> bool:
@@ -73,7 +73,7 @@ def _claim(token: str, session: Session, _user: User) -> None:
 
 
 def _require_open(session: Session, token: str) -> None:
-    if user_creation.has_administrator(session):
+    if user_queries.has_administrator(session):
         raise SetupOver
     if _link(session, token) is None:
         raise SetupLinkEnded

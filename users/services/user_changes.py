@@ -20,7 +20,7 @@ from users.auth.authorization import authorized_transaction
 from users.errors import LastAdministrator, UserNotFound
 from users.roles import Permission, Role, needed_to_act_on, permissions_of
 from users.rules.validation import CHANGE_FIELDS, COLUMN_FIELDS, UserChanges
-from users.services import user_creation
+from users.services import user_creation, user_queries
 from users.storage import database
 from users.storage.models import User
 
@@ -139,7 +139,7 @@ def _lock_administrators(session: Session) -> list[str]:
     leave at once could each count the other. To be called before a row is locked.
     """
     database.advisory_lock(session, _ADMINISTRATORS_LOCK)
-    return list(session.scalars(user_creation.active_administrators()))
+    return list(session.scalars(user_queries.active_administrators()))
 
 
 def _differences(user: User, changes: UserChanges, password_hash: str | None) -> dict[str, Any]:

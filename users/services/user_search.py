@@ -1,7 +1,7 @@
-"""What the pages read: users newest first, of one status or found by a text, API keys, and the names behind ids.
+"""The search of the users page: users newest first, of one status or found by a text, and how many they are.
 
-A page of the list costs the same however many users there are and whatever is searched: the queries are always the
-same few, and each reads at most so many entries of an index.
+A page costs the same however many users there are and whatever the text is: always the same few queries, each of which
+reads a bounded number of entries of an index.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,11 +11,9 @@ from typing import Any
 from sqlalchemy import Select, bindparam, func, select, union_all
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from users import ids
-from users.errors import UserNotFound
 from users.rules import search_keys
 from users.storage import database, paging
-from users.storage.models import ApiKey, Status, User
+from users.storage.models import Status, User
 from users.storage.paging import Page
 
 COUNTED = 1_000  # of each status, for the filters, and of the API keys
@@ -138,54 +136,3 @@ def _some(query: Any) -> Select[Any]:
 
 # Of each status by itself: the deleted must not hide the active, nor the many the few. One user may be found twice.
 _MATCHES = union_all(*map(_matches, Status))
-
-
-def get_user(user_id: str) -> User:
-    """Return the user with this id, the deleted ones too, or raise UserNotFound."""
-    with database.reading() as session:
-        user = session.get(User, user_id) if ids.is_user_id(user_id) else None
-    if user is None:
-        raise UserNotFound
-    return user
-
-
-def emails_of(user_ids: Iterable[str | None]) -> Mapping[str, str]:
-    """Return the addresses of these users, the deleted ones too, by id."""
-    wanted = {user_id for user_id in user_ids if user_id}
-    with database.reading() as session:
-        found = session.execute(select(User.id, User.email).where(User.id.in_(wanted))).all()
-    return {row.id: row.email for row in found}
-
-
-def find_keys(*, before: str | None = None, after: str | None = None) -> tuple[Page[ApiKey], Count]:
-    """Return a page of the API keys, newest first, and how many there are.
-
-    By id, which an index knows: it is made when the form for the key is opened.
-    """
-    some = select(ApiKey.id).limit(COUNTED + 1).subquery()
-    with database.reading() as session:
-        number = session.scalars(select(func.count()).select_from(some)).one()
-    return paging.newest(ApiKey, before=before, after=after), Count(number, number > COUNTED)
-
-
-def has_key(*, used: bool = False) -> bool:
-    """Tell whether there is an API key, or one that was used."""
-    query = select(ApiKey.id).limit(1)
-    with database.reading() as session:
-        return session.scalar(query.where(ApiKey.last_used_at.is_not(None)) if used else query) is not None
-
-
-def inactive_among(user_ids: Iterable[str | None]) -> frozenset[str]:
-    """Return the ids of those of these users who are deactivated or deleted."""
-    wanted = {user_id for user_id in user_ids if user_id}
-    inactive = select(User.id).where(User.id.in_(wanted), ~User.is_active | User.deleted_at.is_not(None))
-    with database.reading() as session:
-        return frozenset(session.scalars(inactive).all())
-
-
-def key_names_of(key_ids: Iterable[str | None]) -> Mapping[str, str]:
-    """Return the names of these API keys, by id."""
-    wanted = {key_id for key_id in key_ids if key_id}
-    with database.reading() as session:
-        found = session.execute(select(ApiKey.id, ApiKey.name).where(ApiKey.id.in_(wanted))).all()
-    return {row.id: row.name for row in found}

@@ -1,0 +1,108 @@
+"""Users read by id, by email or as a list, and the active administrators. For the search see `user_search`."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlalchemy import ColumnElement, Select, bindparam, select
+from sqlalchemy.orm import Session
+
+from users import ids
+from users.errors import UserNotFound
+from users.roles import Role
+from users.storage import database
+from users.storage.models import Status, User
+
+# Made once: to build a statement takes longer than to run it.
+_BY_ID = select(User).where(User.id == bindparam("id"), User.deleted_at.is_(None))
+_BY_EMAIL = select(User).where(User.email_key == bindparam("email_key"), User.deleted_at.is_(None))
+
+
+def get_user(user_id: str) -> User:
+    """Return the user with this id, who is not deleted, or raise UserNotFound."""
+    # A path can hold NUL, which Postgres refuses in a text.
+    if not ids.is_user_id(user_id):
+        raise UserNotFound
+    return _found(_BY_ID, id=user_id)
+
+
+def get_user_even_deleted(user_id: str) -> User:
+    """Return the user with this id, also if it is deleted, or raise UserNotFound."""
+    with database.reading() as session:
+        user = session.get(User, user_id) if ids.is_user_id(user_id) else None
+    if user is None:
+        raise UserNotFound
+    return user
+
+
+def get_user_by_email(email_key: str) -> User:
+    """Return the user with this key of an email (`emails.lookup_key`), who is not deleted, or raise UserNotFound."""
+    return _found(_BY_EMAIL, email_key=email_key)
+
+
+def get_users(user_ids: Sequence[str]) -> Sequence[User]:
+    """Return those of these users who exist and are not deleted, each once, in the order of `user_ids`."""
+    wanted = dict.fromkeys(filter(ids.is_user_id, user_ids))
+    with database.reading() as session:
+        found = session.scalars(select(User).where(User.id.in_(wanted), User.deleted_at.is_(None))).all()
+    by_id = {user.id: user for user in found}
+    return [by_id[user_id] for user_id in wanted if user_id in by_id]
+
+
+def list_users(*, after: str = "", skip: int = 0, limit: int = 100, active_only: bool = False) -> Sequence[User]:
+    """Return up to `limit` users who are not deleted, oldest first: after the id `after`, without the first `skip`."""
+    # By the index on the status if only active users are wanted: nearly all others may be deactivated.
+    wanted = User.status == Status.ACTIVE if active_only else User.deleted_at.is_(None)
+    return _listed(wanted, after, skip, limit)
+
+
+def list_deleted_users(*, after: str = "", skip: int = 0, limit: int = 100) -> Sequence[User]:
+    """Return up to `limit` deleted users, oldest first: after the id `after`, without the first `skip`."""
+    return _listed(User.status == Status.DELETED, after, skip, limit)
+
+
+def emails_of(user_ids: Iterable[str | None]) -> Mapping[str, str]:
+    """Return the emails of these users by id, also of deleted users."""
+    wanted = {user_id for user_id in user_ids if user_id}
+    with database.reading() as session:
+        found = session.execute(select(User.id, User.email).where(User.id.in_(wanted))).all()
+    return {row.id: row.email for row in found}
+
+
+def inactive_among(user_ids: Iterable[str | None]) -> frozenset[str]:
+    """Return the ids of those of these users who are deactivated or deleted."""
+    wanted = {user_id for user_id in user_ids if user_id}
+    inactive = select(User.id).where(User.id.in_(wanted), ~User.is_active | User.deleted_at.is_not(None))
+    with database.reading() as session:
+        return frozenset(session.scalars(inactive).all())
+
+
+def count_active_administrators() -> int:
+    """Return how many active users hold role_admin."""
+    with database.reading() as session:
+        return len(session.scalars(active_administrators()).all())
+
+
+def has_administrator(session: Session) -> bool:
+    """Tell, inside a transaction, whether an active user holds role_admin."""
+    return session.scalar(active_administrators().limit(1)) is not None
+
+
+def active_administrators() -> Select[str]:
+    """Return the query for the ids of the active users who hold role_admin.
+
+    A user with a role that this version does not know is no administrator: such a role gives no permission.
+    """
+    return select(User.id).where(User.global_role_id == Role.ADMIN, User.is_active, User.deleted_at.is_(None))
+
+
+def _found(statement: Select[User], **values: str) -> User:
+    with database.reading() as session:
+        user = session.scalar(statement, values)
+    if user is None:
+        raise UserNotFound
+    return user
+
+
+def _listed(wanted: ColumnElement[bool], after: str, skip: int, limit: int) -> Sequence[User]:
+    query = select(User).where(wanted, User.id > after).order_by(User.id).offset(skip).limit(limit)
+    with database.reading() as session:
+        return session.scalars(query).all()
