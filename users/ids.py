@@ -63,12 +63,12 @@ def is_event_id(text: str) -> bool:
 
 
 def is_request_id(text: str) -> bool:
-    """Tell whether `text` has the form of a request's id (SPEC, section 2)."""
+    """Tell whether `text` has the form of a request's id."""
     return bool(_REQUEST_ID.fullmatch(text))
 
 
 def is_client_request_id(text: str) -> bool:
-    """Tell whether a caller may choose `text` as the id of a request (SPEC, section 2).
+    """Tell whether a caller may choose `text` as the id of a request.
 
     Enrol's own request ids have this form too.
     """

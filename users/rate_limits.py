@@ -42,7 +42,7 @@ class Allowance:
             raise RateLimitExceeded((1 - self.tokens) * self.rate.seconds / self.rate.requests)
 
     def headers(self) -> dict[str, str]:
-        """Return the rate limit headers of the response (SPEC, Errors)."""
+        """Return the rate limit headers of the response."""
         missing = self.rate.requests - self.tokens
         return {
             "x-ratelimit-limit-requests": str(self.rate.requests),

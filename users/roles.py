@@ -49,8 +49,8 @@ def permissions_of(role_id: str | None) -> frozenset[Permission]:
 def needed_to_act_on(role_id: str | None) -> frozenset[Permission]:
     """Return the permissions needed to change, verify or delete a user with this `global_role_id`, or try a password.
 
-    They are all permissions of the user (SPEC, section 1). An unknown role counts as `role_admin`: a newer version may
-    have given it, and after a downgrade an operator could otherwise take over an administrator.
+    They are all permissions of the user. An unknown role counts as `role_admin`: a newer version may have given it, and
+    after a downgrade an operator could otherwise take over an administrator.
     """
     return permissions_of(role_id) if role_id is None or role_id in set(Role) else ALL_PERMISSIONS
 

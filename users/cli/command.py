@@ -1,4 +1,4 @@
-"""How a command ends: data on stdout, an error as a sentence on stderr and an exit code (SPEC, section 4)."""
+"""How a command ends: data on stdout, an error as a sentence on stderr and an exit code."""
 
 import sys
 from collections.abc import Iterable

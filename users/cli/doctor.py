@@ -49,7 +49,7 @@ class Finding:
 
 
 def check_installation(app: Flask) -> list[Finding]:
-    """Return the results of all checks, in the order of the contract (SPEC, section 4)."""
+    """Return the results of all checks, in the order in which they are printed."""
     given = settings.current()
     return [
         _versions(),

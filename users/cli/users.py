@@ -15,6 +15,7 @@ from users.cli.command import Command, actor
 from users.cli.output import json_option, print_json, print_result, print_table
 from users.cli.prompts import ask_for_password, confirm, yes_option
 from users.passwords import policy
+from users.roles import Role
 from users.rules import validation
 from users.services import user_changes, user_creation, user_purge, user_queries
 from users.storage import database
@@ -40,7 +41,7 @@ def _password_options(command: Callable[..., None]) -> Callable[..., None]:
 @users_group.command("create")
 @click.argument("email")
 @_text_options
-@click.option("--role", help="One of role_admin, role_operator, role_auditor, role_member.")
+@click.option("--role", help=f"One of {', '.join(Role)}.")
 @_password_options
 @json_option
 def create_user(

@@ -22,7 +22,7 @@ def init_app(app: Flask) -> None:
 
 
 def json_body(error: EnrolError, trace_id: str) -> dict[str, Any]:
-    """Return the JSON body of `error`, as the contract has it (SPEC, Errors)."""
+    """Return the JSON body of `error`, as openapi.json describes it."""
     return {
         "success": False,
         "error": {
@@ -91,7 +91,7 @@ def _as_enrol_error(exception: Exception) -> EnrolError:
 
 
 def _methods_with_slash() -> Iterable[str]:
-    """Return the methods of the path with a slash at its end: Werkzeug finds that path only by one of its methods."""
+    """Return the methods of the path with a slash at its end: Werkzeug takes the path without it for unknown otherwise."""
     adapter = current_app.create_url_adapter(request)
     return adapter.allowed_methods(f"{request.path}/") if adapter else ()
 

@@ -1,6 +1,6 @@
 """Validation of whole inputs: every door passes a mapping and gets a checked object or all errors. No Flask.
 
-Each rule is a line of the contract (SPEC, Create). The database alone decides that an email is unique, by the index on
+Each rule is part of the contract. The database alone decides that an email is unique, by the index on
 `users.email_key`.
 """
 

@@ -35,7 +35,7 @@ class ApiKey(Model):
         return f"<ApiKey {self.id}>"
 
     def as_key(self) -> dict[str, Any]:
-        """Return the members of a key that can be shown again, in the contract's order (SPEC, section 4)."""
+        """Return the members of a key that can be shown again, in the contract's order."""
         return {
             "id": self.id,
             "name": self.name,

@@ -90,7 +90,7 @@ class User(Model):
         return entity_tag(self.updated_at, self.last_login)
 
     def as_user(self) -> dict[str, Any]:
-        """Return the nine members of a user, in the contract's order (SPEC, section 1)."""
+        """Return the nine members of a user, in the contract's order."""
         return {
             "email": self.email,
             "first_name": self.first_name,
