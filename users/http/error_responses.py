@@ -91,7 +91,7 @@ def _as_enrol_error(exception: Exception) -> EnrolError:
 
 
 def _methods_with_slash() -> Iterable[str]:
-    """Return the methods of the path with a slash at its end: Werkzeug takes the path without it for unknown otherwise."""
+    """Return the methods of the path with a final slash: without it, Werkzeug finds the path only by these methods."""
     adapter = current_app.create_url_adapter(request)
     return adapter.allowed_methods(f"{request.path}/") if adapter else ()
 
