@@ -19,7 +19,7 @@ from jinja2 import FileSystemBytecodeCache
 from sqlalchemy import Connection, event
 
 from app import create_app
-from support import answers, lanes
+from support import answers, lanes, rewriting
 from support.api import Api
 from support.application import CHEAP, dispose, migrate, share_statements
 from support.databases import DATABASES, TRIGGERS_OFF_AND_ON
@@ -40,6 +40,12 @@ pytest_plugins = [
 ]
 hypothesis_settings.register_profile("long", max_examples=20_000)  # pytest --hypothesis-profile=long
 COMPILED = FileSystemBytecodeCache()  # of this user alone, and told from others by a hash of the source
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let each worker of xdist rewrite the assertions of some modules for all."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        rewriting.rewrite_share(session.config)
 
 
 @pytest.hookimpl(trylast=True)
