@@ -14,12 +14,12 @@ from support.audit_events import ADA, DAY, KEY, OMAR, add_event
 from support.databases import rows
 from users import ids
 from users.audit import queries
-from users.audit.queries import Wanted
+from users.audit.queries import EventFilter
 from users.storage import paging
 from users.storage.models import db
 
 
-def found(app: Flask, wanted: Wanted, **more: Any) -> list[str]:
+def found(app: Flask, wanted: EventFilter, **more: Any) -> list[str]:
     """Return the ids of a page of what is wanted."""
     with app.app_context():
         return [one.id for one in queries.newest(wanted, **more).rows]
@@ -29,38 +29,38 @@ def test_each_filter_finds_its_own(app: Flask) -> None:
     first = add_event(app, 1)
     by_key = add_event(app, 2, actor=None, key=KEY)
     other = add_event(app, 3, action="user.deactivate", target=ADA, request="req_87654321")
-    assert found(app, Wanted()) == [other, by_key, first]
-    assert found(app, Wanted(actor_id=ADA)) == [other, first]
-    assert found(app, Wanted(actor_id=KEY)) == [by_key]
-    assert found(app, Wanted(target_id=ADA)) == [other]
-    assert found(app, Wanted(action="user.deactivate")) == [other]
-    assert found(app, Wanted(request_id="req_12345678")) == [by_key, first]
-    assert found(app, Wanted(actor_id=ADA, action="user.create")) == [first]
-    assert found(app, Wanted(actor_id=OMAR)) == []
+    assert found(app, EventFilter()) == [other, by_key, first]
+    assert found(app, EventFilter(actor_id=ADA)) == [other, first]
+    assert found(app, EventFilter(actor_id=KEY)) == [by_key]
+    assert found(app, EventFilter(target_id=ADA)) == [other]
+    assert found(app, EventFilter(action="user.deactivate")) == [other]
+    assert found(app, EventFilter(request_id="req_12345678")) == [by_key, first]
+    assert found(app, EventFilter(actor_id=ADA, action="user.create")) == [first]
+    assert found(app, EventFilter(actor_id=OMAR)) == []
 
 
 def test_a_request_is_found_by_either_of_its_ids(app: Flask) -> None:
     ours = add_event(app, 1)
     given = add_event(app, 2, request="req_11111111", client="req_12345678")
     other = add_event(app, 3, request="req_22222222", client="job-2026-11-24")
-    assert found(app, Wanted(request_id="req_12345678")) == [given, ours]
-    assert found(app, Wanted(request_id="req_11111111")) == [given]
-    assert found(app, Wanted(request_id="job-2026-11-24")) == [other]
-    assert found(app, Wanted(request_id="job-2026-11-24"), before=other) == []
+    assert found(app, EventFilter(request_id="req_12345678")) == [given, ours]
+    assert found(app, EventFilter(request_id="req_11111111")) == [given]
+    assert found(app, EventFilter(request_id="job-2026-11-24")) == [other]
+    assert found(app, EventFilter(request_id="job-2026-11-24"), before=other) == []
 
 
 def test_a_time_is_from_its_beginning_to_before_its_end(app: Flask) -> None:
     millisecond = timedelta(milliseconds=1)
     moments = (DAY - millisecond, DAY, DAY + timedelta(days=1) - millisecond, DAY + timedelta(days=1))
     before, first, last, after = (add_event(app, 1, at) for at in moments)
-    assert found(app, Wanted(since=DAY, until=DAY + timedelta(days=1))) == [last, first]
-    assert found(app, Wanted(since=DAY)) == [after, last, first]
-    assert found(app, Wanted(until=DAY)) == [before]
+    assert found(app, EventFilter(since=DAY, until=DAY + timedelta(days=1))) == [last, first]
+    assert found(app, EventFilter(since=DAY)) == [after, last, first]
+    assert found(app, EventFilter(until=DAY)) == [before]
 
 
 def test_pages_lead_forth_and_back_without_a_gap(app: Flask) -> None:
     made = [add_event(app, number, action="user.create" if number % 2 else "user.deactivate") for number in range(10)]
-    wanted = Wanted(action="user.create")
+    wanted = EventFilter(action="user.create")
     newest_first = made[1::2][::-1]
     with app.app_context():
         first = queries.newest(wanted, limit=2)
@@ -103,18 +103,18 @@ _MANY = """
 @pytest.mark.parametrize(
     ("wanted", "index"),
     [
-        (Wanted(), "audit_events"),  # the primary key, by the name that each database gave it
-        (Wanted(since=DAY, until=DAY + timedelta(days=1)), "audit_events"),
-        (Wanted(actor_id=ADA), "ix_audit_events_actor_user_id"),
-        (Wanted(actor_id=KEY), "ix_audit_events_actor_key_id"),
-        (Wanted(action="key.revoke"), "ix_audit_events_action"),
-        (Wanted(target_id=OMAR, since=DAY), "ix_audit_events_target_id"),
-        (Wanted(request_id="req_12345678"), "ix_audit_events_request_id"),
-        (Wanted(request_id="req_12345678"), "ix_audit_events_client_request_id"),
+        (EventFilter(), "audit_events"),  # the primary key, by the name that each database gave it
+        (EventFilter(since=DAY, until=DAY + timedelta(days=1)), "audit_events"),
+        (EventFilter(actor_id=ADA), "ix_audit_events_actor_user_id"),
+        (EventFilter(actor_id=KEY), "ix_audit_events_actor_key_id"),
+        (EventFilter(action="key.revoke"), "ix_audit_events_action"),
+        (EventFilter(target_id=OMAR, since=DAY), "ix_audit_events_target_id"),
+        (EventFilter(request_id="req_12345678"), "ix_audit_events_request_id"),
+        (EventFilter(request_id="req_12345678"), "ix_audit_events_client_request_id"),
     ],
     ids=["all", "time", "actor", "key", "action", "target", "request", "request of the caller"],
 )
-def test_an_index_finds_each_page(app: Flask, wanted: Wanted, index: str, more: dict[str, str]) -> None:
+def test_an_index_finds_each_page(app: Flask, wanted: EventFilter, index: str, more: dict[str, str]) -> None:
     with statements(app) as sent:
         found(app, wanted, **more)
     ((statement, parameters),) = sent

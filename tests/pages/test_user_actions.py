@@ -307,7 +307,7 @@ def test_the_address_beside_a_link_is_the_one_that_it_verifies(
 ) -> None:
     issue = email_verification.issue
 
-    def change_first(*given: Any, **more: Any) -> email_verification.Issued:
+    def change_first(*given: Any, **more: Any) -> email_verification.IssuedLink:
         execute(app, "UPDATE users SET email = 'o@example.com' WHERE id = :id", id=cast.omar.id)
         return issue(*given, **more)
 

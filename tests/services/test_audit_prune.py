@@ -127,7 +127,7 @@ def test_the_trail_of_a_year_ago_goes_with_the_prune_of_then(app: Flask, file: P
 
 
 def test_it_goes_piece_by_piece(app: Flask, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit_prune, "EVENTS_AT_ONCE", 3)
+    monkeypatch.setattr(audit_prune, "BATCH_SIZE", 3)
     gone = old(app, 10)
     deleted: list[int] = []
     delete = audit_prune._delete

@@ -206,7 +206,7 @@ def test_what_holds_a_secret_does_not_show_it() -> None:
     shown = [
         validation.new_user(given, validation.Rules()),
         validation.user_changes(given, validation.Rules()),
-        email_verification.Issued(None, "canary token", clock.now()),  # type: ignore[arg-type]
+        email_verification.IssuedLink(None, "canary token", clock.now()),  # type: ignore[arg-type]
         api_keys.IssuedKey(key=None, secret="canary key"),  # type: ignore[arg-type]
         User(id="usr_1", email="jo@example.com", password_hash="canary hash"),
     ]

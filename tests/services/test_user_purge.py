@@ -67,7 +67,7 @@ def test_nothing_of_the_user_stays_but_the_id(app: Flask, cast: Cast, monkeypatc
     execute(app, "UPDATE users SET global_role_id = 'role_admin' WHERE id = :id", id=user_id)
     (gone,) = (User(id=row.id, email=row.email) for row in rows(app, "SELECT * FROM users WHERE id = :id", id=user_id))
     make_key(app, *Permission, owner=gone, name="key of the gone")
-    monkeypatch.setattr(user_purge, "ADDRESSES_AT_ONCE", 2)
+    monkeypatch.setattr(user_purge, "EVENT_BATCH_SIZE", 2)
     for wrong in ("wrong", "wrong", "wrong"):
         Visitor(app.test_client()).sign_in("gone@example.com", wrong, headers={"X-Forwarded-For": "192.0.2.1"})
     signed_in(app, gone)
@@ -167,7 +167,7 @@ def _some(app: Flask, numbers: range) -> None:
 
 
 def test_it_goes_piece_by_piece(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(user_purge, "USERS_AT_ONCE", 3)
+    monkeypatch.setattr(user_purge, "USER_BATCH_SIZE", 3)
     many(app, 10)
     assert purge(app) == 10
     assert rows(app, "SELECT 1 FROM users") == []

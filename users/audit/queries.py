@@ -1,4 +1,4 @@
-"""What is read of the audit trail: a page of what was asked for, newest first, or all of it, oldest first."""
+"""Reads of the audit trail: a page of the events that match a filter, newest first, or all events, oldest first."""
 
 import json
 from collections.abc import Iterator
@@ -14,18 +14,18 @@ from users.storage.paging import Page
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What the events have in common; what is None may be anything."""
+class EventFilter:
+    """The values that events must have; None matches any value."""
 
     actor_id: str | None = None  # a user's or an API key's
     action: str | None = None
     target_id: str | None = None
-    request_id: str | None = None  # ours, or the one that the caller gave
+    request_id: str | None = None  # Enrol's, or the one that the caller gave
     since: datetime | None = None
-    until: datetime | None = None  # and not at it
+    until: datetime | None = None  # exclusive
 
-    def conditions(self) -> list[ColumnElement[bool]]:
-        """Return this as SQL. An event's id holds the time of its making: the id's own index finds a time."""
+    def where(self) -> list[ColumnElement[bool]]:
+        """Return the SQL conditions. Ids begin with the time, so the index on the ids finds a time."""
         actor = AuditEvent.actor_key_id if ids.is_key_id(self.actor_id or "") else AuditEvent.actor_user_id
         equal = {
             actor: self.actor_id,
@@ -43,18 +43,18 @@ def _is_of_request(request_id: str) -> ColumnElement[bool]:
 
 
 def newest(
-    wanted: Wanted, *, before: str | None = None, after: str | None = None, limit: int = paging.PAGE_SIZE
+    wanted: EventFilter, *, before: str | None = None, after: str | None = None, limit: int = paging.PAGE_SIZE
 ) -> Page[AuditEvent]:
-    """Return a page of `wanted`: the newest, or those next to the id `before` or `after`."""
-    return paging.newest(AuditEvent, *wanted.conditions(), before=before, after=after, limit=limit)
+    """Return the newest page of the events that match `wanted`, or the page next to the id `before` or `after`."""
+    return paging.newest(AuditEvent, *wanted.where(), before=before, after=after, limit=limit)
 
 
 def line(event: AuditEvent) -> str:
-    """Return the event as a line of an export: JSON in ASCII, so that no text can end the line or turn it round."""
+    """Return the event as a line of an export: JSON in ASCII, so no value can end the line or reorder its text."""
     return json.dumps(event.as_event()) + "\n"
 
 
 def export(*, after: str = "", since: datetime | None = None, until: datetime | None = None) -> Iterator[AuditEvent]:
-    """Yield every event made after the id `after`, from `since` on and before `until`, oldest first."""
+    """Yield every event after the id `after`, from `since` on and before `until`, oldest first."""
     after = max(after, ids.before("evt", since) if since else "")
-    return paging.oldest_first(AuditEvent, *Wanted(until=until).conditions(), after=after)
+    return paging.oldest_first(AuditEvent, *EventFilter(until=until).where(), after=after)

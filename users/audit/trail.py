@@ -1,6 +1,6 @@
-"""The audit trail: one row for each act, written in the act's own transaction, so that none is without its trace.
+"""The audit trail: one row for each act, written in the transaction of the act, so no act is without a row.
 
-What somebody known was refused leaves a row too, in a transaction of its own.
+A refusal to a known actor leaves a row too, in a transaction of its own.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from users.storage.models import AuditEvent
 
 
 class Action(StrEnum):
-    """What an audit row can say was done, as `object.act`."""
+    """The actions of audit rows, as `object.act`."""
 
     AUDIT_PRUNE = "audit.prune"
     KEY_CREATE = "key.create"
@@ -42,15 +42,15 @@ class Action(StrEnum):
     VERIFICATION_CREATE = "verification.create"
 
 
-_INSERT = insert(AuditEvent.metadata.tables["audit_events"])  # the same statement whatever is None
+_INSERT = insert(AuditEvent.metadata.tables["audit_events"])  # one statement for all rows: a None stays in it
 
 
 class Outcome(StrEnum):
-    """How it ended."""
+    """The outcome of an act."""
 
     OK = "ok"
     REFUSED = "refused"
-    THROTTLED = "throttled"  # refused unseen, after too many wrong passwords
+    THROTTLED = "throttled"  # refused unchecked, after too many wrong passwords
 
 
 def record(
@@ -63,7 +63,7 @@ def record(
     *,
     outcome: Outcome = Outcome.OK,
 ) -> None:
-    """Add the row that says what `actor` did; `field_errors` are the names of what was set, never the values."""
+    """Add the row for an act of `actor`. `fields` are the names of the fields that were set, never the values."""
     event = {
         "id": ids.new_id("evt"),
         "at": at,
@@ -81,13 +81,12 @@ def record(
     transaction.execute(_INSERT, event)
 
 
-def note_refusal(error: EnrolError, actor: Actor, target_id: str | None = None) -> None:
-    """Record that `actor` was refused, and for want of which permissions, if that is what `error` says.
+def record_refusal(error: EnrolError, actor: Actor, target_id: str | None = None) -> None:
+    """Record the refusal if `error` is one, with the missing permissions or the error's code.
 
-    Whoever is not known leaves no row: no key, a wrong or stopped one, no session. A stranger must not make the
-    database write at will; that guesses at passwords do leave rows is `signin`'s doing, where throttles bound them.
-    Nor does somebody known for long: past `rate_limits.REFUSALS`, and when the database cannot write at once, the
-    refusal is in the log alone, and the answer neither fails nor waits.
+    A caller without a valid key or session leaves no row: strangers must not make the database write. (Wrong passwords
+    leave rows too; `signin` writes those, and throttles bound them.) After `rate_limits.REFUSALS` of one actor, and if
+    the database cannot write at once, the refusal is only logged: the answer neither fails nor waits.
     """
     if actor.kind in ("setup", "visitor") or not isinstance(error, Denied | LastAdministrator):
         return
@@ -103,7 +102,7 @@ def note_refusal(error: EnrolError, actor: Actor, target_id: str | None = None) 
 
 
 def is_newest(target_id: str, action: Action) -> bool:
-    """Tell whether `action` is the last thing that was done to the user or key, and was done just now."""
+    """Tell whether the newest event about the user or key is `action`, done a moment ago."""
     return any(
         event.action == action and event.outcome == Outcome.OK and clock.now() - event.at < clock.RECENT
         for event in recent(target_id, limit=1)

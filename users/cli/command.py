@@ -45,7 +45,7 @@ class Command(click.Command):
     def _fail(self, ctx: click.Context, error: EnrolError) -> None:
         request_id = ids.new_request_id()
         target_id = error.user_id if isinstance(error, LastAdministrator) else None
-        trail.note_refusal(error, terminal(request_id), target_id)
+        trail.record_refusal(error, terminal(request_id), target_id)
         if ctx.params.get("as_json"):
             print_json(error_responses.json_body(error, request_id))
         for sentence in _sentences(error):

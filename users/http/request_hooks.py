@@ -38,7 +38,7 @@ def _finish(response: Response) -> Response:
         # into the closing connection and lose it.
         response.headers["Connection"] = "close"
     if "error" in g and "actor" in g:
-        trail.note_refusal(g.error, g.actor, _target())
+        trail.record_refusal(g.error, g.actor, _target())
     if "is_probe" not in g or response.status_code >= 400:
         _log(response)
     return response

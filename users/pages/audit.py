@@ -8,7 +8,7 @@ from flask import g, make_response, render_template, request
 
 from users import ids
 from users.audit import queries
-from users.audit.queries import Wanted
+from users.audit.queries import EventFilter
 from users.audit.trail import Action
 from users.blueprint import bp
 from users.errors import UserNotFound
@@ -35,7 +35,7 @@ def show_trail() -> PageResponse:
     return render_template("audit/trail.html", form=form, given=given, page=here, told=audit_sentences.tell(here.rows))
 
 
-def _wanted(given: Mapping[str, str], problems: Problems) -> Wanted:
+def _wanted(given: Mapping[str, str], problems: Problems) -> EventFilter:
     """Return what the filters ask for; what cannot be read is collected in `problems`."""
     wanted: dict[str, Any] = {}
     for name, text in given.items():
@@ -44,7 +44,7 @@ def _wanted(given: Mapping[str, str], problems: Problems) -> Wanted:
             wanted[field] = read(name, text)
     if "since" in wanted and "until" in wanted and wanted["since"] >= wanted["until"]:
         problems.by_field["until"] = "Choose a last day that is not before the first"
-    return Wanted(**wanted)
+    return EventFilter(**wanted)
 
 
 def _somebody(name: str, text: str) -> str:

@@ -1,4 +1,4 @@
-"""The acts on API keys: each one function, in one transaction with its audit row."""
+"""API keys: created, rolled, revoked and read. Each act is one function, in one transaction with its audit row."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,26 +31,25 @@ from users.storage.paging import Page
 
 @dataclass(frozen=True)
 class IssuedKey:
-    """An API key just made. `secret` is the key itself: this is the only time that it can be seen."""
+    """A new API key. `secret` is the key that the caller sends, which can be shown only this once."""
 
     key: ApiKey
     secret: str = field(repr=False)
-    old: ApiKey | None = None  # in whose place it is
+    old: ApiKey | None = None  # the key that it replaces
 
 
 def create_key(
     new: NewKey, *, owner: User | None, lifetime: timedelta | None, actor: Actor, key_id: str | None = None
 ) -> IssuedKey:
-    """Make an API key for `owner`, or a service key for none, ending after `lifetime` if one is given.
+    """Create an API key of `owner`, or a service key if that is None. It expires after `lifetime` if that is given.
 
-    With a `key_id` it is made once, however often it is asked for: after that KeyMadeAlready is raised. Raises Denied
-    for scopes that the actor does not hold, UserNotFound for an owner who was deleted meanwhile.
+    A second call with the same `key_id` raises KeyMadeAlready. Raises Denied for scopes that the actor does not hold,
+    and UserNotFound if the owner has been deleted.
     """
     issued = _new(new.name, sorted(new.scopes), owner.id if owner else None, lifetime, key_id or ids.new_id("akid"))
-    # Nobody makes a key wider than themselves.
     with _once(actor, *new.scopes) as (session, actor):
         if owner:
-            _hold(session, owner.id)
+            _lock_owner(session, owner.id)
         _insert(session, issued.key, actor)
     return issued
 
@@ -64,17 +63,17 @@ def roll_key(
     actor: Actor,
     precondition: Callable[[ApiKey], None] | None = None,
 ) -> IssuedKey:
-    """Make a key with the name, scopes and owner of this one, which goes on for `ends_in` but not beyond its own end.
+    """Create a key with the name, scopes and owner of this one, which works for `ends_in` more, at most to its expiry.
 
-    The new key has the id `new_id` and ends after `lifetime` if one is given. It is made once, however often it is
-    asked for: after that KeyMadeAlready is raised. `precondition` judges the old key as it is, locked: what it raises
-    stops the act. Raises KeyNotFound, KeyEnded, Denied for scopes that the actor does not hold.
+    The new key has the id `new_id` and expires after `lifetime` if that is given. A second call with the same `new_id`
+    raises KeyMadeAlready. `precondition` is called with the old key, locked: an error that it raises stops the act.
+    Raises KeyNotFound, KeyEnded, and Denied for scopes that the actor does not hold.
     """
     with _once(actor) as (session, actor):
         old = _locked(session, key_id)
         require_scopes(old, actor)
         issued = _new(old.name, old.scopes, old.owner_id, lifetime, new_id)
-        _insert(session, issued.key, actor)  # first, so that who sends a form twice is told that
+        _insert(session, issued.key, actor)  # first, so that a form sent twice gets KeyMadeAlready
         now = issued.key.created_at
         owner = session.get(User, old.owner_id) if old.owner_id else None
         is_active = owner is not None and owner.is_active and owner.deleted_at is None
@@ -83,14 +82,14 @@ def roll_key(
         if precondition:
             precondition(old)
         end = now + ends_in
-        # Moved in any case: by its end a form tells whether the key was rolled since.
+        # It always changes: a form compares it to see whether the key was rolled meanwhile.
         old.expires_at = min(end, old.expires_at - timedelta(microseconds=1)) if old.expires_at else end
         trail.record(session, Action.KEY_ROLL, old.id, actor, now, ["expires_at"])
     return replace(issued, old=old)
 
 
 def require_scopes(key: ApiKey, actor: Actor) -> None:
-    """Raise Denied if the key is wider than the actor, who may not roll it then."""
+    """Raise Denied if the key has scopes that the actor does not hold, who may not roll it then."""
     missing = set(key.scopes) - actor.permissions
     if missing:
         raise Denied(missing)
@@ -127,7 +126,7 @@ def states_of(keys: Sequence[ApiKey]) -> dict[str, KeyState]:
 def find_keys(*, before: str | None = None, after: str | None = None) -> tuple[Page[ApiKey], Count]:
     """Return a page of the API keys, newest first, and how many there are.
 
-    By id, which an index knows: it is made when the form for the key is opened.
+    The order is that of the ids, which have an index; an id is made when the form for a key is opened.
     """
     some = select(ApiKey.id).limit(COUNTED + 1).subquery()
     with database.reading() as session:
@@ -136,7 +135,7 @@ def find_keys(*, before: str | None = None, after: str | None = None) -> tuple[P
 
 
 def has_key(*, used: bool = False) -> bool:
-    """Tell whether there is an API key, or one that was used."""
+    """Tell whether there is an API key; with `used`, whether one was ever used."""
     query = select(ApiKey.id).limit(1)
     with database.reading() as session:
         return session.scalar(query.where(ApiKey.last_used_at.is_not(None)) if used else query) is not None
@@ -151,7 +150,7 @@ def names_of(key_ids: Iterable[str | None]) -> Mapping[str, str]:
 
 
 def revoke_key(key_id: str, *, actor: Actor) -> ApiKey:
-    """Stop the API key in every process at once; nothing happens if it is stopped already. Raises KeyNotFound."""
+    """Revoke the API key, in every process at once. If it is revoked already, nothing happens. Raises KeyNotFound."""
     with authorized_transaction(actor, Permission.KEYS_MANAGE) as (session, actor):
         key = _locked(session, key_id)
         if key.deactivated_at is None:
@@ -168,10 +167,10 @@ def _locked(session: Session, key_id: str) -> ApiKey:
     return key
 
 
-def _hold(session: Session, owner_id: str) -> None:
-    """Keep the owner from being erased until the end of the transaction, or raise UserNotFound."""
-    there = select(User.id).where(User.id == owner_id, User.deleted_at.is_(None))
-    if session.scalar(there.with_for_update(read=True, key_share=True)) is None:
+def _lock_owner(session: Session, owner_id: str) -> None:
+    """Lock the owner against erasure until the end of the transaction, or raise UserNotFound."""
+    present = select(User.id).where(User.id == owner_id, User.deleted_at.is_(None))
+    if session.scalar(present.with_for_update(read=True, key_share=True)) is None:
         raise UserNotFound
 
 
@@ -204,8 +203,8 @@ def _once(actor: Actor, *scopes: Permission) -> Iterator[tuple[Session, Actor]]:
     Raises KeyMadeAlready: the primary key of the database decides.
     """
     try:
-        with authorized_transaction(actor, Permission.KEYS_MANAGE, *scopes) as judged:
-            yield judged
+        with authorized_transaction(actor, Permission.KEYS_MANAGE, *scopes) as authorized:
+            yield authorized
     except IntegrityError as error:
         if not driver_errors.is_violation(error, "api_keys_pkey", "api_keys.id"):
             raise

@@ -1,4 +1,4 @@
-"""Pruning the audit trail: what is old is written to a file first, and only what stands there is deleted."""
+"""Pruning the audit trail: old events are written to a file, and only events in that file are deleted."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from users.roles import Permission
 from users.storage import database, drivers
 from users.storage.models import AuditEvent
 
-EVENTS_AT_ONCE = 500  # in one transaction, so that no other writer waits long
+BATCH_SIZE = 500  # events in one transaction, so that no other writer waits long
 
 
 def count(before: datetime) -> int:
@@ -29,18 +29,19 @@ def count(before: datetime) -> int:
 
 
 def prune_events(before: datetime, file: Path, *, actor: Actor) -> int:
-    """Write the events from before this moment to a new file, then delete those, and return how many they were.
+    """Write the events from before this moment to a new file, then delete them, and return how many there were.
 
-    The first transaction leaves an event about it, which the database asks for (migration 0007). A prune that is
-    killed has deleted nothing that is not in its file; the next one, to another file, goes on. Raises Denied to all
-    but administrators, FileExistsError, and OSError when the file cannot be written: then nothing is deleted.
+    The first transaction adds an event about the prune: without it the database refuses the deletes (migration 0007).
+    A prune that is killed has deleted only events that are in its file; the next prune, to another file, continues.
+    Raises Denied to all but administrators, FileExistsError, and OSError if the file cannot be written: then nothing
+    is deleted.
     """
     actor.require(*Permission)
     _export(before, file)
     pruned = 0
     with open(file, encoding="ascii") as lines:
         is_first = True
-        while found := [json.loads(line)["id"] for line in islice(lines, EVENTS_AT_ONCE)]:
+        while found := [json.loads(line)["id"] for line in islice(lines, BATCH_SIZE)]:
             with database.transaction() as session:
                 if is_first:
                     trail.record(session, Action.AUDIT_PRUNE, ids.first("evt", before), actor, clock.now(), [])
@@ -50,7 +51,7 @@ def prune_events(before: datetime, file: Path, *, actor: Actor) -> int:
 
 
 def _export(before: datetime, file: Path) -> None:
-    """Write the events to `file` and see that they are on disk, or leave no file."""
+    """Write the events to `file` and force them to disk. After an error there is no file."""
     with open(file, "x", encoding="ascii", opener=drivers.open_private) as lines:
         try:
             for event in queries.export(until=before):
@@ -60,7 +61,7 @@ def _export(before: datetime, file: Path) -> None:
         except BaseException:
             file.unlink()
             raise
-    folder = os.open(file.parent, os.O_RDONLY)  # where the file's name is
+    folder = os.open(file.parent, os.O_RDONLY)  # its entry for the file must be on disk too
     try:
         os.fsync(folder)
     finally:
@@ -68,8 +69,8 @@ def _export(before: datetime, file: Path) -> None:
 
 
 def _delete(session: Session, event_ids: Sequence[str]) -> int:
-    """Delete those that are still there; return how many."""
-    there = select(AuditEvent.id).where(AuditEvent.id.in_(event_ids)).order_by(AuditEvent.id)
-    found = session.scalars(there.with_for_update()).all()  # in order, see `user_purge._forget_some`
+    """Delete those of the events that still exist; return how many."""
+    present = select(AuditEvent.id).where(AuditEvent.id.in_(event_ids)).order_by(AuditEvent.id)
+    found = session.scalars(present.with_for_update()).all()  # in order, see `user_purge._erase_some`
     session.execute(delete(AuditEvent).where(AuditEvent.id.in_(found)))
     return len(found)

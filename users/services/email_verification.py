@@ -1,8 +1,8 @@
-"""The link that verifies an address: signed, for whoever reads that address's mail, valid for a day.
+"""The link that verifies an email: signed, valid for a day, for the person who reads the mail of that email.
 
-Nothing is stored. The signature covers the user, the end, the address as it was, which is not in the link, and when
-the address was last changed: a link made before a change is void, also once the address is changed back, and so is one
-whose user is gone.
+Nothing is stored. The signature covers the user, the expiry, the email (which is not in the link) and the time when the
+email last changed. So a link from before a change is invalid, also after the email is changed back, and so is the link
+of a deleted user.
 """
 
 import hashlib
@@ -28,19 +28,19 @@ _TOKEN = re.compile(r"(usr_[0-9a-f]{32})\.([0-9]{1,11})\.[A-Za-z0-9_-]{43}", re.
 
 
 @dataclass(frozen=True)
-class Issued:
-    """A link just made: whose address it verifies, its token and when it ends."""
+class IssuedLink:
+    """A new link: the user whose email it verifies, its token and its expiry."""
 
     user: User
     token: str = field(repr=False)
     expires_at: datetime
 
 
-class _Used(Exception):
-    """The link has verified the address already."""
+class _AlreadyUsed(Exception):
+    """The link has verified the email already."""
 
 
-def issue(user_id: str, *, actor: Actor) -> Issued:
+def issue(user_id: str, *, actor: Actor) -> IssuedLink:
     """Return a new link for the user, whom `actor` may change. Raises Denied, UserNotFound."""
     now = clock.now()
     expires_at = (now + LIFETIME).replace(microsecond=0)
@@ -48,18 +48,18 @@ def issue(user_id: str, *, actor: Actor) -> Issued:
         user = user_changes.for_change(session, user_id, actor)
         trail.record(session, Action.VERIFICATION_CREATE, user.id, actor, now, [])
     signed = _signer(user).sign(f"{user.id}.{int(expires_at.timestamp())}")
-    return Issued(user, signed.decode("ascii"), expires_at)
+    return IssuedLink(user, signed.decode("ascii"), expires_at)
 
 
 def is_token(text: str) -> bool:
-    """Tell whether `text` has the form of a link's token; only such a text is taken up."""
+    """Tell whether `text` has the form of a token."""
     return bool(_TOKEN.fullmatch(text))
 
 
 def find_user(token: str) -> User:
-    """Return whose address the link verifies, or raise VerificationLinkEnded. Nothing is changed."""
+    """Return the user whose email the link verifies, or raise VerificationLinkEnded. Writes nothing."""
     parts = _TOKEN.fullmatch(token)
-    if parts is None or clock.now() >= _end(token):
+    if parts is None or clock.now() >= _expiry(token):
         raise VerificationLinkEnded
     try:
         user = user_queries.get_user(parts[1])
@@ -70,31 +70,31 @@ def find_user(token: str) -> User:
 
 
 def is_used(token: str, user: User) -> bool:
-    """Tell whether the address was verified since the link was made."""
-    return bool(user.last_verified and user.last_verified >= _end(token) - LIFETIME)
+    """Tell whether the email was verified after the link was made."""
+    return bool(user.last_verified and user.last_verified >= _expiry(token) - LIFETIME)
 
 
 def use(token: str, *, actor: Actor) -> None:
-    """Verify the address that the link was made for, once. Raises VerificationLinkEnded."""
+    """Verify the email of the link, once. Raises VerificationLinkEnded."""
     user = find_user(token)
     holder = replace(actor, kind="verification", permissions=ALL_PERMISSIONS)
     try:
         user_changes.verify_user(user.id, actor=holder, precondition=lambda locked: _require_usable(token, locked))
     except UserNotFound:
         raise VerificationLinkEnded from None
-    except _Used:
+    except _AlreadyUsed:
         return
 
 
-def _end(token: str) -> datetime:
+def _expiry(token: str) -> datetime:
     return datetime.fromtimestamp(int(token.split(".")[1]), UTC)
 
 
 def _require_usable(token: str, user: User) -> None:
-    """Judge the link once more, with the user locked: the address may have changed, or a second click have come."""
+    """Check the link again with the user locked: the email may have changed, or a second click may have come."""
     _require_signed(token, user)
     if is_used(token, user):
-        raise _Used
+        raise _AlreadyUsed
 
 
 def _require_signed(token: str, user: User) -> None:
@@ -106,8 +106,8 @@ def _require_signed(token: str, user: User) -> None:
 
 def _signer(user: User) -> Signer:
     given = settings.current()
-    keys = [*given.secret_key_fallbacks, given.secret_key]  # the last one signs
+    secrets = [*given.secret_key_fallbacks, given.secret_key]  # the last one signs
     salt = f"verification of {user.email}"
-    if user.email_changed_at:  # else as in older versions, whose links stay valid; no address holds a space
+    if user.email_changed_at:  # else the salt of older versions, whose links stay valid; no email has a space
         salt += f" since {user.email_changed_at.astimezone(UTC).isoformat()}"
-    return Signer(keys, salt, key_derivation="hmac", digest_method=hashlib.sha256)
+    return Signer(secrets, salt, key_derivation="hmac", digest_method=hashlib.sha256)

@@ -1,7 +1,7 @@
-"""The acts that change a user: each one function, in one transaction with its audit row.
+"""The acts that change a user: each is one function, in one transaction with its audit row.
 
-They need an application context and no request. `actor` says who acts and is judged once more in the transaction
-(`authorization.reauthorize`); what the actor may not do raises Denied, a user who is not there UserNotFound.
+They need an application context and no request. They raise Denied if `actor`, reauthorized in the transaction, may not
+do it, and UserNotFound if there is no such user.
 """
 
 from collections.abc import Callable
@@ -25,16 +25,16 @@ from users.storage import database
 from users.storage.models import User
 
 _ADMINISTRATORS_LOCK = 0x61646D696E  # "admin", the number of the lock
-# Judges the user as they are, locked, before anything is changed: what it raises stops the act.
+# Called with the user, locked, before the change: an error that it raises stops the act.
 Precondition = Callable[[User], None]
 
 
 def update_user(user_id: str, changes: UserChanges, *, actor: Actor, precondition: Precondition | None = None) -> User:
-    """Make of the user what `changes` says and return it; what is so already is no change, and leaves no trace.
+    """Change the user and return it. A value that the user has already is no change and leaves no audit row.
 
-    Another email is one that was not verified. Another password, and a deactivation, end the user's sessions; the
-    latter, through access, also all API keys. Raises Conflict when another user has the email (the database's unique
-    index decides), LastAdministrator and Invalid for another email whose domain `changes` does not take.
+    A new email is not verified. A new password and a deactivation end the user's sessions; while a user is deactivated,
+    the API keys do not work. Raises Conflict if another user has the email (the database's unique index decides),
+    LastAdministrator, and Invalid for a new email whose domain is not allowed (`bad_domain`).
     """
     actor.require(Permission.USERS_UPDATE)
     # Slow, so before the transaction and its lock.
@@ -59,23 +59,23 @@ def update_user(user_id: str, changes: UserChanges, *, actor: Actor, preconditio
 
 
 def set_password(user_id: str, password: str, *, actor: Actor, precondition: Precondition | None = None) -> User:
-    """Give the user a new password, which `validation.new_password` has checked, and end the user's sessions."""
+    """Set a password that `validation.new_password` has checked, and end the user's sessions."""
     changes = UserChanges(frozenset({"password"}), password=password)
     return update_user(user_id, changes, actor=actor, precondition=precondition)
 
 
 def deactivate_user(user_id: str, *, actor: Actor) -> User:
-    """Stop the user, with all sessions and, through access, all keys, at once. Raises LastAdministrator."""
+    """Deactivate the user and end all sessions; the API keys stop working. Raises LastAdministrator."""
     return update_user(user_id, UserChanges(frozenset({"is_active"}), is_active=False), actor=actor)
 
 
 def reactivate_user(user_id: str, *, actor: Actor) -> User:
-    """Let the user go on, through access with all keys that have not ended; the sessions stay ended."""
+    """Reactivate the user; API keys that are not revoked or expired work again, sessions stay ended."""
     return update_user(user_id, UserChanges(frozenset({"is_active"}), is_active=True), actor=actor)
 
 
 def delete_user(user_id: str, *, actor: Actor, precondition: Precondition | None = None) -> User:
-    """Delete the user, with all sessions and, through access, all keys; the row stays, and the email is free again.
+    """Delete the user and end all sessions; the API keys stop working. The row stays, and the email is free again.
 
     Raises LastAdministrator.
     """
@@ -96,7 +96,7 @@ def delete_user(user_id: str, *, actor: Actor, precondition: Precondition | None
 
 
 def verify_user(user_id: str, *, actor: Actor, precondition: Precondition | None = None) -> User:
-    """Note that the user's email address is theirs, as of now."""
+    """Store that the user's email is verified now."""
     with authorized_transaction(actor, Permission.USERS_UPDATE) as (session, actor):
         user = for_change(session, user_id, actor, precondition)
         user.last_verified = clock.now()
@@ -106,7 +106,7 @@ def verify_user(user_id: str, *, actor: Actor, precondition: Precondition | None
 
 
 def unlock_user(user_id: str, *, actor: Actor) -> User:
-    """Let passwords be tried again for the user, at the pages and at `verify-password`, however many were wrong."""
+    """Delete the counters of wrong passwords of the user, for the pages and for `verify-password`."""
     with authorized_transaction(actor, Permission.USERS_UPDATE) as (session, actor):
         user = for_change(session, user_id, actor)
         if password_limits.unlock(session, user):
@@ -120,7 +120,7 @@ def for_change(session: Session, user_id: str, actor: Actor, precondition: Preco
     No actor changes a user with permissions that the actor does not hold: else an operator could take over an
     administrator.
     """
-    # By form first: Postgres takes no NUL, which a path can hold, in a text.
+    # A path can hold NUL, which Postgres refuses in a text.
     if not ids.is_user_id(user_id):
         raise UserNotFound
     user = session.scalar(select(User).where(User.id == user_id, User.deleted_at.is_(None)).with_for_update())
@@ -133,10 +133,10 @@ def for_change(session: Session, user_id: str, actor: Actor, precondition: Preco
 
 
 def _lock_administrators(session: Session) -> list[str]:
-    """Return the ids of the active administrators; no other act can add or remove one until the transaction ends.
+    """Return the ids of the active administrators, locked: no other act adds or removes one until the transaction ends.
 
-    By a lock of its own: rows that are locked one after the other show each as it was at another time, and two who
-    leave at once could each count the other. To be called before a row is locked.
+    It is an advisory lock. Row locks, taken one by one, would show rows of different moments: two administrators who
+    leave at the same time could each count the other. Call it before any row is locked.
     """
     database.advisory_lock(session, _ADMINISTRATORS_LOCK)
     return list(session.scalars(user_queries.active_administrators()))
@@ -154,7 +154,7 @@ def _differences(user: User, changes: UserChanges, password_hash: str | None) ->
 
 
 def _require_may_assign(role: Role | None, actor: Actor) -> None:
-    """Nobody grants what they do not hold. That they hold what they take away, `for_change` has seen."""
+    """Raise Denied if the actor does not hold all that the role gives. `for_change` has checked the present role."""
     actor.require(Permission.ROLES_ASSIGN, *permissions_of(role))
 
 
@@ -172,7 +172,7 @@ def _set(session: Session, user: User, values: dict[str, Any], actor: Actor) -> 
         password_limits.unlock(session, user)
     user.touch(now)
     if "email" in values:
-        user.email_changed_at = user.updated_at  # never the same twice, wherever the clock stands
+        user.email_changed_at = user.updated_at  # always later than before, also if the clock was set back
     if values.keys() & {"password_hash", "is_active"}:
         sessions.end_all(session, user.id)
     fields = [name for name in CHANGE_FIELDS if name in values or (name == "password" and "password_hash" in values)]
@@ -180,7 +180,7 @@ def _set(session: Session, user: User, values: dict[str, Any], actor: Actor) -> 
 
 
 def _action(user: User, fields: list[str]) -> Action:
-    """Return the name of the act: what is a step of its own when done alone has one of its own."""
+    """Return the action: a change of the password alone, or of is_active alone, has its own."""
     if fields == ["password"]:
         return Action.USER_SET_PASSWORD
     if fields == ["is_active"]:

@@ -1,4 +1,4 @@
-"""Erasing for good the users who were deleted: what the law asks for. Only their ids stay, in the audit trail."""
+"""The purge of deleted users, which the law asks for: all about them is erased but their ids in the audit trail."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -18,48 +18,48 @@ from users.roles import Permission
 from users.storage import database
 from users.storage.models import AdminSession, ApiKey, AuditEvent, IdempotencyRecord, Status, User
 
-# In one transaction, so that nobody waits long for it.
-USERS_AT_ONCE = 100
-ADDRESSES_AT_ONCE = 1000
-LOOKED_UP_AT_ONCE = 1000  # users of a copy
+# In one transaction, so that no other writer waits long.
+USER_BATCH_SIZE = 100
+EVENT_BATCH_SIZE = 1000
+COPY_BATCH_SIZE = 1000  # users of a copy in one query
 
 
 def count(before: datetime) -> int:
     """Return how many users were deleted before this moment."""
     with database.reading() as session:
-        return session.scalar(select(func.count()).select_from(User).where(*_long_gone(before))) or 0
+        return session.scalar(select(func.count()).select_from(User).where(*_deleted_before(before))) or 0
 
 
 def purge_users(before: datetime, *, actor: Actor) -> int:
     """Erase the users who were deleted before this moment, and return how many there were.
 
-    With each go their API keys, sessions, known networks and kept answers, and the addresses that they acted from.
-    Each leaves an audit row, in the transaction that erases them: a purge that is killed has erased nobody without a
-    trace, and the next one goes on. Raises Denied.
+    This also erases their API keys, sessions, known networks, kept answers, and the IP addresses of their acts. Each
+    user leaves an audit row, in the transaction of the erasure: a purge that is killed has recorded all that it erased,
+    and the next purge continues. Raises Denied.
     """
     actor.require(Permission.USERS_DELETE)
     erased, last = 0, ""
     while found := _deleted(before, last):
         for user_id in found:
-            _forget_addresses(user_id)
+            _erase_ip_addresses(user_id)
         erased += _erase(found, actor)
         last = found[-1]
     return erased
 
 
 def _deleted(before: datetime, after: str) -> Sequence[str]:
-    deleted = select(User.id).where(*_long_gone(before), User.id > after).order_by(User.id)
+    deleted = select(User.id).where(*_deleted_before(before), User.id > after).order_by(User.id)
     with database.reading() as session:
-        return session.scalars(deleted.limit(USERS_AT_ONCE)).all()
+        return session.scalars(deleted.limit(USER_BATCH_SIZE)).all()
 
 
-def _long_gone(before: datetime) -> tuple[ColumnElement[bool], ...]:
-    """Tell who was deleted before this moment. By the status too, whose index leaves out all who were not."""
+def _deleted_before(before: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Return the SQL conditions for users deleted before this moment. The status has an index."""
     return User.status == Status.DELETED, User.deleted_at < before
 
 
 def _erase(user_ids: Sequence[str], actor: Actor) -> int:
-    """Erase those of the users whom no other purge has erased meanwhile; return how many."""
+    """Erase those of the users that no other purge has erased meanwhile; return how many."""
     with database.transaction() as session:
         deleted = select(User).where(User.id.in_(user_ids), User.deleted_at.is_not(None)).order_by(User.id)
         users = session.scalars(deleted.with_for_update()).all()
@@ -67,38 +67,38 @@ def _erase(user_ids: Sequence[str], actor: Actor) -> int:
         session.execute(delete(AdminSession).where(AdminSession.user_id.in_(theirs)))
         known_networks.forget(session, theirs)
         session.execute(delete(ApiKey).where(ApiKey.owner_id.in_(theirs)))
-        session.execute(delete(IdempotencyRecord).where(_answers_about(users)))
+        session.execute(delete(IdempotencyRecord).where(_kept_answers_of(users)))
         session.execute(delete(User).where(User.id.in_(theirs)))
         for user_id in theirs:
             trail.record(session, Action.USER_PURGE, user_id, actor, clock.now(), [])
     return len(theirs)
 
 
-def _answers_about(users: Sequence[User]) -> ColumnElement[bool]:
-    """Tell the answers that show these users: made at the same time as they, which an index finds."""
+def _kept_answers_of(users: Sequence[User]) -> ColumnElement[bool]:
+    """Return the SQL condition for the kept answers that show these users. The time of creation has an index."""
     shows = IdempotencyRecord.answer["id"].as_string().in_([user.id for user in users])
     return and_(IdempotencyRecord.created_at.in_([user.created_at for user in users]), shows)
 
 
-def _forget_addresses(user_id: str) -> None:
-    """Take the address from what the user did and from what nobody known did to the user, who it likely was.
+def _erase_ip_addresses(user_id: str) -> None:
+    """Erase the IP address from the user's own events and from events about the user without a known actor.
 
-    That is a sign-in that failed, a click on the verification link, the set-up. Nobody acts as a deleted user: what
-    is not there now does not come any more.
+    Those are failed sign-ins, clicks on the verification link and the set-up, most likely by the user. A deleted user
+    cannot act, so no such event is added later.
     """
     unknown = AuditEvent.actor_user_id.is_(None) & AuditEvent.actor_key_id.is_(None)
     for theirs in (AuditEvent.actor_user_id == user_id, (AuditEvent.target_id == user_id) & unknown):
         last = ""
-        while found := _forget_some(theirs, last):
+        while found := _erase_some(theirs, last):
             last = found[-1]
 
 
-def _forget_some(theirs: ColumnElement[bool], after: str) -> Sequence[str]:
-    """Do so for the next of `theirs` after this id; return which those were."""
+def _erase_some(theirs: ColumnElement[bool], after: str) -> Sequence[str]:
+    """Do so for the next events after this id; return their ids."""
     known = select(AuditEvent.id).where(theirs, AuditEvent.id > after, AuditEvent.address.is_not(None))
     with database.transaction() as session:
-        # Locked in order, as a prune of the trail does: neither waits for the other in a circle.
-        some = known.order_by(AuditEvent.id).limit(ADDRESSES_AT_ONCE).with_for_update()
+        # Locked in order, as `audit_prune` does: no deadlock between the two.
+        some = known.order_by(AuditEvent.id).limit(EVENT_BATCH_SIZE).with_for_update()
         found = session.scalars(some).all()
         if found:
             session.execute(update(AuditEvent).where(AuditEvent.id.in_(found)).values(address=None))
@@ -106,29 +106,29 @@ def _forget_some(theirs: ColumnElement[bool], after: str) -> Sequence[str]:
 
 
 def copies_with_erased() -> list[Path]:
-    """Return the copies that upgrades made beside a SQLite database and that hold users who are erased by now."""
+    """Return the copies of a SQLite database, made before upgrades, that still hold erased users."""
     path = database.sqlite_file()
     copies = path.parent.glob(f"{path.name}.before-*") if path else ()
     return [copy for copy in sorted(copies) if _holds_erased(copy)]
 
 
 def _holds_erased(copy: Path) -> bool:
-    """Tell whether the copy holds a user who is not in the database. One that cannot be read is said to."""
+    """Tell whether the copy holds a user who is not in the database; true if it cannot be read."""
     try:
         with closing(sqlite3.connect(f"{copy.absolute().as_uri()}?immutable=1", uri=True)) as connection:
             if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'users'").fetchone():
                 return False
             held = connection.execute("SELECT id FROM users")
-            return any(_is_one_erased([user_id for (user_id,) in some]) for some in _pieces(held))
+            return any(_is_any_erased([user_id for (user_id,) in some]) for some in _batches(held))
     except sqlite3.Error:
         return True
 
 
-def _pieces(cursor: sqlite3.Cursor) -> Iterator[list[Any]]:
-    while some := cursor.fetchmany(LOOKED_UP_AT_ONCE):
+def _batches(cursor: sqlite3.Cursor) -> Iterator[list[Any]]:
+    while some := cursor.fetchmany(COPY_BATCH_SIZE):
         yield some
 
 
-def _is_one_erased(user_ids: Sequence[str]) -> bool:
+def _is_any_erased(user_ids: Sequence[str]) -> bool:
     with database.reading() as session:
         return len(session.scalars(select(User.id).where(User.id.in_(user_ids))).all()) < len(user_ids)

@@ -17,7 +17,7 @@ from users.storage.models import Status, User
 from users.storage.paging import Page
 
 COUNTED = 1_000  # of each status, for the filters, and of the API keys
-FOUND = 300  # of each status, for a search: beside the index, each is read from a place of its own in the table
+FOUND = 300  # of each status, for a search: each match costs a read of its own in the table
 SHOWN = {
     "all": (Status.ACTIVE, Status.DEACTIVATED),
     "active": (Status.ACTIVE,),
@@ -28,7 +28,7 @@ SHOWN = {
 
 @dataclass(frozen=True)
 class Count:
-    """How many users there are; if there are `many`, how many were counted before it was given up."""
+    """How many rows there are; if `many`, the count stopped at `number`."""
 
     number: int
     many: bool = False
@@ -49,18 +49,18 @@ def find(
 
     It is the newest page, or the one next to the id `before` or `after`.
 
-    `text` is a whole id or the beginning of an address, a domain, a name or a last name; an empty one finds everybody.
-    Of too many only some are found, which their count says.
+    `text` is a whole id or the beginning of an email, a domain, a name or a last name; an empty text finds all users.
+    If it matches too many, the page has only some of them, and the count says so.
     """
-    key = search_keys.query_key(text)
+    search_key = search_keys.query_key(text)
     with database.reading() as session:
-        if key:
-            found, counts = _found(session, key)
+        if search_key:
+            found, counts = _found(session, search_key)
             found_ids = [user_id for status in SHOWN[shown] for user_id in found[status]]
         else:
             counts = _counts(session)
             found_ids = _next_to(session, SHOWN[shown], before, after, limit + 1)
-        found_ids = _nearest(found_ids, before, after)  # one more than the page is to know whether there are more
+        found_ids = _nearest(found_ids, before, after)  # one more than the page has, to know whether there are more
         query = select(User).where(User.id.in_(found_ids[:limit])).order_by(User.id.desc())
         users = list(session.scalars(query).all())
     more = len(found_ids) > limit
@@ -82,7 +82,7 @@ def _sum(counts: Iterable[Count]) -> Count:
 
 
 def _counts(session: Session) -> dict[Status, Count]:
-    """Return how many users there are of each status, as far as they are counted, in one query."""
+    """Return how many users of each status there are, counted up to COUNTED, in one query."""
     some = [select(User.status).where(User.status == status).limit(COUNTED + 1).subquery() for status in Status]
     row = session.execute(select(*[select(func.count()).select_from(one).scalar_subquery() for one in some])).one()
     return {status: Count(number, number > COUNTED) for status, number in zip(Status, row, strict=True)}
@@ -91,7 +91,7 @@ def _counts(session: Session) -> dict[Status, Count]:
 def _next_to(
     session: Session, statuses: Iterable[Status], before: str | None, after: str | None, limit: int
 ) -> list[str]:
-    """Return the ids of each status that are next to the id given, the highest if none is: `limit` of each."""
+    """Return up to `limit` ids of each status next to the given id, or the highest ids if none is given."""
     query = select(User.id).order_by(User.id if after else User.id.desc()).limit(limit)
     if after or before:
         query = query.where(User.id > after if after else User.id < before)
@@ -100,23 +100,23 @@ def _next_to(
 
 
 def _nearest(user_ids: Iterable[str], before: str | None, after: str | None) -> list[str]:
-    """Return the ids on the side asked for, the nearest first."""
+    """Return the ids after `after` or before `before`, the nearest first."""
     if after:
         return sorted(user_id for user_id in user_ids if user_id > after)
     return sorted((user_id for user_id in user_ids if not before or user_id < before), reverse=True)
 
 
-def _found(session: Session, key: str) -> tuple[dict[Status, set[str]], dict[Status, Count]]:
-    """Return the ids of the users whom `key` finds, by status, and how many they are."""
+def _found(session: Session, search_key: str) -> tuple[dict[Status, set[str]], dict[Status, Count]]:
+    """Return the ids of the users that `search_key` finds, by status, and how many they are."""
     rows: dict[int, list[str]] = {status: [] for status in Status}
-    for status, user_id in session.execute(_MATCHES, {"key": key, "above": search_keys.upper_bound(key)}):
+    for status, user_id in session.execute(_MATCHES, {"key": search_key, "above": search_keys.upper_bound(search_key)}):
         rows[status].append(user_id)
     found = {status: set(rows[status]) for status in Status}
     return found, {status: Count(len(found[status]), len(rows[status]) > FOUND) for status in Status}
 
 
 def _beginning_with_key(status: Status, column: InstrumentedAttribute[str | None]) -> Select[int, str]:
-    """Return the first users by this column. Ordered, so that a database walks the index, and no further than that."""
+    """Return the first users by this column. The order makes the database read the index, and no more of it."""
     found = select(User.status, User.id).where(
         User.status == status, column >= bindparam("key"), column < bindparam("above")
     )
@@ -130,9 +130,9 @@ def _matches(status: Status) -> Select[int, str]:
 
 
 def _some(query: Any) -> Select[Any]:
-    """Return the first of what `query` finds, for a union; one more than FOUND, to know whether there are more."""
+    """Return the first rows of `query` for a union: one more than FOUND, to know whether there are more."""
     return select(query.limit(FOUND + 1).subquery())
 
 
-# Of each status by itself: the deleted must not hide the active, nor the many the few. One user may be found twice.
+# Each status has its own limit, so that many users of one do not hide those of another. A user may be found twice.
 _MATCHES = union_all(*map(_matches, Status))
