@@ -208,7 +208,7 @@ def test_signing_out_of_a_session_that_ended_is_signing_out(ada: Visitor, token:
     sent = ada.token("/admin/account") if token == "own" else token
     ada.session_id = "ended"
     answer = ada.post("/admin/logout", token=sent)
-    assert (answer.status_code, answer.location) == (303, "/admin/login?done=out")
+    assert (answer.status_code, answer.location) == (303, "/admin/login")
     assert ada.session_id is None
 
 

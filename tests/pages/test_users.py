@@ -104,7 +104,7 @@ def test_a_generated_password_is_shown_once(app: Flask, ada: Visitor) -> None:
     assert set(password) <= set(GENERATED_ALPHABET)
     assert can_sign_in(app, "jo@example.com", password)
     user_id = new_id(answer.text)
-    for path in (f"/admin/users/{user_id}?done=created", "/admin/users"):
+    for path in (f"/admin/users/{user_id}", "/admin/users"):
         assert password not in ada.get(path).text
 
 
@@ -284,30 +284,6 @@ def test_an_auditor_sees_no_actions(app: Flask, cast: Cast) -> None:
     assert ">Actions<" not in vera.get(f"/admin/users/{cast.sam.id}").text
     assert "Create a user" not in vera.get("/admin/users").text
     assert vera.get(NEW_USER).status_code == 403
-
-
-@pytest.mark.parametrize("done", ["created", "deactivated", "password", "reactivated", "updated", "verified"])
-def test_a_notice_tells_only_what_was_done_last(app: Flask, ada: Visitor, cast: Cast, done: str) -> None:
-    execute(app, "UPDATE users SET is_active = false, updated_at = :at", at=clock.now())
-    execute(app, "UPDATE users SET is_active = true WHERE id = :id", id=cast.ada.id)
-    page = ada.get(f"/admin/users/{cast.omar.id}?done={done}").text
-    assert ('class="notice' in page) == (done == "created")
-    rewrite_audit(app, "UPDATE audit_events SET action = 'user.rename' WHERE target_id = :id", id=cast.omar.id)
-    page = ada.get(f"/admin/users/{cast.omar.id}?done={done}").text
-    assert 'class="notice' not in page
-    assert "user.rename" in page
-
-
-def test_a_link_proves_nothing_about_what_was_done(app: Flask, ada: Visitor, cast: Cast) -> None:
-    execute(
-        app,
-        "UPDATE users SET created_at = :at, updated_at = :at",
-        at=clock.now() - timedelta(days=1),
-    )
-    rewrite_audit(app, "UPDATE audit_events SET at = :at", at=clock.now() - timedelta(days=1))
-    for done in ("created", "deactivated", "password", "reactivated", "updated", "verified", "x"):
-        page = ada.get(f"/admin/users/{cast.omar.id}?done={done}").text
-        assert 'class="notice' not in page
 
 
 @pytest.mark.parametrize("settings", [{"ENROL_PASSWORD_MIN_LENGTH": "20"}])

@@ -1,7 +1,10 @@
 """People at the pages, without a browser: they read a form's token and send it back, as a browser would."""
 
+import base64
 import html
+import json
 import re
+import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,6 +128,16 @@ def signed_in(app: Flask, user: User) -> Visitor:
     visitor = Visitor(app.test_client())
     assert visitor.sign_in(user.email, token=visitor.token()).status_code == 303
     return visitor
+
+
+def form_session_of(visitor: Visitor) -> dict[str, object]:
+    """Return what the cookie of Flask's session holds, as anybody could read it."""
+    cookie = visitor.client.get_cookie("enrol-form")
+    assert cookie
+    is_packed, packed = cookie.value.startswith("."), cookie.value.lstrip(".").partition(".")[0]
+    data = base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
+    held: dict[str, object] = json.loads(zlib.decompress(data) if is_packed else data)
+    return held
 
 
 def generated_password_in(page: str) -> str:

@@ -101,14 +101,6 @@ def record_refusal(error: EnrolError, actor: Actor, target_id: str | None = None
         logs.event("refusal_not_recorded", code=error.code, key_id=actor.key_id, user_id=actor.user_id)
 
 
-def is_newest(target_id: str, action: Action) -> bool:
-    """Tell whether the newest event about the user or key is `action`, done a moment ago."""
-    return any(
-        event.action == action and event.outcome == Outcome.OK and clock.now() - event.at < clock.RECENT
-        for event in recent(target_id, limit=1)
-    )
-
-
 def recent(target_id: str, *, limit: int = 10) -> Sequence[AuditEvent]:
     """Return the newest events about the user or key, newest first."""
     events = select(AuditEvent).where(AuditEvent.target_id == target_id)

@@ -17,7 +17,10 @@ _COOKIE = "enrol"
 
 
 class Cookies(SecureCookieSessionInterface):
-    """Flask's signed session, which holds the CSRF token only, with our name and flags."""
+    """Flask's signed session, which holds the CSRF token and the messages of `flash`, with our name and flags.
+
+    Its cookie can be read, so no message holds a secret or a personal value.
+    """
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """Open the session of a page. The API has none, so no cookie is read for it."""

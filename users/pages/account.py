@@ -1,9 +1,8 @@
 """The account page: change your own password, end your other sessions."""
 
-from flask import g, redirect, render_template, request, url_for
+from flask import flash, g, redirect, render_template, request, url_for
 
 from users import settings
-from users.audit import trail
 from users.auth import sessions, signin
 from users.blueprint import bp
 from users.form_errors import FormRefused
@@ -15,21 +14,17 @@ from users.pages.problems import Problems
 from users.passwords.hashing import WrongPassword
 from users.rules import validation
 
-_DONE = {"password": trail.Action.USER_SET_PASSWORD, "sessions": trail.Action.SESSION_END_OTHERS}
-
 
 @bp.get("/admin/account")
 @page()
 def show_account(formdata: FormData | None = None) -> PageResponse:
     """Show who is signed in, the form for a new password, and how many other sessions there are."""
     others = sessions.count_others(g.user.id, g.session_id)
-    done = request.args.get("done", "")
     return render_template(
         "account/account.html",
         form=forms.OwnPasswordForm(formdata),
         others=others,
         rules=settings.current().rules,
-        done=done if done in _DONE and trail.is_newest(g.user.id, _DONE[done]) else None,
     )
 
 
@@ -50,7 +45,8 @@ def change_own_password() -> PageResponse:
     except WrongPassword:
         raise FormRefused({"current_password": "The current password is wrong"}) from None
     session_cookie.start_session(user, session_id)
-    return redirect(url_for("users.show_account", done="password"), 303)
+    flash("Password changed. Your other sessions have ended")
+    return redirect(url_for("users.show_account"), 303)
 
 
 @bp.post("/admin/account/sessions")
@@ -58,4 +54,5 @@ def change_own_password() -> PageResponse:
 def end_other_sessions() -> PageResponse:
     """End the user's sessions but this one."""
     signin.end_other_sessions(g.session_id, actor=g.actor)
-    return redirect(url_for("users.show_account", done="sessions"), 303)
+    flash("Your other sessions have ended")
+    return redirect(url_for("users.show_account"), 303)

@@ -3,10 +3,9 @@
 from contextlib import suppress
 from datetime import timedelta
 
-from flask import g, make_response, redirect, render_template, request, url_for
+from flask import flash, g, get_flashed_messages, make_response, redirect, render_template, request, url_for
 
 from users import clock, ids
-from users.audit import trail
 from users.auth.key_states import KeyState
 from users.blueprint import bp
 from users.errors import KeyNotFound, UserNotFound
@@ -25,7 +24,7 @@ from users.storage.models import ApiKey, User
 @bp.get("/admin/keys")
 @page(Permission.KEYS_MANAGE)
 def show_keys() -> PageResponse:
-    """List the API keys, newest first; `?revoked=` was, just now."""
+    """List the API keys, newest first."""
     here, count = api_keys.find_keys(before=_id_in("before"), after=_id_in("after"))
     owners = user_queries.emails_of(key.owner_id for key in here.rows)
     states = api_keys.states_of(here.rows)
@@ -47,12 +46,10 @@ def _id_in(parameter: str) -> str | None:
 
 
 def _just_revoked() -> ApiKey | None:
-    """Return the key that `?revoked=` says was revoked just now, if the audit trail says so too."""
-    key_id = _id_in("revoked")
-    if key_id is None or not trail.is_newest(key_id, trail.Action.KEY_REVOKE):
-        return None
-    with suppress(KeyNotFound):  # erased since, with its owner
-        return api_keys.get_key(key_id)
+    """Return the key that this browser has just revoked."""
+    for key_id in map(str, get_flashed_messages(category_filter=["revoked"])):
+        with suppress(KeyNotFound):  # erased since, with its owner
+            return api_keys.get_key(key_id)
     return None
 
 
@@ -155,7 +152,8 @@ def show_revoke_key(key_id: str, formdata: FormData | None = None) -> PageRespon
 def revoke_key(key_id: str) -> PageResponse:
     """Revoke the key."""
     key = api_keys.revoke_key(_key(key_id).id, actor=g.actor)
-    return redirect(url_for("users.show_keys", revoked=key.id), 303)
+    flash(key.id, "revoked")
+    return redirect(url_for("users.show_keys"), 303)
 
 
 def _key(key_id: str) -> ApiKey:

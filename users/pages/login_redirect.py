@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flask import current_app, g, make_response, redirect, render_template, request, url_for
+from flask import current_app, flash, g, make_response, redirect, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
@@ -13,6 +13,7 @@ from users.pages import forms
 from users.pages.forms import FormData
 
 SIGNED_IN_AGAIN = "You are signed in again. Nothing was saved yet: check what you typed and send it again."
+
 _KEPT = "kept-"
 MOST_KEPT = 100  # fields, far more than a form has: each becomes a line of the page
 
@@ -70,7 +71,8 @@ def resume(path: str, kept: list[tuple[str, str]]) -> Response | str:
 def signed_out() -> Response:
     """Remove the session from the browser and lead to the sign-in page, which says so."""
     session_cookie.end_session()
-    return redirect(url_for("users.show_login", done="out"), 303)
+    flash("You are signed out", "signed_out")
+    return redirect(url_for("users.show_login"), 303)
 
 
 def local_path(text: str) -> str:

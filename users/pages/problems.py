@@ -13,6 +13,7 @@ from users.field_errors import FieldCode, FieldError
 from users.form_errors import FormRefused
 from users.pages import forms
 from users.services import user_queries
+from users.storage.models import AuditEvent
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,13 @@ def _taken(error: Conflict) -> Problem:
 def _made_a_moment_ago(user_id: str) -> str:
     for event in trail.recent(user_id):
         if event.action == trail.Action.USER_CREATE and clock.now() - event.at < clock.RECENT:
-            maker = user_queries.emails_of([event.actor_user_id]).get(event.actor_user_id or "", "somebody else")
-            return f"created by {'you' if event.actor_user_id == g.actor.user_id else maker} a moment ago"
+            return f"created by {_maker(event)} a moment ago"
     return ""
+
+
+def _maker(event: AuditEvent) -> str:
+    # The event of the set-up names no user as its actor: it creates the one who does it.
+    maker_id = event.target_id if event.actor_kind == "setup" else event.actor_user_id
+    if maker_id == g.actor.user_id:
+        return "you"
+    return user_queries.emails_of([event.actor_user_id]).get(event.actor_user_id or "", "somebody else")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from flask import g, redirect, render_template, request, url_for
+from flask import flash, g, redirect, render_template, request, url_for
 
 from users import settings
 from users.actors import Actor
@@ -49,7 +49,7 @@ def edit_user(user_id: str) -> PageResponse:
     saved = user_changes.update_user(user.id, changes, actor=g.actor, precondition=_require_as_seen)
     if saved.updated_at == user.updated_at and _shown(user) == seen:  # not so when the form is sent a second time
         return _nothing_to_save(user, request.form)
-    return _lead_to(saved, "updated")
+    return _lead_to(saved, "Changes saved")
 
 
 @bp.get("/admin/users/<user_id>/password")
@@ -77,7 +77,7 @@ def set_user_password(user_id: str) -> PageResponse:
     user = user_changes.set_password(user.id, new, actor=g.actor, precondition=_require_unchanged)
     if form.generates:
         return render_template("users/password_shown.html", password=password, created=False, user=user)
-    return _lead_to(user, "password")
+    return _lead_to(user, "New password set. The user’s sessions have ended")
 
 
 @bp.get("/admin/users/<user_id>/verify")
@@ -92,7 +92,7 @@ def show_verify_user(user_id: str, formdata: FormData | None = None) -> PageResp
 def verify_user(user_id: str) -> PageResponse:
     """Note that the address that the form showed is the user's."""
     user = user_changes.verify_user(_user_for_change(user_id).id, actor=g.actor, precondition=_require_address)
-    return _lead_to(user, "verified")
+    return _lead_to(user, "Email address marked as verified")
 
 
 @bp.post("/admin/users/<user_id>/verification")
@@ -132,11 +132,16 @@ def _add_confirmed(
     bp.post(path)(page(permission, again=question)(do))
 
 
-_add_confirmed("deactivate", user_changes.deactivate_user, "deactivated", is_done=lambda user: not user.is_active)
-_add_confirmed("reactivate", user_changes.reactivate_user, "reactivated", is_done=lambda user: user.is_active)
-_add_confirmed("unlock", user_changes.unlock_user, "unlocked", is_done=lambda user: not password_limits.is_locked(user))
+_add_confirmed("deactivate", user_changes.deactivate_user, "User deactivated", is_done=lambda user: not user.is_active)
+_add_confirmed("reactivate", user_changes.reactivate_user, "User reactivated", is_done=lambda user: user.is_active)
 _add_confirmed(
-    "delete", user_changes.delete_user, "deleted", is_done=lambda _: False, permission=Permission.USERS_DELETE
+    "unlock",
+    user_changes.unlock_user,
+    "User unlocked. They can try their password again",
+    is_done=lambda user: not password_limits.is_locked(user),
+)
+_add_confirmed(
+    "delete", user_changes.delete_user, "User deleted", is_done=lambda _: False, permission=Permission.USERS_DELETE
 )
 
 
@@ -149,12 +154,14 @@ def _user_for_change(user_id: str) -> User:
     return user
 
 
-def _lead_to(user: User, done: str) -> PageResponse:
+def _lead_to(user: User, message: str) -> PageResponse:
+    """Lead to the page of `user`, who was changed, or to the list; `message` is shown there."""
     if user.id == g.user.id and not sessions.may_sign_in(user):
         return login_redirect.signed_out()
+    flash(message)
     if user.deleted_at:
-        return redirect(url_for("users.show_users", deleted=user.id), 303)
-    return redirect(url_for("users.show_user", user_id=user.id, done=done), 303)
+        return redirect(url_for("users.show_users"), 303)
+    return redirect(url_for("users.show_user", user_id=user.id), 303)
 
 
 def _edit_page(user: User, formdata: FormData) -> PageResponse:

@@ -4,7 +4,7 @@ import shlex
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import g, redirect, render_template, request, url_for
+from flask import flash, g, get_flashed_messages, redirect, render_template, request, url_for
 
 from users import clock, ids, settings
 from users.audit import trail
@@ -20,22 +20,12 @@ from users.services import user_creation, user_queries, user_search
 from users.storage.models import User
 
 _LONGEST_SEARCH = 512  # two names and a space; the page repeats it in every link
-_DONE = {
-    "created": trail.Action.USER_CREATE,
-    "deactivated": trail.Action.USER_DEACTIVATE,
-    "password": trail.Action.USER_SET_PASSWORD,
-    "reactivated": trail.Action.USER_REACTIVATE,
-    "unlocked": trail.Action.USER_UNLOCK,
-    "updated": trail.Action.USER_UPDATE,
-    "verified": trail.Action.USER_VERIFY,
-}
 
 
 @bp.get("/admin/users")
 @page(Permission.USERS_READ)
 def show_users() -> PageResponse:
-    """List the users, newest first: those that `?q=` finds, and that `?status=` names; `?deleted=` was, just now."""
-    deleted = _id_in("deleted")
+    """List the users, newest first: those that `?q=` finds, and that `?status=` names."""
     q = request.args.get("q", "").strip()[:_LONGEST_SEARCH]
     status = request.args.get("status", "")
     shown = status if status in user_search.SHOWN else "all"
@@ -48,7 +38,6 @@ def show_users() -> PageResponse:
         shown=shown,
         new=_could_be_made(q, counts["all"]),
         href=_list_href,
-        deleted=deleted and trail.is_newest(deleted, trail.Action.USER_DELETE),
     )
 
 
@@ -71,7 +60,8 @@ def add_user() -> PageResponse:
     user = user_creation.create_user(validation.new_user(given, rules, fields=validation.ADMIN_FIELDS), actor=g.actor)
     if form.generates:
         return render_template("users/password_shown.html", password=password, created=True, **_about(user))
-    return redirect(url_for("users.show_user", user_id=user.id, done="created"), 303)
+    flash(user.id, "created")
+    return redirect(url_for("users.show_user", user_id=user.id), 303)
 
 
 @bp.get("/admin/users/<user_id>")
@@ -81,7 +71,8 @@ def show_user(user_id: str) -> PageResponse:
     user = user_queries.get_user_even_deleted(user_id)
     about = _about(user)
     locked = about["may_change"] and password_limits.is_locked(user)
-    return render_template("users/user.html", events=_events(user), done=_done(user), locked=locked, **about)
+    created = user.id in get_flashed_messages(category_filter=["created"])
+    return render_template("users/user.html", events=_events(user), created=created, locked=locked, **about)
 
 
 def _id_in(parameter: str) -> str | None:
@@ -135,12 +126,6 @@ def _same_act(user: User) -> dict[str, str | None]:
         "role": user.global_role_id,
         "command": shlex.join(["flask", "users", "create", *options, "--generate-password", *email]),
     }
-
-
-def _done(user: User) -> str | None:
-    """Return what `?done=` says has just happened, if the audit trail says so too: a link proves nothing."""
-    done = request.args.get("done", "")
-    return done if done in _DONE and trail.is_newest(user.id, _DONE[done]) else None
 
 
 def _events(user: User) -> list[audit_sentences.Told]:

@@ -1,0 +1,121 @@
+"""The message after an act: shown once, to the user who did it, whatever others do meanwhile."""
+
+import json
+import re
+
+import pytest
+from flask import Flask
+
+from support.databases import rows
+from support.people import PASSWORD, Cast
+from support.visitors import LOGIN, Visitor, form_session_of, signed_in, summary_in
+from users.services import setup_link
+
+
+def notices_in(page: str) -> list[str]:
+    """Return the messages that a page shows."""
+    return re.findall(r'<div class="notice good"[^>]*>\s*<p class="lead">([^<]*)</p>', page)
+
+
+def edited(app: Flask, ada: Visitor, cast: Cast) -> str:
+    """Save a change of Omar as Ada and return where she is led."""
+    path = f"/admin/users/{cast.omar.id}/edit"
+    fields = dict(re.findall(r'name="(was-\w+)" value="([^"]*)"', ada.get(path).text))
+    typed = {name.removeprefix("was-"): value for name, value in fields.items()}
+    answer = ada.post(path, **{**fields, **typed, "first_name": "Joe"})
+    assert answer.status_code == 303
+    return str(answer.location)
+
+
+def test_a_message_is_shown_once(app: Flask, ada: Visitor, cast: Cast) -> None:
+    path = edited(app, ada, cast)
+    assert path == f"/admin/users/{cast.omar.id}"
+    page = ada.get(path)
+    assert notices_in(page.text) == ["Changes saved"]
+    assert page.headers["Cache-Control"] == "no-store"
+    assert notices_in(ada.get(path).text) == []
+
+
+def test_a_message_survives_what_others_do(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """Field case 32: the user who was changed signs in before the next page."""
+    path = edited(app, ada, cast)
+    signed_in(app, cast.omar)
+    assert notices_in(ada.get(path).text) == ["Changes saved"]
+
+
+def test_a_message_waits_for_a_page(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """Browsers ask for icons, and open the docs in another tab."""
+    path = edited(app, ada, cast)
+    assert ada.get("/apple-touch-icon.png").status_code == 404
+    assert "Changes saved" not in ada.get("/docs").text
+    assert notices_in(ada.get(path).text) == ["Changes saved"]
+
+
+def test_no_link_makes_a_message(ada: Visitor, cast: Cast) -> None:
+    for path in (f"/admin/users/{cast.omar.id}", "/admin/users", "/admin/keys", "/admin/account", LOGIN):
+        for query in ("done=created", "done=updated", "done=out", f"deleted={cast.omar.id}", "revoked=x"):
+            assert notices_in(ada.get(f"{path}?{query}").text) == []
+
+
+def test_a_message_is_not_shown_to_another_user(app: Flask, ada: Visitor, cast: Cast) -> None:
+    edited(app, ada, cast)
+    ada.session_id = "ended"
+    ada.post(LOGIN, token=None)  # no page is shown in between
+    assert ada.client.post(
+        LOGIN, data={"email": "vera@example.com", "password": PASSWORD, "csrf_token": ada.token()}
+    ).location == ("/admin/users")
+    assert notices_in(ada.get("/admin/users").text) == []
+
+
+def test_a_sign_in_drops_the_messages_before_it(app: Flask, ada: Visitor, cast: Cast) -> None:
+    token = ada.token("/admin/account")
+    edited(app, ada, cast)
+    vera = signed_in(app, cast.vera)
+    assert vera.session_id
+    ada.session_id = vera.session_id  # the next request is Vera's, with the messages of Ada still in the cookie
+    assert notices_in(ada.get("/admin/users").text) == []
+    assert token != ada.token("/admin/account")
+
+
+def test_after_sign_out_the_sign_in_page_says_so_once(ada: Visitor) -> None:
+    answer = ada.post("/admin/logout")
+    assert (answer.status_code, answer.location) == (303, "/admin/login")
+    assert notices_in(ada.get(LOGIN).text) == ["You are signed out"]
+    assert notices_in(ada.get(LOGIN).text) == []
+
+
+def test_the_sign_in_page_shows_no_message_of_a_user(app: Flask, ada: Visitor, cast: Cast) -> None:
+    path = edited(app, ada, cast)
+    ada.session_id = "ended"
+    there = ada.get(path).location
+    assert there.startswith(LOGIN)
+    assert notices_in(ada.get(there).text) == []
+
+
+@pytest.mark.parametrize("act", ["created", "revoked"])
+def test_the_cookie_holds_no_personal_value(app: Flask, ada: Visitor, act: str) -> None:
+    """A browser's user can read the cookie, and so can a program on the same machine."""
+    if act == "created":
+        ada.create(email="jo@example.com", first_name="Josephine")
+        ((found,),) = rows(app, "SELECT id FROM users WHERE email = 'jo@example.com'")
+    else:
+        ada.post("/admin/keys/new", name="Nightly", scopes="users:read", owner="ada@example.com", expires="90")
+        ((found,),) = rows(app, "SELECT id FROM api_keys")
+        ada.post(f"/admin/keys/{found}/revoke")
+    kept = form_session_of(ada)
+    assert set(kept) == {"csrf_token", "_flashes"}
+    assert found in json.dumps(kept["_flashes"])
+    for value in ("jo@example.com", "Josephine", PASSWORD, "Nightly"):
+        assert value not in json.dumps(kept)
+
+
+def test_the_first_administrator_is_told_that_it_was_them(app: Flask) -> None:
+    """Field case 31: the set-up made the user who now creates their own address."""
+    with app.app_context():
+        path = f"/setup?token={setup_link.issue()}"
+    ada = Visitor(app.test_client())
+    ada.get(path)
+    assert ada.post("/setup", token=ada.token("/setup"), email="ada@example.com", password=PASSWORD).status_code == 303
+    again = ada.create(email="ada@example.com")
+    words = " ".join(summary_in(again).split())
+    assert words.endswith("already exists: View ada@example.com, created by you a moment ago")
