@@ -6,8 +6,6 @@ from datetime import timedelta
 import click
 
 from users import ids
-from users.errors import UserNotFound
-from users.rules import emails
 from users.services import user_queries
 from users.storage.models import User
 
@@ -30,8 +28,4 @@ def find_user(reference: str) -> User:
     """Return the user with this id or email. Raises UserNotFound."""
     if ids.is_user_id(reference):
         return user_queries.get_user(reference)
-    try:
-        key = emails.lookup_key(reference)
-    except emails.BadEmail:
-        raise UserNotFound from None
-    return user_queries.get_user_by_email(key)
+    return user_queries.get_user_by_email(reference)

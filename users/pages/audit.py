@@ -17,7 +17,6 @@ from users.pages import audit_sentences, forms
 from users.pages.guards import PageResponse, page
 from users.pages.problems import Problem, Problems
 from users.roles import Permission
-from users.rules import emails
 from users.services import user_queries
 
 
@@ -52,8 +51,8 @@ def _somebody(name: str, text: str) -> str:
     if ids.is_user_id(text) or ids.is_key_id(text):
         return text
     try:
-        return user_queries.get_user_by_email(emails.lookup_key(text)).id
-    except (emails.BadEmail, UserNotFound):
+        return user_queries.get_user_by_email(text).id
+    except UserNotFound:
         words = "No user has this email address. Enter another, or the ID of a user or an API key"
         raise FormRefused({name: words}) from None
 

@@ -16,7 +16,7 @@ from users.pages.forms import NO_DATA, FormData
 from users.pages.guards import PageResponse, page
 from users.pages.problems import Problem, Problems
 from users.roles import ALL_PERMISSIONS, Permission, permissions_of
-from users.rules import emails, validation
+from users.rules import validation
 from users.services import api_keys, user_queries
 from users.storage.models import ApiKey, User
 
@@ -218,8 +218,8 @@ def _owner(text: str) -> User:
     if not text.strip():
         raise FormRefused({"owner": "Enter the email address of the key’s owner"})
     try:
-        owner = user_queries.get_user_by_email(emails.lookup_key(text))
-    except (emails.BadEmail, UserNotFound):
+        owner = user_queries.get_user_by_email(text)
+    except UserNotFound:
         raise _no_owner() from None
     if not owner.is_active:
         raise FormRefused({"owner": "This user is deactivated, so the key could do nothing"})

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from users import ids
 from users.errors import UserNotFound
 from users.roles import Role
+from users.rules import emails
 from users.storage import database
 from users.storage.models import Status, User
 
@@ -33,8 +34,12 @@ def get_user_even_deleted(user_id: str) -> User:
     return user
 
 
-def get_user_by_email(email_key: str) -> User:
-    """Return the user with this key of an email (`emails.lookup_key`), who is not deleted, or raise UserNotFound."""
+def get_user_by_email(email: str) -> User:
+    """Return the user who has this email, or another spelling of it, and is not deleted, or raise UserNotFound."""
+    try:
+        email_key = emails.lookup_key(email)
+    except emails.BadEmail:
+        raise UserNotFound from None
     return _found(_BY_EMAIL, email_key=email_key)
 
 
