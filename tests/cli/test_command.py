@@ -9,7 +9,7 @@ from flask.testing import FlaskCliRunner
 from support.command_line import in_a_shell, run
 from support.databases import execute, rows
 from support.people import Cast, make_user
-from users.services import user_creation
+from users.services import user_queries
 
 
 @pytest.mark.one_database
@@ -90,7 +90,7 @@ def test_unexpected_error_is_exit_1(
     def crash(**_: object) -> None:
         raise RuntimeError("canary")
 
-    monkeypatch.setattr(user_creation, "list_users", crash)
+    monkeypatch.setattr(user_queries, "list_users", crash)
     result = run(runner, "users", "list")
     assert result.exit_code == 1
     assert "canary" not in result.output
