@@ -6,19 +6,23 @@ from datetime import datetime, timedelta
 import pytest
 from flask import Flask
 
-from support.people import Cast
+from support.api import Api
+from support.people import Cast, make_key
 from users import clock
 from users.actors import Actor
 from users.auth import signin
 from users.auth.known_devices import Device
 from users.errors import AccountLocked, TooManyWrongPasswords
 from users.passwords.hashing import WrongPassword
+from users.roles import Permission
 
 WRONG = "wrong horse battery"
+VERIFY = "/v1/user/verify-password"
+LOCKED = "The password was wrong too many times in a row."
 
 
 class Time:
-    """A clock that stands still until it is moved."""
+    """A clock that moves only by hand."""
 
     def __init__(self) -> None:
         self.now = datetime.fromisoformat("2026-11-24T06:46:31.250000+00:00")
@@ -41,7 +45,7 @@ def time(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> Time:
 
 @dataclass
 class Guesser:
-    """Somebody who guesses, without the pages, from any address."""
+    """A person who guesses passwords, without the pages, from any IP address."""
 
     app: Flask
 
@@ -52,7 +56,7 @@ class Guesser:
         password: str = WRONG,
         device: Device = Device("stranger"),  # noqa: B008  (it cannot be changed)
     ) -> str:
-        """Send one password and tell how it went."""
+        """Send one password and return the outcome."""
         actor = Actor("visitor", frozenset(), ip_address=address)
         with self.app.app_context():
             try:
@@ -62,11 +66,39 @@ class Guesser:
             except TooManyWrongPasswords:
                 return "refused"
             except AccountLocked:
-                return "closed"
+                return "locked"
             return "in"
 
 
 @pytest.fixture
 def guesser(app: Flask) -> Guesser:
-    """Somebody who guesses."""
+    """A person who guesses passwords."""
     return Guesser(app)
+
+
+def flood(guesser: Guesser, email: str, count: int = 100, since: int = 0) -> list[str]:
+    """Guess from enough networks that all guesses are checked."""
+    return [guesser.guess(email, f"198.51.{number // 5}.7") for number in range(since, since + count)]
+
+
+@pytest.fixture
+def own_device(app: Flask, cast: Cast, time: Time) -> Device:
+    """A browser in which Ada has signed in."""
+    with app.app_context():
+        return Device("own").with_user(cast.ada)
+
+
+@pytest.fixture
+def verifier(app: Flask) -> Api:
+    """Another application, which may only verify passwords."""
+    return Api(app.test_client(), make_key(app, Permission.USERS_VERIFY))
+
+
+def ask(
+    verifier: Api, ip: str | None = None, password: str = WRONG, email: str = "sam@example.com", key: str = "own"
+) -> str:
+    """Ask whether the password is right, and return the outcome."""
+    answer = verifier.call("POST", VERIFY, json={"email": email, "password": password, "ip_address": ip}, key=key)
+    if answer.status_code == 429:
+        return "locked" if LOCKED in answer.json["error"]["message"] else "refused"
+    return "in" if answer.json["valid"] else "wrong"
