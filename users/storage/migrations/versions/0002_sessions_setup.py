@@ -1,4 +1,4 @@
-"""Administrators' sessions, the set-up link, what happened to one user, and who holds a role."""
+"""Sessions of administrators, the set-up link, and indexes for the events of a user and for roles."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""The answers that are given again under an Idempotency-Key."""
+"""The answers that are repeated under an Idempotency-Key."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Wrong passwords, counted for each account and each address."""
+"""The counts of wrong passwords for each account and each IP address."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,6 +1,6 @@
-"""The audit trail: append-only, and found by whoever acted, by what was done and by request.
+"""The audit trail: append-only, with indexes for the actor, the action and the request.
 
-A trigger goes with its table: a later migration that makes `audit_events` anew must make these anew too.
+A dropped table loses its triggers: a later migration that makes `audit_events` anew must make these anew too.
 """
 
 import sqlalchemy as sa
@@ -11,8 +11,8 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
-# The one change allowed takes the address away (`user_purge`). The last trigger is for REPLACE, which takes the
-# row that is in its way without a word to the others (https://sqlite.org/lang_conflict.html).
+# The only change allowed removes the IP address (`user_purge`). The last trigger is for REPLACE, which deletes a
+# conflicting row without firing the other triggers (https://sqlite.org/lang_conflict.html).
 _SQLITE = """
 CREATE TRIGGER audit_events_keep_update BEFORE UPDATE ON audit_events
 WHEN NEW.address IS NOT NULL
@@ -50,8 +50,8 @@ EXECUTE FUNCTION audit_events_keep()
 
 
 def upgrade() -> None:
-    # Every act writes into each of these: no more than the filters of the page need. One by time is not among
-    # them, since ids sort by it, and no act by nobody stands in the first two.
+    # Each act writes into each of these indexes, so there are only those that the filters of the page need. None is by
+    # time, since ids sort by time. The first two leave out events without an actor.
     for column in ("actor_user_id", "actor_key_id"):
         known = sa.text(f"{column} IS NOT NULL")
         op.create_index(

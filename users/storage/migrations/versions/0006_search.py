@@ -1,4 +1,4 @@
-"""What users are found by, and in which state they are, each behind an index."""
+"""The search keys and the status of users, each with an index."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ INDEXES = {
     "ix_users_status_name": "search_name",
     "ix_users_status_last_name": "search_last_name",
 }
-AT_ONCE = 5_000
+BATCH_SIZE = 5_000
 users = sa.table("users", *map(sa.column, ("id", "email", "first_name", "last_name", *search_keys.keys("", "", ""))))
 
 
@@ -35,7 +35,7 @@ def upgrade() -> None:
     for batch in batches(op.get_bind()):
         keys = [{"of": row.id, **search_keys.keys(row.email, row.first_name, row.last_name)} for row in batch]
         op.get_bind().execute(sa.update(users).where(users.c.id == sa.bindparam("of")), keys)
-    # SQLite adds no stored column to a table that is there; one computed when it is read does as well in an index.
+    # SQLite cannot add a stored column to an existing table; a column computed at each read works in an index too.
     stored = op.get_bind().dialect.name == "postgresql"
     op.add_column("users", sa.Column("status", sa.Integer, sa.Computed(STATUS_SQL, persisted=stored)))
     for name, column in INDEXES.items():
@@ -43,9 +43,9 @@ def upgrade() -> None:
 
 
 def batches(connection: sa.Connection) -> Iterator[Sequence[Any]]:
-    """Yield all users, some at a time, so that a million of them need not fit into memory."""
+    """Yield all users in batches, so that a million users need not fit into memory."""
     wanted = [users.c[name] for name in ("id", "email", "first_name", "last_name")]
-    found = sa.select(*wanted).order_by(users.c.id).limit(AT_ONCE)
+    found = sa.select(*wanted).order_by(users.c.id).limit(BATCH_SIZE)
     batch = connection.execute(found).all()
     while batch:
         yield batch

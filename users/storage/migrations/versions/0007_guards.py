@@ -1,4 +1,4 @@
-"""What guards a password, whose request an event was, and how old events are pruned."""
+"""Protection of passwords, the caller's request id of an event, and the pruning of old events."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -15,8 +15,8 @@ _KEPT = [
     *("actor_user_id", "actor_key_id", "target_id", "fields", "request_id"),
 ]
 _APPEND_ONLY = "BEGIN SELECT RAISE(ABORT, 'audit_events is append-only'); END"
-# Once a prune is on record as an event, whose target is the first id to stay, what is older may be deleted: no event
-# goes without a trace of its going.
+# The target of a prune event is the first id to stay. Older events may be deleted once that event exists, so each
+# deletion leaves a trace.
 _PRUNED = "EXISTS (SELECT 1 FROM audit_events WHERE action = 'audit.prune' AND target_id > OLD.id)"
 
 
@@ -34,7 +34,7 @@ def upgrade() -> None:
     op.add_column("audit_events", sa.Column("client_request_id", sa.Text))
     _create_partial_index("ix_audit_events_client_request_id", "audit_events", "client_request_id", "id")
     _drop_triggers()
-    if _on_postgres():  # where the trigger on updates asks for all columns, also for those that come later
+    if _on_postgres():  # its trigger on updates compares all columns, later ones too
         op.execute(
             "CREATE FUNCTION audit_events_keep_unpruned() RETURNS trigger LANGUAGE plpgsql AS $$ "
             f"BEGIN IF {_PRUNED} THEN RETURN OLD; END IF; RAISE EXCEPTION 'audit_events is append-only' "
