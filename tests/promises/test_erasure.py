@@ -26,7 +26,7 @@ from users.actors import Actor
 from users.audit import trail
 from users.audit.trail import Action
 from users.roles import Permission
-from users.storage import database, drivers
+from users.storage import database, sqlite
 from users.storage.models import IdempotencyRecord, User, db
 
 PURGE = ("users", "purge", "--deleted-before", "30d", "--yes")
@@ -194,7 +194,7 @@ def held(app: Flask, begin: str) -> Iterator[sqlite3.Connection]:
 @sqlite_only
 @pytest.mark.parametrize("begin", ["BEGIN", "BEGIN IMMEDIATE"], ids=["reader", "writer"])
 def test_whoever_is_in_the_way_is_waited_for_in_bounds(app: Flask, monkeypatch: pytest.MonkeyPatch, begin: str) -> None:
-    monkeypatch.setattr(drivers, "COMPACT_SECONDS", 0.3)
+    monkeypatch.setattr(sqlite, "COMPACT_SECONDS", 0.3)
     with app.app_context():
         with held(app, begin):
             start = time.monotonic()
@@ -207,7 +207,7 @@ def test_whoever_is_in_the_way_is_waited_for_in_bounds(app: Flask, monkeypatch: 
 def test_a_purge_that_leaves_remains_says_so_and_the_next_one_removes_them(
     app: Flask, runner: FlaskCliRunner, cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drivers, "COMPACT_SECONDS", 0.3)
+    monkeypatch.setattr(sqlite, "COMPACT_SECONDS", 0.3)
     delete(app, [cast.sam.id])
     with held(app, "BEGIN"):
         ended = run(runner, *PURGE)
@@ -240,8 +240,8 @@ def test_a_disk_without_room_is_told_and_the_log_is_emptied_all_the_same(
             raise sqlite3.OperationalError("database or disk is full")
         return is_held_up(driver, statement)
 
-    is_held_up = drivers._is_held_up
-    monkeypatch.setattr(drivers, "_is_held_up", full)
+    is_held_up = sqlite._is_held_up
+    monkeypatch.setattr(sqlite, "_is_held_up", full)
     start = time.monotonic()
     ended = run(runner, *PURGE)
     assert time.monotonic() - start < 10, "nobody waits for room"

@@ -15,8 +15,9 @@ from users.actors import Actor
 from users.audit import queries, trail
 from users.audit.trail import Action
 from users.roles import Permission
-from users.storage import database, drivers
+from users.storage import database
 from users.storage.models import AuditEvent
+from users.storage.private_files import open_private
 
 BATCH_SIZE = 500  # events in one transaction, so that no other writer waits long
 
@@ -52,7 +53,7 @@ def prune_events(before: datetime, file: Path, *, actor: Actor) -> int:
 
 def _export(before: datetime, file: Path) -> None:
     """Write the events to `file` and force them to disk. After an error there is no file."""
-    with open(file, "x", encoding="ascii", opener=drivers.open_private) as lines:
+    with open(file, "x", encoding="ascii", opener=open_private) as lines:
         try:
             for event in queries.export(until=before):
                 lines.write(queries.line(event))

@@ -18,7 +18,8 @@ from sqlalchemy.orm import Session
 
 from users import forks
 from users.errors import Unavailable
-from users.storage import drivers, schema_version
+from users.storage import postgres, schema_version, sqlite
+from users.storage.deadlines import SHORT_WAIT_SECONDS, deadline, give_up_at
 from users.storage.driver_errors import AWAY, translate_errors
 from users.storage.models import db
 
@@ -43,7 +44,10 @@ def init_app(app: Flask, url: str) -> None:
     forks.register(app, before=_close_idle_connections, in_child=_connect_anew)
     Migrate(app, db, directory=str(Path(__file__).with_name("migrations")))
     with app.app_context():
-        drivers.set_up(db.engine, BUDGET_SECONDS)
+        if db.engine.dialect.name == "sqlite":
+            sqlite.set_up(db.engine)
+        else:
+            postgres.set_up(db.engine, BUDGET_SECONDS)
 
 
 def _close_idle_connections(app: Flask) -> None:
@@ -109,7 +113,7 @@ def writing(*, wait: bool = True) -> Iterator[Connection]:
     """Yield the connection of a `transaction` without a session, for an act that must be fast."""
     with _budget(), _exclusive_write(wait), _connection(sqlite_begin="IMMEDIATE", sqlite_wait=wait) as connection:
         if not wait and connection.dialect.name == "postgresql":
-            connection.execute(text(f"SET LOCAL lock_timeout = '{drivers.SHORT_WAIT_SECONDS}s'"))
+            connection.execute(text(f"SET LOCAL lock_timeout = '{SHORT_WAIT_SECONDS}s'"))
         yield connection
         with translate_errors(committing=True):
             connection.commit()
@@ -125,7 +129,7 @@ def compact() -> bool:
         return True
     with _connection(**_without_transaction()) as connection:
         driver: Any = connection.connection.driver_connection
-        return drivers.compact(driver)
+        return sqlite.compact(driver)
 
 
 def session_on(connection: Connection) -> Session:
@@ -158,7 +162,7 @@ def _exclusive_write(wait: bool) -> Iterator[None]:
         yield
         return
     lock: threading.Lock = current_app.extensions["enrol.writer"]
-    if not lock.acquire(timeout=max(0, drivers.give_up_at(wait=wait) - time.monotonic())):
+    if not lock.acquire(timeout=max(0, give_up_at(wait=wait) - time.monotonic())):
         raise Unavailable(AWAY)
     try:
         yield
@@ -188,17 +192,17 @@ def check() -> None:
 @contextlib.contextmanager
 def _budget() -> Iterator[None]:
     """Limit the waits for the database to the rest of the request's budget, outside a request to all of it."""
-    if drivers.deadline.get() is not None:  # an outer call has set it
+    if deadline.get() is not None:  # an outer call has set it
         yield
         return
     start = time.monotonic()
     left: float = g.get("database_seconds", BUDGET_SECONDS) if has_request_context() else BUDGET_SECONDS
     if left <= 0:
         raise Unavailable(AWAY)
-    token = drivers.deadline.set(start + left)
+    token = deadline.set(start + left)
     try:
         yield
     finally:
-        drivers.deadline.reset(token)
+        deadline.reset(token)
         if has_request_context():
             g.database_seconds = left - (time.monotonic() - start)

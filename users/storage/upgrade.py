@@ -15,7 +15,8 @@ from sqlalchemy.exc import DBAPIError
 
 from users import logs
 from users.errors import Unavailable
-from users.storage import database, driver_errors, drivers, schema_version
+from users.storage import database, driver_errors, schema_version
+from users.storage.private_files import open_private
 from users.storage.schema_version import HEAD, NEWER
 
 STUCK = (
@@ -84,7 +85,7 @@ def _lock_file(engine: Engine) -> Iterator[None]:
         return
     path = Path(engine.url.database or "")
     try:
-        with open(path.with_name(path.name + ".lock"), "a", opener=drivers.open_private) as lock:
+        with open(path.with_name(path.name + ".lock"), "a", opener=open_private) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             _copy_if_behind(path)
             yield
@@ -109,5 +110,5 @@ def _copy_if_behind(path: Path) -> None:
         if rows and not at_head:
             copy = path.with_name(f"{path.name}.before-{HEAD}")
             copy.unlink(missing_ok=True)
-            open(copy, "x", opener=drivers.open_private).close()
+            open(copy, "x", opener=open_private).close()
             connection.execute("VACUUM INTO ?", [str(copy)])

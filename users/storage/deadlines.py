@@ -1,0 +1,14 @@
+"""How long one request may wait for the database, and for a lock."""
+
+import time
+from contextvars import ContextVar
+
+SHORT_WAIT_SECONDS = 0.02  # the longest wait for a lock of a write that may be left out
+
+deadline: ContextVar[float | None] = ContextVar("deadline", default=None)  # of every wait, by `time.monotonic`
+
+
+def give_up_at(*, wait: bool) -> float:
+    """Return the time, by `time.monotonic`, at which to stop waiting for a lock."""
+    soon = time.monotonic() + SHORT_WAIT_SECONDS
+    return deadline.get() or soon if wait else soon

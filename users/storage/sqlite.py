@@ -1,0 +1,121 @@
+"""SQLite: private files, durable writes, and a write lock that is asked for until the deadline."""
+
+import contextlib
+import sqlite3
+import time
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+
+from users.storage.deadlines import give_up_at
+from users.storage.private_files import open_private
+
+BUSY_SECONDS = 3  # the longest wait of a read for another connection, which happens only after a crash
+# The pause before asking SQLite for its write lock again. SQLite's own pauses grow to a tenth of a second: of 32
+# clients who created users as fast as they could, one was still waiting after 3 seconds.
+PAUSE_SECONDS = 0.001
+COMPACT_SECONDS = 30  # the longest wait of `compact` for other writers, and again for other readers
+
+
+def set_up(engine: Engine) -> None:
+    """Set up every connection of `engine`."""
+    event.listen(engine, "do_connect", _create_private_file)
+    event.listen(engine, "connect", _set_pragmas)
+    event.listen(engine, "begin", _begin)
+
+
+def _create_private_file(_dialect: object, _record: object, arguments: list[Any], _options: dict[str, Any]) -> None:
+    """Create the file before SQLite does, with mode 0600; SQLite gives the -wal and -shm files the same mode.
+
+    Only a file that does not exist: closing an existing one would drop all locks of this process on it (fcntl(2)).
+    Another process that ends would then believe to be the last one and remove the write-ahead log, with all users in
+    it, while this process uses it (https://sqlite.org/howtocorrupt.html, 2.2).
+    """
+    with contextlib.suppress(OSError):  # the file exists; SQLite reports all other errors better
+        open(arguments[0], "x", opener=open_private).close()
+
+
+def _set_pragmas(connection: DBAPIConnection, _record: object) -> None:
+    connection.isolation_level = None  # `_begin` sends BEGIN
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")  # a 201 promises that the row is on disk
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute("PRAGMA secure_delete = ON")  # overwrite deleted rows with zeros; not every build does so by default
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    # When another process writes between a transaction's first read and its first write, the write fails at once,
+    # whatever the busy timeout (SQLITE_BUSY_SNAPSHOT). So writers take the lock at their start.
+    options = connection.get_execution_options()
+    begin = options.get("sqlite_begin", "DEFERRED")
+    if begin == "IMMEDIATE":
+        _take_write_lock(connection, give_up_at(wait=options["sqlite_wait"]))
+    elif begin:  # otherwise each statement is its own transaction
+        connection.exec_driver_sql(f"BEGIN {begin}")
+
+
+def _take_write_lock(connection: Connection, until: float) -> None:
+    driver: Any = connection.connection.driver_connection  # asking through SQLAlchemy is slow
+    driver.execute("PRAGMA busy_timeout = 0")
+    try:
+        while _is_busy(driver) and time.monotonic() < until:
+            time.sleep(PAUSE_SECONDS)
+        if not driver.in_transaction:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails with SQLAlchemy's error
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+
+
+def _is_busy(driver: sqlite3.Connection) -> bool:
+    """Take the write lock. Tell whether another connection holds it."""
+    try:
+        driver.execute("BEGIN IMMEDIATE")
+    except sqlite3.Error as error:
+        return _says_busy(error)
+    return False
+
+
+def compact(driver: sqlite3.Connection) -> bool:
+    """Remove all but the existing rows from a SQLite file and its -wal; tell whether it succeeded.
+
+    `secure_delete` misses the copies that stay in a page when SQLite moves a row to another page: of 4,000 users who
+    were created, changed and erased, parts of 4 to 11 could still be read. VACUUM writes the whole file anew. The -wal
+    keeps old pages until it is truncated, which is possible when no connection reads from it.
+    """
+    driver.execute("PRAGMA busy_timeout = 0")  # many short tries delay writers and readers least
+    try:
+        done = [_is_done_in_time(driver, one) for one in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)")]
+        return all(done)  # both are tried: the second helps without the first
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+
+
+def _is_done_in_time(driver: sqlite3.Connection, statement: str) -> bool:
+    until = time.monotonic() + COMPACT_SECONDS
+    with contextlib.suppress(sqlite3.Error):  # a full disk, for example
+        while _is_held_up(driver, statement):
+            if time.monotonic() >= until:
+                return False
+            time.sleep(PAUSE_SECONDS)
+        return True
+    return False
+
+
+def _is_held_up(driver: sqlite3.Connection, statement: str) -> bool:
+    """Run the statement. Tell whether another connection blocks it."""
+    try:
+        row = driver.execute(statement).fetchone()
+    except sqlite3.Error as error:
+        if not _says_busy(error):
+            raise
+        return True
+    return row is not None and row[0] == 1  # https://sqlite.org/pragma.html#pragma_wal_checkpoint
+
+
+def _says_busy(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return code & 0xFF == sqlite3.SQLITE_BUSY  # the upper bits hold the reason, such as a recovery
