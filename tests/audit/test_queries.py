@@ -25,7 +25,7 @@ def found(app: Flask, wanted: EventFilter, **more: Any) -> list[str]:
         return [one.id for one in queries.newest(wanted, **more).rows]
 
 
-def test_each_filter_finds_its_own(app: Flask) -> None:
+def test_filters(app: Flask) -> None:
     first = add_event(app, 1)
     by_key = add_event(app, 2, actor=None, key=KEY)
     other = add_event(app, 3, action="user.deactivate", target=ADA, request="req_87654321")
@@ -39,7 +39,7 @@ def test_each_filter_finds_its_own(app: Flask) -> None:
     assert found(app, EventFilter(actor_id=OMAR)) == []
 
 
-def test_a_request_is_found_by_either_of_its_ids(app: Flask) -> None:
+def test_request_ids(app: Flask) -> None:
     ours = add_event(app, 1)
     given = add_event(app, 2, request="req_11111111", client="req_12345678")
     other = add_event(app, 3, request="req_22222222", client="job-2026-11-24")
@@ -49,7 +49,7 @@ def test_a_request_is_found_by_either_of_its_ids(app: Flask) -> None:
     assert found(app, EventFilter(request_id="job-2026-11-24"), before=other) == []
 
 
-def test_a_time_is_from_its_beginning_to_before_its_end(app: Flask) -> None:
+def test_times(app: Flask) -> None:
     millisecond = timedelta(milliseconds=1)
     moments = (DAY - millisecond, DAY, DAY + timedelta(days=1) - millisecond, DAY + timedelta(days=1))
     before, first, last, after = (add_event(app, 1, at) for at in moments)
@@ -58,7 +58,7 @@ def test_a_time_is_from_its_beginning_to_before_its_end(app: Flask) -> None:
     assert found(app, EventFilter(until=DAY)) == [before]
 
 
-def test_pages_lead_forth_and_back_without_a_gap(app: Flask) -> None:
+def test_paging_both_ways(app: Flask) -> None:
     made = [add_event(app, number, action="user.create" if number % 2 else "user.deactivate") for number in range(10)]
     wanted = EventFilter(action="user.create")
     newest_first = made[1::2][::-1]
@@ -114,7 +114,7 @@ _MANY = """
     ],
     ids=["all", "time", "actor", "key", "action", "target", "request", "request of the caller"],
 )
-def test_an_index_finds_each_page(app: Flask, wanted: EventFilter, index: str, more: dict[str, str]) -> None:
+def test_pages_use_indexes(app: Flask, wanted: EventFilter, index: str, more: dict[str, str]) -> None:
     with statements(app) as sent:
         found(app, wanted, **more)
     ((statement, parameters),) = sent
@@ -139,9 +139,7 @@ def export(app: Flask, **asked: Any) -> list[str]:
         return [one.id for one in queries.export(**asked)]
 
 
-def test_an_export_is_everything_oldest_first_from_where_it_is_asked_for(
-    app: Flask, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_export(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paging, "BATCH_SIZE", 2)
     made = [add_event(app, number, DAY + timedelta(days=number)) for number in range(5)]
     assert export(app) == made
@@ -152,7 +150,7 @@ def test_an_export_is_everything_oldest_first_from_where_it_is_asked_for(
     assert export(app, after=made[-1]) == []
 
 
-def test_an_export_holds_a_piece_at_a_time_in_memory(app: Flask) -> None:
+def test_export_in_batches(app: Flask) -> None:
     with app.app_context(), db.engine.begin() as connection:
         event_ids = [{"id": f"{ids.before('evt', DAY)}7{number:019x}"} for number in range(20_000)]
         columns = "(id, at, action, outcome, actor_kind, fields) VALUES (:id, '2026-01-31', 'user.create', 'ok', 'key'"

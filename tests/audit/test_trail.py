@@ -57,13 +57,13 @@ def refused(app: Flask, statement: str) -> bool:
 
 
 @pytest.mark.parametrize("column", COLUMNS)
-def test_no_column_of_an_event_can_be_changed(app: Flask, trail: str, column: str) -> None:
+def test_no_update(app: Flask, trail: str, column: str) -> None:
     assert set(COLUMNS) == set(rows(app, "SELECT * FROM audit_events")[0]._fields)
     assert refused(app, f"UPDATE audit_events SET {column} = {COLUMNS[column]}")
     assert refused(app, f"UPDATE audit_events SET {column} = {COLUMNS[column]} WHERE id = '{trail}'")
 
 
-def test_only_the_address_can_be_taken_away(app: Flask, trail: str) -> None:
+def test_only_the_ip_address_can_be_erased(app: Flask, trail: str) -> None:
     assert refused(app, "UPDATE audit_events SET address = NULL, action = 'user.rename'")
     (before,) = rows(app, "SELECT * FROM audit_events")
     execute(app, "UPDATE audit_events SET address = NULL")
@@ -73,18 +73,18 @@ def test_only_the_address_can_be_taken_away(app: Flask, trail: str) -> None:
 
 
 @pytest.mark.usefixtures("trail")
-def test_no_event_can_be_deleted(app: Flask) -> None:
+def test_no_delete(app: Flask) -> None:
     assert refused(app, "DELETE FROM audit_events")
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 @pytest.mark.usefixtures("trail")
-def test_the_trail_cannot_be_truncated(app: Flask) -> None:
+def test_no_truncate(app: Flask) -> None:
     assert refused(app, "TRUNCATE audit_events")
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-def test_an_upsert_changes_no_event(app: Flask, trail: str) -> None:
+def test_no_upsert(app: Flask, trail: str) -> None:
     again = "INSERT INTO audit_events SELECT * FROM audit_events ON CONFLICT (id) DO UPDATE SET action = 'user.rename'"
     assert refused(app, again)
     assert trail
@@ -93,7 +93,7 @@ def test_an_upsert_changes_no_event(app: Flask, trail: str) -> None:
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("name", ["id", "rowid"])
 @pytest.mark.usefixtures("trail")
-def test_no_event_can_be_replaced(app: Flask, name: str) -> None:
+def test_no_replace(app: Flask, name: str) -> None:
     columns = ", ".join([*COLUMNS, "rowid"])
     values = ", ".join({**COLUMNS, "rowid": "77", name: name}.values())
     replace = f"INSERT OR REPLACE INTO audit_events ({columns}) SELECT {values} FROM audit_events"
@@ -115,7 +115,7 @@ def refusals(app: Flask) -> Sequence[Any]:
     ]
 
 
-def test_a_key_without_the_permission_leaves_a_row_that_says_which(app: Flask, cast: Cast) -> None:
+def test_missing_permission(app: Flask, cast: Cast) -> None:
     key = make_key(app, Permission.USERS_READ, owner=cast.ada)
     ((key_id,),) = rows(app, "SELECT id FROM api_keys")
     answer = Api(app.test_client(), key).create()
@@ -139,9 +139,7 @@ def request_ids(app: Flask, action: str = "user.create") -> list[tuple[str, str 
 
 
 @pytest.mark.parametrize("given", ["req_abc123xyz", "job.2026-11_24"])
-def test_an_id_from_outside_repeats_none_in_the_trail(
-    app: Flask, api: Api, events: list[logging.LogRecord], given: str
-) -> None:
+def test_request_id_of_the_caller(app: Flask, api: Api, events: list[logging.LogRecord], given: str) -> None:
     answers = [api.call("POST", "/v1/user/", json=body(n), headers={"X-Request-Id": given}) for n in range(2)]
     is_kept = given.startswith("req_")
     assert [answer.headers["X-Request-Id"] == given for answer in answers] == [is_kept] * 2
@@ -156,7 +154,7 @@ def test_an_id_from_outside_repeats_none_in_the_trail(
     assert [line.get("request_id", line["trace_id"]) for line in lines] == [first, second]
 
 
-def test_whose_request_has_its_id_from_us_is_told_by_it_alone(app: Flask, api: Api) -> None:
+def test_request_id_of_enrol(app: Flask, api: Api) -> None:
     answers = [api.call("POST", "/v1/user/", json=body(0))]
     for number, given in enumerate(("", "short", "ä" * 8, "x" * 65, "a b c d e f"), 1):
         headers = {"X-Request-Id": given.encode().decode("latin-1")}
@@ -169,9 +167,7 @@ def body(number: int) -> dict[str, str]:
     return {"email": f"jo{number}@example.com", "password": PASSWORD}
 
 
-def test_an_id_from_outside_stands_beside_what_was_refused_and_what_was_done_on_a_page(
-    app: Flask, ada: Visitor, cast: Cast
-) -> None:
+def test_request_id_on_pages(app: Flask, ada: Visitor, cast: Cast) -> None:
     given = {"X-Request-Id": "req_abc123xyz"}
     assert ada.post(f"/admin/users/{cast.sam.id}/deactivate", headers=given).status_code == 303
     reader = Api(app.test_client(), make_key(app, Permission.USERS_READ))
@@ -181,29 +177,27 @@ def test_an_id_from_outside_stands_beside_what_was_refused_and_what_was_done_on_
     assert len({ours for ours, _ in found} - {"req_abc123xyz"}) == 2
 
 
-def test_a_page_that_is_not_for_its_visitor_leaves_a_row(app: Flask, omar: Visitor, cast: Cast) -> None:
+def test_refused_page(app: Flask, omar: Visitor, cast: Cast) -> None:
     assert omar.get("/admin/keys").status_code == 403
     (row,) = refusals(app)
     assert (row["actor_kind"], row["actor_user_id"], row["fields"]) == ("session", cast.omar.id, ["keys:manage"])
 
 
-def test_an_act_that_the_service_refuses_leaves_a_row_about_its_target(app: Flask, omar: Visitor, cast: Cast) -> None:
+def test_refused_act(app: Flask, omar: Visitor, cast: Cast) -> None:
     assert omar.post(f"/admin/users/{cast.ada.id}/deactivate").status_code == 403
     (row,) = refusals(app)
     assert (row["actor_user_id"], row["target_id"]) == (cast.omar.id, cast.ada.id)
     assert row["fields"] == ["audit:read", "keys:manage", "roles:assign", "users:delete", "users:verify"]
 
 
-def test_the_last_administrator_is_told_on_the_pages_and_at_the_terminal(
-    app: Flask, ada: Visitor, cast: Cast, runner: FlaskCliRunner
-) -> None:
+def test_last_administrator(app: Flask, ada: Visitor, cast: Cast, runner: FlaskCliRunner) -> None:
     assert ada.post(f"/admin/users/{cast.ada.id}/deactivate").status_code == 409
     assert runner.invoke(args=["users", "deactivate", "ada@example.com"]).exit_code == 3
     told = [(row["actor_kind"], row["target_id"], row["fields"]) for row in refusals(app)]
     assert told == [("session", cast.ada.id, ["LAST_ADMINISTRATOR"]), ("terminal", cast.ada.id, ["LAST_ADMINISTRATOR"])]
 
 
-def test_a_stranger_makes_the_database_write_nothing(app: Flask, visitor: Visitor, api: Api, cast: Cast) -> None:
+def test_strangers_write_nothing(app: Flask, visitor: Visitor, api: Api, cast: Cast) -> None:
     before = rows(app, "SELECT id FROM audit_events")
     execute(app, "UPDATE api_keys SET deactivated_at = created_at")
     assert api.create().status_code == 401
@@ -215,14 +209,12 @@ def test_a_stranger_makes_the_database_write_nothing(app: Flask, visitor: Visito
     assert rows(app, "SELECT id FROM audit_events") == before
 
 
-def test_a_form_from_another_site_is_no_refusal_of_whom_it_would_use(app: Flask, ada: Visitor) -> None:
+def test_form_of_another_site(app: Flask, ada: Visitor) -> None:
     assert ada.post("/admin/keys/new", headers={"Origin": "https://evil.example"}).status_code == 403
     assert refusals(app) == []
 
 
-def test_refusals_of_one_key_are_rows_only_so_often(
-    app: Flask, api: Api, cast: Cast, events: list[logging.LogRecord]
-) -> None:
+def test_limit_of_refusals(app: Flask, api: Api, cast: Cast, events: list[logging.LogRecord]) -> None:
     reader = Api(app.test_client(), make_key(app, Permission.USERS_READ))
     for _ in range(rate_limits.REFUSALS.requests + 5):
         assert reader.create().status_code == 403
@@ -250,9 +242,7 @@ def held(app: Flask) -> Iterator[None]:
         yield
 
 
-def test_a_refusal_that_cannot_be_written_fails_no_answer_and_does_not_wait(
-    app: Flask, cast: Cast, events: list[logging.LogRecord]
-) -> None:
+def test_database_cannot_write(app: Flask, cast: Cast, events: list[logging.LogRecord]) -> None:
     reader = Api(app.test_client(), make_key(app, Permission.USERS_READ, owner=cast.ada))
     assert reader.get("/v1/user/me").status_code == 200  # notes that the key was used
     with held(app):

@@ -118,7 +118,7 @@ def stop(scene: Scene, how: str) -> None:
 @pytest.mark.parametrize(
     ("act", "how"), [*((act, "revoked") for act in API_ACTS), *(("create", how) for how in STOPS if how != "revoked")]
 )
-def test_a_key_that_is_stopped_meanwhile_does_nothing(scene: Scene, act: str, how: str) -> None:
+def test_key_ends_meanwhile(scene: Scene, act: str, how: str) -> None:
     before: list[Any] = []
 
     def change() -> None:
@@ -135,8 +135,8 @@ def test_a_key_that_is_stopped_meanwhile_does_nothing(scene: Scene, act: str, ho
 
 @pytest.mark.one_database
 @pytest.mark.parametrize("act", API_ACTS)
-def test_every_act_of_the_api_happens_where_nothing_changes(scene: Scene, act: str) -> None:
-    """The tests above would else show nothing."""
+def test_api_acts_happen(scene: Scene, act: str) -> None:
+    """Without a change meanwhile each act happens: else the tests above would show nothing."""
     with before_the_act(lambda: None) as done:
         assert API_ACTS[act](scene).status_code in (200, 201)
     assert done
@@ -189,7 +189,7 @@ ENDS = {
 @pytest.mark.parametrize(
     ("act", "how"), [*((act, "stopped") for act in PAGE_ACTS), *(("create", how) for how in ENDS if how != "stopped")]
 )
-def test_a_session_that_ends_meanwhile_does_nothing(scene: Scene, act: str, how: str) -> None:
+def test_session_ends_meanwhile(scene: Scene, act: str, how: str) -> None:
     before: list[Any] = []
     prepared = prepare(scene, act)
 
@@ -207,7 +207,7 @@ def test_a_session_that_ends_meanwhile_does_nothing(scene: Scene, act: str, how:
 
 
 @pytest.mark.parametrize("act", [name for name in PAGE_ACTS if name not in ("own password", "end other sessions")])
-def test_a_role_that_shrinks_meanwhile_is_the_one_that_counts(scene: Scene, act: str) -> None:
+def test_role_shrinks_meanwhile(scene: Scene, act: str) -> None:
     before: list[Any] = []
     prepared = prepare(scene, act)
 
@@ -224,7 +224,7 @@ def test_a_role_that_shrinks_meanwhile_is_the_one_that_counts(scene: Scene, act:
 
 @pytest.mark.one_database
 @pytest.mark.parametrize("act", PAGE_ACTS)
-def test_every_act_of_the_pages_happens_where_nothing_changes(scene: Scene, act: str) -> None:
+def test_page_acts_happen(scene: Scene, act: str) -> None:
     prepared = prepare(scene, act)
     with before_the_act(lambda: None) as done:
         assert prepared().status_code in (200, 303)
@@ -270,7 +270,7 @@ class HeldBack(io.RawIOBase):
 
 
 @pytest.mark.parametrize("how", ["revoked", "owner stopped", "role taken"])
-def test_the_last_byte_of_a_body_comes_too_late(scene: Scene, how: str) -> None:
+def test_slow_body(scene: Scene, how: str) -> None:
     body = b'{"email": "jo@example.com", "password": "correct horse battery"}'
     stream = HeldBack(body, lambda: stop(scene, how))
     held_back = {"wsgi.input": stream}
@@ -287,7 +287,7 @@ READS: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("read", READS)
-def test_nor_is_a_stopped_key_told_anything_after_its_body(scene: Scene, read: str) -> None:
+def test_slow_body_of_a_read(scene: Scene, read: str) -> None:
     API_ACTS["create once"](scene)
     path, body, headers = READS[read]
     data = json.dumps(body).encode()
@@ -304,7 +304,7 @@ def test_nor_is_a_stopped_key_told_anything_after_its_body(scene: Scene, read: s
         assert answer.status_code in (status, status + 1), how
 
 
-def test_who_gains_a_role_meanwhile_has_it(scene: Scene) -> None:
+def test_role_gained_meanwhile(scene: Scene) -> None:
     """What is committed before the act's transaction counts, in both directions."""
     execute(scene.app, "UPDATE users SET global_role_id = 'role_operator' WHERE id = :ada", ada=scene.ada.id)
 
@@ -315,22 +315,22 @@ def test_who_gains_a_role_meanwhile_has_it(scene: Scene) -> None:
         assert API_ACTS["rename"](scene).status_code == 200
 
 
-def test_what_was_refused_late_is_on_record(scene: Scene) -> None:
+def test_audit_row_of_late_refusal(scene: Scene) -> None:
     with before_the_act(lambda: stop(scene, "role changed")):
         API_ACTS["rename"](scene)
     found = rows(scene.app, "SELECT actor_key_id, target_id FROM audit_events WHERE action = 'request.refuse'")
     assert [tuple(row) for row in found] == [(scene.key_id, scene.sam.id)]
 
 
-def test_the_terminal_is_judged_by_the_machine(scene: Scene) -> None:
-    """Who can run a command can read the database."""
+def test_terminal(scene: Scene) -> None:
+    """A person who can run a command can read the database."""
     with scene.app.app_context(), before_the_act(lambda: stop(scene, "owner stopped")):
         api_keys.revoke_key(scene.key_id, actor=terminal("req_test00000000"))
     assert rows(scene.app, "SELECT 1 FROM api_keys WHERE id = :id AND deactivated_at IS NOT NULL", id=scene.key_id)
 
 
 @pytest.mark.one_database
-def test_no_act_is_missing_above(scene: Scene) -> None:
+def test_acts_are_complete(scene: Scene) -> None:
     """Each route that changes something and has a guard is among the acts."""
     seen: set[str] = set()
 

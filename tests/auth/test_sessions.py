@@ -39,7 +39,8 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return moved
 
 
-def test_half_an_hour_of_doing_nothing_ends_it(time: Clock, ada: Visitor) -> None:
+def test_idle_end(time: Clock, ada: Visitor) -> None:
+    """A session ends after 30 minutes without a request."""
     for _ in range(3):
         time.forward(minutes=29)
         assert ada.is_in
@@ -47,7 +48,8 @@ def test_half_an_hour_of_doing_nothing_ends_it(time: Clock, ada: Visitor) -> Non
     assert not ada.is_in
 
 
-def test_twelve_hours_end_it_whatever_is_done(time: Clock, ada: Visitor) -> None:
+def test_absolute_end(time: Clock, ada: Visitor) -> None:
+    """A session ends after 12 hours."""
     for _ in range(35):
         time.forward(minutes=20)
         assert ada.is_in
@@ -55,7 +57,7 @@ def test_twelve_hours_end_it_whatever_is_done(time: Clock, ada: Visitor) -> None
     assert not ada.is_in
 
 
-def test_it_is_written_at_most_once_a_minute(app: Flask, time: Clock, ada: Visitor) -> None:
+def test_last_seen(app: Flask, time: Clock, ada: Visitor) -> None:
     def seen() -> object:
         return rows(app, "SELECT last_seen_at FROM admin_sessions")[0][0]
 
@@ -68,14 +70,14 @@ def test_it_is_written_at_most_once_a_minute(app: Flask, time: Clock, ada: Visit
     assert seen() != start
 
 
-def test_the_table_holds_no_id(app: Flask, ada: Visitor) -> None:
+def test_table_holds_no_id(app: Flask, ada: Visitor) -> None:
     ((id_hash,),) = rows(app, "SELECT id_hash FROM admin_sessions")
     assert ada.session_id
     assert len(bytes(id_hash)) == 32
     assert ada.session_id.encode() not in bytes(id_hash)
 
 
-def test_deactivation_ends_all_of_them(app: Flask, cast: Cast, ada: Visitor, runner: FlaskCliRunner) -> None:
+def test_deactivation(app: Flask, cast: Cast, ada: Visitor, runner: FlaskCliRunner) -> None:
     omar = [signed_in(app, cast.omar) for _ in range(2)]
     assert ada.post(f"/admin/users/{cast.omar.id}/deactivate").status_code == 303
     assert not any(browser.is_in for browser in omar)
@@ -85,7 +87,7 @@ def test_deactivation_ends_all_of_them(app: Flask, cast: Cast, ada: Visitor, run
     assert not ada.is_in
 
 
-def test_a_password_set_by_another_ends_all_of_them(app: Flask, cast: Cast, ada: Visitor) -> None:
+def test_password_set_by_another(app: Flask, cast: Cast, ada: Visitor) -> None:
     omar = signed_in(app, cast.omar)
     answer = ada.post(f"/admin/users/{cast.omar.id}/password", choice="type", password=NEW)
     assert answer.location == f"/admin/users/{cast.omar.id}"
@@ -93,12 +95,13 @@ def test_a_password_set_by_another_ends_all_of_them(app: Flask, cast: Cast, ada:
     assert omar.sign_in("omar@example.com", NEW).status_code == 303
 
 
-def test_a_role_that_is_gone_ends_them(app: Flask, cast: Cast, omar: Visitor) -> None:
+def test_role_taken_away(app: Flask, cast: Cast, omar: Visitor) -> None:
     execute(app, "UPDATE users SET global_role_id = NULL WHERE id = :id", id=cast.omar.id)
     assert not omar.is_in
 
 
-def test_changing_the_own_password_ends_the_others_and_renews_this_one(app: Flask, cast: Cast, ada: Visitor) -> None:
+def test_own_new_password(app: Flask, cast: Cast, ada: Visitor) -> None:
+    """It ends the other sessions and replaces this one."""
     other, before = signed_in(app, cast.ada), ada.session_id
     answer = ada.post("/admin/account", current_password=PASSWORD, password=NEW)
     assert answer.location == "/admin/account"
@@ -119,9 +122,7 @@ def test_changing_the_own_password_ends_the_others_and_renews_this_one(app: Flas
         (PASSWORD, "", ("password", "Enter a password")),
     ],
 )
-def test_a_change_that_is_refused_changes_nothing(
-    app: Flask, cast: Cast, ada: Visitor, current: str, new: str, problem: tuple[str, str]
-) -> None:
+def test_refused_change(app: Flask, cast: Cast, ada: Visitor, current: str, new: str, problem: tuple[str, str]) -> None:
     other = signed_in(app, cast.ada)
     answer = ada.post("/admin/account", current_password=current, password=new)
     assert answer.status_code == 422
@@ -130,7 +131,7 @@ def test_a_change_that_is_refused_changes_nothing(
     assert other.is_in
 
 
-def test_those_that_ran_out_are_not_counted(app: Flask, cast: Cast, time: Clock, ada: Visitor) -> None:
+def test_expired_are_not_counted(app: Flask, cast: Cast, time: Clock, ada: Visitor) -> None:
     signed_in(app, cast.ada)
     time.forward(minutes=20)
     assert "You are also signed in with 1 other browser." in ada.get("/admin/account").text
@@ -138,7 +139,7 @@ def test_those_that_ran_out_are_not_counted(app: Flask, cast: Cast, time: Clock,
     assert "You are signed in here only." in ada.get("/admin/account").text
 
 
-def test_the_others_end_on_demand(app: Flask, cast: Cast, ada: Visitor) -> None:
+def test_end_others(app: Flask, cast: Cast, ada: Visitor) -> None:
     others = [signed_in(app, cast.ada) for _ in range(2)]
     assert "You are also signed in with 2 other browsers" in ada.get("/admin/account").text
     answer = ada.post("/admin/account/sessions")
@@ -149,15 +150,13 @@ def test_the_others_end_on_demand(app: Flask, cast: Cast, ada: Visitor) -> None:
 
 
 @pytest.mark.parametrize("cookie", ["", "x", "ä", "'" * 4000])
-def test_a_cookie_that_is_no_session_lets_nobody_in(cast: Cast, visitor: Visitor, cookie: str) -> None:
+def test_invalid_cookie(cast: Cast, visitor: Visitor, cookie: str) -> None:
     assert (
         visitor.get("/admin/users", headers={"Cookie": f"enrol={cookie}".encode().decode("latin-1")}).status_code == 303
     )
 
 
-def test_a_session_survives_a_database_that_cannot_write_when_it_was_seen(
-    time: Clock, ada: Visitor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_database_cannot_write(time: Clock, ada: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     from users.errors import Unavailable
 
     def refuse(**_: object) -> None:

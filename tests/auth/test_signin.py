@@ -18,7 +18,7 @@ WRONG = [("email", "The email address or password is wrong")]
 
 
 @pytest.mark.parametrize("person", ["ada", "omar", "vera"])
-def test_whoever_holds_a_permission_signs_in_and_sees_the_users(cast: Cast, visitor: Visitor, person: str) -> None:
+def test_roles_that_sign_in(cast: Cast, visitor: Visitor, person: str) -> None:
     answer = visitor.sign_in(f" {person}@EXAMPLE.com ")
     assert (answer.status_code, answer.location) == (303, "/admin/users")
     assert visitor.get(answer.location).status_code == 200
@@ -38,7 +38,7 @@ def test_whoever_holds_a_permission_signs_in_and_sees_the_users(cast: Cast, visi
     ],
     ids=["wrong password", "unknown", "no address", "nothing", "no password", "no role", "deactivated", "nul"],
 )
-def test_every_cause_has_one_message(app: Flask, cast: Cast, visitor: Visitor, email: str, password: str) -> None:
+def test_one_message(app: Flask, cast: Cast, visitor: Visitor, email: str, password: str) -> None:
     make_user(app, "gone@example.com", Role.ADMIN)
     execute(app, "UPDATE users SET is_active = false WHERE email = 'gone@example.com'")
     answer = visitor.sign_in(email, password)
@@ -51,9 +51,7 @@ def test_every_cause_has_one_message(app: Flask, cast: Cast, visitor: Visitor, e
 
 
 @pytest.mark.parametrize("email", ["ada@example.com", "sam@example.com", "nobody@example.com", "no address"])
-def test_one_hash_is_computed_whoever_it_is(
-    cast: Cast, visitor: Visitor, monkeypatch: pytest.MonkeyPatch, email: str
-) -> None:
+def test_one_hash(cast: Cast, visitor: Visitor, monkeypatch: pytest.MonkeyPatch, email: str) -> None:
     hashes: list[str] = []
     check = argon2id.is_hash_of
 
@@ -66,7 +64,7 @@ def test_one_hash_is_computed_whoever_it_is(
     assert hashes == ["$argon2id$v=19$m=8,t=1,p=1"]
 
 
-def test_a_hash_of_old_parameters_is_made_anew(app: Flask, cast: Cast, visitor: Visitor) -> None:
+def test_old_hash_is_replaced(app: Flask, cast: Cast, visitor: Visitor) -> None:
     old = PasswordHasher(time_cost=2, memory_cost=16, parallelism=1).hash(PASSWORD)
     execute(app, "UPDATE users SET password_hash = :old WHERE id = :id", old=old, id=cast.ada.id)
     assert visitor.sign_in("ada@example.com").status_code == 303
@@ -75,7 +73,7 @@ def test_a_hash_of_old_parameters_is_made_anew(app: Flask, cast: Cast, visitor: 
     assert visitor.sign_in("ada@example.com").status_code == 303
 
 
-def test_signing_in_and_out_is_on_record(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_audit_rows(app: Flask, ada: Visitor, cast: Cast) -> None:
     assert ada.post("/admin/logout").location == "/admin/login"
     found = rows(
         app,
@@ -91,7 +89,7 @@ def test_signing_in_and_out_is_on_record(app: Flask, ada: Visitor, cast: Cast) -
 
 
 @pytest.mark.parametrize("email", ["ada@example.com", "nobody@example.com"])
-def test_a_refusal_is_on_record_with_whom_it_was_about(app: Flask, cast: Cast, visitor: Visitor, email: str) -> None:
+def test_audit_row_of_refusal(app: Flask, cast: Cast, visitor: Visitor, email: str) -> None:
     visitor.sign_in(email, "wrong horse battery")
     ((target_id,),) = rows(app, "SELECT target_id FROM audit_events WHERE outcome = 'refused'")
     assert target_id == (cast.ada.id if email == cast.ada.email else None)
@@ -121,7 +119,7 @@ def changed_meanwhile(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_who_changes_while_the_password_is_verified_is_not_let_in(
+def test_change_during_the_hash(
     cast: Cast, visitor: Visitor, changed_meanwhile: Callable[[str], None], change: str
 ) -> None:
     changed_meanwhile(change)
@@ -131,7 +129,7 @@ def test_who_changes_while_the_password_is_verified_is_not_let_in(
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_who_changes_meanwhile_keeps_their_password(
+def test_change_of_password_during_the_hash(
     app: Flask, ada: Visitor, cast: Cast, changed_meanwhile: Callable[[str], None], change: str
 ) -> None:
     changed_meanwhile(change)
@@ -143,14 +141,14 @@ def test_who_changes_meanwhile_keeps_their_password(
     assert rows(app, "SELECT 1 FROM audit_events WHERE action = 'user.set_password' AND outcome = 'ok'") == []
 
 
-def test_nothing_of_the_session_is_left_after_sign_out(ada: Visitor) -> None:
+def test_sign_out(ada: Visitor) -> None:
     token = ada.token("/admin/account")
     ada.post("/admin/logout")
     assert set(form_session_of(ada)) == {"_flashes"}  # "You are signed out"
     assert ada.post(LOGIN, token=token, email="ada@example.com", password=PASSWORD).status_code == 400
 
 
-def test_a_copied_cookie_is_worth_nothing_after_sign_out(ada: Visitor, visitor: Visitor) -> None:
+def test_copied_cookie(ada: Visitor, visitor: Visitor) -> None:
     copied = ada.session_id
     assert copied
     ada.post("/admin/logout")
@@ -159,7 +157,7 @@ def test_a_copied_cookie_is_worth_nothing_after_sign_out(ada: Visitor, visitor: 
     assert not visitor.is_in
 
 
-def test_the_session_and_the_token_are_new_at_every_sign_in(ada: Visitor, visitor: Visitor) -> None:
+def test_new_session_and_token(ada: Visitor, visitor: Visitor) -> None:
     session_id, token = ada.session_id, ada.token("/admin/account")
     assert ada.sign_in("ada@example.com").status_code == 303
     assert ada.session_id != session_id
@@ -168,14 +166,14 @@ def test_the_session_and_the_token_are_new_at_every_sign_in(ada: Visitor, visito
     assert not visitor.is_in
 
 
-def test_a_session_that_is_replaced_ends_on_record(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_replaced_session(app: Flask, ada: Visitor, cast: Cast) -> None:
     ada.sign_in("ada@example.com")
     ended = rows(app, "SELECT actor_user_id, target_id FROM audit_events WHERE action = 'session.end'")
     assert [tuple(row) for row in ended] == [(cast.ada.id, cast.ada.id)]
 
 
 @pytest.mark.parametrize("path", ["/admin/keys", "/admin/users?x=1&y=%C3%A4", "/admin/users/new?email=a%40b.c"])
-def test_a_page_that_needs_a_sign_in_is_where_it_leads(cast: Cast, visitor: Visitor, path: str) -> None:
+def test_way_back(cast: Cast, visitor: Visitor, path: str) -> None:
     asked = visitor.get(path)
     assert asked.status_code == 303
     assert asked.location.startswith("/admin/login?next=")
@@ -203,23 +201,23 @@ def test_a_page_that_needs_a_sign_in_is_where_it_leads(cast: Cast, visitor: Visi
         "",
     ],
 )
-def test_a_way_back_to_another_site_is_not_taken(cast: Cast, visitor: Visitor, there: str) -> None:
+def test_no_way_back_to_other_sites(cast: Cast, visitor: Visitor, there: str) -> None:
     assert visitor.sign_in("ada@example.com", next=there).location == "/admin/users"
     assert visitor.get(LOGIN, query_string={"next": there}).location == "/admin/users"
 
 
-def test_whoever_is_signed_in_is_not_asked_again(ada: Visitor) -> None:
+def test_signed_in_already(ada: Visitor) -> None:
     assert ada.get("/admin/login?next=/admin/keys").location == "/admin/keys"
 
 
-def test_the_form_knows_its_fields_for_password_managers(cast: Cast, visitor: Visitor) -> None:
+def test_autocomplete(cast: Cast, visitor: Visitor) -> None:
     page = visitor.get(LOGIN).text
     assert 'autocomplete="username"' in page
     assert 'autocomplete="current-password"' in page
 
 
 @pytest.mark.parametrize("settings", [{"ENROL_PUBLIC_URL": "https://users.example.com"}])
-def test_cookies_are_bound_to_the_host_over_https(app: Flask, cast: Cast) -> None:
+def test_cookie_prefix_over_https(app: Flask, cast: Cast) -> None:
     client = app.test_client()
     page = client.get(LOGIN, base_url="https://users.example.com")
     answer = client.post(
@@ -237,7 +235,7 @@ def test_cookies_are_bound_to_the_host_over_https(app: Flask, cast: Cast) -> Non
     assert answer.headers["Strict-Transport-Security"]
 
 
-def test_cookies_are_out_of_reach_of_scripts_over_http_too(cast: Cast, visitor: Visitor) -> None:
+def test_httponly_over_http(cast: Cast, visitor: Visitor) -> None:
     cookies = visitor.sign_in("ada@example.com").headers.getlist("Set-Cookie")
     assert {cookie.split("=")[0] for cookie in cookies} == {"enrol", "enrol-device", "enrol-form"}
     (device,) = [cookie for cookie in cookies if cookie.startswith("enrol-device=")]
@@ -246,9 +244,8 @@ def test_cookies_are_out_of_reach_of_scripts_over_http_too(cast: Cast, visitor: 
         assert {"HttpOnly", "Path=/", "SameSite=Lax"} <= set(cookie.split("; "))
 
 
-def test_the_api_ignores_sessions_and_the_pages_ignore_keys(
-    app: Flask, ada: Visitor, visitor: Visitor, api: Any
-) -> None:
+def test_sessions_and_keys_apart(app: Flask, ada: Visitor, visitor: Visitor, api: Any) -> None:
+    """The API ignores sessions, and the pages ignore API keys."""
     assert ada.get("/v1/user/me").status_code == 401
     assert ada.client.post("/v1/user/", json={}).status_code == 401
     assert visitor.get("/admin/users", headers={"X-API-Key": api.key}).status_code == 303

@@ -52,9 +52,8 @@ def outcomes(app: Flask, action: str = "session.create") -> list[str]:
 
 
 @pytest.mark.parametrize("email", ["ada@example.com", "sam@example.com", "nobody@example.com", "no address"])
-def test_after_ten_wrong_passwords_nobody_looks_at_the_next(
-    visitor: Visitor, time: Time, hashes: list[int], email: str
-) -> None:
+def test_ten_attempts(visitor: Visitor, time: Time, hashes: list[int], email: str) -> None:
+    """The eleventh password is refused without a hash, right or wrong."""
     for _ in range(10):
         assert visitor.sign_in(email, WRONG).status_code == 422
     for password in (WRONG, PASSWORD):
@@ -68,7 +67,8 @@ def test_after_ten_wrong_passwords_nobody_looks_at_the_next(
 
 
 @pytest.mark.one_database
-def test_the_page_is_the_same_whoever_it_is(app: Flask, time: Time) -> None:
+def test_same_page_for_all(app: Flask, time: Time) -> None:
+    """A known and an unknown email get the same page."""
     pages: list[str] = []
     for number, email in enumerate(("ada@example.com", "sam@example.com", "no@example.com")):
         visitor = Visitor(app.test_client())
@@ -81,7 +81,8 @@ def test_the_page_is_the_same_whoever_it_is(app: Flask, time: Time) -> None:
     assert WAIT in pages[0]
 
 
-def test_the_minutes_count_down_and_then_the_right_password_is_enough(visitor: Visitor, time: Time) -> None:
+def test_wait_in_minutes(visitor: Visitor, time: Time) -> None:
+    """The page counts the minutes down; then the right password is enough."""
     for _ in range(10):
         visitor.sign_in("ada@example.com", WRONG)
     for passing, left, seconds in ((1, "5 minutes", "299"), (119, "3 minutes", "180"), (121, "1 minute", "59")):
@@ -93,7 +94,8 @@ def test_the_minutes_count_down_and_then_the_right_password_is_enough(visitor: V
     assert visitor.sign_in("ada@example.com").status_code == 303
 
 
-def test_being_refused_does_not_prolong_the_wait(guesser: Guesser, time: Time) -> None:
+def test_refusal_keeps_the_wait(guesser: Guesser, time: Time) -> None:
+    """A refused attempt does not prolong the wait."""
     for _ in range(10):
         guesser.guess("ada@example.com")
     for _ in range(29):
@@ -104,7 +106,7 @@ def test_being_refused_does_not_prolong_the_wait(guesser: Guesser, time: Time) -
 
 
 @pytest.mark.one_database
-def test_no_five_minutes_see_more_than_ten(guesser: Guesser, time: Time) -> None:
+def test_ten_in_any_five_minutes(guesser: Guesser, time: Time) -> None:
     """However the guesses are spread over the time."""
     looked_at: list[datetime] = []
     for step in range(400):
@@ -116,7 +118,7 @@ def test_no_five_minutes_see_more_than_ten(guesser: Guesser, time: Time) -> None
     assert len(looked_at) > 30
 
 
-def test_a_success_gives_the_account_its_tries_back(guesser: Guesser, time: Time) -> None:
+def test_success_resets_the_account(guesser: Guesser, time: Time) -> None:
     for round_ in range(5):
         # From addresses of their own, so that only the account's tries are at stake.
         for number in range(9):
@@ -124,8 +126,8 @@ def test_a_success_gives_the_account_its_tries_back(guesser: Guesser, time: Time
         assert guesser.guess("ada@example.com", f"192.0.2.{round_ * 10 + 9}", PASSWORD) == "in"
 
 
-def test_a_success_gives_the_address_only_its_own_try_back(guesser: Guesser, time: Time) -> None:
-    """Whoever has an account could else guess at all others."""
+def test_success_and_the_network(guesser: Guesser, time: Time) -> None:
+    """It gives back one attempt of the network: else the holder of one account could guess at all others."""
     for number in range(30):
         assert guesser.guess("omar@example.com", password=PASSWORD) == "in"
         assert guesser.guess(f"victim{number}@example.com") == "wrong"
@@ -133,7 +135,8 @@ def test_a_success_gives_the_address_only_its_own_try_back(guesser: Guesser, tim
     assert guesser.guess("omar@example.com", "192.0.2.1", PASSWORD) == "in"
 
 
-def test_the_address_is_limited_over_all_accounts(guesser: Guesser, time: Time, hashes: list[int]) -> None:
+def test_network_limit(guesser: Guesser, time: Time, hashes: list[int]) -> None:
+    """A network has one limit for all accounts together."""
     found = [guesser.guess(f"victim{number}@example.com") for number in range(35)]
     assert found == ["wrong"] * 30 + ["refused"] * 5
     assert len(hashes) == 30
@@ -147,14 +150,15 @@ SPELLINGS = ("Strasse@bücher.com", "STRASSE@BÜCHER.COM", "straße@xn--bcher-kv
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_all_spellings_of_an_address_are_one_account(app: Flask, guesser: Guesser, time: Time, known: bool) -> None:
+def test_spellings_of_an_email(app: Flask, guesser: Guesser, time: Time, known: bool) -> None:
     if known:
         make_user(app, SPELLINGS[0], Role.ADMIN)
     found = [guesser.guess(SPELLINGS[number % 4]) for number in range(14)]
     assert found == ["wrong"] * 10 + ["refused"] * 4
 
 
-def test_neighbours_on_ipv6_are_one_network_and_a_mapped_ipv4_is_itself(guesser: Guesser, time: Time) -> None:
+def test_networks(guesser: Guesser, time: Time) -> None:
+    """IPv6 neighbours are one network; a mapped IPv4 address is itself."""
     found = [guesser.guess(f"{number}@example.com", f"2001:db8:1:2:{number:x}::1") for number in range(34)]
     assert found == ["wrong"] * 30 + ["refused"] * 4
     assert guesser.guess("ada@example.com", "2001:db8:1:3::1", PASSWORD) == "in"
@@ -163,7 +167,7 @@ def test_neighbours_on_ipv6_are_one_network_and_a_mapped_ipv4_is_itself(guesser:
 
 
 @pytest.mark.one_database
-def test_a_48_has_ten_times_the_tries_of_a_64(guesser: Guesser, time: Time) -> None:
+def test_wide_network(guesser: Guesser, time: Time) -> None:
     found = [guesser.guess(f"{number}@example.com", f"2001:db8:1:{number:x}::1") for number in range(304)]
     assert found == ["wrong"] * 300 + ["refused"] * 4
     assert guesser.guess("ada@example.com", "2001:db8:2::1", PASSWORD) == "in"
@@ -187,14 +191,13 @@ def sent_from(visitor: Visitor, number: int, header: str) -> Answer:
     ],
     ids=["no proxy", "one proxy, invented", "one proxy, real", "two proxies, invented"],
 )
-def test_only_what_a_trusted_proxy_says_is_an_address(
-    visitor: Visitor, time: Time, header: str, statuses: dict[int, int]
-) -> None:
+def test_trusted_proxies(visitor: Visitor, time: Time, header: str, statuses: dict[int, int]) -> None:
     assert Counter(sent_from(visitor, number, header).status_code for number in range(34)) == statuses
 
 
 @pytest.mark.parametrize("settings", [{"ENROL_HASH_QUEUE": "30"}])  # each takes a place before a try is spent
-def test_a_burst_of_threads_gets_ten_looks(app: Flask, cast: Cast, guesser: Guesser, hashes: list[int]) -> None:
+def test_parallel_attempts(app: Flask, cast: Cast, guesser: Guesser, hashes: list[int]) -> None:
+    """Parallel attempts get ten hashes in all."""
     together = threading.Barrier(30)
 
     def guess(number: int) -> str:
@@ -207,7 +210,7 @@ def test_a_burst_of_threads_gets_ten_looks(app: Flask, cast: Cast, guesser: Gues
     assert len(hashes) == 10
 
 
-def test_the_current_password_counts_as_a_sign_in(app: Flask, cast: Cast, ada: Visitor, hashes: list[int]) -> None:
+def test_current_password_counts(app: Flask, cast: Cast, ada: Visitor, hashes: list[int]) -> None:
     new = {"password": "another horse battery"}
     assert ada.post("/admin/account", current_password=PASSWORD, **new).status_code == 303
     for _ in range(10):
@@ -224,7 +227,7 @@ def test_the_current_password_counts_as_a_sign_in(app: Flask, cast: Cast, ada: V
     assert outcomes(app, "user.set_password") == ["ok", *["refused"] * 10, "throttled"]
 
 
-def test_refusals_are_on_record_without_a_flood(app: Flask, guesser: Guesser, time: Time) -> None:
+def test_one_row_for_refusals(app: Flask, guesser: Guesser, time: Time) -> None:
     for _ in range(50):
         guesser.guess("ada@example.com")
     assert outcomes(app) == [*["refused"] * 10, "throttled"]
@@ -236,7 +239,7 @@ def test_refusals_are_on_record_without_a_flood(app: Flask, guesser: Guesser, ti
     assert rows(app, "SELECT email FROM users WHERE id = :id", id=target) == [("ada@example.com",)]
 
 
-def test_a_burst_of_refusals_leaves_one_row(app: Flask, cast: Cast, guesser: Guesser) -> None:
+def test_one_row_for_parallel_refusals(app: Flask, cast: Cast, guesser: Guesser) -> None:
     for _ in range(10):
         guesser.guess("ada@example.com")
     with ThreadPoolExecutor(16) as pool:
@@ -244,9 +247,7 @@ def test_a_burst_of_refusals_leaves_one_row(app: Flask, cast: Cast, guesser: Gue
     assert outcomes(app).count("throttled") == 1
 
 
-def test_what_was_not_judged_costs_no_try(
-    app: Flask, guesser: Guesser, time: Time, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unchecked_costs_nothing(app: Flask, guesser: Guesser, time: Time, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise Unavailable(driver_errors.AWAY)
 
@@ -258,7 +259,8 @@ def test_what_was_not_judged_costs_no_try(
     assert [guesser.guess("ada@example.com") for _ in range(11)] == ["wrong"] * 10 + ["refused"]
 
 
-def test_the_rows_hold_no_address_and_no_password_typed_in_its_place(app: Flask, guesser: Guesser, time: Time) -> None:
+def test_rows_hold_no_text(app: Flask, guesser: Guesser, time: Time) -> None:
+    """The rows hold no email and no password typed in its place."""
     guesser.guess("canary-Xq7pass")
     stored = [bytes(row.key) for row in rows(app, "SELECT key FROM throttles")]
     assert [len(key) for key in stored] == [32] * 4  # the account from this network, the network, the account, in a row
@@ -308,7 +310,8 @@ def send(server: Server, password: str, forwarded: str = "") -> int:
     return answer.status
 
 
-def test_two_processes_let_ten_through_together_and_a_restart_forgets_nothing(two: Two) -> None:
+def test_two_processes(two: Two) -> None:
+    """Two processes check ten attempts together, and a restart keeps the counts."""
     together = threading.Barrier(24)
 
     def guess(number: int) -> int:
@@ -327,7 +330,7 @@ def test_two_processes_let_ten_through_together_and_a_restart_forgets_nothing(tw
     assert not [server.log() for server in (*two.servers, again) if "unexpected_error" in server.log()]
 
 
-def test_somebody_else_signs_in_meanwhile(app: Flask, cast: Cast, guesser: Guesser) -> None:
+def test_other_users_sign_in(app: Flask, cast: Cast, guesser: Guesser) -> None:
     for _ in range(20):
         guesser.guess("ada@example.com", "192.0.2.1")
     assert signed_in(app, cast.omar).is_in

@@ -83,7 +83,7 @@ def ids_in(file: Path) -> list[str]:
     return [json.loads(line)["id"] for line in file.read_text().splitlines()]
 
 
-def test_what_is_old_goes_to_the_file_and_all_else_stays(app: Flask, cast: Cast, file: Path) -> None:
+def test_old_events_go_to_the_file(app: Flask, cast: Cast, file: Path) -> None:
     kept = there(app)
     gone, young = old(app, 3), old(app, 2, days=364)
     with app.app_context():
@@ -95,7 +95,8 @@ def test_what_is_old_goes_to_the_file_and_all_else_stays(app: Flask, cast: Cast,
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_an_event_tells_of_it_and_lets_nothing_younger_go(app: Flask, file: Path) -> None:
+def test_event_of_the_prune(app: Flask, file: Path) -> None:
+    """The prune's event allows no delete of younger events."""
     old(app, 3)
     (young,) = old(app, 1, days=364)
     moment = clock.now() - 365 * DAYS
@@ -109,13 +110,13 @@ def test_an_event_tells_of_it_and_lets_nothing_younger_go(app: Flask, file: Path
             execute(app, "DELETE FROM audit_events WHERE id = :id", id=one)
 
 
-def test_nothing_old_leaves_no_event(app: Flask, cast: Cast, file: Path) -> None:
+def test_nothing_to_prune(app: Flask, cast: Cast, file: Path) -> None:
     before = there(app)
     assert prune(app, file) == 0
     assert (there(app), prunes(app), file.read_text()) == (before, [], "")
 
 
-def test_the_trail_of_a_year_ago_goes_with_the_prune_of_then(app: Flask, file: Path, tmp_path: Path) -> None:
+def test_prune_after_a_year(app: Flask, file: Path, tmp_path: Path) -> None:
     old(app, 2)
     assert prune(app, file) == 2
     young = clock.now
@@ -126,7 +127,7 @@ def test_the_trail_of_a_year_ago_goes_with_the_prune_of_then(app: Flask, file: P
     assert len(prunes(app)) == 1
 
 
-def test_it_goes_piece_by_piece(app: Flask, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches(app: Flask, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_prune, "BATCH_SIZE", 3)
     gone = old(app, 10)
     deleted: list[int] = []
@@ -143,9 +144,7 @@ def test_it_goes_piece_by_piece(app: Flask, file: Path, monkeypatch: pytest.Monk
     assert len(prunes(app)) == 1
 
 
-def test_the_file_and_its_name_are_on_disk_before_anything_is_deleted(
-    app: Flask, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_is_on_disk_first(app: Flask, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = old(app, 5)
     seen: list[tuple[bool, int, int]] = []
     fsync = os.fsync
@@ -159,9 +158,7 @@ def test_the_file_and_its_name_are_on_disk_before_anything_is_deleted(
     assert seen == [(False, 5, 5), (True, 5, 5)]
 
 
-def test_what_comes_after_the_export_stays_however_old_its_id(
-    app: Flask, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_events_after_the_export(app: Flask, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On Postgres a transaction may commit later than its ids were made, and another machine's clock be behind."""
     old(app, 5)
     export = audit_prune._export
@@ -178,9 +175,7 @@ def test_what_comes_after_the_export_stays_however_old_its_id(
 
 
 @pytest.mark.parametrize("name", ["fsync", "line"])
-def test_a_file_that_cannot_be_written_deletes_nothing(
-    app: Flask, file: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_file_cannot_be_written(app: Flask, file: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     gone = old(app, 5)
 
     def fail(*_: object) -> None:
@@ -193,7 +188,7 @@ def test_a_file_that_cannot_be_written_deletes_nothing(
     assert not file.exists(), "what is not whole is no export"
 
 
-def test_who_is_no_administrator_prunes_nothing(app: Flask, file: Path) -> None:
+def test_needs_an_administrator(app: Flask, file: Path) -> None:
     gone = old(app, 2)
     for role in (Role.AUDITOR, Role.OPERATOR):
         with app.app_context(), pytest.raises(Denied):
@@ -202,7 +197,7 @@ def test_who_is_no_administrator_prunes_nothing(app: Flask, file: Path) -> None:
     assert not file.exists()
 
 
-def test_a_prune_that_is_killed_is_finished_by_the_next(app: Flask, file: Path, tmp_path: Path) -> None:
+def test_killed_prune(app: Flask, file: Path, tmp_path: Path) -> None:
     made = many(app, 20_000)
     dispose(app)
     settings = {**os.environ, **CHEAP, "DATABASE_URL": app.config["SQLALCHEMY_DATABASE_URI"]}
@@ -223,7 +218,7 @@ def test_a_prune_that_is_killed_is_finished_by_the_next(app: Flask, file: Path, 
     assert (there(app), len(prunes(app))) == ([], 2)
 
 
-def test_users_are_purged_meanwhile(app: Flask, cast: Cast, file: Path) -> None:
+def test_purge_meanwhile(app: Flask, cast: Cast, file: Path) -> None:
     made = many(app, 5000, user_id=cast.sam.id)
     execute(app, "UPDATE users SET deleted_at = :at WHERE id = :id", at=clock.now() - 40 * DAYS, id=cast.sam.id)
     together, purged = threading.Barrier(2), []
@@ -243,7 +238,7 @@ def test_users_are_purged_meanwhile(app: Flask, cast: Cast, file: Path) -> None:
     assert len(there(app)) == 5  # the cast's, and the purge's own
 
 
-def test_two_prunes_at_once_delete_each_event_once(app: Flask, tmp_path: Path) -> None:
+def test_parallel_prunes(app: Flask, tmp_path: Path) -> None:
     made = many(app, 3000)
     files = [tmp_path / f"{number}.jsonl" for number in range(2)]
     found: list[int] = []
@@ -262,14 +257,14 @@ def command(file: Path) -> tuple[str, ...]:
     return ("audit", "prune", "--before", "365d", "--export", str(file), "--yes")
 
 
-def test_the_command_says_how_many(app: Flask, runner: FlaskCliRunner, file: Path) -> None:
+def test_command(app: Flask, runner: FlaskCliRunner, file: Path) -> None:
     old(app, 3)
     told = run(runner, *command(file))
     assert (told.exit_code, told.stdout, told.stderr) == (0, "3\n", "Events pruned from the audit trail:\n")
 
 
 @pytest.mark.parametrize(("answer", "exit_code"), [("y\n", 0), ("n\n", 1), ("\n", 1)])
-def test_it_asks_at_a_terminal(
+def test_confirmation(
     app: Flask, runner: FlaskCliRunner, file: Path, monkeypatch: pytest.MonkeyPatch, answer: str, exit_code: int
 ) -> None:
     monkeypatch.setattr("users.cli.prompts.has_terminal", lambda: True)
@@ -290,14 +285,14 @@ def test_it_asks_at_a_terminal(
     ],
     ids=" ".join,
 )
-def test_wrong_usage_is_exit_2(app: Flask, runner: FlaskCliRunner, file: Path, options: tuple[str, ...]) -> None:
+def test_wrong_usage(app: Flask, runner: FlaskCliRunner, file: Path, options: tuple[str, ...]) -> None:
     gone = old(app, 3)
     told = run(runner, "audit", "prune", *(str(file) if one == "FILE" else one for one in options))
     assert (told.exit_code, told.stdout) == (2, "")
     assert (there(app), file.exists()) == (gone, False)
 
 
-def test_a_file_that_is_there_is_left_as_it_is(app: Flask, runner: FlaskCliRunner, file: Path) -> None:
+def test_file_exists(app: Flask, runner: FlaskCliRunner, file: Path) -> None:
     gone = old(app, 3)
     file.write_text("of last year")
     told = run(runner, *command(file))
@@ -306,7 +301,7 @@ def test_a_file_that_is_there_is_left_as_it_is(app: Flask, runner: FlaskCliRunne
     assert (there(app), file.read_text()) == (gone, "of last year")
 
 
-def test_a_file_that_cannot_be_made_is_told(app: Flask, runner: FlaskCliRunner, file: Path) -> None:
+def test_file_cannot_be_created(app: Flask, runner: FlaskCliRunner, file: Path) -> None:
     gone = old(app, 3)
     nowhere = file.parent / "nowhere" / "events.jsonl"
     told = run(runner, *command(nowhere))
@@ -316,7 +311,7 @@ def test_a_file_that_cannot_be_made_is_told(app: Flask, runner: FlaskCliRunner, 
     assert there(app) == gone
 
 
-def test_the_page_tells_of_it(app: Flask, cast: Cast, file: Path) -> None:
+def test_audit_page(app: Flask, cast: Cast, file: Path) -> None:
     old(app, 3)
     assert prune(app, file) == 3
     day = clock.date(ids.moment_of(prunes(app)[0].target_id))
@@ -325,7 +320,7 @@ def test_the_page_tells_of_it(app: Flask, cast: Cast, file: Path) -> None:
     assert '<option selected value="audit.prune">Audit: prune</option>' in page
 
 
-def test_a_day_is_told_in_utc() -> None:
+def test_day_in_utc() -> None:
     moment = ids.moment_of(ids.first("evt", clock.now().replace(year=2025, month=11, day=30, microsecond=7000)))
     assert (moment.year, moment.month, moment.day, moment.microsecond, moment.tzinfo) == (2025, 11, 30, 7000, UTC)
     assert clock.date(moment) == "30 Nov 2025"

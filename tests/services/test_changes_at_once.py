@@ -44,7 +44,7 @@ def someone(four: FourServers, role: Role | None = None) -> User:
 
 
 @pytest.mark.parametrize("act", ["demote", "deactivate", "delete"])
-def test_two_administrators_who_put_each_other_out_leave_one(four: FourServers, act: str) -> None:
+def test_last_two_administrators(four: FourServers, act: str) -> None:
     execute(four.app, "UPDATE users SET global_role_id = NULL WHERE global_role_id = 'role_admin'")
     for attempt in range(4):
         execute(four.app, "UPDATE users SET global_role_id = NULL WHERE global_role_id = 'role_admin'")
@@ -67,7 +67,7 @@ def test_two_administrators_who_put_each_other_out_leave_one(four: FourServers, 
         assert rows(four.app, left) == [(1,)]
 
 
-def test_an_address_that_several_want_at_once_is_one_users(four: FourServers, key: str) -> None:
+def test_same_email(four: FourServers, key: str) -> None:
     wanted = f"{uuid.uuid4().hex}@example.com"
     users = [someone(four) for _ in range(6)]
 
@@ -90,7 +90,7 @@ def test_an_address_that_several_want_at_once_is_one_users(four: FourServers, ke
     assert not [server.log() for server in four.servers if "unexpected_error" in server.log()]
 
 
-def test_of_several_changes_of_one_state_one_is_made(four: FourServers, key: str) -> None:
+def test_if_match(four: FourServers, key: str) -> None:
     user = someone(four)
     path = f"/v1/user/{user.id}"
     for attempt in range(3):
@@ -110,7 +110,7 @@ def test_of_several_changes_of_one_state_one_is_made(four: FourServers, key: str
     assert rows(four.app, updates, id=user.id) == [(3,)]
 
 
-def test_a_user_who_is_deleted_by_several_at_once_is_deleted_once(four: FourServers, key: str) -> None:
+def test_deletes(four: FourServers, key: str) -> None:
     user = someone(four)
     replies = at_once(
         [lambda n=number: four.servers[n].call("DELETE", f"/v1/user/{user.id}", key=key) for number in range(4)]  # type: ignore[misc]
@@ -120,7 +120,7 @@ def test_a_user_who_is_deleted_by_several_at_once_is_deleted_once(four: FourServ
     assert rows(four.app, deletions, id=user.id) == [(1,)]
 
 
-def test_wrong_passwords_are_counted_in_all_processes_together(four: FourServers, key: str) -> None:
+def test_wrong_passwords(four: FourServers, key: str) -> None:
     user = someone(four)
     body = {"email": user.email, "password": "wrong horse battery"}
     replies = at_once(

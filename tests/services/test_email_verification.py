@@ -60,7 +60,7 @@ def trail(app: Flask) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in found]
 
 
-def test_the_api_makes_a_link_that_ends_in_a_day(app: Flask, api: Api, cast: Cast, visitor: Visitor) -> None:
+def test_link_by_the_api(app: Flask, api: Api, cast: Cast, visitor: Visitor) -> None:
     api.key = make_key(app, Permission.USERS_UPDATE, owner=cast.omar)
     before = clock.now().replace(microsecond=0)
     answer = api.call("POST", f"/v1/user/{cast.sam.id}/verification")
@@ -90,9 +90,7 @@ def test_the_api_makes_a_link_that_ends_in_a_day(app: Flask, api: Api, cast: Cas
         ({"ENROL_TRUSTED_HOSTS": "users.example.com"}, "users.example.com", "http://users.example.com"),
     ],
 )
-def test_a_link_leads_to_an_address_that_is_known_or_is_not_made(
-    app: Flask, api: Api, cast: Cast, host: str, base: str | None
-) -> None:
+def test_base_url_of_the_link(app: Flask, api: Api, cast: Cast, host: str, base: str | None) -> None:
     api.key = make_key(app, Permission.USERS_UPDATE)
     answer = api.call("POST", f"/v1/user/{cast.sam.id}/verification", headers={"Host": host})
     if base:
@@ -104,7 +102,7 @@ def test_a_link_leads_to_an_address_that_is_known_or_is_not_made(
     assert trail(app) == []
 
 
-def test_only_for_whom_the_caller_may_change(app: Flask, api: Api, cast: Cast) -> None:
+def test_needs_permissions(app: Flask, api: Api, cast: Cast) -> None:
     api.key = make_key(app, Permission.USERS_UPDATE, owner=cast.omar)
     for user_id, status in ((cast.ada.id, 403), ("usr_" + "0" * 32, 404), ("nobody", 404), (cast.sam.id, 201)):
         assert api.call("POST", f"/v1/user/{user_id}/verification").status_code == status
@@ -112,7 +110,7 @@ def test_only_for_whom_the_caller_may_change(app: Flask, api: Api, cast: Cast) -
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_opening_the_link_verifies_nothing(app: Flask, cast: Cast, visitor: Visitor, method: str) -> None:
+def test_opening_verifies_nothing(app: Flask, cast: Cast, visitor: Visitor, method: str) -> None:
     """Mail scanners open every link, some with a browser that follows redirects."""
     token = issue(app, cast.sam)
     for _ in range(2):
@@ -123,7 +121,7 @@ def test_opening_the_link_verifies_nothing(app: Flask, cast: Cast, visitor: Visi
     assert page.text.count("<button") == 1
 
 
-def test_a_form_without_its_token_verifies_nothing(app: Flask, cast: Cast, visitor: Visitor) -> None:
+def test_form_without_token(app: Flask, cast: Cast, visitor: Visitor) -> None:
     link = issue(app, cast.sam)
     opened(visitor, link)
     assert visitor.post("/verify", token=None, link=link).status_code == 400
@@ -133,7 +131,7 @@ def test_a_form_without_its_token_verifies_nothing(app: Flask, cast: Cast, visit
     assert verified_at(app, cast.sam) is None
 
 
-def test_verifying_twice_is_harmless(app: Flask, cast: Cast, visitor: Visitor) -> None:
+def test_verified_twice(app: Flask, cast: Cast, visitor: Visitor) -> None:
     page = opened(visitor, issue(app, cast.sam))
     assert click(visitor, page).location == "/verify"
     at = verified_at(app, cast.sam)
@@ -145,9 +143,7 @@ def test_verifying_twice_is_harmless(app: Flask, cast: Cast, visitor: Visitor) -
     assert len(trail(app)) == 2
 
 
-def test_two_clicks_at_once_are_one_act(
-    app: Flask, cast: Cast, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parallel_clicks(app: Flask, cast: Cast, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(visitor, issue(app, cast.sam))
     find = email_verification.find_user
 
@@ -162,7 +158,7 @@ def test_two_clicks_at_once_are_one_act(
     assert len(trail(app)) == 2
 
 
-def test_a_newer_link_verifies_anew(app: Flask, cast: Cast, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_newer_link(app: Flask, cast: Cast, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     click(visitor, opened(visitor, issue(app, cast.sam)))
     later = clock.now() + timedelta(days=400)
     monkeypatch.setattr(clock, "now", lambda: later)
@@ -201,7 +197,7 @@ def void_by_return(app: Flask, user: User) -> None:
 
 
 @pytest.mark.parametrize("void", [void_by_email, void_by_spelling, void_by_return, void_by_deletion])
-def test_a_link_ends_with_the_address_it_was_made_for(app: Flask, cast: Cast, visitor: Visitor, void: Any) -> None:
+def test_link_of_a_changed_email(app: Flask, cast: Cast, visitor: Visitor, void: Any) -> None:
     token = issue(app, cast.sam)
     page = opened(visitor, token)
     void(app, cast.sam)
@@ -212,7 +208,7 @@ def test_a_link_ends_with_the_address_it_was_made_for(app: Flask, cast: Cast, vi
     assert rows(app, "SELECT 1 FROM users WHERE last_verified IS NOT NULL") == []
 
 
-def test_a_new_link_works_for_an_address_that_came_back(app: Flask, cast: Cast, visitor: Visitor) -> None:
+def test_email_changed_back(app: Flask, cast: Cast, visitor: Visitor) -> None:
     void_by_return(app, cast.sam)
     older = issue(app, cast.sam)
     assert click(visitor, opened(visitor, issue(app, cast.sam))).status_code == 303
@@ -221,8 +217,8 @@ def test_a_new_link_works_for_an_address_that_came_back(app: Flask, cast: Cast, 
     assert opened(visitor, older).status_code == 410
 
 
-def test_a_link_of_an_older_version_goes_on(app: Flask, cast: Cast, visitor: Visitor) -> None:
-    """Before `email_changed_at` was there, the signature covered the address alone."""
+def test_link_of_an_older_version(app: Flask, cast: Cast, visitor: Visitor) -> None:
+    """Before `email_changed_at` existed, the signature covered only the email."""
     until = int((clock.now() + timedelta(hours=1)).timestamp())
     salt = f"verification of {cast.sam.email}"
     signer = Signer(SECRET_KEY, salt, key_derivation="hmac", digest_method=hashlib.sha256)
@@ -231,7 +227,7 @@ def test_a_link_of_an_older_version_goes_on(app: Flask, cast: Cast, visitor: Vis
     assert verified_at(app, cast.sam)
 
 
-def test_a_link_that_was_voided_while_it_was_clicked_verifies_nothing(
+def test_email_changed_during_the_click(
     app: Flask, cast: Cast, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = opened(visitor, issue(app, cast.sam))
@@ -248,7 +244,7 @@ def test_a_link_that_was_voided_while_it_was_clicked_verifies_nothing(
     assert verified_at(app, cast.sam) is None
 
 
-def test_a_link_ends_after_a_day(app: Flask, cast: Cast, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expiry(app: Flask, cast: Cast, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     with app.app_context():
         issued = email_verification.issue(cast.sam.id, actor=TERMINAL)
     page = opened(visitor, issued.token)
@@ -260,7 +256,7 @@ def test_a_link_ends_after_a_day(app: Flask, cast: Cast, visitor: Visitor, monke
     assert verified_at(app, cast.sam) is None
 
 
-def test_a_link_cannot_be_made_up(app: Flask, cast: Cast, visitor: Visitor) -> None:
+def test_forged_links(app: Flask, cast: Cast, visitor: Visitor) -> None:
     user_id, until, signature = issue(app, cast.sam).split(".")
     forged = [
         f"{cast.omar.id}.{until}.{signature}",
@@ -281,12 +277,12 @@ def test_a_link_cannot_be_made_up(app: Flask, cast: Cast, visitor: Visitor) -> N
     assert verified_at(app, cast.sam) is None
 
 
-def test_a_broken_link_does_not_show_another_that_was_opened_before(app: Flask, cast: Cast, visitor: Visitor) -> None:
+def test_broken_link_after_another(app: Flask, cast: Cast, visitor: Visitor) -> None:
     opened(visitor, issue(app, cast.sam))
     assert "sam@example.com" not in visitor.get("/verify?token=usr_broken").text
 
 
-def test_two_links_in_one_browser_do_not_get_mixed_up(app: Flask, cast: Cast, visitor: Visitor) -> None:
+def test_two_links_in_one_browser(app: Flask, cast: Cast, visitor: Visitor) -> None:
     first = opened(visitor, issue(app, cast.sam))
     opened(visitor, issue(app, cast.omar))
     click(visitor, first)
@@ -295,13 +291,13 @@ def test_two_links_in_one_browser_do_not_get_mixed_up(app: Flask, cast: Cast, vi
     assert "sam@example.com" in visitor.get("/verify").text
 
 
-def test_without_a_link_the_page_says_to_open_it(visitor: Visitor) -> None:
+def test_page_without_a_link(visitor: Visitor) -> None:
     page = visitor.get("/verify")
     assert page.status_code == 410
     assert "Open the link that was sent to you." in page.text
 
 
-def test_the_token_and_the_address_stand_where_they_must(
+def test_where_token_and_email_appear(
     app: Flask, cast: Cast, visitor: Visitor, capfd: pytest.CaptureFixture[str]
 ) -> None:
     token = issue(app, cast.sam)
@@ -322,7 +318,7 @@ def test_the_token_and_the_address_stand_where_they_must(
 
 
 @pytest.mark.parametrize("settings", [{"SECRET_KEY_FALLBACKS": SECRET_KEY, "SECRET_KEY": "0123456789abcdef" * 4}])
-def test_a_link_outlives_a_change_of_the_secret_key(app: Flask, database_url: str) -> None:
+def test_rotated_secret_key(app: Flask, database_url: str) -> None:
     old = create_app({**CHEAP, "DATABASE_URL": database_url, "TESTING": True})
     sam = make_user(app, "sam@example.com")
     token = issue(old, sam)
@@ -332,7 +328,8 @@ def test_a_link_outlives_a_change_of_the_secret_key(app: Flask, database_url: st
     assert "sam@example.com" in opened(visitor, issue(app, sam)).text
 
 
-def test_an_administrators_link_works_without_a_sign_in_and_with_one(app: Flask, cast: Cast, ada: Visitor) -> None:
+def test_link_of_an_administrator(app: Flask, cast: Cast, ada: Visitor) -> None:
+    """It works signed in and signed out."""
     grace = make_user(app, "grace@example.com", Role.ADMIN)
     click(ada, opened(ada, issue(app, grace)))
     assert verified_at(app, grace)

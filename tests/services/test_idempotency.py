@@ -23,7 +23,7 @@ from users.services import user_creation
 from users.storage.models import db
 
 
-def test_the_same_request_again_gets_the_same_answer(app: Flask, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replay(app: Flask, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     first = send(api)
     assert first.status_code == 201
     assert not is_replayed(first)
@@ -35,7 +35,7 @@ def test_the_same_request_again_gets_the_same_answer(app: Flask, api: Api, monke
     assert counts(app) == ONE
 
 
-def test_without_the_header_nothing_is_kept(app: Flask, api: Api) -> None:
+def test_no_header(app: Flask, api: Api) -> None:
     assert api.create().status_code == 201
     assert code(api.create()) == (409, "USER_ALREADY_EXISTS")
     assert counts(app) == {**ONE, "records": 0}
@@ -50,7 +50,7 @@ def test_without_the_header_nothing_is_kept(app: Flask, api: Api) -> None:
         "email = 'new@example.com', email_key = 'new@example.com'",
     ],
 )
-def test_the_answer_is_the_first_one_whatever_became_of_the_user(app: Flask, api: Api, change: str) -> None:
+def test_replay_after_a_change_of_the_user(app: Flask, api: Api, change: str) -> None:
     first = send(api)
     execute(app, f"UPDATE users SET {change}")
     again = send(api)
@@ -59,7 +59,7 @@ def test_the_answer_is_the_first_one_whatever_became_of_the_user(app: Flask, api
     assert counts(app) == ONE
 
 
-def test_the_answer_is_the_first_one_whatever_became_of_the_rules(app: Flask, api: Api, database_url: str) -> None:
+def test_replay_after_a_change_of_the_rules(app: Flask, api: Api, database_url: str) -> None:
     first = send(api)
     stricter = create_app({**CHEAP, "DATABASE_URL": database_url, "ENROL_PASSWORD_MIN_LENGTH": "100"})
     again = send(Api(stricter.test_client(), api.key))
@@ -76,7 +76,8 @@ def test_the_answer_is_the_first_one_whatever_became_of_the_rules(app: Flask, ap
     ],
     ids=["order", "white space", "escapes"],
 )
-def test_what_parses_to_the_same_object_is_the_same_request(api: Api, body: bytes) -> None:
+def test_equal_bodies(api: Api, body: bytes) -> None:
+    """Bodies that parse to the same object are the same request."""
     first = send(api)
     again = send(api, json=None, data=body, content_type="application/json")
     assert seen(again) == seen(first)
@@ -96,7 +97,7 @@ def test_what_parses_to_the_same_object_is_the_same_request(api: Api, body: byte
     ],
     ids=str,
 )
-def test_another_body_under_the_key_is_refused(app: Flask, api: Api, change: dict[str, object]) -> None:
+def test_other_bodies(app: Flask, api: Api, change: dict[str, object]) -> None:
     first = send(api)
     answer = send(api, json={**BODY, **change})
     assert code(answer) == REUSED
@@ -125,7 +126,7 @@ def test_errors_are_not_kept(app: Flask, api: Api, wrong: dict[str, Any], status
     assert (right.status_code, is_replayed(right)) == (201, False)
 
 
-def test_a_record_whose_user_fails_is_not_kept(app: Flask, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_create_keeps_nothing(app: Flask, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError
 
@@ -142,7 +143,8 @@ VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
 @pytest.mark.parametrize(
     "key", ["a", "a" * 255, VISIBLE, "one,two", '"quoted"'], ids=["1", "255", "all", "comma", "quote"]
 )
-def test_a_key_is_1_to_255_visible_ascii_characters(api: Api, key: str) -> None:
+def test_valid_keys(api: Api, key: str) -> None:
+    """A key is 1 to 255 visible ASCII characters."""
     first = send(api, key)
     assert first.status_code == 201
     assert is_replayed(send(api, key))
@@ -154,7 +156,7 @@ def test_a_key_is_1_to_255_visible_ascii_characters(api: Api, key: str) -> None:
 @pytest.mark.parametrize(
     "key", ["", " ", "a b", " a", "a\t", "a" * 256, "clé", "\x7f", "ключ".encode().decode("latin-1")]
 )
-def test_another_text_is_no_key(app: Flask, api: Api, key: str) -> None:
+def test_invalid_keys(app: Flask, api: Api, key: str) -> None:
     answer = send(api, key)
     assert code(answer) == (400, "INVALID_PARAMETER")
     assert answer.json["error"]["details"] == {"parameter": "Idempotency-Key"}
@@ -162,13 +164,14 @@ def test_another_text_is_no_key(app: Flask, api: Api, key: str) -> None:
     assert counts(app) == NOTHING
 
 
-def test_the_header_is_judged_after_the_caller_and_before_the_body(app: Flask, api: Api) -> None:
+def test_order_of_checks(app: Flask, api: Api) -> None:
+    """The header is checked after the API key and before the body."""
     assert send(Api(api.client, None), "").status_code == 401
     assert send(Api(api.client, make_key(app)), "").status_code == 403
     assert code(send(api, "", json=[])) == (400, "INVALID_PARAMETER")
 
 
-def test_another_callers_same_key_is_another_request(app: Flask, api: Api) -> None:
+def test_two_callers_with_one_key(app: Flask, api: Api) -> None:
     assert send(api).status_code == 201
     other = Api(api.client, make_key(app, Permission.USERS_CREATE))
     assert code(send(other)) == (409, "USER_ALREADY_EXISTS")
@@ -177,13 +180,13 @@ def test_another_callers_same_key_is_another_request(app: Flask, api: Api) -> No
     assert counts(app) == {"users": 2, "records": 2, "acts": 2}
 
 
-def test_what_was_kept_is_given_only_to_who_may_create_still(app: Flask, api: Api) -> None:
+def test_replay_needs_permission(app: Flask, api: Api) -> None:
     assert send(api).status_code == 201
     execute(app, "UPDATE api_keys SET scopes = '[]'")
     assert code(send(api)) == (403, "INSUFFICIENT_PERMISSIONS")
 
 
-def test_validate_only_keeps_nothing(app: Flask, api: Api) -> None:
+def test_validate_only(app: Flask, api: Api) -> None:
     for _ in range(2):
         answer = send(api, query="?validate_only=true")
         assert (answer.status_code, answer.json, is_replayed(answer)) == (200, {"valid": True}, False)
@@ -191,14 +194,14 @@ def test_validate_only_keeps_nothing(app: Flask, api: Api) -> None:
     assert not is_replayed(send(api))
 
 
-def test_validate_only_says_what_the_real_call_would_under_a_used_key(app: Flask, api: Api) -> None:
+def test_validate_only_with_a_used_key(app: Flask, api: Api) -> None:
     send(api)
     assert send(api, query="?validate_only=true").json == {"valid": True}  # the real call would replay
     assert code(send(api, query="?validate_only=true", json={**BODY, "first_name": "Jo"})) == REUSED
     assert counts(app) == ONE
 
 
-def test_a_day_later_the_key_is_a_new_one(app: Flask, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expiry(app: Flask, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     start = clock.now()
     monkeypatch.setattr(clock, "now", lambda: start)
     first = send(api)
@@ -211,7 +214,7 @@ def test_a_day_later_the_key_is_a_new_one(app: Flask, api: Api, monkeypatch: pyt
     assert counts(app) == {"users": 2, "records": 1, "acts": 2}
 
 
-def test_an_expired_key_is_new_and_takes_no_other_away(app: Flask, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expired_key_alone_is_deleted(app: Flask, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     start = clock.now()
     for number in range(3):
         monkeypatch.setattr(clock, "now", lambda number=number: start + timedelta(seconds=number))
@@ -223,7 +226,7 @@ def test_an_expired_key_is_new_and_takes_no_other_away(app: Flask, api: Api, mon
     assert counts(app)["records"] == 3
 
 
-def test_a_new_secret_key_knows_what_an_older_one_kept(api: Api, database_url: str) -> None:
+def test_rotated_secret_key(api: Api, database_url: str) -> None:
     first = send(api)
     new = {**CHEAP, "DATABASE_URL": database_url, "SECRET_KEY": uuid.uuid4().hex * 2}
     for fallbacks, expected in ((f"{uuid.uuid4().hex * 2},{SECRET_KEY}", 201), ("", 422)):
@@ -234,7 +237,7 @@ def test_a_new_secret_key_knows_what_an_older_one_kept(api: Api, database_url: s
         dispose(rotated)
 
 
-def test_the_body_is_remembered_by_a_keyed_hash_alone(app: Flask, api: Api) -> None:
+def test_body_is_stored_as_keyed_hash(app: Flask, api: Api) -> None:
     canary = "canary-Xq7pass"
     body = {"email": "jo@example.com", "password": canary}
     assert send(api, json=body).status_code == 201
@@ -261,8 +264,8 @@ def guess(api: Api, number: int, **more: Any) -> Answer:
 
 
 @pytest.mark.parametrize("query", ["", "?validate_only=true"])
-def test_ten_other_bodies_are_compared_and_then_none(app: Flask, api: Api, query: str) -> None:
-    """A used key would else tell right passwords from wrong ones, without a limit, a hash or a trace."""
+def test_limit_of_other_bodies(app: Flask, api: Api, query: str) -> None:
+    """Else a used key would tell right passwords from wrong ones, without a limit, a hash or an audit row."""
     first = send(api)
     assert [code(guess(api, number, query=query)) for number in range(13)] == [REUSED] * 10 + [TOO_MANY] * 3
     answer = send(api, query=query)
@@ -275,7 +278,7 @@ def test_ten_other_bodies_are_compared_and_then_none(app: Flask, api: Api, query
     assert counts(app) == ONE
 
 
-def test_after_five_minutes_the_answer_is_there_again(app: Flask, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limit_ends_after_five_minutes(app: Flask, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     first = send(api)
     for number in range(11):
         guess(api, number)
@@ -284,7 +287,7 @@ def test_after_five_minutes_the_answer_is_there_again(app: Flask, api: Api, monk
     assert seen(send(api)) == seen(first)
 
 
-def test_a_burst_of_other_bodies_is_compared_ten_times(app: Flask, api: Api) -> None:
+def test_parallel_other_bodies(app: Flask, api: Api) -> None:
     send(api)
 
     def compare(number: int) -> tuple[int, str]:
@@ -295,7 +298,7 @@ def test_a_burst_of_other_bodies_is_compared_ten_times(app: Flask, api: Api) -> 
     assert len(rows(app, "SELECT 1 FROM audit_events WHERE outcome = 'throttled'")) == 1
 
 
-def test_the_same_body_again_counts_nothing(app: Flask, api: Api) -> None:
+def test_same_body_is_not_counted(app: Flask, api: Api) -> None:
     send(api)
     for number in range(9):
         guess(api, number)

@@ -65,29 +65,27 @@ def race(app: Flask, api: Api, held: Held, second: dict[str, str]) -> tuple[Answ
         return first.result(), later.result()
 
 
-def test_the_same_request_at_the_same_time_waits_and_gets_the_answer(app: Flask, api: Api, held: Held) -> None:
+def test_same_request(app: Flask, api: Api, held: Held) -> None:
     first, second = race(app, api, held, BODY)
     assert seen(first) == seen(second)
     assert (first.status_code, is_replayed(first), is_replayed(second)) == (201, False, True)
     assert counts(app) == ONE
 
 
-def test_another_body_at_the_same_time_waits_and_is_refused(app: Flask, api: Api, held: Held) -> None:
+def test_other_body(app: Flask, api: Api, held: Held) -> None:
     first, second = race(app, api, held, {**BODY, "email": "sam@example.com"})
     assert (first.status_code, code(second)) == (201, REUSED)
     assert counts(app) == ONE
 
 
-def test_who_waited_for_one_that_failed_creates_the_user(app: Flask, api: Api, held: Held) -> None:
+def test_first_one_fails(app: Flask, api: Api, held: Held) -> None:
     held.fails = True
     first, second = race(app, api, held, BODY)
     assert (first.status_code, second.status_code, is_replayed(second)) == (500, 201, False)
     assert counts(app) == ONE
 
 
-def test_two_at_once_wait_for_each_other_over_an_expired_record_too(
-    app: Flask, api: Api, held: Held, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_expired_record(app: Flask, api: Api, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     held.inside.set()
     assert send(api, json={**BODY, "email": "sam@example.com"}).status_code == 201
     held.inside.clear()
@@ -99,7 +97,7 @@ def test_two_at_once_wait_for_each_other_over_an_expired_record_too(
     assert counts(app) == {"users": 2, "records": 1, "acts": 2}
 
 
-def test_of_different_bodies_at_the_same_time_one_wins(app: Flask, api: Api) -> None:
+def test_different_bodies(app: Flask, api: Api) -> None:
     for number in range(10):
         together = threading.Barrier(2)
 
@@ -115,7 +113,7 @@ def test_of_different_bodies_at_the_same_time_one_wins(app: Flask, api: Api) -> 
     assert counts(app) == {"users": 10, "records": 10, "acts": 10}
 
 
-def test_fifty_at_once_through_several_processes_make_one_user(four: FourServers) -> None:
+def test_fifty_through_four_processes(four: FourServers) -> None:
     key, name = make_key(four.app, Permission.USERS_CREATE), uuid.uuid4().hex
     body = {"email": f"{name}@example.com", "password": PASSWORD}
     together = threading.Barrier(50)
@@ -136,8 +134,8 @@ def test_fifty_at_once_through_several_processes_make_one_user(four: FourServers
     assert not [server.log() for server in four.servers if "unexpected_error" in server.log()]
 
 
-def test_a_header_that_is_sent_twice_is_one_key(four: FourServers) -> None:
-    """It arrives joined by a comma, in the same way each time."""
+def test_header_sent_twice(four: FourServers) -> None:
+    """A header that is sent twice arrives joined by a comma, in the same way each time."""
     key, name = make_key(four.app, Permission.USERS_CREATE), uuid.uuid4().hex
     body = json.dumps({"email": f"{name}@example.com", "password": PASSWORD})
     lines = ["POST /v1/user/ HTTP/1.1", "Host: 127.0.0.1", f"X-API-Key: {key}", "Content-Type: application/json"]
@@ -152,9 +150,7 @@ def test_a_header_that_is_sent_twice_is_one_key(four: FourServers) -> None:
 
 
 @pytest.mark.parametrize(("at_commit", "written"), [("lose", False), ("lose answer", True), ("hold", False)])
-def test_after_a_commit_that_was_cut_a_retry_gets_the_answer_or_creates_once(
-    wire: Wire, wired_api: Api, at_commit: str, written: bool
-) -> None:
+def test_retry_after_a_cut_commit(wire: Wire, wired_api: Api, at_commit: str, written: bool) -> None:
     app, name = wired_api.client.application, uuid.uuid4().hex
     body = {"email": f"{name}@example.com", "password": PASSWORD}
     assert send(wired_api, f"{name}-before", json={**body, "email": f"{name}@before.com"}).status_code == 201

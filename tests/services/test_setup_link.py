@@ -34,14 +34,14 @@ def opened(app: Flask, path: str) -> Visitor:
     return visitor
 
 
-def test_everybody_is_led_to_set_up_while_there_is_no_administrator(visitor: Visitor) -> None:
+def test_redirect_to_set_up(visitor: Visitor) -> None:
     assert visitor.get("/").location == "/setup"
     page = visitor.get("/setup")
     assert page.status_code == 200
     assert "flask users create you@example.com --role role_admin" in page.text
 
 
-def test_the_link_makes_an_administrator_who_is_signed_in(app: Flask) -> None:
+def test_creates_an_administrator(app: Flask) -> None:
     ada = opened(app, link(app))
     answer = ada.post("/setup", token=ada.token("/setup"), **FORM)
     assert (answer.status_code, answer.location) == (303, "/admin/start")
@@ -56,7 +56,7 @@ def test_the_link_makes_an_administrator_who_is_signed_in(app: Flask) -> None:
     assert rows(app, "SELECT 1 FROM setup_links") == []
 
 
-def test_the_token_leaves_the_url_for_a_short_cookie_at_once(app: Flask, visitor: Visitor) -> None:
+def test_token_moves_to_a_cookie(app: Flask, visitor: Visitor) -> None:
     path = link(app)
     answer = visitor.get(path)
     assert (answer.status_code, answer.location) == (303, "/setup")
@@ -66,20 +66,20 @@ def test_the_token_leaves_the_url_for_a_short_cookie_at_once(app: Flask, visitor
     assert token not in visitor.get("/setup").text
 
 
-def test_opening_the_link_uses_nothing_up(app: Flask) -> None:
+def test_opening_uses_nothing_up(app: Flask) -> None:
     path = link(app)
     for _ in range(3):
         assert "Create the first administrator" in opened(app, path).get("/setup").text
 
 
-def test_the_table_holds_no_token(app: Flask) -> None:
+def test_table_holds_no_token(app: Flask) -> None:
     token = link(app).partition("=")[2]
     ((token_hash,),) = rows(app, "SELECT token_hash FROM setup_links")
     assert len(bytes(token_hash)) == 32
     assert token.encode() not in bytes(token_hash)
 
 
-def test_it_ends_after_half_an_hour(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expiry(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     ada = opened(app, link(app))
     token = ada.token("/setup")
     later = clock.now() + timedelta(minutes=30)
@@ -91,14 +91,14 @@ def test_it_ends_after_half_an_hour(app: Flask, monkeypatch: pytest.MonkeyPatch)
     assert rows(app, "SELECT 1 FROM users") == []
 
 
-def test_it_ends_when_a_newer_one_is_made(app: Flask) -> None:
+def test_newer_link(app: Flask) -> None:
     first = opened(app, link(app))
     second = opened(app, link(app))
     assert "This set-up link has ended" in first.get("/setup").text
     assert "Create the first administrator" in second.get("/setup").text
 
 
-def test_it_ends_when_an_administrator_exists(app: Flask, visitor: Visitor) -> None:
+def test_administrator_exists(app: Flask, visitor: Visitor) -> None:
     path = link(app)
     ada = opened(app, path)
     assert ada.post("/setup", token=ada.token("/setup"), **FORM).status_code == 303
@@ -110,7 +110,7 @@ def test_it_ends_when_an_administrator_exists(app: Flask, visitor: Visitor) -> N
 
 
 @pytest.mark.parametrize("cookie", ["", "guess", "ä"])
-def test_without_the_token_nothing_is_made(app: Flask, visitor: Visitor, cookie: str) -> None:
+def test_no_token(app: Flask, visitor: Visitor, cookie: str) -> None:
     link(app)
     if cookie:
         visitor.client.set_cookie("enrol-setup", cookie)
@@ -119,7 +119,7 @@ def test_without_the_token_nothing_is_made(app: Flask, visitor: Visitor, cookie:
 
 
 @pytest.mark.parametrize("token", [None, "", "x.y.z", "of another"])
-def test_the_form_of_another_browser_makes_nobody_while_the_link_is_open(app: Flask, token: str | None) -> None:
+def test_another_browser(app: Flask, token: str | None) -> None:
     path = link(app)
     ada = opened(app, path)
     ada.token("/setup")
@@ -131,9 +131,7 @@ def test_the_form_of_another_browser_makes_nobody_while_the_link_is_open(app: Fl
     assert ada.post("/setup", token=ada.token("/setup"), **FORM).status_code == 303
 
 
-def test_a_stranger_makes_the_server_hash_nothing(
-    app: Flask, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_hash_for_strangers(app: Flask, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     def hash_(*_: object) -> str:
         raise AssertionError
 
@@ -148,7 +146,7 @@ def test_a_stranger_makes_the_server_hash_nothing(
 
 
 @pytest.mark.parametrize("token", ["x", "x" * 42, "x" * 44, "ä" * 43, "x" * 4000])
-def test_what_is_no_token_is_not_taken_up(visitor: Visitor, token: str) -> None:
+def test_invalid_token(visitor: Visitor, token: str) -> None:
     answer = visitor.get("/setup", query_string={"token": token})
     assert answer.status_code == 200
     assert not any("enrol-setup" in cookie for cookie in answer.headers.getlist("Set-Cookie"))
@@ -161,7 +159,7 @@ _MANY = """
 
 
 @pytest.mark.parametrize("path", ["/", "/setup"])
-def test_whoever_asks_costs_no_walk_through_the_users(app: Flask, visitor: Visitor, path: str) -> None:
+def test_index_is_used(app: Flask, visitor: Visitor, path: str) -> None:
     asked: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
@@ -183,7 +181,7 @@ def test_whoever_asks_costs_no_walk_through_the_users(app: Flask, visitor: Visit
     assert "ix_users_global_role_id" in str(plan)
 
 
-def test_when_all_is_done_the_first_steps_lead_on(ada: Visitor, app: Flask, cast: Cast) -> None:
+def test_first_steps_done(ada: Visitor, app: Flask, cast: Cast) -> None:
     key = make_key(app, Permission.USERS_READ, owner=cast.ada)
     app.test_client().get("/v1/user/me", headers={"X-API-Key": key})
     page = ada.get("/admin/start").text
@@ -192,7 +190,7 @@ def test_when_all_is_done_the_first_steps_lead_on(ada: Visitor, app: Flask, cast
     assert re.findall(r'<a class="button[^"]*" href="([^"]+)"', page) == ["/admin/users", "/admin/keys"]
 
 
-def test_errors_are_those_of_every_door(app: Flask) -> None:
+def test_errors(app: Flask) -> None:
     ada = opened(app, link(app))
     answer = ada.post("/setup", token=ada.token("/setup"), email="ada", first_name="Ada", password="short")
     assert answer.status_code == 422
@@ -201,7 +199,7 @@ def test_errors_are_those_of_every_door(app: Flask) -> None:
     assert 'value="short"' not in answer.text
 
 
-def test_people_who_race_make_one_administrator(app: Flask) -> None:
+def test_parallel_set_ups(app: Flask) -> None:
     path = link(app)
     racers = [opened(app, path) for _ in range(5)]
     tokens = [racer.token("/setup") for racer in racers]
@@ -216,7 +214,7 @@ def test_people_who_race_make_one_administrator(app: Flask) -> None:
     assert len(rows(app, "SELECT 1 FROM users")) == 1
 
 
-def test_the_loser_is_told_what_happened(app: Flask) -> None:
+def test_loser_of_the_race(app: Flask) -> None:
     path = link(app)
     first, second = opened(app, path), opened(app, path)
     token = second.token("/setup")
@@ -227,7 +225,7 @@ def test_the_loser_is_told_what_happened(app: Flask) -> None:
     assert "<h1>There is an administrator already</h1>" in second.get("/setup").text
 
 
-def test_the_three_steps_tick_themselves_off(ada: Visitor, app: Flask) -> None:
+def test_first_steps(ada: Visitor, app: Flask) -> None:
     def done() -> int:
         return int(ada.get("/admin/start").text.count('<li class="done">'))
 
@@ -239,5 +237,5 @@ def test_the_three_steps_tick_themselves_off(ada: Visitor, app: Flask) -> None:
     assert done() == 3
 
 
-def test_the_first_steps_are_for_those_who_can_take_them(omar: Visitor, cast: Cast) -> None:
+def test_first_steps_need_permissions(omar: Visitor, cast: Cast) -> None:
     assert omar.get("/admin/start").status_code == 403

@@ -48,7 +48,7 @@ ACTS: dict[str, Callable[[User, Actor], Any]] = {
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_nobody_changes_who_holds_what_they_do_not(app: Flask, cast: Cast, act: str) -> None:
+def test_no_change_of_a_wider_user(app: Flask, cast: Cast, act: str) -> None:
     make_user(app, "grace@example.com", Role.ADMIN)
     do = ACTS[act]
     omar, vera = as_actor(app, cast.omar), as_actor(app, cast.vera)
@@ -67,7 +67,7 @@ def test_nobody_changes_who_holds_what_they_do_not(app: Flask, cast: Cast, act: 
 
 @pytest.mark.parametrize("person", ["ada", "omar", "vera", "sam"])
 @pytest.mark.parametrize("role", [None, *Role])
-def test_nobody_grants_what_they_do_not_hold(app: Flask, cast: Cast, person: str, role: Role | None) -> None:
+def test_no_grant_of_a_wider_role(app: Flask, cast: Cast, person: str, role: Role | None) -> None:
     jo = make_user(app, "jo@example.com", Role.MEMBER)
     with app.app_context():
         if person == "ada" or (person == "omar" and role == Role.MEMBER):  # Omar's is no change
@@ -78,7 +78,8 @@ def test_nobody_grants_what_they_do_not_hold(app: Flask, cast: Cast, person: str
         assert user_queries.get_user(jo.id).global_role_id == Role.MEMBER
 
 
-def test_who_may_assign_roles_neither_gives_nor_takes_what_they_do_not_hold(app: Flask, cast: Cast) -> None:
+def test_assigning_roles(app: Flask, cast: Cast) -> None:
+    """A permission to assign roles neither gives nor takes what the actor does not hold."""
     held = {Permission.USERS_UPDATE, Permission.ROLES_ASSIGN}
     narrow, wide = Actor("terminal", frozenset(held)), Actor("terminal", Role.OPERATOR.permissions | held)
     with app.app_context():
@@ -91,7 +92,7 @@ def test_who_may_assign_roles_neither_gives_nor_takes_what_they_do_not_hold(app:
         assert update(cast.omar, global_role_id=None, actor=wide).global_role_id is None
 
 
-def test_a_new_password_replaces_the_hash_and_is_brought_to_nfkc(app: Flask, cast: Cast) -> None:
+def test_new_password(app: Flask, cast: Cast) -> None:
     with app.app_context():
         user_changes.set_password(cast.sam.id, "ﬁve ﬁne ﬁsh", actor=as_actor(app, cast.ada))
     ((stored,),) = rows(app, "SELECT password_hash FROM users WHERE id = :id", id=cast.sam.id)
@@ -116,7 +117,7 @@ def test_a_new_password_replaces_the_hash_and_is_brought_to_nfkc(app: Flask, cas
     ],
     ids=str,
 )
-def test_only_what_changes_is_on_record(app: Flask, given: dict[str, Any], act: str | None, fields: list[str]) -> None:
+def test_audit_row(app: Flask, given: dict[str, Any], act: str | None, fields: list[str]) -> None:
     sam = make_user(app, "sam@example.com", last_name="Stranger")
     with app.app_context():
         changed = update(sam, **given)
@@ -125,14 +126,14 @@ def test_only_what_changes_is_on_record(app: Flask, given: dict[str, Any], act: 
         assert user_queries.get_user(sam.id).as_profile() == changed.as_profile()
 
 
-def test_who_was_stopped_can_be_let_go_on(app: Flask, cast: Cast) -> None:
+def test_reactivation(app: Flask, cast: Cast) -> None:
     with app.app_context():
         user_changes.deactivate_user(cast.sam.id, actor=TERMINAL)
         assert update(cast.sam, is_active=True).is_active
     assert events(app, cast.sam) == [("user.deactivate", ["is_active"]), ("user.reactivate", ["is_active"])]
 
 
-def test_another_address_is_not_verified(app: Flask, cast: Cast) -> None:
+def test_new_email_is_not_verified(app: Flask, cast: Cast) -> None:
     with app.app_context():
         for address in ("jo@example.com", "JO@example.com"):
             assert user_changes.verify_user(cast.sam.id, actor=TERMINAL).last_verified
@@ -142,8 +143,8 @@ def test_another_address_is_not_verified(app: Flask, cast: Cast) -> None:
     assert [event for event in events(app, cast.sam) if event == verified] == [verified] * 2
 
 
-def test_an_email_that_stays_is_not_judged_anew(app: Flask, cast: Cast) -> None:
-    """Its domain may have been allowed once: a client that sends all it knows of a user changes nothing by it."""
+def test_unchanged_email(app: Flask, cast: Cast) -> None:
+    """Its domain may not be allowed any more: a client that sends all fields of a user changes nothing."""
     execute(
         app, "UPDATE users SET email = 'sam@corp.local', email_key = 'sam@corp.local' WHERE id = :id", id=cast.sam.id
     )
@@ -159,7 +160,7 @@ def test_an_email_that_stays_is_not_judged_anew(app: Flask, cast: Cast) -> None:
     assert events(app, cast.sam) == [("user.update", ["first_name"])]
 
 
-def test_an_address_that_is_taken_is_told_and_nothing_is_changed(app: Flask, cast: Cast) -> None:
+def test_taken_email(app: Flask, cast: Cast) -> None:
     with app.app_context():
         with pytest.raises(Conflict) as conflict:
             update(cast.sam, email="OMAR@example.com", first_name="Omar", password="another password")
@@ -168,7 +169,7 @@ def test_an_address_that_is_taken_is_told_and_nothing_is_changed(app: Flask, cas
     assert events(app, cast.sam) == []
 
 
-def test_when_the_email_was_last_changed_is_known(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_email_changed_at(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cast.sam.email_changed_at is None
     with app.app_context():
         assert update(cast.sam, first_name="Sam", email="sam@example.com").email_changed_at is None
@@ -182,8 +183,8 @@ def test_when_the_email_was_last_changed_is_known(app: Flask, cast: Cast, monkey
         assert second > first
 
 
-def test_updated_at_only_goes_forward(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tag, or a form that was made for an earlier state, would else fit a later one."""
+def test_updated_at(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It only goes forward: else a tag, or a form for an earlier state, would fit a later one."""
     monkeypatch.setattr(clock, "now", lambda: datetime(2020, 1, 1, tzinfo=UTC))
     seen = [cast.sam.updated_at]
     with app.app_context():
@@ -205,7 +206,7 @@ def test_updated_at_only_goes_forward(app: Flask, cast: Cast, monkeypatch: pytes
         ("delete", False),
     ],
 )
-def test_sessions_end_with_the_password_and_with_the_user(app: Flask, cast: Cast, act: str, stays: bool) -> None:
+def test_sessions_end(app: Flask, cast: Cast, act: str, stays: bool) -> None:
     omar = signed_in(app, cast.omar)
     with app.app_context():
         ACTS[act](cast.omar, TERMINAL)
@@ -213,7 +214,7 @@ def test_sessions_end_with_the_password_and_with_the_user(app: Flask, cast: Cast
     assert len(rows(app, "SELECT 1 FROM admin_sessions")) == stays
 
 
-def test_a_deleted_user_is_gone_but_for_the_trail(app: Flask, cast: Cast, api: Any) -> None:
+def test_deleted_user(app: Flask, cast: Cast, api: Any) -> None:
     key = make_key(app, Permission.USERS_READ, owner=cast.omar)
     assert api.get("/v1/user/me", key=key).status_code == 200
     with app.app_context():
@@ -238,7 +239,7 @@ LEAVE: dict[str, Callable[[User, Actor], Any]] = {
 
 
 @pytest.mark.parametrize("leave", LEAVE)
-def test_the_last_administrator_stays(app: Flask, cast: Cast, leave: str) -> None:
+def test_last_administrator(app: Flask, cast: Cast, leave: str) -> None:
     actor, do = as_actor(app, cast.ada), LEAVE[leave]
     stopped = make_user(app, "stopped@example.com", Role.ADMIN)
     with app.app_context():
@@ -256,7 +257,7 @@ def test_the_last_administrator_stays(app: Flask, cast: Cast, leave: str) -> Non
 
 
 @pytest.mark.parametrize("leave", ["deactivate", "delete", "demote"])
-def test_two_administrators_who_put_each_other_out_leave_one(app: Flask, cast: Cast, leave: str) -> None:
+def test_last_two_administrators(app: Flask, cast: Cast, leave: str) -> None:
     grace = make_user(app, "grace@example.com", Role.ADMIN)
     for _ in range(5):
         execute(app, "UPDATE users SET is_active = true, deleted_at = NULL")
@@ -281,17 +282,15 @@ def test_two_administrators_who_put_each_other_out_leave_one(app: Flask, cast: C
         assert sorted(outcomes) == ["left", "stayed"]
 
 
-def test_deactivating_twice_leaves_one_audit_row(app: Flask, cast: Cast) -> None:
+def test_deactivated_twice(app: Flask, cast: Cast) -> None:
     with app.app_context():
         for _ in range(2):
             user_changes.deactivate_user(cast.sam.id, actor=as_actor(app, cast.ada))
     assert len(rows(app, "SELECT id FROM audit_events WHERE action = 'user.deactivate'")) == 1
 
 
-def test_acts_that_may_take_an_administrator_happen_one_after_the_other(
-    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A list of administrators that was read before another act has ended could miss who is the last."""
+def test_administrators_lock(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An act that read the administrators before another act has ended could miss the last one."""
     first_is_in, go_on = threading.Event(), threading.Event()
     for_change = user_changes.for_change
 

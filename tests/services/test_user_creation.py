@@ -34,9 +34,7 @@ from users.storage.models import User
     ],
     ids=["deleted", "deleted after", "active", "to purge", "purged next"],
 )
-def test_few_among_many_are_found_by_the_index_of_their_status(
-    app: Flask, database_url: str, read: Callable[[], object]
-) -> None:
+def test_list_uses_the_index_on_status(app: Flask, database_url: str, read: Callable[[], object]) -> None:
     population.populate(database_url, 3_000)
     execute(app, "UPDATE users SET is_active = false WHERE id NOT IN (SELECT id FROM users ORDER BY id DESC LIMIT 30)")
     if database_url.startswith("postgres"):
@@ -51,7 +49,7 @@ def new(email: str, role: Role | None = None, password: str = PASSWORD) -> NewUs
     return NewUser(parse_email(email), password, global_role_id=role)
 
 
-def test_a_create_leaves_one_audit_row_that_says_who_what_and_from_where(app: Flask, cast: Cast) -> None:
+def test_audit_row(app: Flask, cast: Cast) -> None:
     actor = as_actor(app, cast.ada)
     with app.app_context():
         user = user_creation.create_user(new("jo@example.com"), actor=actor)
@@ -70,7 +68,7 @@ def test_a_create_leaves_one_audit_row_that_says_who_what_and_from_where(app: Fl
     assert fields == ["email", "password"]
 
 
-def test_an_act_whose_audit_row_fails_did_not_happen(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audit_row_fails(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     actor = as_actor(app, cast.ada)
     monkeypatch.setattr(user_creation.ids, "new_id", lambda prefix: f"{prefix}_same")  # type: ignore[attr-defined]
     with app.app_context():
@@ -81,7 +79,7 @@ def test_an_act_whose_audit_row_fails_did_not_happen(app: Flask, cast: Cast, mon
     assert rows(app, "SELECT email FROM users WHERE email = 'second@example.com'") == []
 
 
-def test_the_email_of_a_deleted_user_is_free(app: Flask) -> None:
+def test_email_of_a_deleted_user(app: Flask) -> None:
     first = make_user(app, "jo@example.com")
     with pytest.raises(Conflict) as conflict:
         make_user(app, "JO@example.com")
@@ -92,7 +90,7 @@ def test_the_email_of_a_deleted_user_is_free(app: Flask) -> None:
         user_queries.get_user(first.id)
 
 
-def test_ids_sort_by_the_time_of_creation(app: Flask) -> None:
+def test_ids_sort_by_time(app: Flask) -> None:
     made = [make_user(app, f"user{number}@example.com").id for number in range(30)]
     assert made == sorted(made)
     with app.app_context():
@@ -107,7 +105,7 @@ def test_ids_sort_by_the_time_of_creation(app: Flask) -> None:
 
 @pytest.mark.parametrize("person", ["ada", "omar", "vera", "sam"])
 @pytest.mark.parametrize("role", [None, *Role])
-def test_nobody_grants_what_they_do_not_hold(app: Flask, cast: Cast, person: str, role: Role | None) -> None:
+def test_no_grant_of_a_wider_role(app: Flask, cast: Cast, person: str, role: Role | None) -> None:
     actor = as_actor(app, getattr(cast, person))
     may = Permission.USERS_CREATE in actor.permissions and (
         role is None or {Permission.ROLES_ASSIGN, *role.permissions} <= actor.permissions
@@ -121,7 +119,7 @@ def test_nobody_grants_what_they_do_not_hold(app: Flask, cast: Cast, person: str
     assert rows(app, "SELECT id FROM users WHERE email = 'jo@example.com'") == []
 
 
-def test_who_may_assign_roles_still_grants_no_more_than_they_hold(app: Flask) -> None:
+def test_assigning_roles(app: Flask) -> None:
     narrow = Actor("terminal", frozenset({Permission.USERS_CREATE, Permission.USERS_READ, Permission.ROLES_ASSIGN}))
     with app.app_context():
         for role in (Role.ADMIN, Role.OPERATOR, Role.AUDITOR):
@@ -130,7 +128,7 @@ def test_who_may_assign_roles_still_grants_no_more_than_they_hold(app: Flask) ->
         assert user_creation.create_user(new("jo@example.com", Role.MEMBER), actor=narrow).global_role_id == Role.MEMBER
 
 
-def test_who_may_manage_keys_still_makes_none_wider_than_themselves(app: Flask) -> None:
+def test_managing_keys(app: Flask) -> None:
     narrow = Actor("terminal", frozenset({Permission.KEYS_MANAGE, Permission.USERS_READ}))
     with app.app_context():
         wide = NewKey("key", frozenset({Permission.USERS_READ, Permission.USERS_CREATE}))
@@ -141,7 +139,7 @@ def test_who_may_manage_keys_still_makes_none_wider_than_themselves(app: Flask) 
 
 
 @pytest.mark.parametrize("person", ["ada", "omar", "vera", "sam"])
-def test_nobody_makes_a_key_wider_than_themselves(app: Flask, cast: Cast, person: str) -> None:
+def test_no_wider_key(app: Flask, cast: Cast, person: str) -> None:
     actor = as_actor(app, getattr(cast, person))
     with app.app_context():
         for scope in Permission:
@@ -153,7 +151,7 @@ def test_nobody_makes_a_key_wider_than_themselves(app: Flask, cast: Cast, person
                     api_keys.create_key(act, owner=None, lifetime=None, actor=actor)
 
 
-def test_a_key_is_revoked_once_and_for_all(app: Flask, cast: Cast) -> None:
+def test_revoked_twice(app: Flask, cast: Cast) -> None:
     ada, omar = as_actor(app, cast.ada), as_actor(app, cast.omar)
     make_key(app, Permission.USERS_READ)
     with app.app_context():
@@ -167,7 +165,7 @@ def test_a_key_is_revoked_once_and_for_all(app: Flask, cast: Cast) -> None:
     assert len(rows(app, "SELECT id FROM audit_events WHERE action = 'key.revoke'")) == 1
 
 
-def test_a_key_is_rolled_by_those_who_may_make_its_like(app: Flask, cast: Cast) -> None:
+def test_roll_needs_scopes(app: Flask, cast: Cast) -> None:
     make_key(app, Permission.USERS_READ, Permission.USERS_CREATE)
     same = Actor("terminal", frozenset({Permission.KEYS_MANAGE, Permission.USERS_READ, Permission.USERS_CREATE}))
 
@@ -190,17 +188,15 @@ def test_a_key_is_rolled_by_those_who_may_make_its_like(app: Flask, cast: Cast) 
         assert len(list(api_keys.list_keys())) == 2
 
 
-def test_another_constraint_is_not_taken_for_a_taken_email(
-    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_constraint(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     actor = as_actor(app, cast.ada)
     monkeypatch.setattr(user_creation.ids, "new_id", lambda prefix: cast.ada.id)  # type: ignore[attr-defined]
     with app.app_context(), pytest.raises(IntegrityError):
         user_creation.create_user(new("jo@example.com"), actor=actor)
 
 
-def test_what_holds_a_secret_does_not_show_it() -> None:
-    """A repr ends up in logs and tracebacks. The internal email key is one of those that stay inside."""
+def test_repr_shows_no_secret() -> None:
+    """A repr ends up in logs and tracebacks. The internal email key does not appear there either."""
     assert "jo@example.com'" not in repr(new("Jo@example.com"))
     given = {"email": "jo@example.com", "password": "canary password"}
     shown = [

@@ -51,7 +51,7 @@ def everything(app: Flask) -> str:
     return "\n".join(str(row) for table in tables for row in rows(app, f"SELECT * FROM {table}"))
 
 
-def test_only_who_was_deleted_long_enough_ago_is_erased(app: Flask, cast: Cast) -> None:
+def test_deleted_long_ago(app: Flask, cast: Cast) -> None:
     delete(app, cast.sam)
     delete(app, cast.vera, ago=29 * DAYS)
     execute(app, "UPDATE users SET is_active = false WHERE id = :id", id=cast.omar.id)
@@ -60,7 +60,7 @@ def test_only_who_was_deleted_long_enough_ago_is_erased(app: Flask, cast: Cast) 
     assert purge(app) == 0
 
 
-def test_nothing_of_the_user_stays_but_the_id(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_id_stays(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     api = Api(app.test_client(), make_key(app, *Permission))
     user_id = keyed(api, "1", "gone@example.com", first_name="Gone").json["id"]
     keyed(api, "2", "stays@example.com")
@@ -88,7 +88,7 @@ def test_nothing_of_the_user_stays_but_the_id(app: Flask, cast: Cast, monkeypatc
 
 
 @pytest.mark.parametrize("kind", ["setup", "verification", "visitor"])
-def test_the_address_goes_from_what_the_user_did_before_being_known(app: Flask, cast: Cast, kind: str) -> None:
+def test_ip_address_of_unknown_actors(app: Flask, cast: Cast, kind: str) -> None:
     actor = Actor(kind=kind, permissions=frozenset(), ip_address="192.0.2.1")
     with app.app_context(), database.transaction() as session:
         for user in (cast.sam, cast.vera):
@@ -105,7 +105,7 @@ def keyed(api: Api, key: str, email: str, **members: str) -> Answer:
     return api.call("POST", "/v1/user/", headers={"Idempotency-Key": key}, json=body)
 
 
-def test_each_erased_user_leaves_one_row_with_the_id_alone(app: Flask, cast: Cast) -> None:
+def test_audit_row(app: Flask, cast: Cast) -> None:
     for user in (cast.sam, cast.vera):
         delete(app, user)
     assert purge(app) == 2
@@ -119,7 +119,7 @@ def test_each_erased_user_leaves_one_row_with_the_id_alone(app: Flask, cast: Cas
         assert [row.action for row in acts] == ["user.create", "user.purge"]
 
 
-def test_a_row_that_cannot_be_written_erases_nobody(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audit_row_fails(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     delete(app, cast.sam)
 
     def fail(*_: object) -> None:
@@ -131,7 +131,7 @@ def test_a_row_that_cannot_be_written_erases_nobody(app: Flask, cast: Cast, monk
     assert rows(app, "SELECT 1 FROM users WHERE id = :id", id=cast.sam.id)
 
 
-def test_who_may_not_delete_users_erases_none(app: Flask, cast: Cast) -> None:
+def test_needs_permission(app: Flask, cast: Cast) -> None:
     delete(app, cast.sam)
     weak = replace(ACTOR, permissions=Role.OPERATOR.permissions)
     with app.app_context(), pytest.raises(Denied):
@@ -166,7 +166,7 @@ def _some(app: Flask, numbers: range) -> None:
             trail.record(session, Action.SESSION_END, user_id, actor, now, [])
 
 
-def test_it_goes_piece_by_piece(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(user_purge, "USER_BATCH_SIZE", 3)
     many(app, 10)
     assert purge(app) == 10
@@ -174,7 +174,7 @@ def test_it_goes_piece_by_piece(app: Flask, monkeypatch: pytest.MonkeyPatch) -> 
     assert rows(app, "SELECT 1 FROM audit_events WHERE address IS NOT NULL") == []
 
 
-def test_a_purge_that_is_killed_has_erased_nobody_without_a_trace(app: Flask) -> None:
+def test_killed_purge(app: Flask) -> None:
     many(app, 500)
     dispose(app)
     settings = {**os.environ, **CHEAP, "DATABASE_URL": app.config["SQLALCHEMY_DATABASE_URI"]}
@@ -199,14 +199,14 @@ def left(app: Flask) -> int:
     return int(rows(app, "SELECT count(*) FROM users")[0][0])
 
 
-def test_the_command_says_how_many(app: Flask, runner: FlaskCliRunner, cast: Cast) -> None:
+def test_command(app: Flask, runner: FlaskCliRunner, cast: Cast) -> None:
     delete(app, cast.sam)
     result = run(runner, "users", "purge", "--deleted-before", "30d", "--yes")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "1\n", "Users erased for good:\n")
 
 
 @pytest.mark.parametrize(("answer", "exit_code"), [("y\n", 0), ("n\n", 1), ("\n", 1)])
-def test_it_asks_at_a_terminal(
+def test_confirmation(
     app: Flask, runner: FlaskCliRunner, cast: Cast, monkeypatch: pytest.MonkeyPatch, answer: str, exit_code: int
 ) -> None:
     monkeypatch.setattr("users.cli.prompts.has_terminal", lambda: True)
@@ -220,13 +220,13 @@ def test_it_asks_at_a_terminal(
 @pytest.mark.parametrize(
     "options", [(), ("--deleted-before", "30d"), ("--deleted-before", "soon", "--yes"), ("--yes",)], ids=" ".join
 )
-def test_wrong_usage_is_exit_2(app: Flask, runner: FlaskCliRunner, cast: Cast, options: tuple[str, ...]) -> None:
+def test_wrong_usage(app: Flask, runner: FlaskCliRunner, cast: Cast, options: tuple[str, ...]) -> None:
     delete(app, cast.sam)
     assert run(runner, "users", "purge", *options).exit_code == 2
     assert left(app) == 4
 
 
-def test_the_page_tells_of_the_erased(app: Flask, cast: Cast) -> None:
+def test_audit_page(app: Flask, cast: Cast) -> None:
     ada: Any = signed_in(app, cast.ada)
     ada.post(f"/admin/users/{cast.sam.id}/deactivate")
     delete(app, cast.sam)
@@ -236,7 +236,7 @@ def test_the_page_tells_of_the_erased(app: Flask, cast: Cast) -> None:
     assert f'erased the user <strong><bdi dir="auto">{cast.sam.id}</bdi></strong> for good' in page
 
 
-def test_a_moment_is_one_in_the_past(app: Flask, cast: Cast) -> None:
+def test_moment_in_the_future(app: Flask, cast: Cast) -> None:
     delete(app, cast.sam, ago=timedelta(seconds=1))
     with app.app_context():
         assert user_purge.count(clock.now()) == 1

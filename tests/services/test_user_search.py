@@ -73,38 +73,38 @@ BEGINNINGS = {
 }
 
 
-def test_a_search_finds_beginnings(app: Flask, people: dict[str, User]) -> None:
+def test_beginnings(app: Flask, people: dict[str, User]) -> None:
     assert {text: {email.partition("@")[0] for email in found(app, text)} for text in BEGINNINGS} == BEGINNINGS
 
 
-def test_what_nobody_begins_with_finds_nobody(app: Flask, people: dict[str, User]) -> None:
+def test_no_match(app: Flask, people: dict[str, User]) -> None:
     assert [text for text in NOBODY if found(app, text)] == []
 
 
-def test_a_name_may_begin_with_the_last_character_there_is(app: Flask) -> None:
+def test_last_character_of_unicode(app: Flask) -> None:
     make_user(app, "last@example.com", first_name="\U0010ffff\U0010ffff")
     make_user(app, "first@example.com", first_name="\U0010fffe")
     assert found(app, "\U0010ffff") == ["last@example.com"]
 
 
 @pytest.mark.parametrize("name", ["\ufdfa" * 255, "".join(chr(0x20000 + 97 * n) for n in range(255))])
-def test_the_longest_names_fit_into_the_index(app: Flask, name: str) -> None:
+def test_longest_names(app: Flask, name: str) -> None:
     make_user(app, "long@example.com", first_name=name, last_name=name)
     assert found(app, name) == ["long@example.com"]
 
 
-def test_only_a_whole_id_finds_a_user(app: Flask, people: dict[str, User]) -> None:
+def test_ids(app: Flask, people: dict[str, User]) -> None:
     user = people["plain@mail.example.com"]
     assert found(app, f" {user.id.upper()} ") == [user.email]
     assert found(app, user.id[:-1]) == []
 
 
-def test_an_empty_search_finds_everybody_newest_first(app: Flask, people: dict[str, User]) -> None:
+def test_empty_search(app: Flask, people: dict[str, User]) -> None:
     assert found(app, " ") == list(reversed(people))
 
 
 @pytest.mark.parametrize("text", ["", "example.com"])
-def test_each_status_has_its_own_list_and_count(app: Flask, cast: Cast, text: str) -> None:
+def test_statuses(app: Flask, cast: Cast, text: str) -> None:
     execute(app, "UPDATE users SET is_active = false WHERE id = :id", id=cast.omar.id)
     execute(app, "UPDATE users SET is_active = false, deleted_at = created_at WHERE id = :id", id=cast.sam.id)
     assert found(app, text, "all") == ["vera@example.com", "omar@example.com", "ada@example.com"]
@@ -121,7 +121,7 @@ def test_each_status_has_its_own_list_and_count(app: Flask, cast: Cast, text: st
     }
 
 
-def test_who_changes_is_found_as_they_are_now(app: Flask, cast: Cast) -> None:
+def test_changed_user(app: Flask, cast: Cast) -> None:
     with app.app_context():
         with database.transaction() as session:
             user = session.get_one(User, cast.sam.id)
@@ -151,7 +151,7 @@ def pages(app: Flask, *asked: str, back: bool = False) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("asked", [(), ("example.com",), ("", "active"), ("example.com", "all")])
-def test_the_pages_hold_everybody_once_in_both_directions(app: Flask, cast: Cast, asked: tuple[str, ...]) -> None:
+def test_paging_both_ways(app: Flask, cast: Cast, asked: tuple[str, ...]) -> None:
     ids = [make_user(app, f"jo{number}@example.com").id for number in range(20)]
     for user_id in ids[::3]:
         execute(app, "UPDATE users SET is_active = false WHERE id = :id", id=user_id)
@@ -170,7 +170,7 @@ def crowd(app: Flask, database_url: str) -> Flask:
     return app
 
 
-def test_too_many_to_count_are_said_to_be_more(crowd: Flask) -> None:
+def test_too_many_to_count(crowd: Flask) -> None:
     with crowd.app_context():
         everybody, one_domain, many_names = (user_search.find(text)[1] for text in ("", "gmail.com", "name"))
         assert user_search.count() > user_search.COUNTED
@@ -180,7 +180,7 @@ def test_too_many_to_count_are_said_to_be_more(crowd: Flask) -> None:
     assert str(many_names["active"]) == "300+"
 
 
-def test_of_too_many_some_are_found_and_can_be_paged_through(crowd: Flask) -> None:
+def test_too_many_matches(crowd: Flask) -> None:
     found = [user_id for page in pages(crowd, "name") for user_id in page]
     assert found == sorted(set(found), reverse=True)
     assert user_search.FOUND < len(found) <= 2 * (user_search.FOUND + 1)
@@ -188,7 +188,7 @@ def test_of_too_many_some_are_found_and_can_be_paged_through(crowd: Flask) -> No
     assert others == 0
 
 
-def test_a_user_found_twice_counts_once(app: Flask) -> None:
+def test_found_twice(app: Flask) -> None:
     for _ in range(2):
         make_user(app, "ann@ann.example.com", first_name="Ann", last_name="Annson")
         execute(app, "UPDATE users SET is_active = false, deleted_at = created_at")
@@ -198,7 +198,7 @@ def test_a_user_found_twice_counts_once(app: Flask) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "m", "example.com", "xenia", "nobody at all"])
-def test_the_few_queries_are_the_same_and_each_goes_by_an_index(crowd: Flask, text: str) -> None:
+def test_queries_use_indexes(crowd: Flask, text: str) -> None:
     for shown in user_search.SHOWN:
         with crowd.app_context():
             plans = plans_of(partial(user_search.find, text, shown, before=population.middle_id(3_000)))
