@@ -15,7 +15,8 @@ import pytest
 import app
 from app import create_app, serve
 from support.application import CHEAP, SECRET_KEY, dispose
-from users import cores, settings
+from users import settings
+from users.passwords import cores
 from users.passwords.argon2id import HashParameters
 from users.rate_limits import Rate
 from users.rules.validation import Rules

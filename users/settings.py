@@ -15,8 +15,7 @@ from psycopg.conninfo import make_conninfo
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from users import cores
-from users.passwords import hash_queue
+from users.passwords import cores, hash_queue
 from users.passwords.argon2id import HashParameters
 from users.passwords.policy import MIN_LENGTH
 from users.rate_limits import Rate

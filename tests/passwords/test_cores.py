@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from users import cores
+from users.passwords import cores
 
 
 def test_default_slots() -> None:
