@@ -346,7 +346,7 @@ def test_the_audit_trail(site: Site, inspector: Inspector) -> None:
     assert page.input_value("#actor") == ""
 
 
-def test_the_current_page_can_be_told_in_forced_colours(site: Site, opened: "Callable[..., Page]") -> None:
+def test_current_page_in_forced_colours(site: Site, opened: "Callable[..., Page]") -> None:
     page = opened(forced_colors="active")
     site.fill()
     sign_in(page, site)
@@ -367,7 +367,8 @@ def test_nothing_moves(site: Site, opened: "Callable[..., Page]") -> None:
     assert page.evaluate("document.getAnimations().length") == 0
 
 
-def test_what_is_printed_is_whole_and_has_nothing_to_press(site: Site, opened: "Callable[..., Page]") -> None:
+def test_print(site: Site, opened: "Callable[..., Page]") -> None:
+    """A printed page is whole and shows no buttons."""
     page = opened(viewport={"width": 500, "height": 800})
     site.fill()
     sign_in(page, site)
@@ -390,7 +391,8 @@ def test_what_is_printed_is_whole_and_has_nothing_to_press(site: Site, opened: "
     assert not page.is_visible("text=Cancel")
 
 
-def test_a_long_name_leaves_an_ordinary_address_whole(site: Site, opened: "Callable[..., Page]") -> None:
+def test_long_name_beside_an_email(site: Site, opened: "Callable[..., Page]") -> None:
+    """A long name does not break an ordinary email into two lines."""
     site.fill()
     app = site.app()
     make_user(app, "person99@hopper.dev", first_name="Bartholomew-" * 6, last_name="Featherstonehaugh-" * 6)

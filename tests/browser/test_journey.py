@@ -34,7 +34,8 @@ def assert_problems(hand: Hand, *words: str) -> None:
     assert beside == list(words)
 
 
-def test_set_up_make_a_key_create_users_and_leave(hand: Hand, site: Site) -> None:
+def test_first_day(hand: Hand, site: Site) -> None:
+    """Set up, make a key, create users, and sign out."""
     page = hand.page
     page.goto(site.setup_link())
     assert page.url == f"{site.address}/setup"
@@ -144,9 +145,8 @@ def sign_in(hand: Hand, email: str, password: str) -> None:
     hand.press("Sign in")
 
 
-def test_a_user_is_edited_by_two_stopped_let_go_on_and_deleted(
-    hand: Hand, site: Site, opened: "Callable[..., Page]"
-) -> None:
+def test_life_of_a_user(hand: Hand, site: Site, opened: "Callable[..., Page]") -> None:
+    """Two administrators edit a user, who is deactivated, reactivated and deleted."""
     site.fill()
     make_user(site.app(), "grace@example.com", Role.ADMIN)
     page, other = hand.page, Mouse(opened(java_script_enabled=False))
@@ -181,7 +181,8 @@ def test_a_user_is_edited_by_two_stopped_let_go_on_and_deleted(
     assert "pat@example.com" not in page.locator("main").inner_text()
 
 
-def test_a_problem_s_link_leads_to_its_field_by_keyboard(site: Site, opened: "Callable[..., Page]") -> None:
+def test_error_link(site: Site, opened: "Callable[..., Page]") -> None:
+    """The link of an error leads to its field by keyboard."""
     page = opened()
     page.goto(site.setup_link())
     follow(page, "main button.wide")
@@ -192,7 +193,8 @@ def test_a_problem_s_link_leads_to_its_field_by_keyboard(site: Site, opened: "Ca
     page.wait_for_function("() => document.activeElement.id === 'password'")
 
 
-def test_the_first_tab_skips_to_the_content(site: Site, opened: "Callable[..., Page]") -> None:
+def test_skip_link(site: Site, opened: "Callable[..., Page]") -> None:
+    """The first Tab leads to the link that skips to the content."""
     page = opened()
     page.goto(f"{site.address}/setup")
     page.keyboard.press("Tab")

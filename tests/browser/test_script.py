@@ -32,7 +32,8 @@ def create(page: "Page", email: str, password: str = "") -> None:
     follow(page, "text=Create user")
 
 
-def test_a_typed_password_is_shown_and_hidden(page: "Page") -> None:
+def test_show_password(page: "Page") -> None:
+    """A typed password can be shown and hidden."""
     assert not page.is_visible("#password")
     page.check("#choice-1")
     page.fill("#password", PASSWORD)
@@ -46,7 +47,8 @@ def test_a_typed_password_is_shown_and_hidden(page: "Page") -> None:
     assert page.get_attribute("#password", "type") == "password"
 
 
-def test_what_is_shown_once_can_be_copied(page: "Page") -> None:
+def test_copy(page: "Page") -> None:
+    """A key or password that is shown once can be copied."""
     create(page, "jo@example.com")
     page.get_by_role("button", name="Copy password").click()
     page.wait_for_function("() => document.getElementById('said').textContent === 'Copied'")
@@ -57,13 +59,14 @@ def test_what_is_shown_once_can_be_copied(page: "Page") -> None:
     assert page.evaluate("navigator.clipboard.readText()") == page.inner_text("#password-shown")
 
 
-def test_times_are_told_in_local_time_too(page: "Page") -> None:
+def test_local_times(page: "Page") -> None:
     create(page, "jo@example.com")
     (words,) = set(page.locator(".facts time").all_inner_texts())
     assert re.fullmatch(r"\d+ \w+ \d{4}, \d\d:\d\d UTC \(.*\d\d:\d\d your time\)", words)
 
 
-def test_a_double_click_ends_at_the_user_just_made(page: "Page", site: Site) -> None:
+def test_double_click(page: "Page", site: Site) -> None:
+    """A double click on Create ends at the page of the one user made."""
     page.fill("#email", "jo@example.com")
     page.dblclick("text=Create user")
     page.wait_for_selector(".summary, .notice")
@@ -75,14 +78,16 @@ def test_a_double_click_ends_at_the_user_just_made(page: "Page", site: Site) -> 
         assert "User created" in page.inner_text("main")
 
 
-def test_reload_after_a_generated_password_leads_to_the_user(page: "Page") -> None:
+def test_reload_after_create(page: "Page") -> None:
+    """Reloading the page of a generated password leads to the user."""
     create(page, "jo@example.com")
     assert page.is_visible("#password-shown")
     page.reload()
     assert "already exists: View jo@example.com, created by you a moment ago" in page.inner_text(".summary")
 
 
-def test_reload_after_a_new_password_sets_no_other(page: "Page", site: Site) -> None:
+def test_reload_after_new_password(page: "Page", site: Site) -> None:
+    """Reloading after a new password does not set another."""
     create(page, "jo@example.com")
     follow(page, "text=See the user")
     follow(page, "text=Set a new password")
@@ -92,7 +97,8 @@ def test_reload_after_a_new_password_sets_no_other(page: "Page", site: Site) -> 
     assert "no new password was set" in page.inner_text(".summary")
 
 
-def test_reload_and_back_after_success_are_harmless(page: "Page") -> None:
+def test_reload_and_back(page: "Page") -> None:
+    """Reload and Back after a success change nothing."""
     create(page, "jo@example.com", PASSWORD)
     page.reload()
     assert "User created" in page.inner_text(".notice")

@@ -9,14 +9,16 @@ from support.skips import unavailable
 
 
 @pytest.mark.parametrize(("database", "victim"), CRASHES)
-def test_what_was_acknowledged_survives_a_crash(database: str, victim: str) -> None:
+def test_crash(database: str, victim: str) -> None:
+    """A user whose create was answered 201 is there after a crash."""
     verdict = crash(database, victim, rounds=3)
     assert verdict.wrong == ()
     assert verdict.created > 50
 
 
 @pytest.mark.parametrize(("name", "database"), [(name, one) for name, row in FAULTS.items() for one in row[0]])
-def test_a_fault_that_heals_costs_nobody_anything(name: str, database: str) -> None:
+def test_fault_that_heals(name: str, database: str) -> None:
+    """A fault that ends loses no user, doubles no user and leaves the service well."""
     _databases, fault, size = FAULTS[name]
     if size and os.geteuid() != 0:
         unavailable("root, to mount a disk that is soon full")

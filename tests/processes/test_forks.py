@@ -89,7 +89,8 @@ logs.event("told", count=3)
     assert counts(events) == [0, 1, 2, 3]
 
 
-def test_a_child_of_multiprocessing_writes_its_last_line(on_sqlite: Installation) -> None:
+def test_multiprocessing_child(on_sqlite: Installation) -> None:
+    """A child of multiprocessing writes its last line before it ends."""
     _, events = run(
         on_sqlite,
         """
@@ -102,7 +103,8 @@ assert child.exitcode == 0
     assert counts(events) == [1]
 
 
-def test_a_fork_waits_for_the_line_that_is_being_written(on_sqlite: Installation) -> None:
+def test_fork_while_writing(on_sqlite: Installation) -> None:
+    """A fork waits until the line that a thread is writing is complete."""
     # A slow stderr: whoever wrote to it while the process forked holds its lock in the child, for good.
     _, events = run(
         on_sqlite,
@@ -155,7 +157,8 @@ look()
     assert [inherited for _, inherited in told] == [[], [], [], []]
 
 
-def test_a_lock_that_was_held_holds_up_no_child(here: Installation) -> None:
+def test_lock_held_at_the_fork(here: Installation) -> None:
+    """A lock that another thread held at the fork does not block the child."""
     told, _ = run(
         here,
         """
@@ -187,7 +190,8 @@ def preloaded(here: Installation) -> Server:
     return here.launch([str(BIN / "gunicorn"), *options, "--bind", f"127.0.0.1:{port}", "app:serve()"], port)
 
 
-def test_gunicorn_serves_and_logs_what_it_has_loaded_before_its_workers(here: Installation, preloaded: Server) -> None:
+def test_gunicorn_preload(here: Installation, preloaded: Server) -> None:
+    """gunicorn serves and logs with an application that it loaded before it forked its workers."""
     with app_on(here) as app:
         key = make_key(app, Permission.USERS_CREATE)
     for _ in range(20):

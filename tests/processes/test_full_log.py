@@ -63,9 +63,8 @@ def assert_serves(server: Server, key: str, requests: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_pipe_that_nobody_reads_holds_up_no_answer_and_its_lines_come_later(
-    here: Installation, key: str, pipe: int, kind: str
-) -> None:
+def test_unread_pipe(here: Installation, key: str, pipe: int, kind: str) -> None:
+    """A log pipe that no process reads delays no answer, and its lines come when it is read."""
     (server,) = here.start(kind, output=">pipe 2>pipe")
     assert_serves(server, key, 60)
     assert not _has_room(here), "the pipe is full: sixty lines of 200 bytes are more than it holds"
@@ -92,9 +91,8 @@ def read(pipe: int, *, until: str, times: int = 1) -> str:
     return text
 
 
-def test_lines_that_had_to_be_dropped_are_counted_where_they_are_missing(
-    here: Installation, key: str, pipe: int
-) -> None:
+def test_dropped_lines_are_counted(here: Installation, key: str, pipe: int) -> None:
+    """The log says how many lines were dropped, at the place where they are missing."""
     (server,) = here.start("granian", output=">/dev/null 2>pipe")
     for _ in range(2):
         ask(server, "/v1/user/profile", times=logs.BUFFERED_LINES + 200)
@@ -115,9 +113,8 @@ def ask(server: Server, path: str, *, times: int = 1) -> None:
 
 
 @pytest.mark.parametrize(("kind", "end"), [("flask", signal.SIGINT), ("granian", signal.SIGTERM)])
-def test_a_pipe_that_nobody_reads_does_not_hold_up_the_end(
-    here: Installation, key: str, pipe: int, kind: str, end: signal.Signals
-) -> None:
+def test_stop_with_an_unread_pipe(here: Installation, key: str, pipe: int, kind: str, end: signal.Signals) -> None:
+    """A log pipe that no process reads does not delay the end of the server."""
     (server,) = here.start(kind, output=">pipe 2>pipe")
     assert_serves(server, key, 60)
     server.process.send_signal(end)
@@ -125,21 +122,22 @@ def test_a_pipe_that_nobody_reads_does_not_hold_up_the_end(
 
 
 @pytest.mark.parametrize("output", [">/dev/full 2>/dev/full", ">&- 2>&-"])
-def test_a_log_that_is_full_or_closed_stops_neither_the_start_nor_an_answer(
-    here: Installation, key: str, output: str
-) -> None:
+def test_full_or_closed_log(here: Installation, key: str, output: str) -> None:
+    """A log that is full or closed stops neither the start nor an answer."""
     (server,) = here.start("production", output=output)  # there is no administrator: it has something to say
     assert_serves(server, key, 20)
     assert server.call("GET", "/healthz").status == 200
 
 
-def test_a_database_is_made_where_nothing_can_be_said(here: Installation) -> None:
+def test_database_is_made_without_a_log(here: Installation) -> None:
+    """The database is created even when nothing can be logged."""
     (server,) = here.start("production", output=">/dev/full 2>/dev/full")
     assert server.call("GET", "/readyz").status == 200
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_reader_that_goes_away_stops_no_answer(here: Installation, key: str, pipe: int, kind: str) -> None:
+def test_log_reader_that_ends(here: Installation, key: str, pipe: int, kind: str) -> None:
+    """The server goes on answering when the reader of its log has ended."""
     (server,) = here.start(kind, output=">pipe 2>pipe")
     os.close(pipe)
     assert_serves(server, key, 20)

@@ -46,9 +46,10 @@ def key(four: FourServers, owner: User) -> str:
     return make_key(four.app, Permission.USERS_CREATE, Permission.USERS_READ, owner=owner)
 
 
-def test_four_that_start_together_make_one_database_and_one_secret_key(
+def test_first_start_of_four(
     start_four: Callable[[str], FourServers],
 ) -> None:
+    """Four servers that start together make one database and one secret key."""
     four = start_four("sqlite")
     made = {path.name: stat.S_IMODE(path.stat().st_mode) for path in four.tree.instance.iterdir()}
     # No temporary file is left, and nobody else can read what there is.
@@ -66,7 +67,8 @@ def test_four_that_start_together_make_one_database_and_one_secret_key(
     ]
 
 
-def test_fifty_creates_of_one_address_at_once_make_one_user(four: FourServers, key: str) -> None:
+def test_fifty_creates_of_one_email(four: FourServers, key: str) -> None:
+    """Fifty parallel creates of one email make one user."""
     number = uuid.uuid4().hex
     together = threading.Barrier(50)
 
@@ -115,9 +117,10 @@ def _expire(four: FourServers, key_id: str, _owner: User) -> None:
     ("stop", "code"),
     [(_revoke, "API_KEY_DEACTIVATED"), (_deactivate, "API_KEY_DEACTIVATED"), (_expire, "API_KEY_EXPIRED")],
 )
-def test_a_key_stops_at_the_next_request_in_every_process(
+def test_key_stops_everywhere(
     four: FourServers, owner: User, key: str, stop: Callable[[FourServers, str, User], None], code: str
 ) -> None:
+    """A key that ends is refused at the next request by every process."""
     for server in four.servers:
         assert server.call("GET", "/v1/user/me", key=key).json["id"] == owner.id
     (key_id,) = rows(four.app, "SELECT id FROM api_keys WHERE owner_id = :owner", owner=owner.id)[0]
@@ -169,11 +172,13 @@ def test_two_keys_are_no_key(server: Server, service_key: str) -> None:
 
 
 @pytest.mark.parametrize("header", ["X-API-Key: ak_é", "X-API-Key: \u00ff", "Authorization: Bearer ключ"])
-def test_a_key_that_is_not_ascii_is_no_key(server: Server, header: str) -> None:
+def test_key_with_other_characters(server: Server, header: str) -> None:
+    """A key with characters outside ASCII is answered as a wrong key."""
     assert _enveloped(server.send(_request("GET /v1/user/me", header))) == (401, "AUTHENTICATION_REQUIRED")
 
 
-def test_a_request_id_or_type_that_is_not_ascii_is_not_taken_over(server: Server, service_key: str) -> None:
+def test_headers_with_other_characters(server: Server, service_key: str) -> None:
+    """A request id or media type outside ASCII is not used."""
     body = _user()
     head = [f"X-API-Key: {service_key}", f"Content-Length: {len(body)}"]
     reply = server.send(_request("POST /v1/user/", *head, "X-Request-Id: req_éééééééé", body=body))
@@ -189,7 +194,8 @@ def test_a_malformed_chunk_is_invalid_json(server: Server, service_key: str) -> 
     assert _enveloped(reply) == (400, "INVALID_JSON")
 
 
-def test_a_chunked_body_is_read_and_its_size_bounded(server: Server, service_key: str) -> None:
+def test_chunked_body(server: Server, service_key: str) -> None:
+    """A chunked body is read, and refused when it is too large."""
     head = [f"X-API-Key: {service_key}", "Transfer-Encoding: chunked"]
     user = _user()
     parts = _chunk(user[:20]) + _chunk(user[20:]) + _chunk(b"")
@@ -199,7 +205,8 @@ def test_a_chunked_body_is_read_and_its_size_bounded(server: Server, service_key
     assert _enveloped(server.send(_request("POST /v1/user/", *head, body=parts))) == (413, "PAYLOAD_TOO_LARGE")
 
 
-def test_a_body_over_64_kib_is_refused_by_its_announced_length(server: Server, service_key: str) -> None:
+def test_announced_length(server: Server, service_key: str) -> None:
+    """A body of more than 64 KiB is refused before it is read."""
     body = _user() + b" " * 65_536
     head = [f"X-API-Key: {service_key}"]
     reply = server.send(_request("POST /v1/user/", *head, f"Content-Length: {len(body)}", body=body))
@@ -210,12 +217,14 @@ def test_a_body_over_64_kib_is_refused_by_its_announced_length(server: Server, s
     assert reply.seconds < 2
 
 
-def test_a_caller_without_a_key_learns_nothing_of_the_body(server: Server) -> None:
+def test_body_without_a_key(server: Server) -> None:
+    """A caller without a key gets 401, whatever the body is."""
     reply = server.send(_request("POST /v1/user/", "Content-Length: 99999999"))
     assert _enveloped(reply) == (401, "AUTHENTICATION_REQUIRED")
 
 
-def test_the_path_without_the_slash_answers_directly(server: Server, service_key: str) -> None:
+def test_path_without_the_slash(server: Server, service_key: str) -> None:
+    """The path without its last slash is answered without a redirect."""
     body = _user()
     head = [f"X-API-Key: {service_key}", f"Content-Length: {len(body)}"]
     reply = server.send(_request("POST /v1/user", *head, body=body))
@@ -238,9 +247,8 @@ def test_options_is_a_method_like_another(server: Server) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), [("DELETE", ""), ("POST", "/verification"), ("GET", "")])
-def test_a_body_that_nobody_asked_for_costs_no_later_request(
-    server: Server, start_four: Callable[[str], FourServers], method: str, path: str
-) -> None:
+def test_unread_body(server: Server, start_four: Callable[[str], FourServers], method: str, path: str) -> None:
+    """After a body that it did not read, the server closes the connection: no later request is lost on it."""
     app = start_four("sqlite").app
     user, key = make_user(app, f"{uuid.uuid4().hex}@example.com"), make_key(app, *Permission)
     body = b'{"note": "%s"}' % (b"x" * 60_000)

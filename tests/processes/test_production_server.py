@@ -60,7 +60,7 @@ def assert_serves(server: Server, probes: int = 20) -> None:
         assert server.call("GET", "/healthz").status == 200
 
 
-def test_http2_is_refused_and_takes_no_worker(server: Server) -> None:
+def test_http2_is_refused(server: Server) -> None:
     for _ in range(10):  # so many that each worker gets some
         with server.connect() as connection:
             with contextlib.suppress(ConnectionError):  # it may hang up before it has read all
@@ -99,7 +99,8 @@ def everything(connection: socket.socket) -> bytes:
     return content
 
 
-def test_forms_whose_senders_hang_up_give_their_threads_back(server: Server) -> None:
+def test_abandoned_forms(server: Server) -> None:
+    """Forms whose senders close the connection give their threads back."""
     start = b"POST /admin/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\n"
     with contextlib.ExitStack() as stack:
         for _ in range(2 * WORKERS * THREADS):
@@ -109,7 +110,8 @@ def test_forms_whose_senders_hang_up_give_their_threads_back(server: Server) -> 
 
 
 @pytest.mark.parametrize("size", [HEAD_BYTES - 100, 10 * HEAD_BYTES], ids=["within the bound", "beyond it"])
-def test_heads_without_an_end_cost_a_bounded_memory(server: Server, size: int) -> None:
+def test_endless_headers(server: Server, size: int) -> None:
+    """Requests whose headers never end take a bounded amount of memory."""
     assert_serves(server, 50)
     before = server.memory()
     with contextlib.ExitStack() as stack:
@@ -158,7 +160,8 @@ def head(size: int, headers: int = 0) -> bytes:
     ],
     ids=["largest", "larger", "100 headers", "101 headers", "path larger", "path", "NUL", "header", "no HTTP"],
 )
-def test_what_the_server_answers_itself_is_what_readme_says(server: Server, request_: bytes, status: int) -> None:
+def test_answers_of_the_server_itself(server: Server, request_: bytes, status: int) -> None:
+    """Malformed requests, which the server answers itself, get the answers that the documentation lists."""
     reply = server.send(request_)
     assert reply.status == status
     assert (reply.body == b"") == (status in (400, 431))
@@ -178,7 +181,8 @@ def kill(pid: int) -> None:
         time.sleep(0.001)
 
 
-def test_a_worker_that_is_killed_is_replaced_and_the_service_answers_meanwhile(mortal: Server) -> None:
+def test_killed_worker(mortal: Server) -> None:
+    """A killed worker is replaced, and the service answers meanwhile."""
     for started, victim in enumerate(pids(mortal), start=WORKERS + 1):
         kill(victim)
         for _ in range(40):
@@ -191,7 +195,8 @@ def test_a_worker_that_is_killed_is_replaced_and_the_service_answers_meanwhile(m
     assert mortal.process.wait(START_SECONDS) == 0
 
 
-def test_a_worker_that_dies_again_at_once_ends_the_service_with_a_failure(mortal: Server) -> None:
+def test_worker_killed_twice(mortal: Server) -> None:
+    """A worker that dies again at once ends the service with a failure."""
     kill(pids(mortal)[0])
     mortal.wait_until_started(WORKERS + 1)
     kill(pids(mortal)[-1])

@@ -174,14 +174,16 @@ def assert_serves(server: Server, key: str) -> None:
 
 
 @pytest.mark.parametrize("stall", STALLS)
-def test_fifty_clients_that_stall_hold_up_nobody(direct: Server, key: str, stall: Stall) -> None:
+def test_fifty_stalled_clients(direct: Server, key: str, stall: Stall) -> None:
+    """Fifty clients that stall delay no other request."""
     with stalled(direct, stall(key), WITHOUT_PROXY) as sockets:
         assert_serves(direct, key)
         assert_still_stalled(sockets, stall)
 
 
 @pytest.mark.parametrize("stall", STALLS)
-def test_behind_the_proxy_any_number_hold_up_nobody(proxied: Server, key: str, stall: Stall) -> None:
+def test_stalled_clients_behind_the_proxy(proxied: Server, key: str, stall: Stall) -> None:
+    """Behind the proxy, any number of clients that stall delay no other request."""
     # What a reader asked is answered all the same: from so many it would be load, and no stalling.
     count = WITHOUT_PROXY if stall is slow_reader else WITH_PROXY
     with stalled(proxied, stall(key), count) as sockets:
@@ -195,7 +197,8 @@ def assert_still_stalled(sockets: list[socket.socket], stall: Stall) -> None:
     assert len(answered) == (len(sockets) if stall is slow_reader else 0)
 
 
-def test_a_stranger_who_stalls_in_a_body_is_refused_and_holds_nothing(direct: Server, key: str) -> None:
+def test_stall_without_a_key(direct: Server, key: str) -> None:
+    """A caller without a key who stalls inside a body is refused and holds no thread."""
     content = slow_body("ak_wrong")
     with stalled(direct, content, 2 * WITH_PROXY) as sockets:
         assert_serves(direct, key)

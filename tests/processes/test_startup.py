@@ -61,7 +61,8 @@ def assert_unavailable(reply: Reply) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_new_folder_serves_in_seconds_with_private_files(here: Installation, kind: str) -> None:
+def test_new_folder(here: Installation, kind: str) -> None:
+    """A new folder is served within seconds, and its files are private."""
     starts = (here.start(kind)[0] for _ in range(3))  # a second is normal; other tests may keep every core busy
     server = next((server for server in starts if server.seconds_to_first_answer < 5), None)
     assert server
@@ -73,7 +74,8 @@ def test_a_new_folder_serves_in_seconds_with_private_files(here: Installation, k
     assert create(server, created.stdout.strip()).status == 201
 
 
-def test_four_that_look_at_the_very_same_moment_make_one_secret_key(here: Installation) -> None:
+def test_secret_key_race(here: Installation) -> None:
+    """Four processes that find no secret key at the same moment make one."""
     look = (
         "import time, sys; from app import serve\n"
         "time.sleep(max(0, float(sys.argv[1]) - time.time()))\n"
@@ -87,7 +89,8 @@ def test_four_that_look_at_the_very_same_moment_make_one_secret_key(here: Instal
     assert sum(f"Database brought to {schema_version.HEAD}." in process.stderr for process in found) == 1
 
 
-def test_the_reloader_starts_and_says_its_first_steps_once(here: Installation) -> None:
+def test_reloader(here: Installation) -> None:
+    """With the reloader, the server starts and prints its first steps once."""
     (server,) = here.start("flask", options=("--debug",))
     assert server.log().count("No administrator yet") == 1
     assert server.log().count("No API key yet") == 1
@@ -104,9 +107,8 @@ def _command(here: Installation, door: str) -> list[str]:
     ("name", "value"),
     [("ENROL_TRUSTED_PROXIES", "many"), ("ENROL_PASWORD_MIN_LENGTH", "eleven")],
 )
-def test_a_setting_that_cannot_be_read_ends_the_start_with_its_name(
-    here: Installation, door: str, name: str, value: str
-) -> None:
+def test_bad_setting(here: Installation, door: str, name: str, value: str) -> None:
+    """A setting that cannot be read stops the start, with its name."""
     ended = here.run(_command(here, door), **{name: value})
     sentence = _only_sentence(ended.stderr)
     assert sentence.startswith(f"Enrol cannot start: {name} ")
@@ -115,7 +117,8 @@ def test_a_setting_that_cannot_be_read_ends_the_start_with_its_name(
 
 
 @pytest.mark.parametrize("door", [*KINDS, "users list"])
-def test_a_folder_that_cannot_be_written_ends_the_start(here: Installation, door: str) -> None:
+def test_unwritable_folder(here: Installation, door: str) -> None:
+    """An `instance/` that cannot be written stops the start."""
     here.instance.rmdir()
     here.instance.touch()  # a file in its place: not even root can write in it
     ended = here.run(_command(here, door))
@@ -135,9 +138,8 @@ def _only_sentence(stderr: str) -> str:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_postgres_that_is_away_at_the_start_is_served_once_it_comes(
-    here: Installation, wire: Wire, empty_postgres: str, kind: str
-) -> None:
+def test_postgres_away_at_the_start(here: Installation, wire: Wire, empty_postgres: str, kind: str) -> None:
+    """A server that starts without its Postgres answers 503, and serves once Postgres is there."""
     here.environment["DATABASE_URL"] = wire.address
     (server,) = here.start(kind)
     assert server.log().count(driver_errors.AWAY) == 1
@@ -156,9 +158,8 @@ def test_a_postgres_that_is_away_at_the_start_is_served_once_it_comes(
     assert "unexpected_error" not in server.log()
 
 
-def test_a_postgres_that_is_behind_at_the_start_is_served_once_it_is_upgraded(
-    here: Installation, empty_postgres: str
-) -> None:
+def test_old_schema_at_the_start(here: Installation, empty_postgres: str) -> None:
+    """A server that starts on an old schema answers 503, and serves after the upgrade."""
     here.environment["DATABASE_URL"] = empty_postgres
     (server,) = here.start("granian")
     assert server.log().count(schema_version.BEHIND) == 1
@@ -170,7 +171,8 @@ def test_a_postgres_that_is_behind_at_the_start_is_served_once_it_is_upgraded(
     assert create(server, new_key(empty_postgres)).status == 201
 
 
-def test_a_postgres_whose_user_may_do_nothing_is_said_in_a_sentence(here: Installation, empty_postgres: str) -> None:
+def test_postgres_user_without_rights(here: Installation, empty_postgres: str) -> None:
+    """A Postgres user without rights is reported in one sentence."""
     name = f"guest_{uuid.uuid4().hex}"
     with psycopg.connect(empty_postgres, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{name}'".encode())
@@ -193,7 +195,8 @@ def as_user(address: str, name: str) -> str:
     return make_url(address).set(username=name, password=name).render_as_string(hide_password=False)
 
 
-def test_a_server_that_never_answers_holds_up_a_start_for_seconds_only(here: Installation) -> None:
+def test_silent_postgres(here: Installation) -> None:
+    """A Postgres that accepts connections but never answers delays the start by seconds only."""
     with socket.create_server(("127.0.0.1", 0)) as mute:  # connections are made, and nothing is ever said
         here.environment["DATABASE_URL"] = f"postgresql://enrol@127.0.0.1:{mute.getsockname()[1]}/enrol"
         (server,) = here.start("granian")
@@ -204,7 +207,8 @@ def test_a_server_that_never_answers_holds_up_a_start_for_seconds_only(here: Ins
         assert reply.seconds < 6
 
 
-def test_a_sqlite_file_in_a_missing_folder_is_served_once_it_is_there(here: Installation, tmp_path: Path) -> None:
+def test_missing_sqlite_folder(here: Installation, tmp_path: Path) -> None:
+    """A SQLite file in a missing folder is served once the folder is there."""
     folder = tmp_path / "later"
     here.environment["DATABASE_URL"] = f"sqlite:///{folder}/enrol.db"
     (server,) = here.start("granian")
@@ -221,9 +225,8 @@ def test_a_sqlite_file_in_a_missing_folder_is_served_once_it_is_there(here: Inst
 
 
 @pytest.mark.parametrize("make", [lambda path: path.write_bytes(b"no database " * 400), Path.mkdir])
-def test_what_is_no_sqlite_database_is_said_in_a_sentence(
-    here: Installation, tmp_path: Path, make: Callable[[Path], object]
-) -> None:
+def test_no_sqlite_database(here: Installation, tmp_path: Path, make: Callable[[Path], object]) -> None:
+    """A file that is no SQLite database is reported in one sentence."""
     path = tmp_path / "odd.db"
     make(path)
     here.environment["DATABASE_URL"] = f"sqlite:///{path}"

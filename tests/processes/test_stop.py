@@ -73,7 +73,8 @@ def assert_created_and_ended(here: Installation, server: Server) -> None:
     assert '"route": "/v1/user/", "status": 201' in server.log()
 
 
-def test_a_create_that_runs_gets_its_answer_and_the_process_ends(here: Installation, server: Server) -> None:
+def test_stop_during_a_create(here: Installation, server: Server) -> None:
+    """A create that is running at SIGTERM is answered, and the process ends."""
     key = create_key(here)
     with ThreadPoolExecutor(1) as pool:
         create = pool.submit(server.call, "POST", "/v1/user/", key=key, body=BODY)
@@ -84,7 +85,8 @@ def test_a_create_that_runs_gets_its_answer_and_the_process_ends(here: Installat
     assert_created_and_ended(here, server)
 
 
-def test_new_connections_are_refused_while_a_create_is_finished(here: Installation, server: Server) -> None:
+def test_stop_refuses_connections(here: Installation, server: Server) -> None:
+    """New connections are refused while the last create is finished."""
     content = json.dumps(BODY).encode()
     head = ["Host: 127.0.0.1", f"X-API-Key: {create_key(here)}", "Content-Type: application/json"]
     head = ["POST /v1/user/ HTTP/1.1", *head, f"Content-Length: {len(content)}", "", ""]
@@ -100,7 +102,8 @@ def test_new_connections_are_refused_while_a_create_is_finished(here: Installati
     assert_created_and_ended(here, server)
 
 
-def test_every_answer_that_was_given_has_its_line(here: Installation, server: Server) -> None:
+def test_stop_loses_no_line(here: Installation, server: Server) -> None:
+    """Every answer that was sent has its line in the log."""
     with app_on(here) as app:
         key = make_key(app, Permission.USERS_READ)
 
@@ -138,7 +141,8 @@ _SLOW_BODY += b"Content-Length: 200\r\n\r\nemail="
 
 
 @pytest.mark.parametrize("sent", [[b""], [_SLOW_HEADER, _SLOW_BODY]], ids=["idle", "slow"])
-def test_a_client_that_stalls_cannot_hold_up_the_end(server: Server, sent: list[bytes]) -> None:
+def test_stop_with_a_stalled_client(server: Server, sent: list[bytes]) -> None:
+    """A client that stalls does not delay the end."""
     with contextlib.ExitStack() as connections:
         for content in sent:
             connections.enter_context(server.connect()).sendall(content)
@@ -148,6 +152,6 @@ def test_a_client_that_stalls_cannot_hold_up_the_end(server: Server, sent: list[
         assert time.monotonic() - stopped < KILL_SECONDS + 5
 
 
-def test_one_line_of_readme_says_how_long_it_may_take(here: Installation) -> None:
+def test_documented_stop_time(here: Installation) -> None:
     line, _port = here.command("production")
     assert line[line.index("--workers-kill-timeout") + 1] == str(KILL_SECONDS)

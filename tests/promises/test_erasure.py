@@ -111,7 +111,8 @@ def marks_in(file: Path) -> set[str]:
 
 
 @sqlite_only
-def test_nothing_of_the_erased_can_be_read_in_the_file(app: Flask, runner: FlaskCliRunner) -> None:
+def test_file_holds_no_remains(app: Flask, runner: FlaskCliRunner) -> None:
+    """Nothing of a purged user can be read in the database file."""
     people = People(app)
     for _ in range(50):
         people.come(40)
@@ -125,7 +126,9 @@ def test_nothing_of_the_erased_can_be_read_in_the_file(app: Flask, runner: Flask
 
 
 @sqlite_only
-def test_what_is_deleted_is_zeroed_whatever_sqlite_was_built_to_do(app: Flask) -> None:
+def test_secure_delete(app: Flask) -> None:
+    """Deleted data is overwritten, whatever SQLite's build does by default."""
+
     def unbuilt(connection: Any, _record: object) -> None:
         connection.execute("PRAGMA secure_delete = OFF")
 
@@ -143,7 +146,8 @@ def here(tmp_path: Path) -> Iterator[Installation]:
         yield made
 
 
-def test_nothing_can_be_read_beside_a_server_that_goes_on(here: Installation) -> None:
+def test_purge_beside_a_server(here: Installation) -> None:
+    """A purge leaves nothing in the files while a server goes on using them."""
     (server,) = here.start("granian")
     with app_on(here) as app:
         key, file = make_key(app, Permission.USERS_CREATE), file_of(app)
@@ -193,7 +197,8 @@ def held(app: Flask, begin: str) -> Iterator[sqlite3.Connection]:
 
 @sqlite_only
 @pytest.mark.parametrize("begin", ["BEGIN", "BEGIN IMMEDIATE"], ids=["reader", "writer"])
-def test_whoever_is_in_the_way_is_waited_for_in_bounds(app: Flask, monkeypatch: pytest.MonkeyPatch, begin: str) -> None:
+def test_purge_waits_for_a_reader(app: Flask, monkeypatch: pytest.MonkeyPatch, begin: str) -> None:
+    """A purge waits a bounded time for another process that reads."""
     monkeypatch.setattr(sqlite, "COMPACT_SECONDS", 0.3)
     with app.app_context():
         with held(app, begin):
@@ -204,9 +209,8 @@ def test_whoever_is_in_the_way_is_waited_for_in_bounds(app: Flask, monkeypatch: 
 
 
 @sqlite_only
-def test_a_purge_that_leaves_remains_says_so_and_the_next_one_removes_them(
-    app: Flask, runner: FlaskCliRunner, cast: Cast, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_remains_are_reported(app: Flask, runner: FlaskCliRunner, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A purge that leaves remains says so, and the next one removes them."""
     monkeypatch.setattr(sqlite, "COMPACT_SECONDS", 0.3)
     delete(app, [cast.sam.id])
     with held(app, "BEGIN"):
@@ -219,7 +223,8 @@ def test_a_purge_that_leaves_remains_says_so_and_the_next_one_removes_them(
 
 
 @sqlite_only
-def test_whoever_leaves_in_time_is_waited_for(app: Flask, runner: FlaskCliRunner, cast: Cast) -> None:
+def test_reader_ends_in_time(app: Flask, runner: FlaskCliRunner, cast: Cast) -> None:
+    """A purge is complete when the reader ends in time."""
     delete(app, [cast.sam.id])
     with held(app, "BEGIN") as other:
         timer = threading.Timer(0.5, other.close)
@@ -230,9 +235,8 @@ def test_whoever_leaves_in_time_is_waited_for(app: Flask, runner: FlaskCliRunner
 
 
 @sqlite_only
-def test_a_disk_without_room_is_told_and_the_log_is_emptied_all_the_same(
-    app: Flask, runner: FlaskCliRunner, cast: Cast, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk(app: Flask, runner: FlaskCliRunner, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is reported, and the write-ahead log is emptied all the same."""
     delete(app, [cast.sam.id])
 
     def full(driver: sqlite3.Connection, statement: str) -> bool:
@@ -250,7 +254,8 @@ def test_a_disk_without_room_is_told_and_the_log_is_emptied_all_the_same(
 
 
 @sqlite_only
-def test_copies_that_still_hold_the_erased_are_named(app: Flask, runner: FlaskCliRunner, cast: Cast) -> None:
+def test_copies_are_named(app: Flask, runner: FlaskCliRunner, cast: Cast) -> None:
+    """A purge names the copies of the database that still hold the user."""
     file = file_of(app)
     copies = {name: file.with_name(f"enrol.db.before-{name}") for name in ("0002", "0003", "0004", "0005")}
     with closing(sqlite3.connect(file)) as connection:
@@ -271,7 +276,8 @@ def test_copies_that_still_hold_the_erased_are_named(app: Flask, runner: FlaskCl
     assert not list(file.parent.glob("*before*-wal"))
 
 
-def test_users_known_at_networks_can_be_erased(app: Flask, runner: FlaskCliRunner, cast: Cast) -> None:
+def test_known_networks(app: Flask, runner: FlaskCliRunner, cast: Cast) -> None:
+    """A user with known networks can be purged."""
     insert = "INSERT INTO known_networks (user_id, network, last_used_at) VALUES (:id, :network, :at)"
     for user in (cast.sam, cast.vera):
         execute(app, insert, id=user.id, network=b"1", at=clock.now())

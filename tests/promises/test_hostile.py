@@ -158,9 +158,10 @@ def count(app: Flask) -> int:
 
 @examples("api")
 @given(body=bodies, more=headers, query=queries, media_type=st.just("application/json") | header_texts)
-def test_a_create_makes_a_row_for_a_201_and_for_nothing_else(
+def test_create(
     apps: list[Flask], callers: list[Api], body: bytes, more: dict[str, str], query: dict[str, str], media_type: str
 ) -> None:
+    """A create makes a row if the answer is 201, and only then."""
     before = [count(app) for app in apps]
     sent: dict[str, Any] = {"data": body, "headers": {**more, "Content-Type": media_type}, "query_string": query}
     answer = alike([timely(lambda api=api: api.call("POST", "/v1/user/", **sent)) for api in callers])
@@ -198,7 +199,7 @@ tags = st.sampled_from(["*", '""', '"x"', 'W/"x"', '"x", "y"', "x", ", " * 100])
     query=queries,
     more=st.fixed_dictionaries({}, optional={"If-Match": tags, "Host": st.sampled_from(["localhost", "a.b", "é"])}),
 )
-def test_every_act_on_users_bears_everything(
+def test_user_operations(
     apps: list[Flask],
     powers: list[Api],
     method: str,
@@ -232,7 +233,7 @@ def test_every_act_on_users_bears_everything(
     query=queries,
     body=bodies,
 )
-def test_every_address_bears_everything(
+def test_every_path(
     apps: list[Flask],
     callers: list[Api],
     method: str,
@@ -259,7 +260,7 @@ fields = st.sampled_from([*names_of_fields.split(), "was-email", "was-first_name
     | st.sampled_from(["edit", "password", "verify"]).map("/admin/users/{{id}}/{}".format),
     form=st.lists(st.tuples(fields | typed, typed | st.sampled_from(["type", "generate", PASSWORD])), max_size=8),
 )
-def test_every_form_bears_everything(
+def test_every_form(
     apps: list[Flask], administrators: list[Visitor], edited: list[User], path: str, form: list[tuple[str, str]]
 ) -> None:
     before = [count(app) for app in apps]

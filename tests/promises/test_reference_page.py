@@ -78,7 +78,7 @@ def run_example(name: str, site: tuple[Installation, Server], folder: Path, key:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_the_pages_example_creates_a_user(site: tuple[Installation, Server], name: str, tmp_path: Path) -> None:
+def test_example_creates_a_user(site: tuple[Installation, Server], name: str, tmp_path: Path) -> None:
     with app_on(site[0]) as app:
         key = make_key(app, Permission.USERS_CREATE)
     email = f"{name.replace('_', '.')}@example.com"
@@ -89,9 +89,8 @@ def test_the_pages_example_creates_a_user(site: tuple[Installation, Server], nam
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_the_pages_example_is_told_what_its_key_lacks(
-    site: tuple[Installation, Server], name: str, tmp_path: Path
-) -> None:
+def test_example_without_permission(site: tuple[Installation, Server], name: str, tmp_path: Path) -> None:
+    """The page's example prints the error that names what its key lacks."""
     with app_on(site[0]) as app:
         weak = make_key(app, Permission.USERS_READ)
     published = json.loads((REFERENCE / "errors.json").read_text(encoding="utf-8"))

@@ -98,7 +98,8 @@ MATRIX = {
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # no database has a say in this
-def test_every_route_has_a_row_and_every_row_a_route(app: Flask) -> None:
+def test_table_is_complete(app: Flask) -> None:
+    """Every route has a row, and every row a route."""
     there = {
         (method, re.sub(r"<\w+:", "<", rule.rule))
         for rule in app.url_map.iter_rules()
@@ -184,12 +185,14 @@ def callers(app: Flask, cast: Cast, people: dict[str, User | None]) -> Callers:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # no database has a say in this
-def test_everybody_reads_as_the_table_says(callers: Callers) -> None:
+def test_reading(callers: Callers) -> None:
+    """The statuses of all routes that read are those of the table."""
     reading = [(method, route) for method, route in MATRIX if method == "GET"]
     assert {one: callers.statuses(*one) for one in reading} == {one: MATRIX[one] for one in reading}
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # no database has a say in this
 @pytest.mark.parametrize(("method", "route"), [one for one in MATRIX if one[0] != "GET"], ids=str)
-def test_everybody_changes_as_the_table_says(callers: Callers, method: str, route: str) -> None:
+def test_changing(callers: Callers, method: str, route: str) -> None:
+    """The statuses of each route that changes something are those of the table."""
     assert callers.statuses(method, route) == MATRIX[method, route]

@@ -24,7 +24,7 @@ expected-statuses = ["2xx", "404", "409", "412"]
 """
 
 
-def test_the_service_keeps_what_the_document_promises(tmp_path: Path) -> None:
+def test_service_keeps_the_contract(tmp_path: Path) -> None:
     """All checks of Schemathesis, in all its phases. Its seed is fixed unless there are many examples."""
     by_hand = settings().max_examples > 1000
     how = ["--max-examples", "500"] if by_hand else ["--max-examples", "5", "--generation-deterministic"]

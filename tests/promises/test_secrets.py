@@ -137,7 +137,7 @@ def everything_stored(app: Flask) -> str:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_password_its_hash_and_the_key_are_nowhere(
+def test_no_secret_anywhere(
     app: Flask,
     api: Api,
     kind: str,
@@ -145,6 +145,7 @@ def test_the_password_its_hash_and_the_key_are_nowhere(
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """The password, its hash and the key are in no log, answer or table but where they belong."""
     caplog.set_level(logging.DEBUG)  # every library's log, not only ours
     logging.getLogger("enrol").addHandler(caplog.handler)
     provoke, status = KINDS[kind]
@@ -166,7 +167,7 @@ def test_the_password_its_hash_and_the_key_are_nowhere(
 
 
 @pytest.mark.parametrize("email", ["jo@example.com", "taken@example.com", "jo"])
-def test_the_command_line_does_not_show_the_password_it_was_given(
+def test_command_line_shows_no_password(
     app: Flask, runner: FlaskCliRunner, capfd: pytest.CaptureFixture[str], email: str
 ) -> None:
     make_user(app, "taken@example.com", password=CANARY)
@@ -180,9 +181,10 @@ def test_the_command_line_does_not_show_the_password_it_was_given(
     assert CANARY not in "".join(capfd.readouterr())
 
 
-def test_the_command_line_does_not_show_what_a_failure_quotes(
+def test_command_line_shows_no_quoted_value(
     runner: FlaskCliRunner, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """The command line does not show the value that an unexpected error quotes."""
     monkeypatch.setattr(PasswordPlace, "hash", crash)
     result = runner.invoke(args=["users", "create", "jo@example.com", "--password-stdin"], input=CANARY)
     assert result.exit_code == 1

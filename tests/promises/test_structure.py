@@ -79,7 +79,7 @@ def reach(module: str) -> set[str]:
     return found
 
 
-def test_the_docstring_names_every_folder() -> None:
+def test_docstring_names_every_folder() -> None:
     assert sorted(FOLDERS) == sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
     assert set(FOLDERS[: len(DOORS)]) == DOORS
 
@@ -94,12 +94,13 @@ def may_import(module: str, other: str) -> bool:
     return theirs not in DOORS and FOLDERS.index(ours) < FOLDERS.index(theirs)
 
 
-def test_a_folder_imports_only_what_stands_below_it() -> None:
+def test_imports_point_downwards() -> None:
+    """A folder imports only what stands below it."""
     inside = set(MODULES) - {"users"}  # which puts the doors together
     assert [(one, other) for one in inside for other in neighbours(one) if not may_import(one, other)] == []
 
 
-def test_no_modules_import_one_another_in_a_circle() -> None:
+def test_no_import_cycles() -> None:
     graphlib.TopologicalSorter({module: neighbours(module) for module in MODULES}).prepare()
 
 
@@ -112,12 +113,13 @@ def test_folders_and_files_stay_small() -> None:
 
 
 @pytest.mark.parametrize("folder", ["rules", "passwords", "openapi"])
-def test_a_folder_of_rules_knows_no_flask_not_even_through_another(folder: str) -> None:
+def test_rules_without_flask(folder: str) -> None:
+    """The folders of rules import no Flask, not even through another module."""
     modules = {module for one in MODULES if folder_of(one) == folder for module in reach(one)} | reach("users.errors")
     assert {(one, name) for one in modules for name in imports(MODULES[one]) if name.split(".")[0] in FLASK} == set()
 
 
-def test_only_the_web_doors_know_a_request() -> None:
+def test_only_the_web_doors_use_request() -> None:
     knowing = {folder_of(module) for module, path in MODULES.items() if "flask.request" in imports(path)}
     assert knowing == {"api", "pages", "http"}
 
@@ -128,13 +130,13 @@ def calls(path: Path, name: str) -> list[int]:
     return [node.lineno for node in found if name in (getattr(node.func, "id", None), getattr(node.func, "attr", None))]
 
 
-def test_a_user_is_made_in_one_place() -> None:
+def test_one_place_makes_users() -> None:
     sources = [ROOT / "app.py", *PACKAGE.rglob("*.py")]
     makers = {name_of(path): len(calls(path, "User")) for path in sources if calls(path, "User")}
     assert makers == {"users.services.user_creation": 1}
 
 
-def test_only_one_module_opens_a_session() -> None:
+def test_one_module_opens_sessions() -> None:
     opening = {
         module
         for module, path in MODULES.items()
@@ -150,7 +152,7 @@ def bare(tmp_path: Path) -> Flask:
     return create_app({**CHEAP, "DATABASE_URL": f"sqlite:///{tmp_path}/enrol.db"})
 
 
-def test_every_view_names_its_guard_or_says_that_it_is_public(bare: Flask) -> None:
+def test_every_view_is_guarded_or_public(bare: Flask) -> None:
     public = set()
     for rule in bare.url_map.iter_rules():
         if rule.endpoint == "static":
@@ -167,7 +169,8 @@ def test_every_view_names_its_guard_or_says_that_it_is_public(bare: Flask) -> No
     }
 
 
-def test_every_page_that_changes_something_names_the_page_to_show_again(bare: Flask) -> None:
+def test_every_form_names_its_page(bare: Flask) -> None:
+    """Every page that changes something names the page to show again after errors."""
     views: dict[str, Any] = bare.view_functions
     for rule in bare.url_map.iter_rules():
         if not rule.rule.startswith("/v1") and "POST" in (rule.methods or ()):
@@ -175,27 +178,30 @@ def test_every_page_that_changes_something_names_the_page_to_show_again(bare: Fl
             assert views[f"users.{view.again.__name__}"].guard == view.guard
 
 
-def test_one_that_names_none_stops_the_start(bare: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_form_without_its_page(bare: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A form that names no page to show again stops the start."""
     monkeypatch.setattr(bare.view_functions["users.sign_out"], "again", None)
     with pytest.raises(TypeError, match="sign_out changes something"):
         guards.check_views(bare)
 
 
 @pytest.mark.parametrize("enum", [Permission, Action])
-def test_permissions_and_acts_are_in_alphabetical_order(enum: type[StrEnum]) -> None:
+def test_alphabetical_order(enum: type[StrEnum]) -> None:
+    """Permissions and audit actions are in alphabetical order."""
     assert [one.value for one in enum] == sorted(one.value for one in enum)
     assert list(enum.__members__) == sorted(enum.__members__)
 
 
 @pytest.mark.parametrize("enum", [Permission, Action])
-def test_a_permission_or_act_is_an_object_and_what_is_done_to_it(enum: type[StrEnum]) -> None:
+def test_names_of_permissions_and_actions(enum: type[StrEnum]) -> None:
+    """A permission or audit action is named by an object and what is done to it."""
     separator = ":" if enum is Permission else "."
     for one in enum:
         thing, act = one.value.split(separator)
         assert one.name == f"{thing}_{act}".upper()
 
 
-def test_the_code_asks_for_the_newest_migration() -> None:
+def test_newest_migration_is_required() -> None:
     migrations = ScriptDirectory(str(PACKAGE / "storage" / "migrations"))
     assert migrations.get_heads() == [schema_version.HEAD]
 
