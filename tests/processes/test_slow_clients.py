@@ -54,7 +54,7 @@ def direct(here: Installation) -> Server:
 
 @pytest.fixture(scope="module")
 def proxied(direct: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The production server behind the nginx of README."""
+    """The production server behind the nginx of OPERATIONS.md."""
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
         unavailable("nginx")
@@ -93,7 +93,7 @@ def configuration(folder: Path, port: int, app_on: int) -> str:
 
 
 def make_certificate(folder: Path) -> None:
-    """Sign a certificate for HOST by itself, under the names that README has."""
+    """Sign a certificate for HOST by itself, under the names that OPERATIONS.md has."""
     line = f"openssl req -x509 -nodes -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -subj /CN={HOST}"
     files = ["-out", f"{HOST}.pem", "-keyout", f"{HOST}.key", "-addext", f"subjectAltName=DNS:{HOST}"]
     subprocess.run([*line.split(), *files], cwd=folder, check=True, capture_output=True)
