@@ -33,9 +33,11 @@ pytest_plugins = [
     "support.chromium",
     "support.create_cases",
     "support.crowd",
+    "support.expired_rows",
     "support.four_servers",
     "support.guessers",
     "support.postgres_wire",
+    "support.pruned_events",
     "support.visitors",
 ]
 hypothesis_settings.register_profile("long", max_examples=20_000)  # pytest --hypothesis-profile=long

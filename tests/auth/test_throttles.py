@@ -2,25 +2,17 @@
 
 import re
 import threading
-import urllib.parse
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from http.client import HTTPConnection
 
 import pytest
 from flask import Flask
 
-from app import create_app
 from support.api import Answer
-from support.application import CHEAP, dispose
-from support.databases import DATABASES, execute, rewrite_audit, rows
-from support.guessers import WRONG, Guesser, Time
-from support.installations import Installation, installed
+from support.databases import rows
+from support.guessers import WRONG, Guesser, Time, outcomes
 from support.people import PASSWORD, Cast, make_user
-from support.servers import Server
 from support.visitors import LOGIN, Visitor, problems_in, signed_in, summary_in
 from users.errors import Unavailable
 from users.passwords import argon2id
@@ -42,13 +34,6 @@ def hashes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(argon2id, "is_hash_of", count)
     return found
-
-
-def outcomes(app: Flask, action: str = "session.create") -> list[str]:
-    """Return how the audited acts ended, oldest first."""
-    return [
-        row.outcome for row in rows(app, "SELECT outcome FROM audit_events WHERE action = :a ORDER BY id", a=action)
-    ]
 
 
 @pytest.mark.parametrize("email", ["ada@example.com", "sam@example.com", "nobody@example.com", "no address"])
@@ -265,69 +250,6 @@ def test_rows_hold_no_text(app: Flask, guesser: Guesser, time: Time) -> None:
     stored = [bytes(row.key) for row in rows(app, "SELECT key FROM throttles")]
     assert [len(key) for key in stored] == [32] * 4  # the account from this network, the network, the account, in a row
     assert not [key for key in stored if b"canary" in key or b"198.51" in key]
-
-
-@dataclass
-class Two:
-    """Two server processes on one database, and the application in this process."""
-
-    tree: Installation
-    servers: list[Server]
-    app: Flask
-
-
-@pytest.fixture(params=DATABASES)
-def two(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
-    """Two servers on SQLite and on Postgres, with Ada."""
-    given = {}
-    if request.param == "postgres":
-        given = {"DATABASE_URL": request.getfixturevalue("migrated_postgres")}
-    with installed(tmp_path_factory.mktemp("two") / "enrol", given) as made:
-        servers = made.start("granian", "flask")
-        key = {"SECRET_KEY": (made.instance / "secret_key").read_text()}
-        app = create_app({**CHEAP, "DATABASE_URL": f"sqlite:///{made.instance}/enrol.db", **given, **key})
-        rewrite_audit(app, "DELETE FROM audit_events")
-        for table in ("throttles", "admin_sessions", "api_keys", "users"):
-            execute(app, f"DELETE FROM {table}")
-        make_user(app, "ada@example.com", Role.ADMIN)
-        yield Two(made, servers, app)
-        dispose(app)
-
-
-def send(server: Server, password: str, forwarded: str = "") -> int:
-    """Sign in as Ada at a server process and return the status."""
-    connection = HTTPConnection("127.0.0.1", server.port, timeout=20)
-    connection.request("GET", LOGIN)
-    page = connection.getresponse()
-    (token,) = re.findall(r'name="csrf_token" value="([^"]+)"', page.read().decode())
-    form = urllib.parse.urlencode({"email": "ada@example.com", "password": password, "csrf_token": token})
-    cookie = (page.headers["Set-Cookie"] or "").partition(";")[0]
-    headers = {"Content-Type": "application/x-www-form-urlencoded", "Cookie": cookie, "X-Forwarded-For": forwarded}
-    connection.request("POST", LOGIN, form, headers)
-    answer = connection.getresponse()
-    answer.read()
-    connection.close()
-    return answer.status
-
-
-def test_two_processes(two: Two) -> None:
-    """Two processes check ten attempts together, and a restart keeps the counts."""
-    together = threading.Barrier(24)
-
-    def guess(number: int) -> int:
-        together.wait()
-        return send(two.servers[number % 2], WRONG, forwarded=f"203.0.113.{number}")
-
-    with ThreadPoolExecutor(24) as pool:
-        assert Counter(pool.map(guess, range(24))) == {422: 10, 429: 14}
-    for server in two.servers:
-        server.end()
-    (again,) = two.tree.start("granian")
-    assert send(again, PASSWORD) == 429
-    assert Counter(outcomes(two.app)) == {"refused": 10, "throttled": 1}
-    execute(two.app, "UPDATE throttles SET refilled_at = '2026-01-01 00:00:00.000000'")  # the five minutes are over
-    assert send(again, PASSWORD) == 303
-    assert not [server.log() for server in (*two.servers, again) if "unexpected_error" in server.log()]
 
 
 def test_other_users_sign_in(app: Flask, cast: Cast, guesser: Guesser) -> None:

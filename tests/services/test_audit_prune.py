@@ -14,73 +14,19 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from flask.testing import FlaskCliRunner
-from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from support.application import CHEAP, dispose
-from support.audit_events import add_event
-from support.command_line import run
 from support.databases import execute, rows
 from support.people import Cast
+from support.pruned_events import ACTOR, DAYS, ids_in, many, old, prune, prunes, there
 from support.servers import BIN, REPOSITORY
 from support.visitors import signed_in
 from users import clock, ids
-from users.actors import terminal
 from users.audit import queries
 from users.errors import Denied
 from users.roles import Role
 from users.services import audit_prune, user_purge
-from users.storage.models import db
-
-ACTOR = terminal("req_prune0000000")
-DAYS = timedelta(days=1)
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """Where the events go."""
-    return tmp_path / "events.jsonl"
-
-
-def prune(app: Flask, file: Path, *, days: int = 365) -> int:
-    """Prune what happened more than so many days ago; return how much it was."""
-    with app.app_context():
-        return audit_prune.prune_events(clock.now() - days * DAYS, file, actor=ACTOR)
-
-
-def old(app: Flask, number: int, *, days: int = 400) -> list[str]:
-    """Add so many events of so long ago, each of another millisecond, and return their ids."""
-    at = clock.now() - days * DAYS
-    return [add_event(app, one, at + one * timedelta(milliseconds=1)) for one in range(number)]
-
-
-def many(app: Flask, number: int, *, user_id: str | None = None) -> list[str]:
-    """Add as many, quickly."""
-    prefix = ids.before("evt", clock.now() - 400 * DAYS)
-    made = [f"{prefix}7{one:019x}" for one in range(number)]
-    insert = (
-        "INSERT INTO audit_events (id, at, action, outcome, actor_kind, actor_user_id, fields, address)"
-        " VALUES (:id, '2020-01-01 00:00:00', 'user.create', 'ok', 'session', :user, '[]', '192.0.2.1')"
-    )
-    with app.app_context(), db.engine.begin() as connection:
-        connection.execute(text(insert), [{"id": one, "user": user_id} for one in made])
-    return made
-
-
-def there(app: Flask) -> list[str]:
-    """Return the ids of all events but those about a prune, oldest first."""
-    return [row.id for row in rows(app, "SELECT id FROM audit_events WHERE action <> 'audit.prune' ORDER BY id")]
-
-
-def prunes(app: Flask) -> list[Any]:
-    """Return the events about a prune, oldest first."""
-    return list(rows(app, "SELECT * FROM audit_events WHERE action = 'audit.prune' ORDER BY id"))
-
-
-def ids_in(file: Path) -> list[str]:
-    """Return the ids in an export."""
-    return [json.loads(line)["id"] for line in file.read_text().splitlines()]
 
 
 def test_old_events_go_to_the_file(app: Flask, cast: Cast, file: Path) -> None:
@@ -250,65 +196,6 @@ def test_parallel_prunes(app: Flask, tmp_path: Path) -> None:
     assert sum(found) == len(made)
     assert {one for file in files for one in ids_in(file)} == set(made)
     assert there(app) == []
-
-
-def command(file: Path) -> tuple[str, ...]:
-    """Return the arguments that need no answer."""
-    return ("audit", "prune", "--before", "365d", "--export", str(file), "--yes")
-
-
-def test_command(app: Flask, runner: FlaskCliRunner, file: Path) -> None:
-    old(app, 3)
-    told = run(runner, *command(file))
-    assert (told.exit_code, told.stdout, told.stderr) == (0, "3\n", "Events pruned from the audit trail:\n")
-
-
-@pytest.mark.parametrize(("answer", "exit_code"), [("y\n", 0), ("n\n", 1), ("\n", 1)])
-def test_confirmation(
-    app: Flask, runner: FlaskCliRunner, file: Path, monkeypatch: pytest.MonkeyPatch, answer: str, exit_code: int
-) -> None:
-    monkeypatch.setattr("users.cli.prompts.has_terminal", lambda: True)
-    old(app, 3)
-    told = run(runner, *command(file)[:-1], stdin=answer)
-    assert told.exit_code == exit_code
-    assert f"Events to prune, once they are written to {file}: 3. Go on?" in told.stderr
-    assert (len(there(app)), file.exists()) == ((0, True) if exit_code == 0 else (3, False))
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        ("--before", "365d", "--yes"),
-        ("--export", "FILE", "--yes"),
-        ("--before", "365d", "--export", "FILE"),
-        ("--before", "soon", "--export", "FILE", "--yes"),
-    ],
-    ids=" ".join,
-)
-def test_wrong_usage(app: Flask, runner: FlaskCliRunner, file: Path, options: tuple[str, ...]) -> None:
-    gone = old(app, 3)
-    told = run(runner, "audit", "prune", *(str(file) if one == "FILE" else one for one in options))
-    assert (told.exit_code, told.stdout) == (2, "")
-    assert (there(app), file.exists()) == (gone, False)
-
-
-def test_file_exists(app: Flask, runner: FlaskCliRunner, file: Path) -> None:
-    gone = old(app, 3)
-    file.write_text("of last year")
-    told = run(runner, *command(file))
-    assert (told.exit_code, told.stdout) == (2, "")
-    assert "takes a file that is not there yet" in told.stderr
-    assert (there(app), file.read_text()) == (gone, "of last year")
-
-
-def test_file_cannot_be_created(app: Flask, runner: FlaskCliRunner, file: Path) -> None:
-    gone = old(app, 3)
-    nowhere = file.parent / "nowhere" / "events.jsonl"
-    told = run(runner, *command(nowhere))
-    assert (told.exit_code, told.stdout) == (1, "")
-    words = f"Error: {nowhere} cannot be used (No such file or directory). No event was deleted that is not in it.\n"
-    assert told.stderr == words
-    assert there(app) == gone
 
 
 def test_audit_page(app: Flask, cast: Cast, file: Path) -> None:

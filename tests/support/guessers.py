@@ -7,6 +7,7 @@ import pytest
 from flask import Flask
 
 from support.api import Api
+from support.databases import rows
 from support.people import Cast, make_key
 from users import clock
 from users.actors import Actor
@@ -102,3 +103,10 @@ def ask(
     if answer.status_code == 429:
         return "locked" if LOCKED in answer.json["error"]["message"] else "refused"
     return "in" if answer.json["valid"] else "wrong"
+
+
+def outcomes(app: Flask, action: str = "session.create") -> list[str]:
+    """Return how the audited acts ended, oldest first."""
+    return [
+        row.outcome for row in rows(app, "SELECT outcome FROM audit_events WHERE action = :a ORDER BY id", a=action)
+    ]
