@@ -40,7 +40,7 @@ def told(
         fields=fields or [],
     )
     with app.test_request_context():
-        (one,) = audit_sentences.tell([event], about=about)
+        (one,) = audit_sentences.describe([event], about=about)
     return "".join(f"{part.words}{part.name or ''}" for part in one.sentence)
 
 

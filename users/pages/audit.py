@@ -1,4 +1,4 @@
-"""The page about the audit trail: who did what to whom, found by any of these, by time and by request."""
+"""The page of the audit trail, with filters: actor, user or key, action, days and request id."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,7 @@ from users.services import user_queries
 @bp.get("/admin/audit")
 @page(Permission.AUDIT_READ)
 def show_trail() -> PageResponse:
-    """Show what the filters in the address ask for, newest first."""
+    """Show the events that the filters in the URL select, newest first."""
     given = {name: text for name in _READERS if (text := request.args.get(name, "").strip())}
     form, problems = forms.TrailForm(**given), Problems()
     wanted = _wanted(given, problems)
@@ -31,11 +31,12 @@ def show_trail() -> PageResponse:
         g.problems = [Problem(words, name) for name, words in problems.by_field.items()]
         return make_response(render_template("audit/trail.html", form=form, given=given), 422)
     here = queries.newest(wanted, before=_event_id("before"), after=_event_id("after"))
-    return render_template("audit/trail.html", form=form, given=given, page=here, told=audit_sentences.tell(here.rows))
+    events = audit_sentences.describe(here.rows)
+    return render_template("audit/trail.html", form=form, given=given, page=here, events=events)
 
 
 def _wanted(given: Mapping[str, str], problems: Problems) -> EventFilter:
-    """Return what the filters ask for; what cannot be read is collected in `problems`."""
+    """Return what the filters ask for; `problems` collects the filters that cannot be read."""
     wanted: dict[str, Any] = {}
     for name, text in given.items():
         field, read = _READERS[name]
@@ -46,8 +47,8 @@ def _wanted(given: Mapping[str, str], problems: Problems) -> EventFilter:
     return EventFilter(**wanted)
 
 
-def _somebody(name: str, text: str) -> str:
-    """Return the id that `text` is, though nobody may have it any more, or that of the user with this address."""
+def _user_or_key(name: str, text: str) -> str:
+    """Return `text` if it is an id, of a deleted user too, or the id of the user with this email."""
     if ids.is_user_id(text) or ids.is_key_id(text):
         return text
     try:
@@ -87,10 +88,10 @@ def _event_id(parameter: str) -> str | None:
     return given if ids.is_event_id(given) else None
 
 
-# For each filter: what of the events it is about, and how it is read.
+# For each filter: the field of `Wanted`, and the function that reads the text.
 _READERS: Mapping[str, tuple[str, Callable[[str, str], object]]] = {
-    "actor": ("actor_id", _somebody),
-    "user": ("target_id", _somebody),
+    "actor": ("actor_id", _user_or_key),
+    "user": ("target_id", _user_or_key),
     "action": ("action", _action),
     "since": ("since", _first_day),
     "until": ("until", _last_day),

@@ -1,4 +1,4 @@
-"""Audit events as people read them: "ada@example.com created jo@example.com with the API key CI"."""
+"""Audit events as sentences: "ada@example.com created jo@example.com with the API key CI"."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from users.errors import LastAdministrator
 from users.services import api_keys, user_queries
 from users.storage.models import AuditEvent
 
-# What was done, with a place for whom or what it was done to.
+# What was done; {} is the user or key that it was done to.
 _DONE: Mapping[str, str] = {
     Action.AUDIT_PRUNE: "pruned the audit trail",
     Action.KEY_CREATE: "created {}",
@@ -50,23 +50,23 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of a sentence: words of ours, then a name that people gave, or the id of what has none any more."""
+    """A piece of a sentence: our words, then a name that a person gave, or the id of an erased user or key."""
 
     words: str = ""
     name: str | None = None
-    path: str | None = None  # where there is more about it
+    path: str | None = None  # of the page about it
 
 
 @dataclass(frozen=True)
-class Told:
-    """An event, and the sentence that tells it."""
+class DescribedEvent:
+    """An event and its sentence."""
 
     event: AuditEvent
     sentence: list[Part]
 
 
 class _Names:
-    """The names behind the ids of some events: two queries, however many there are."""
+    """The emails and key names for the ids of some events, read with two queries."""
 
     def __init__(self, events: Sequence[AuditEvent]) -> None:
         self._emails = user_queries.emails_of(
@@ -87,10 +87,10 @@ class _Names:
         return Part("the erased API key ", key_id)
 
 
-def tell(events: Sequence[AuditEvent], *, about: str | None = None) -> list[Told]:
-    """Return `events` with their sentences; on the page of the user `about` that one is "this user"."""
+def describe(events: Sequence[AuditEvent], *, about: str | None = None) -> list[DescribedEvent]:
+    """Return `events` with their sentences. The user `about` is called "this user"."""
     names = _Names(events)
-    return [Told(event, _sentence(event, names, about)) for event in events]
+    return [DescribedEvent(event, _sentence(event, names, about)) for event in events]
 
 
 def _sentence(event: AuditEvent, names: _Names, about: str | None) -> list[Part]:

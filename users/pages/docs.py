@@ -1,6 +1,6 @@
 """The reference for people who write programs: the contract as it stands, and as a page, for this server's address.
 
-Both are the same for everybody, so each is made once for an address and kept, with no look at who asks.
+Both are the same for every caller, so each is made once for a base URL and cached.
 """
 
 import gzip
@@ -26,8 +26,8 @@ KEPT = 8  # addresses; a Host that is loopback or trusted may have any port
 
 
 @dataclass(frozen=True)
-class Made:
-    """A body as it is and compressed, and its hash."""
+class CachedBody:
+    """A body, plain and compressed, and its hash."""
 
     mimetype: str
     plain: bytes = field(repr=False)
@@ -36,7 +36,7 @@ class Made:
 
 
 def init_app(app: Flask) -> None:
-    """Let `app` keep what it makes: the page tells its settings. The address used longest ago goes."""
+    """Give `app` its caches: the page depends on the settings. The base URL used longest ago is dropped."""
     app.extensions["enrol.docs"] = lru_cache(KEPT)(_page)
     app.extensions["enrol.openapi"] = lru_cache(KEPT)(_document)
 
@@ -56,11 +56,11 @@ def show_docs() -> Response:
 
 
 def _answer(name: str) -> Response:
-    """Return what is kept under `name`, compressed where the caller takes that, or 304 to who has it already.
+    """Return the body cached under `name`, compressed if the caller accepts that, or 304 if its copy is current.
 
     Each of the two has an entity tag of its own (RFC 9110, section 8.8.3.3).
     """
-    keep: Callable[[str | None], Made] = current_app.extensions[name]
+    keep: Callable[[str | None], CachedBody] = current_app.extensions[name]
     made = keep(urls.base_url())
     encoding = request.accept_encodings.best_match(("gzip", "identity"), "identity")
     response = Response(made.plain, mimetype=made.mimetype)
@@ -75,18 +75,18 @@ def _answer(name: str) -> Response:
     return response
 
 
-def _made(text: str, mimetype: str) -> Made:
+def _made(text: str, mimetype: str) -> CachedBody:
     plain = text.encode()
-    # Without a time in it, so that every process says the same.
-    return Made(mimetype, plain, gzip.compress(plain, mtime=0), hashlib.sha256(plain).hexdigest()[:32])
+    # Without a time, so every process makes the same bytes.
+    return CachedBody(mimetype, plain, gzip.compress(plain, mtime=0), hashlib.sha256(plain).hexdigest()[:32])
 
 
-def _document(address: str | None) -> Made:
+def _document(address: str | None) -> CachedBody:
     document = jsonify({**contract.document(), "servers": [{"url": address or "/"}]})
     return _made(document.get_data(as_text=True), "application/json")
 
 
-def _page(address: str | None) -> Made:
+def _page(address: str | None) -> CachedBody:
     schemas = contract.document()["components"]["schemas"]
     page = render_template(
         "docs/reference.html",
@@ -122,5 +122,5 @@ def _samples(address: str | None, operation: Operation) -> dict[str, str]:
 
 
 def _coded(text: str) -> Markup:
-    """Return `text` with what stands between backticks as code."""
+    """Return `text` with the parts between backticks as code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704  (escaped, then marked)

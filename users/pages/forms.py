@@ -1,4 +1,4 @@
-"""The pages' forms: labels, widgets and the CSRF token. No rule is here: `validation` judges what they carry."""
+"""The forms of the pages: labels and widgets. The rules are in `rules.validation`."""
 
 from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
@@ -16,8 +16,8 @@ from users.roles import Permission, Role
 from users.rules import validation
 from users.rules.validation import Rules
 
-MARK_FIELD = "mark"  # what the form was made for, so that sending it twice does nothing twice
-# What a page never shows again, and a sign-in never carries to the form that it interrupted.
+MARK_FIELD = "mark"  # what the form was made for: sending it twice does nothing twice
+# Never shown again, and never carried through a sign-in.
 SECRET_FIELDS = frozenset({csrf.FIELD, MARK_FIELD, "current_password", "password"})
 
 _URL_ENCODED = "application/x-www-form-urlencoded"
@@ -44,7 +44,7 @@ OLD_KEY_ENDS = {"0": "Now", "1": "In 1 hour", "24": "In 24 hours", "168": "In 7 
 
 
 def require_utf8() -> None:
-    """Raise FormNotUtf8 for a form with bytes that are not UTF-8, in whose place Werkzeug reads `%E9` or U+FFFD."""
+    """Raise FormNotUtf8 for a form with bytes that are not UTF-8, which Werkzeug would read as `%E9` or U+FFFD."""
     if request.mimetype not in (_URL_ENCODED, "multipart/form-data"):
         return
     body = request.get_data()  # kept, so that Flask reads the form from it
@@ -67,7 +67,7 @@ class Form(FlaskForm):
     """A form that holds `formdata`, or `defaults` when there is none. The guard has checked its token."""
 
     class Meta(FlaskForm.Meta):
-        """The guard checks the token for every page alike, those without fields too."""
+        """The guard checks the token of every form, also of forms without fields."""
 
         csrf = False
 
@@ -75,12 +75,12 @@ class Form(FlaskForm):
         super().__init__(formdata=formdata, data=defaults)
 
     def given(self, *names: str) -> dict[str, object]:
-        """Return what the fields called `names` hold, for `validation` to judge."""
+        """Return the values of the fields `names`, for `validation`."""
         return {name: self.data[name] for name in names if name in self.data}
 
 
 class LoginForm(Form):
-    """Who signs in."""
+    """The sign-in."""
 
     email = EmailField("Email address", render_kw={"autocomplete": "username"})
     password = PasswordField("Password", render_kw={"autocomplete": "current-password"})
@@ -102,14 +102,14 @@ def _add_texts(form: type[ProfileForm], *, for_oneself: bool) -> None:
 
 
 class SetupForm(ProfileForm):
-    """The first administrator, who sits at this keyboard: their own browser may help them."""
+    """The first administrator, who types their own email and names: the browser may fill them in."""
 
     email = EmailField("Email address", render_kw={"autocomplete": "username"})
     password = PasswordField("Password", render_kw={"autocomplete": "new-password"})
 
 
 class PasswordForm(Form):
-    """A new password for somebody else, typed or generated."""
+    """A new password for another user, typed or generated."""
 
     choice = RadioField(
         "How to set the password",
@@ -120,16 +120,16 @@ class PasswordForm(Form):
 
     @property
     def generates(self) -> bool:
-        """Tell whether a password is to be generated. A form sent without the choice has one typed."""
+        """Tell whether to generate a password. Without the choice, the password was typed."""
         return bool(self.choice.raw_data) and self.choice.raw_data[0] == GENERATE
 
     def password_or_new(self, rules: Rules) -> str | None:
-        """Return the password that was typed, or a new one if that was chosen, for `validation` to judge."""
+        """Return the typed or the generated password, for `validation`."""
         return policy.generate(rules.password_min_length) if self.generates else self.password.data
 
 
 class EditForm(ProfileForm):
-    """What is known of a user: somebody else, whom this browser's own addresses and names do not fit."""
+    """The profile of another user: the browser must not fill in the administrator's own email and names."""
 
     email = EmailField("Email address", render_kw={"autocomplete": "off"})
     global_role_id = SelectField("Role (optional)")
@@ -138,7 +138,7 @@ class EditForm(ProfileForm):
         super().__init__(formdata, **defaults)
         choices = {role.value: " – ".join(ROLE_WORDS[role]) for role in roles}
         held = str(defaults.get("global_role_id") or "")
-        if held and held not in choices:  # a newer version's, which stays unless another is chosen
+        if held and held not in choices:  # of a newer version: kept unless another role is chosen
             choices[held] = f"{held} – not known to this version of Enrol"
         self.global_role_id.choices = {"": "No role", **choices}
         if not choices and not self.global_role_id.data:
@@ -154,14 +154,14 @@ class UserForm(EditForm, PasswordForm):
 
 
 class OwnPasswordForm(Form):
-    """A new password for whoever is signed in."""
+    """A new password for the signed-in user."""
 
     current_password = PasswordField("Current password", render_kw={"autocomplete": "current-password"})
     password = PasswordField("New password", render_kw={"autocomplete": "new-password"})
 
 
 class RollForm(Form):
-    """A new API key in the place of another, which ends."""
+    """A new API key that replaces another."""
 
     ends = RadioField("The old key stops working", choices=OLD_KEY_ENDS, default="24")
     expires = RadioField("The new key expires after", choices=EXPIRY_DAYS)
@@ -182,7 +182,7 @@ class KeyForm(Form):
 
 
 class TrailForm(Form):
-    """What to find in the audit trail."""
+    """The filters of the audit trail."""
 
     actor = StringField("Who did it", render_kw={"autocomplete": "off"})
     user = StringField("To whom or what", render_kw={"autocomplete": "off"})

@@ -22,7 +22,7 @@ View = Callable[..., PageResponse]
 def page(
     *permissions: Permission, again: View | None = None, ended: Callable[[], PageResponse] | None = None
 ) -> Callable[[View], View]:
-    """Guard a view of the pages: somebody signed in who holds `permissions`.
+    """Guard a view: its caller must be signed in and hold `permissions`.
 
     A view that changes something names in `again` the view that shows its form. That view is called again with what
     was sent as `formdata` when the form's token is stale, when the session ended, and when what was sent is refused.
@@ -32,41 +32,41 @@ def page(
     def guard(view: View) -> View:
         @wraps(view)
         def guarded(**values: Any) -> PageResponse:
-            _judge_form()
+            _check_form()
             try:
                 if not session_cookie.load_current_user():
                     raise SessionEnded
                 g.actor.require(*permissions)
-                return _answer(view, again, values)
-            except SessionEnded:  # before this request, or while it was on its way
+                return _respond(view, again, values)
+            except SessionEnded:  # before this request or during it
                 session_cookie.clear_current_user()
                 return ended() if ended else login_redirect.sign_in_first(again, values)
 
-        return _marked(guarded, permissions, again)
+        return _with_guard(guarded, permissions, again)
 
     return guard
 
 
 def public(*, again: View | None = None) -> Callable[[View], View]:
-    """Open a view of the pages to everybody. Its forms are checked as those of `page` are."""
+    """Open a view to everyone. Its forms are checked as those of `page` are."""
 
     def guard(view: View) -> View:
         @wraps(view)
         def guarded(**values: Any) -> PageResponse:
-            _judge_form()
+            _check_form()
             try:
                 session_cookie.load_current_user()
-            except Unavailable:  # what everybody may read needs nobody's session
+            except Unavailable:  # a public page needs no session
                 if changes():
                     raise
-            return _answer(view, again, values)
+            return _respond(view, again, values)
 
-        return _marked(guarded, PUBLIC, again)
+        return _with_guard(guarded, PUBLIC, again)
 
     return guard
 
 
-def _marked(guarded: View, guard: object, again: View | None) -> View:
+def _with_guard(guarded: View, guard: object, again: View | None) -> View:
     guarded.guard = guard  # type: ignore[attr-defined]  # a test walks the URL map and reads it
     guarded.again = again  # type: ignore[attr-defined]
     return guarded
@@ -85,14 +85,14 @@ def changes() -> bool:
     return request.method not in ("GET", "HEAD")
 
 
-def _judge_form() -> None:
+def _check_form() -> None:
     """Refuse a form that was sent from another site or is not UTF-8."""
     if changes():
         csrf.refuse_cross_site()
         forms.require_utf8()
 
 
-def _answer(view: View, again: View | None, values: Mapping[str, Any]) -> PageResponse:
+def _respond(view: View, again: View | None, values: Mapping[str, Any]) -> PageResponse:
     if not changes():
         return view(**values)
     assert again  # noqa: S101  (`check_views` has seen to it)
@@ -112,6 +112,6 @@ def _answer(view: View, again: View | None, values: Mapping[str, Any]) -> PageRe
 def _show_again(again: View, values: Mapping[str, Any], problems: list[Problem], status: int) -> Response:
     g.problems = problems
     response = make_response(again.__wrapped__(**values, formdata=request.form))  # type: ignore[attr-defined]  # the guard is passed
-    if response.status_code == 200 and g.problems:  # the page may know better, and lead elsewhere
+    if response.status_code == 200 and g.problems:  # unless the view redirected or chose a status itself
         response.status_code = status
     return response

@@ -1,4 +1,4 @@
-"""The pages about API keys: the list, a new key, one in the place of another, and the end of one."""
+"""The pages about API keys: list, create, roll and revoke them."""
 
 from contextlib import suppress
 from datetime import timedelta
@@ -48,7 +48,7 @@ def _id_in(parameter: str) -> str | None:
 def _just_revoked() -> ApiKey | None:
     """Return the key that this browser has just revoked."""
     for key_id in map(str, get_flashed_messages(category_filter=["revoked"])):
-        with suppress(KeyNotFound):  # erased since, with its owner
+        with suppress(KeyNotFound):  # erased with its owner since
             return api_keys.get_key(key_id)
     return None
 
@@ -64,7 +64,7 @@ def show_new_key(formdata: FormData | None = None) -> PageResponse:
 @bp.post("/admin/keys/new")
 @page(Permission.KEYS_MANAGE, again=show_new_key)
 def add_key() -> PageResponse:
-    """Make the key and show it, this once, with the first call to make."""
+    """Create the key and show it once, with a first call to make."""
     key_id = session_cookie.unsign(forms.mark())
     if key_id is None:
         raise Outdated
@@ -82,8 +82,8 @@ def add_key() -> PageResponse:
     try:
         issued = api_keys.create_key(new, owner=owner, lifetime=lifetime, actor=g.actor, key_id=key_id)
     except KeyMadeAlready:
-        return _made_already(key_id)
-    except UserNotFound:  # since a moment ago
+        return _show_created_already(key_id)
+    except UserNotFound:  # deleted during this request
         raise _no_owner() from None
     return _shown(issued, owner)
 
@@ -91,11 +91,11 @@ def add_key() -> PageResponse:
 @bp.get("/admin/keys/<key_id>/roll")
 @page(Permission.KEYS_MANAGE)
 def show_roll_key(key_id: str, formdata: FormData | None = None) -> PageResponse:
-    """Show the form for a new key in the place of this one."""
+    """Show the form that rolls the key."""
     key = _key(key_id)
     api_keys.require_scopes(key, g.actor)
     if not _can_roll(key, api_keys.states_of([key])[key.id]):
-        g.problems = []  # this page says it all
+        g.problems = []  # the page itself says why
         return make_response(render_template("keys/ended.html", key=key), 409)
     if _is_rolled_meanwhile(key, formdata or NO_DATA):
         words = "It was rolled meanwhile. Rolling it again makes another new key"
@@ -113,7 +113,7 @@ def show_roll_key(key_id: str, formdata: FormData | None = None) -> PageResponse
 @bp.post("/admin/keys/<key_id>/roll")
 @page(Permission.KEYS_MANAGE, again=show_roll_key)
 def roll_key(key_id: str) -> PageResponse:
-    """Make the new key and show it, this once; the old one ends when the administrator says."""
+    """Create the new key and show it once; the old key ends when the administrator chose."""
     new_id = session_cookie.unsign(forms.mark())
     if new_id is None or "was-expires_at" not in request.form:
         raise Outdated
@@ -125,7 +125,7 @@ def roll_key(key_id: str) -> PageResponse:
     problems.raise_if_any()
     owner = (
         user_queries.get_user_even_deleted(old.owner_id) if old.owner_id else None
-    )  # before the act: nothing may fail after it
+    )  # read first: after the roll nothing may fail, or the new key is lost
     try:
         issued = api_keys.roll_key(
             old.id,
@@ -136,14 +136,14 @@ def roll_key(key_id: str) -> PageResponse:
             precondition=_require_not_rolled,
         )
     except KeyMadeAlready:
-        return _made_already(new_id)
+        return _show_created_already(new_id)
     return _shown(issued, owner)
 
 
 @bp.get("/admin/keys/<key_id>/revoke")
 @page(Permission.KEYS_MANAGE)
 def show_revoke_key(key_id: str, formdata: FormData | None = None) -> PageResponse:
-    """Ask whether the key is to be revoked."""
+    """Ask before the key is revoked."""
     return render_template("keys/revoke.html", key=_key(key_id))
 
 
@@ -163,12 +163,12 @@ def _key(key_id: str) -> ApiKey:
 
 
 def _can_roll(key: ApiKey, state: KeyState) -> bool:
-    """Tell whether the key works, so that another can take its place, and is not wider than the administrator."""
+    """Tell whether the key works and its scopes are among the administrator's permissions."""
     return state == KeyState.ACTIVE and set(key.scopes) <= g.actor.permissions
 
 
 def _end_of(key: ApiKey) -> str:
-    """Return the key's end for a form to carry, by which it knows whether the key was rolled since."""
+    """Return the key's end for a hidden field: it differs if the key was rolled since."""
     return key.expires_at.isoformat() if key.expires_at else ""
 
 
@@ -181,12 +181,12 @@ def _require_not_rolled(key: ApiKey) -> None:
         raise KeyRolled
 
 
-def _made_already(key_id: str) -> PageResponse:
+def _show_created_already(key_id: str) -> PageResponse:
     return make_response(render_template("keys/made.html", key=api_keys.get_key(key_id)), 409)
 
 
 def _shown(issued: api_keys.IssuedKey, owner: User | None) -> PageResponse:
-    """Return the page that shows the key, with a first call that it can make."""
+    """Return the page that shows the key once, with a first call that it may make."""
     scopes = frozenset(issued.key.scopes)
     held = permissions_of(owner.global_role_id) if owner else scopes
     creates = Permission.USERS_CREATE in scopes & held
@@ -204,7 +204,7 @@ def _shown(issued: api_keys.IssuedKey, owner: User | None) -> PageResponse:
 
 
 def _first_call(issued: api_keys.IssuedKey, *, creates: bool) -> str | None:
-    """Return a call that the key may make, or None where there is no short one."""
+    """Return a short call that the key may make, or None if there is none."""
     if creates:
         return urls.curl("/v1/user/", {"email": "new.user@example.com", "password": "PASSWORD"}, key=issued.secret)
     if issued.key.owner_id:
@@ -214,7 +214,7 @@ def _first_call(issued: api_keys.IssuedKey, *, creates: bool) -> str | None:
 
 
 def _owner(text: str) -> User:
-    """Return the active user with this address: a key made new on these pages has an owner."""
+    """Return the active user with this email: a key created on the pages has an owner."""
     if not text.strip():
         raise FormRefused({"owner": "Enter the email address of the key’s owner"})
     try:

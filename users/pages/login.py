@@ -31,7 +31,7 @@ def show_admin() -> PageResponse:
 @bp.get("/admin/login")
 @public()
 def show_login(formdata: FormData | None = None) -> PageResponse:
-    """Ask for email and password; somebody signed in goes on."""
+    """Ask for email and password; a user who is signed in is led on."""
     target = login_redirect.local_path(request.values.get("next", login_redirect.home()))
     kept = login_redirect.kept_fields(formdata or NO_DATA)
     if "user" in g and not (guards.changes() and csrf.token_is_valid()):  # signed in meanwhile, in another tab
@@ -43,7 +43,7 @@ def show_login(formdata: FormData | None = None) -> PageResponse:
 @bp.post("/admin/login")
 @public(again=show_login)
 def sign_in() -> PageResponse:
-    """Sign in and lead to `next`, to the form there as it was filled if the sign-in interrupted one."""
+    """Sign in and lead to `next`. A form that the sign-in interrupted is shown as it was filled."""
     given, kept = forms.LoginForm(request.form).data, login_redirect.kept_fields(request.form)
     try:
         user, session_id = signin.sign_in(
@@ -63,6 +63,6 @@ def sign_in() -> PageResponse:
 @bp.post("/admin/logout")
 @page(again=show_account, ended=login_redirect.signed_out)
 def sign_out() -> PageResponse:
-    """End this session everywhere; one that has ended already is only forgotten."""
+    """End this session. If it has ended already, only its cookie is removed."""
     signin.sign_out(g.session_id, actor=g.actor)
     return login_redirect.signed_out()

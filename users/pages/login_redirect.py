@@ -1,4 +1,4 @@
-"""The redirect to the sign-in page, and back: to a path of this site, with the fields that were typed but secrets."""
+"""The redirect to the sign-in page and back, to a path of this site. Typed fields are kept, secrets are not."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,16 +15,16 @@ from users.pages.forms import FormData
 SIGNED_IN_AGAIN = "You are signed in again. Nothing was saved yet: check what you typed and send it again."
 
 _KEPT = "kept-"
-MOST_KEPT = 100  # fields, far more than a form has: each becomes a line of the page
+MOST_KEPT = 100  # fields, many more than a form has: each becomes a hidden field of the page
 
 
 def home() -> str:
-    """Return the path of the users, where a sign-in leads unless it interrupted something."""
+    """Return the path of the list of users, where a sign-in leads by default."""
     return url_for("users.show_users")
 
 
 def sign_in_first(again: Any, values: Mapping[str, Any]) -> Response:
-    """Ask for a sign-in that leads back here. The page carries the fields that were typed, but no secrets."""
+    """Show the sign-in page, which leads back here. It carries the fields that were typed, but no secrets."""
     if request.method in ("GET", "HEAD"):
         target = request.full_path.rstrip("?")
         return redirect(url_for("users.show_login", next=None if target == home() else target), 303)
@@ -38,7 +38,7 @@ def sign_in_first(again: Any, values: Mapping[str, Any]) -> Response:
 def login_page(
     target: str, kept: list[tuple[str, str]], formdata: FormData | None = None, *, ended: bool = False
 ) -> str:
-    """Return the sign-in page, which leads to the path `target`, carries the fields `kept` and says what ended."""
+    """Return the sign-in page, which leads to the path `target` and carries the fields `kept`."""
     carried = [(_KEPT + name, value) for name, value in kept]
     return render_template("account/login.html", form=forms.LoginForm(formdata), next=target, kept=carried, ended=ended)
 
@@ -50,12 +50,12 @@ def kept_fields(formdata: FormData) -> list[tuple[str, str]]:
 
 
 def resume(path: str, kept: list[tuple[str, str]]) -> Response | str:
-    """Go to `path` after a sign-in; with `kept` fields, show the form target filled with them once more."""
+    """Go to `path` after a sign-in; with `kept` fields, show the form there, filled with them."""
     if not kept:
         return redirect(path, 303)
     adapter = current_app.create_url_adapter(request)
     try:
-        endpoint, values = adapter.match(path, method="POST")  # type: ignore[union-attr]  # within a request target is one
+        endpoint, values = adapter.match(path, method="POST")  # type: ignore[union-attr]  # a request has one
     except HTTPException:
         return redirect(home(), 303)
     view: Any = current_app.view_functions[endpoint]

@@ -18,7 +18,7 @@ from users.storage.models import AuditEvent
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong, for the summary and for beside its `field`; `link` is a path and its words."""
+    """A problem, shown in the summary and beside its `field`. `link` is a path and its text."""
 
     message: str
     field: str | None = None
@@ -62,33 +62,33 @@ def problems_of(error: EnrolError) -> list[Problem]:
 
 
 def _words(error: FieldError) -> str:
-    """Return the words of every door, with roles called as the page calls them."""
+    """Return the message of the error, with the names of roles that the pages use."""
     if error.code != FieldCode.INVALID_ROLE:
         return error.message
     return f"Choose one of the roles: {', '.join(name for name, _ in forms.ROLE_WORDS.values())}"
 
 
 def _taken(error: Conflict) -> Problem:
-    """Say who has the address and, to whoever sent the form twice, that they have just made that user themselves."""
+    """Say which user has the email and, if that user is new, who created them: often the same form, sent twice."""
     user_id = error.details.get("user_id")
-    address = user_queries.emails_of([user_id]).get(user_id) if user_id and "user" in g else None
-    if user_id is None or address is None:
+    email = user_queries.emails_of([user_id]).get(user_id) if user_id and "user" in g else None
+    if user_id is None or email is None:
         return Problem(error.message, "email")
     generated = "generated" if request.form.get("choice") == forms.GENERATE else None
-    link = (url_for("users.show_user", user_id=user_id, password=generated), f"View {address}")
-    return Problem(error.message, "email", link, _made_a_moment_ago(user_id))
+    link = (url_for("users.show_user", user_id=user_id, password=generated), f"View {email}")
+    return Problem(error.message, "email", link, _created_recently(user_id))
 
 
-def _made_a_moment_ago(user_id: str) -> str:
+def _created_recently(user_id: str) -> str:
     for event in trail.recent(user_id):
         if event.action == trail.Action.USER_CREATE and clock.now() - event.at < clock.RECENT:
-            return f"created by {_maker(event)} a moment ago"
+            return f"created by {_creator(event)} a moment ago"
     return ""
 
 
-def _maker(event: AuditEvent) -> str:
-    # The event of the set-up names no user as its actor: it creates the one who does it.
-    maker_id = event.target_id if event.actor_kind == "setup" else event.actor_user_id
-    if maker_id == g.actor.user_id:
+def _creator(event: AuditEvent) -> str:
+    # The set-up's event names no actor: it creates the user who acts.
+    creator_id = event.target_id if event.actor_kind == "setup" else event.actor_user_id
+    if creator_id == g.actor.user_id:
         return "you"
     return user_queries.emails_of([event.actor_user_id]).get(event.actor_user_id or "", "somebody else")

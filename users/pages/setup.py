@@ -1,4 +1,4 @@
-"""The first run: the page behind the set-up link, then three steps that tick themselves off."""
+"""The first run: the page of the set-up link, then the page of the three first steps."""
 
 from dataclasses import replace
 
@@ -19,8 +19,8 @@ from users.services import api_keys, setup_link, user_search
 @bp.get("/setup")
 @public()
 def show_setup(formdata: FormData | None = None) -> PageResponse:
-    """Show the form for the first administrator to whoever has the link; to others, the command to run."""
-    if setup_link.is_over():  # maybe since a moment ago: somebody else was quicker, or this is a second click
+    """Show the form for the first administrator to a browser with the link; to others, the command to run."""
+    if setup_link.is_over():  # another browser may have been quicker, or this is a second click
         return make_response(render_template("setup/over.html"), 404)
     token = request.args.get("token", "")
     if setup_link.is_token(token):  # out of the address bar, the history and every log at once
@@ -39,7 +39,7 @@ def show_setup(formdata: FormData | None = None) -> PageResponse:
 def set_up() -> PageResponse:
     """Create the first administrator, signed in, and lead to the first steps."""
     token = request.cookies.get(session_cookie.cookie_name("setup"), "")
-    setup_link.require_open(token)  # before any hash is computed for a stranger
+    setup_link.require_open(token)  # before a password is hashed
     form = forms.SetupForm(request.form)
     new = validation.new_user(form.given(*validation.CREATE_FIELDS), settings.current().rules)
     actor = replace(g.actor, kind="setup", permissions=ALL_PERMISSIONS)
@@ -53,7 +53,7 @@ def set_up() -> PageResponse:
 @bp.get("/admin/start")
 @page(Permission.USERS_CREATE, Permission.KEYS_MANAGE)
 def show_start() -> PageResponse:
-    """Show the three first steps, ticked off as the data says."""
+    """Show the three first steps; the data says which are done."""
     return render_template(
         "setup/start.html",
         has_key=api_keys.has_key(),

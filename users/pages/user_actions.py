@@ -1,4 +1,4 @@
-"""The pages that change one user: edit, set a password, verify, deactivate, reactivate, delete."""
+"""The pages that change one user: edit, set a password, verify, deactivate, reactivate, unlock, delete."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -28,14 +28,14 @@ _EDITED = {one.name: one.label for one in validation.PROFILE_FIELDS if one.in_fo
 @bp.get("/admin/users/<user_id>/edit")
 @page(Permission.USERS_UPDATE)
 def show_edit_user(user_id: str, formdata: FormData | None = None) -> PageResponse:
-    """Show the form for what is known of the user, with `?email=` in place of the address."""
+    """Show the form for the user's profile, with `?email=` in place of the email."""
     return _edit_page(_user_for_change(user_id), formdata or NO_DATA)
 
 
 @bp.post("/admin/users/<user_id>/edit")
 @page(Permission.USERS_UPDATE, again=show_edit_user)
 def edit_user(user_id: str) -> PageResponse:
-    """Save what was changed in the form and lead to the user; nobody stops being an administrator unasked."""
+    """Save what was changed in the form and lead to the user. Ask before an administrator's role is taken away."""
     user, typed, seen = _user_for_change(user_id), _typed(request.form), _seen(request.form)
     if typed.keys() != seen.keys():
         raise Outdated
@@ -47,7 +47,7 @@ def edit_user(user_id: str) -> PageResponse:
     if _ends_administration(user, changes) and "confirmed" not in request.form:
         return render_template("users/demote.html", user=user, typed=typed, seen=seen)
     saved = user_changes.update_user(user.id, changes, actor=g.actor, precondition=_require_as_seen)
-    if saved.updated_at == user.updated_at and _shown(user) == seen:  # not so when the form is sent a second time
+    if saved.updated_at == user.updated_at and _shown(user) == seen:  # but not if the form was sent twice
         return _nothing_to_save(user, request.form)
     return _lead_to(saved, "Changes saved")
 
@@ -56,7 +56,7 @@ def edit_user(user_id: str) -> PageResponse:
 @page(Permission.USERS_UPDATE)
 def show_set_password(user_id: str, formdata: FormData | None = None) -> PageResponse:
     """Show the form for a user's new password."""
-    if user_id == g.user.id:  # nobody's own password is changed without the current one
+    if user_id == g.user.id:  # your own password needs the current one
         return redirect(url_for("users.show_account"), 303)
     user = _user_for_change(user_id)
     return render_template(
@@ -67,7 +67,7 @@ def show_set_password(user_id: str, formdata: FormData | None = None) -> PageRes
 @bp.post("/admin/users/<user_id>/password")
 @page(Permission.USERS_UPDATE, again=show_set_password)
 def set_user_password(user_id: str) -> PageResponse:
-    """Give the user a new password and lead to its page; a generated one is shown now, this once."""
+    """Set a new password and lead to the user. A generated password is shown now and never again."""
     if user_id == g.user.id:
         return redirect(url_for("users.show_account"), 303)
     user, form = _user_for_change(user_id), forms.PasswordForm(request.form)
@@ -83,14 +83,14 @@ def set_user_password(user_id: str) -> PageResponse:
 @bp.get("/admin/users/<user_id>/verify")
 @page(Permission.USERS_UPDATE)
 def show_verify_user(user_id: str, formdata: FormData | None = None) -> PageResponse:
-    """Show the two ways to verify the user's address: to say that it is theirs, and a link for them to open."""
+    """Show the two ways to verify the user's email: mark it as verified, or make a link."""
     return render_template("users/verify.html", user=_user_for_change(user_id), address=urls.base_url())
 
 
 @bp.post("/admin/users/<user_id>/verify")
 @page(Permission.USERS_UPDATE, again=show_verify_user)
 def verify_user(user_id: str) -> PageResponse:
-    """Note that the address that the form showed is the user's."""
+    """Mark the email that the form showed as verified."""
     user = user_changes.verify_user(_user_for_change(user_id).id, actor=g.actor, precondition=_require_address)
     return _lead_to(user, "Email address marked as verified")
 
@@ -98,10 +98,11 @@ def verify_user(user_id: str) -> PageResponse:
 @bp.post("/admin/users/<user_id>/verification")
 @page(Permission.USERS_UPDATE, again=show_verify_user)
 def make_verification_link(user_id: str) -> PageResponse:
-    """Make a link that verifies the user's address and show it, this once."""
-    user, there = _user_for_change(user_id), urls.absolute_url(url_for("users.show_verify"))  # before anything is done
+    """Make a link that verifies the user's email and show it once."""
+    user = _user_for_change(user_id)
+    page_url = urls.absolute_url(url_for("users.show_verify"))  # raises before anything is written
     issued = email_verification.issue(user.id, actor=g.actor)
-    link = f"{there}?token={issued.token}"
+    link = f"{page_url}?token={issued.token}"
     return render_template("users/verify_link.html", user=issued.user, link=link, expires_at=issued.expires_at)
 
 
@@ -146,7 +147,7 @@ _add_confirmed(
 
 
 def _user_for_change(user_id: str) -> User:
-    """Return the user if the administrator may change it, as `user_changes` judges when it is done."""
+    """Return the user if the administrator may change them. `user_changes` checks it again in the transaction."""
     user = user_queries.get_user_even_deleted(user_id)
     if user.deleted_at:
         raise UserDeleted(user.id)
@@ -165,7 +166,7 @@ def _lead_to(user: User, message: str) -> PageResponse:
 
 
 def _edit_page(user: User, formdata: FormData) -> PageResponse:
-    """Return the form as it was sent; where nothing was typed, with what somebody else made of the user meanwhile."""
+    """Return the form as it was sent. A field that was not changed in it shows the user's newest value."""
     now, seen, typed = _shown(user), _seen(formdata), _typed(formdata)
     shown = {**now, "email": request.args.get("email", user.email)}
     form = forms.EditForm(grantable_by(g.actor.permissions), formdata, **shown)
@@ -173,7 +174,7 @@ def _edit_page(user: User, formdata: FormData) -> PageResponse:
         is_typed = typed.get(name, seen[name]) != seen[name]
         if not is_typed:
             form[name].data = now[name]
-        g.problems = [*g.get("problems", []), Problem(_words_of_change(name, now[name], is_typed), name)]
+        g.problems = [*g.get("problems", []), Problem(_change_message(name, now[name], is_typed), name)]
     return render_template("users/edit.html", form=form, user=user, now=now)
 
 
@@ -183,38 +184,38 @@ def _nothing_to_save(user: User, formdata: FormData) -> PageResponse:
 
 
 def _shown(user: User) -> dict[str, str]:
-    """Return what the form shows of the user to this administrator."""
+    """Return the fields that the form shows to this administrator."""
     names = [name for name in _EDITED if name != "global_role_id" or Permission.ROLES_ASSIGN in g.actor.permissions]
     return {name: getattr(user, name) or "" for name in names}
 
 
 def _seen(formdata: FormData) -> dict[str, str]:
-    """Return what the form that was sent showed when it was opened."""
+    """Return the values that the form showed when it was opened."""
     return {name: formdata[f"was-{name}"] for name in _EDITED if f"was-{name}" in formdata}
 
 
 def _typed(formdata: FormData) -> dict[str, str]:
-    """Return what the form that was sent asks for."""
+    """Return the values that the form asks for."""
     return {name: formdata[name].strip() for name in _EDITED if name in formdata}
 
 
 def _changed_meanwhile(user: User, formdata: FormData) -> list[str]:
-    """Return what is not as the form showed it, and not as it asks for either: a form sent twice is no news."""
+    """Return the fields that another request changed, unless to the value that the form asks for (sent twice)."""
     now, seen, typed = _shown(user), _seen(formdata), _typed(formdata)
     differ = [name for name in now if name in seen and now[name] not in (seen[name], typed.get(name))]
-    return [name for name in differ if name != "email" or not _is_one_address(now[name], typed.get(name, ""))]
+    return [name for name in differ if name != "email" or not _is_same_email(now[name], typed.get(name, ""))]
 
 
-def _is_one_address(stored: str, typed: str) -> bool:
-    """Tell whether what was typed is the stored address, which may be kept in another form."""
+def _is_same_email(stored: str, typed: str) -> bool:
+    """Tell whether both are the same email; the stored spelling may differ."""
     try:
         return emails.lookup_key(stored) == emails.lookup_key(typed)
     except emails.BadEmail:
         return False
 
 
-def _words_of_change(name: str, now: str, is_typed: bool) -> str:
-    # Isolated (Unicode, U+2068 and U+2069): a name from right to left does not turn the sentence around.
+def _change_message(name: str, now: str, is_typed: bool) -> str:
+    # U+2068 and U+2069 isolate a name that is written from right to left.
     shown = _role_words(now) if name == "global_role_id" else f"“\u2068{now}\u2069”"
     words = f"{_EDITED[name]} was {f'changed to {shown}' if now else 'removed'} meanwhile"
     return f"{words}. Saving puts yours in its place" if is_typed else words
@@ -229,7 +230,7 @@ def _ends_administration(user: User, changes: UserChanges) -> bool:
     return takes_role and user.global_role_id == Role.ADMIN
 
 
-# What the forms were made for: conditions of the acts, judged again with the user locked.
+# Conditions: whether the user is as the form showed them. They are checked with the user's row locked.
 
 
 def _require_as_seen(user: User) -> None:

@@ -19,7 +19,7 @@ from users.rules import emails, validation
 from users.services import user_creation, user_queries, user_search
 from users.storage.models import User
 
-_LONGEST_SEARCH = 512  # two names and a space; the page repeats it in every link
+_LONGEST_SEARCH = 512  # two names and a space; every link of the page repeats it
 
 
 @bp.get("/admin/users")
@@ -36,7 +36,7 @@ def show_users() -> PageResponse:
         counts=counts,
         q=q,
         shown=shown,
-        new=_could_be_made(q, counts["all"]),
+        new=_can_be_created(q, counts["all"]),
         href=_list_href,
     )
 
@@ -52,7 +52,7 @@ def show_new_user(formdata: FormData | None = None) -> PageResponse:
 @bp.post("/admin/users/new")
 @page(Permission.USERS_CREATE, again=show_new_user)
 def add_user() -> PageResponse:
-    """Create the user and lead to its page; with a generated password, show that now, this once."""
+    """Create the user and lead to their page. A generated password is shown now and never again."""
     form = forms.UserForm(grantable_by(g.actor.permissions), request.form)
     rules = settings.current().rules
     password = form.password_or_new(rules)
@@ -67,7 +67,7 @@ def add_user() -> PageResponse:
 @bp.get("/admin/users/<user_id>")
 @page(Permission.USERS_READ)
 def show_user(user_id: str) -> PageResponse:
-    """Show one user, what happened to it lately, and what can be done with it; nothing with one who is deleted."""
+    """Show one user, their recent events and, unless they are deleted, what can be done with them."""
     user = user_queries.get_user_even_deleted(user_id)
     about = _about(user)
     locked = about["may_change"] and password_limits.is_locked(user)
@@ -81,15 +81,15 @@ def _id_in(parameter: str) -> str | None:
 
 
 def _list_href(q: str, shown: str, **place: str) -> str:
-    """Return where the list shows this; `place` is the `before` or `after` of a page that is not the first."""
+    """Return the URL of the list for these filters; `place` is the `before` or `after` of a later page."""
     asked = {"q": q, "status": "" if shown == "all" else shown, **place}
     query = urlencode({name: value for name, value in asked.items() if value})
     path = login_redirect.home()
     return f"{path}?{query}" if query else path
 
 
-def _could_be_made(q: str, found: user_search.Count) -> bool:
-    """Tell whether an address was looked for that nobody has and that the administrator may give to a new user."""
+def _can_be_created(q: str, found: user_search.Count) -> bool:
+    """Tell whether `q` is an email that no user has, and the administrator may create users."""
     if found.number or Permission.USERS_CREATE not in g.actor.permissions:
         return False
     try:
@@ -99,7 +99,7 @@ def _could_be_made(q: str, found: user_search.Count) -> bool:
 
 
 def _about(user: User) -> dict[str, Any]:
-    """Return what every page about one user shows."""
+    """Return what each page about one user shows."""
     held: frozenset[Permission] = g.actor.permissions
     return {
         "user": user,
@@ -107,14 +107,14 @@ def _about(user: User) -> dict[str, Any]:
         "is_new": clock.now() - user.created_at < clock.RECENT,
         "likely": emails.likely_meant(user.email),
         "address": urls.base_url(),
-        "same_act": _same_act(user),
+        "same_act": _as_api_call(user),
     }
 
 
-def _same_act(user: User) -> dict[str, str | None]:
-    """Return the creation of `user` as a call of the API and as a command, with placeholders for what is secret.
+def _as_api_call(user: User) -> dict[str, str | None]:
+    """Return the creation of `user` as a call of the API and as a command, with placeholders for secrets.
 
-    The `role` takes a call of its own.
+    The `role` needs a second call.
     """
     texts = {one.name: value for one in validation.TEXT_FIELDS if (value := getattr(user, one.name))}
     body = {"email": user.email, **texts, "password": "PASSWORD"}
@@ -128,8 +128,8 @@ def _same_act(user: User) -> dict[str, str | None]:
     }
 
 
-def _events(user: User) -> list[audit_sentences.Told]:
-    """Return what happened to the user lately, as sentences, to those who may read it."""
+def _events(user: User) -> list[audit_sentences.DescribedEvent]:
+    """Return the user's recent events as sentences, if the administrator may read them."""
     if Permission.AUDIT_READ not in g.actor.permissions:
         return []
-    return audit_sentences.tell(trail.recent(user.id), about=user.id)
+    return audit_sentences.describe(trail.recent(user.id), about=user.id)

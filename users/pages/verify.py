@@ -1,4 +1,4 @@
-"""The page behind the link that verifies an address: it asks for a click, since mail scanners open every link."""
+"""The page of the link that verifies an email. It asks for a click, because mail scanners open every link."""
 
 from flask import g, make_response, redirect, render_template, request, url_for
 
@@ -13,11 +13,11 @@ from users.services import email_verification
 @bp.get("/verify")
 @public()
 def show_verify(formdata: FormData | None = None) -> PageResponse:
-    """Show the address and the button that verifies it, or what to do about a link that has ended."""
+    """Show the email and the button that verifies it, or what to do about a link that has ended."""
     given = request.args.get("token", "")
     if email_verification.is_token(given):  # out of the address bar, the history and every Referer at once
-        return _at_the_page(given)
-    # The form carries its own token: another link may have been opened in this browser since.
+        return _redirect_with_cookie(given)
+    # The form carries its own token: this browser may have opened another link since.
     token = (formdata or NO_DATA).get("link") or given or request.cookies.get(_cookie(), "")
     try:
         user = email_verification.find_user(token)
@@ -31,13 +31,13 @@ def show_verify(formdata: FormData | None = None) -> PageResponse:
 @bp.post("/verify")
 @public(again=show_verify)
 def verify() -> PageResponse:
-    """Verify the address and show that it is so; a second click changes nothing."""
+    """Verify the email and show the result; a second click changes nothing."""
     token = request.form.get("link", "")
     email_verification.use(token, actor=g.actor)
-    return _at_the_page(token)
+    return _redirect_with_cookie(token)
 
 
-def _at_the_page(token: str) -> PageResponse:
+def _redirect_with_cookie(token: str) -> PageResponse:
     session_cookie.set_cookie(_cookie(), token, max_age=int(email_verification.LIFETIME.total_seconds()))
     return redirect(url_for("users.show_verify"), 303)
 
