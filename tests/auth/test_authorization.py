@@ -1,10 +1,6 @@
 """Who was stopped while a request was on its way acts no more: the actor is judged again in the act's transaction."""
 
-import contextlib
-import io
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,107 +8,11 @@ from flask import Flask, request, request_started
 
 from support.api import Answer
 from support.databases import execute, rows
-from support.people import PASSWORD, Cast, make_key, make_user
-from support.visitors import Visitor, mark_in, seen_end_in, signed_in
+from support.people import PASSWORD
+from support.scenes import API_ACTS, NEW, STOPS, Scene, before_the_act, stop, stored
+from support.visitors import mark_in, seen_end_in
 from users.actors import terminal
-from users.roles import Permission, Role
 from users.services import api_keys
-from users.storage import database
-from users.storage.models import User
-
-NEW = "another horse battery"
-
-
-@dataclass
-class Scene:
-    """Ada, her key and her browser, and what they act on."""
-
-    app: Flask
-    ada: User
-    sam: User
-    grace: User  # another administrator
-    key: str
-    key_id: str
-    browser: Visitor
-
-    def api(self, method: str, path: str, **more: Any) -> Answer:
-        """Send a request with Ada's key."""
-        headers = {"X-API-Key": self.key, **more.pop("headers", {})}
-        return self.app.test_client().open(f"/v1/user/{path}", method=method, headers=headers, **more)
-
-
-@pytest.fixture
-def scene(app: Flask, cast: Cast) -> Scene:
-    """Ada with a key of all scopes and a session."""
-    grace = make_user(app, "grace@example.com", Role.ADMIN)
-    key = make_key(app, *Permission, owner=cast.ada)
-    with app.app_context():
-        key_id = list(api_keys.list_keys())[-1].id
-    return Scene(app, cast.ada, cast.sam, grace, key, key_id, signed_in(app, cast.ada))
-
-
-@contextlib.contextmanager
-def before_the_act(change: Callable[[], None]) -> Iterator[list[str]]:
-    """Do `change` once the request is past the door, when it first begins to write; note that it happened."""
-    writing, done = database.writing, list[str]()
-
-    @contextlib.contextmanager
-    def changing(*, wait: bool = True) -> Iterator[Any]:
-        if wait and not done:
-            done.append("changed")
-            change()
-        with writing(wait=wait) as connection:
-            yield connection
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(database, "writing", changing)
-        yield done
-
-
-def stored(app: Flask) -> list[Any]:
-    """Return what acts change."""
-    users = (
-        "SELECT id, email, first_name, password_hash, global_role_id, is_active, last_verified, deleted_at FROM users"
-    )
-    tables = (f"{users} ORDER BY id", "SELECT id, expires_at, deactivated_at FROM api_keys ORDER BY id")
-    acts = "SELECT action, target_id FROM audit_events WHERE outcome = 'ok' ORDER BY id"
-    return [rows(app, statement) for statement in (*tables, acts)]
-
-
-API_ACTS: dict[str, Callable[[Scene], Answer]] = {
-    "create": lambda it: it.api("POST", "", json={"email": "jo@example.com", "password": PASSWORD}),
-    "create once": lambda it: it.api(
-        "POST", "", json={"email": "jo@example.com", "password": PASSWORD}, headers={"Idempotency-Key": "7c1b8a6e"}
-    ),
-    "rename": lambda it: it.api("PATCH", it.sam.id, json={"first_name": "Samuel"}),
-    "promote": lambda it: it.api("PATCH", it.sam.id, json={"global_role_id": "role_admin"}),
-    "set password": lambda it: it.api("PATCH", it.sam.id, json={"password": NEW}),
-    "delete": lambda it: it.api("DELETE", it.sam.id),
-    "verification": lambda it: it.api("POST", f"{it.sam.id}/verification"),
-    "verify password": lambda it: it.api(
-        "POST", "verify-password", json={"email": "sam@example.com", "password": PASSWORD}
-    ),
-    "verify wrong password": lambda it: it.api(
-        "POST", "verify-password", json={"email": "sam@example.com", "password": NEW}
-    ),
-}
-STOPS = {
-    "revoked": ("UPDATE api_keys SET deactivated_at = created_at WHERE id = :key", "API_KEY_DEACTIVATED"),
-    "expired": ("UPDATE api_keys SET expires_at = created_at WHERE id = :key", "API_KEY_EXPIRED"),
-    "erased": ("DELETE FROM api_keys WHERE id = :key", "AUTHENTICATION_REQUIRED"),
-    "owner stopped": ("UPDATE users SET is_active = false WHERE id = :ada", "API_KEY_DEACTIVATED"),
-    "owner deleted": ("UPDATE users SET deleted_at = updated_at WHERE id = :ada", "API_KEY_DEACTIVATED"),
-    "role taken": ("UPDATE users SET global_role_id = NULL WHERE id = :ada", "INSUFFICIENT_PERMISSIONS"),
-    "role changed": ("UPDATE users SET global_role_id = 'role_auditor' WHERE id = :ada", "INSUFFICIENT_PERMISSIONS"),
-    "scopes taken": ("UPDATE api_keys SET scopes = '[]' WHERE id = :key", "INSUFFICIENT_PERMISSIONS"),
-}
-
-
-def stop(scene: Scene, how: str) -> None:
-    """Stop Ada or her key, behind the service's back."""
-    statement, _ = STOPS[how]
-    values = {"key": scene.key_id} if ":key" in statement else {"ada": scene.ada.id}
-    execute(scene.app, statement, **values)
 
 
 @pytest.mark.parametrize(
@@ -248,60 +148,6 @@ def prepare(scene: Scene, act: str) -> Callable[[], Answer]:
     scene.browser.post = real  # type: ignore[method-assign]
     path, data = sent[0]
     return lambda: client.post(path, data=data)
-
-
-class HeldBack(io.RawIOBase):
-    """A body whose last byte comes only after something has happened."""
-
-    def __init__(self, body: bytes, happens: Callable[[], None]) -> None:
-        self._rest, self._happens = body, happens
-
-    def readable(self) -> bool:
-        """Say that it is a stream to read."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Give all but the last byte, then let it happen, then the last."""
-        if len(self._rest) == 1:
-            self._happens()
-        part, self._rest = (self._rest[:-1], self._rest[-1:]) if len(self._rest) > 1 else (self._rest, b"")
-        buffer[: len(part)] = part
-        return len(part)
-
-
-@pytest.mark.parametrize("how", ["revoked", "owner stopped", "role taken"])
-def test_slow_body(scene: Scene, how: str) -> None:
-    body = b'{"email": "jo@example.com", "password": "correct horse battery"}'
-    stream = HeldBack(body, lambda: stop(scene, how))
-    held_back = {"wsgi.input": stream}
-    answer = scene.api("POST", "", data=body, content_type="application/json", environ_overrides=held_back)
-    assert answer.json["error"]["code"] == STOPS[how][1]
-    assert rows(scene.app, "SELECT 1 FROM users WHERE email = 'jo@example.com'") == []
-
-
-READS: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
-    "batch": ("batch", {"user_ids": ["usr_01900000000070008000000000000000"]}, {}),
-    "validate only": ("?validate_only=true", {"email": "new@example.com", "password": PASSWORD}, {}),
-    "replay": ("", {"email": "jo@example.com", "password": PASSWORD}, {"Idempotency-Key": "7c1b8a6e"}),
-}
-
-
-@pytest.mark.parametrize("read", READS)
-def test_slow_body_of_a_read(scene: Scene, read: str) -> None:
-    API_ACTS["create once"](scene)
-    path, body, headers = READS[read]
-    data = json.dumps(body).encode()
-    for how, status in (("scopes given", 200), ("revoked", 401)):
-        stream = HeldBack(data, lambda how=how: stop(scene, how) if how in STOPS else None)  # type: ignore[misc]
-        answer = scene.api(
-            "POST",
-            path,
-            data=data,
-            content_type="application/json",
-            headers=headers,
-            environ_overrides={"wsgi.input": stream},
-        )
-        assert answer.status_code in (status, status + 1), how
 
 
 def test_role_gained_meanwhile(scene: Scene) -> None:

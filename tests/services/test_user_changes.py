@@ -1,8 +1,5 @@
 """The acts that change a user: what they change, whom they spare, and what they leave on record."""
 
-import json
-import threading
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,41 +7,16 @@ import pytest
 from argon2 import PasswordHasher
 from flask import Flask
 
+from support.changes import ACTS, TERMINAL, events, update
 from support.databases import execute, rows
 from support.people import UNKNOWN_ID, Cast, as_actor, make_key, make_user
 from support.visitors import signed_in
 from users import clock
-from users.actors import Actor, terminal
-from users.errors import Conflict, Denied, Invalid, LastAdministrator, UserNotFound
-from users.roles import ALL_PERMISSIONS, Permission, Role
-from users.rules import validation
+from users.actors import Actor
+from users.errors import Conflict, Denied, Invalid, UserNotFound
+from users.roles import Permission, Role
 from users.services import user_changes, user_queries
 from users.storage.models import User
-
-TERMINAL = terminal("req_test00000000")
-
-
-def update(user: User, *, actor: Actor = TERMINAL, **given: Any) -> User:
-    """Change the user, as a door does."""
-    changes = validation.user_changes(given, validation.Rules())
-    return user_changes.update_user(user.id, changes, actor=actor)
-
-
-def events(app: Flask, user: User) -> list[tuple[str, list[str]]]:
-    """Return what was done to the user after the creation: acts and the fields they name."""
-    found = rows(app, "SELECT action, fields FROM audit_events WHERE target_id = :id ORDER BY id", id=user.id)
-    return [(row.action, row.fields if isinstance(row.fields, list) else json.loads(row.fields)) for row in found][1:]
-
-
-ACTS: dict[str, Callable[[User, Actor], Any]] = {
-    "rename": lambda user, actor: update(user, first_name="Other", actor=actor),
-    "nothing": lambda user, actor: update(user, actor=actor),
-    "set_password": lambda user, actor: user_changes.set_password(user.id, "another password", actor=actor),
-    "deactivate": lambda user, actor: user_changes.deactivate_user(user.id, actor=actor),
-    "reactivate": lambda user, actor: user_changes.reactivate_user(user.id, actor=actor),
-    "verify": lambda user, actor: user_changes.verify_user(user.id, actor=actor),
-    "delete": lambda user, actor: user_changes.delete_user(user.id, actor=actor),
-}
 
 
 @pytest.mark.parametrize("act", ACTS)
@@ -229,92 +201,8 @@ def test_deleted_user(app: Flask, cast: Cast, api: Any) -> None:
     assert make_user(app, "OMAR@example.com").id != cast.omar.id
 
 
-LEAVE: dict[str, Callable[[User, Actor], Any]] = {
-    "deactivate": ACTS["deactivate"],
-    "delete": ACTS["delete"],
-    "demote": lambda user, actor: update(user, global_role_id="role_member", actor=actor),
-    "strip": lambda user, actor: update(user, global_role_id=None, first_name="Nobody", actor=actor),
-    "stop and demote": lambda user, actor: update(user, global_role_id=None, is_active=False, actor=actor),
-}
-
-
-@pytest.mark.parametrize("leave", LEAVE)
-def test_last_administrator(app: Flask, cast: Cast, leave: str) -> None:
-    actor, do = as_actor(app, cast.ada), LEAVE[leave]
-    stopped = make_user(app, "stopped@example.com", Role.ADMIN)
-    with app.app_context():
-        user_changes.deactivate_user(stopped.id, actor=actor)
-        with pytest.raises(LastAdministrator):
-            do(cast.ada, actor)
-        assert user_queries.get_user(cast.ada.id).as_profile() == cast.ada.as_profile()
-        do(stopped, actor)
-        do(cast.sam, actor)
-        assert update(cast.ada, global_role_id="role_admin", is_active=True, first_name="A.").first_name == "A."
-        grace = make_user(app, "grace@example.com", Role.ADMIN)
-        do(cast.ada, actor)
-        with pytest.raises(LastAdministrator):
-            do(grace, TERMINAL)
-
-
-@pytest.mark.parametrize("leave", ["deactivate", "delete", "demote"])
-def test_last_two_administrators(app: Flask, cast: Cast, leave: str) -> None:
-    grace = make_user(app, "grace@example.com", Role.ADMIN)
-    for _ in range(5):
-        execute(app, "UPDATE users SET is_active = true, deleted_at = NULL")
-        execute(app, "UPDATE users SET global_role_id = 'role_admin' WHERE id IN (:a, :b)", a=cast.ada.id, b=grace.id)
-        start = threading.Barrier(2)
-        outcomes: list[str] = []
-
-        def put_out(user: User, start: threading.Barrier = start, outcomes: list[str] = outcomes) -> None:
-            start.wait()
-            try:
-                with app.app_context():
-                    LEAVE[leave](user, Actor("terminal", ALL_PERMISSIONS))
-                outcomes.append("left")
-            except LastAdministrator:
-                outcomes.append("stayed")
-
-        threads = [threading.Thread(target=put_out, args=[user]) for user in (cast.ada, grace)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert sorted(outcomes) == ["left", "stayed"]
-
-
 def test_deactivated_twice(app: Flask, cast: Cast) -> None:
     with app.app_context():
         for _ in range(2):
             user_changes.deactivate_user(cast.sam.id, actor=as_actor(app, cast.ada))
     assert len(rows(app, "SELECT id FROM audit_events WHERE action = 'user.deactivate'")) == 1
-
-
-def test_administrators_lock(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An act that read the administrators before another act has ended could miss the last one."""
-    first_is_in, go_on = threading.Event(), threading.Event()
-    for_change = user_changes.for_change
-
-    def pause_first(*given: Any) -> User:
-        user = for_change(*given)
-        if not first_is_in.is_set():
-            first_is_in.set()
-            assert go_on.wait(3)
-        return user
-
-    monkeypatch.setattr(user_changes, "for_change", pause_first)
-    grace = make_user(app, "grace@example.com", Role.ADMIN)
-
-    def stop(user: User) -> None:
-        with app.app_context():
-            user_changes.deactivate_user(user.id, actor=TERMINAL)
-
-    first, second = (threading.Thread(target=stop, args=[user]) for user in (cast.sam, grace))
-    first.start()
-    assert first_is_in.wait(5)
-    second.start()
-    second.join(0.3)
-    assert second.is_alive(), "it waits, though it is about somebody else"
-    go_on.set()
-    first.join()
-    second.join()
-    assert rows(app, "SELECT count(*) FROM users WHERE NOT is_active") == [(2,)]

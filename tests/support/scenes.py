@@ -1,0 +1,112 @@
+"""An administrator with a key and a session, and what can end both before an act."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from support.api import Answer
+from support.databases import execute, rows
+from support.people import PASSWORD, Cast, make_key, make_user
+from support.visitors import Visitor, signed_in
+from users.roles import Permission, Role
+from users.services import api_keys
+from users.storage import database
+from users.storage.models import User
+
+NEW = "another horse battery"
+
+
+@dataclass
+class Scene:
+    """Ada, her key and her browser, and what they act on."""
+
+    app: Flask
+    ada: User
+    sam: User
+    grace: User  # another administrator
+    key: str
+    key_id: str
+    browser: Visitor
+
+    def api(self, method: str, path: str, **more: Any) -> Answer:
+        """Send a request with Ada's key."""
+        headers = {"X-API-Key": self.key, **more.pop("headers", {})}
+        return self.app.test_client().open(f"/v1/user/{path}", method=method, headers=headers, **more)
+
+
+@pytest.fixture
+def scene(app: Flask, cast: Cast) -> Scene:
+    """Ada with a key of all scopes and a session."""
+    grace = make_user(app, "grace@example.com", Role.ADMIN)
+    key = make_key(app, *Permission, owner=cast.ada)
+    with app.app_context():
+        key_id = list(api_keys.list_keys())[-1].id
+    return Scene(app, cast.ada, cast.sam, grace, key, key_id, signed_in(app, cast.ada))
+
+
+@contextlib.contextmanager
+def before_the_act(change: Callable[[], None]) -> Iterator[list[str]]:
+    """Do `change` once the request is past the door, when it first begins to write; note that it happened."""
+    writing, done = database.writing, list[str]()
+
+    @contextlib.contextmanager
+    def changing(*, wait: bool = True) -> Iterator[Any]:
+        if wait and not done:
+            done.append("changed")
+            change()
+        with writing(wait=wait) as connection:
+            yield connection
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "writing", changing)
+        yield done
+
+
+def stored(app: Flask) -> list[Any]:
+    """Return what acts change."""
+    users = (
+        "SELECT id, email, first_name, password_hash, global_role_id, is_active, last_verified, deleted_at FROM users"
+    )
+    tables = (f"{users} ORDER BY id", "SELECT id, expires_at, deactivated_at FROM api_keys ORDER BY id")
+    acts = "SELECT action, target_id FROM audit_events WHERE outcome = 'ok' ORDER BY id"
+    return [rows(app, statement) for statement in (*tables, acts)]
+
+
+API_ACTS: dict[str, Callable[[Scene], Answer]] = {
+    "create": lambda it: it.api("POST", "", json={"email": "jo@example.com", "password": PASSWORD}),
+    "create once": lambda it: it.api(
+        "POST", "", json={"email": "jo@example.com", "password": PASSWORD}, headers={"Idempotency-Key": "7c1b8a6e"}
+    ),
+    "rename": lambda it: it.api("PATCH", it.sam.id, json={"first_name": "Samuel"}),
+    "promote": lambda it: it.api("PATCH", it.sam.id, json={"global_role_id": "role_admin"}),
+    "set password": lambda it: it.api("PATCH", it.sam.id, json={"password": NEW}),
+    "delete": lambda it: it.api("DELETE", it.sam.id),
+    "verification": lambda it: it.api("POST", f"{it.sam.id}/verification"),
+    "verify password": lambda it: it.api(
+        "POST", "verify-password", json={"email": "sam@example.com", "password": PASSWORD}
+    ),
+    "verify wrong password": lambda it: it.api(
+        "POST", "verify-password", json={"email": "sam@example.com", "password": NEW}
+    ),
+}
+STOPS = {
+    "revoked": ("UPDATE api_keys SET deactivated_at = created_at WHERE id = :key", "API_KEY_DEACTIVATED"),
+    "expired": ("UPDATE api_keys SET expires_at = created_at WHERE id = :key", "API_KEY_EXPIRED"),
+    "erased": ("DELETE FROM api_keys WHERE id = :key", "AUTHENTICATION_REQUIRED"),
+    "owner stopped": ("UPDATE users SET is_active = false WHERE id = :ada", "API_KEY_DEACTIVATED"),
+    "owner deleted": ("UPDATE users SET deleted_at = updated_at WHERE id = :ada", "API_KEY_DEACTIVATED"),
+    "role taken": ("UPDATE users SET global_role_id = NULL WHERE id = :ada", "INSUFFICIENT_PERMISSIONS"),
+    "role changed": ("UPDATE users SET global_role_id = 'role_auditor' WHERE id = :ada", "INSUFFICIENT_PERMISSIONS"),
+    "scopes taken": ("UPDATE api_keys SET scopes = '[]' WHERE id = :key", "INSUFFICIENT_PERMISSIONS"),
+}
+
+
+def stop(scene: Scene, how: str) -> None:
+    """Stop Ada or her key, behind the service's back."""
+    statement, _ = STOPS[how]
+    values = {"key": scene.key_id} if ":key" in statement else {"ada": scene.ada.id}
+    execute(scene.app, statement, **values)
