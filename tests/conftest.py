@@ -1,4 +1,4 @@
-"""What the tests share: both databases, an application on each, the cast, and a caller of the API."""
+"""The fixtures of all tests: both databases, an application on each, the cast, and a caller of the API."""
 
 import gc
 import logging
@@ -73,7 +73,7 @@ def pytest_itemcollected(item: pytest.Function) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Look for garbage rarely: every test leaves an application behind, and looking would be a sixth of the time."""
+    """Collect garbage rarely: each test leaves an application behind, and collecting took a sixth of the time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000)
@@ -81,7 +81,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
-    """The address of a Postgres whose databases the tests may make and drop."""
+    """The URL of a Postgres server on which the tests may create and drop databases."""
     if given := os.environ.get("TEST_DATABASE_URL"):
         yield given
         return
@@ -91,22 +91,22 @@ def postgres_server() -> Iterator[str]:
 
 @pytest.fixture
 def empty_postgres(postgres_server: str) -> Iterator[str]:
-    """The address of a database of its own, without tables."""
-    with postgres_database(postgres_server) as address:
-        yield address
+    """The URL of a new database without tables."""
+    with postgres_database(postgres_server) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
 def migrated_postgres(postgres_server: str) -> Iterator[str]:
-    """The address of a database with all tables; whoever uses it empties them."""
-    with postgres_database(postgres_server) as address:
-        migrate(address)
-        yield address
+    """The URL of a database with all tables; a test that uses it empties them first."""
+    with postgres_database(postgres_server) as url:
+        migrate(url)
+        yield url
 
 
 @pytest.fixture(scope="session")
 def emptying(migrated_postgres: str) -> Iterator[psycopg.Connection[Any]]:
-    """A connection to empty that database with; a new one for each test would take as long as what it does."""
+    """The connection that empties that database: a new one for each test would double the time."""
     with psycopg.connect(migrated_postgres, autocommit=True) as connection:
         yield connection
 
@@ -121,17 +121,17 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=DATABASES)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty, migrated database: every test that uses it runs on SQLite and on Postgres."""
+    """The URL of an empty, migrated database: every test that uses it runs on SQLite and on Postgres."""
     if request.param == "sqlite":
         path = tmp_path / "enrol.db"
         shutil.copy(request.getfixturevalue("migrated_sqlite"), path)
         return f"sqlite:///{path}"
-    address: str = request.getfixturevalue("migrated_postgres")
+    url: str = request.getfixturevalue("migrated_postgres")
     # TRUNCATE would take twice as long.
     empty = [f'DELETE FROM "{table.name}"' for table in reversed(db.metadata.sorted_tables)]
     emptying: psycopg.Connection[Any] = request.getfixturevalue("emptying")
     emptying.execute("; ".join([TRIGGERS_OFF_AND_ON[0], *empty, TRIGGERS_OFF_AND_ON[1]]).encode())
-    return address
+    return url
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def _insist_that_reading_reads(connection: Connection, _cursor: object, statemen
 
 
 def _spare_the_disk(connection: sqlite3.Connection, _record: object) -> None:
-    connection.execute("PRAGMA synchronous = OFF")  # what is there after a power cut is the faults' own question
+    connection.execute("PRAGMA synchronous = OFF")  # tests/faults asks what is on disk after a crash
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def runner(app: Flask) -> FlaskCliRunner:
 
 
 class _Kept(logging.Handler):
-    """Keeps what is logged."""
+    """Keeps the log records."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -211,7 +211,7 @@ def api(app: Flask) -> Api:
 
 @pytest.fixture
 def cast(app: Flask) -> Cast:
-    """The four people of the tests, in the database."""
+    """The four users of the tests, in the database."""
     return Cast(
         ada=make_user(app, "ada@example.com", Role.ADMIN, first_name="Ada", last_name="Lovelace"),
         omar=make_user(app, "omar@example.com", Role.OPERATOR, first_name="Omar"),

@@ -122,7 +122,7 @@ def test_database_that_cannot_be_opened_is_503(tmp_path: Path) -> None:
 
 
 def test_lost_postgres_is_503(wire: Wire) -> None:
-    with application(wire.address) as stranger:
+    with application(wire.url) as stranger:
         assert status_and_body(stranger.get("/readyz")) == (200, OK)
         wire.cut()  # connections that were idle are replaced
         assert status_and_body(stranger.get("/readyz")) == (200, OK)

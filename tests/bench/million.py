@@ -66,10 +66,10 @@ SLOWER = 3
 class Site:
     """An application on a database with so many users, and Ada, who is signed in."""
 
-    def __init__(self, address: str, number: int) -> None:
-        migrate(address)
-        population.populate(address, number)
-        self.app = create_app({**CHEAP, "DATABASE_URL": address})
+    def __init__(self, url: str, number: int) -> None:
+        migrate(url)
+        population.populate(url, number)
+        self.app = create_app({**CHEAP, "DATABASE_URL": url})
         logging.getLogger("enrol").setLevel(logging.WARNING)  # no line for each request
         self.ada: Visitor = signed_in(self.app, make_user(self.app, "ada@enrol.example.org", Role.ADMIN))
         self.middle = population.middle_id(number)
@@ -93,8 +93,8 @@ class Site:
 
 
 @contextmanager
-def addresses(database: str) -> Iterator[tuple[str, str]]:
-    """Yield the addresses of two empty databases, side by side."""
+def database_urls(database: str) -> Iterator[tuple[str, str]]:
+    """Yield the URLs of two empty databases, side by side."""
     with TemporaryDirectory(prefix="enrol-million-") as folder, ExitStack() as stack:
         if database == "sqlite":
             yield f"sqlite:///{folder}/few.db", f"sqlite:///{folder}/many.db"
@@ -140,8 +140,8 @@ def main() -> None:
     missed = []
     for database in ("sqlite", "postgres"):
         if given.only in ("", database):
-            with addresses(database) as (address, address_of_many):
-                few, many = Site(address, 1_000), Site(address_of_many, given.users)
+            with database_urls(database) as (url, url_of_many):
+                few, many = Site(url, 1_000), Site(url_of_many, given.users)
                 missed += compare(database, few, many, given.rounds)
                 dispose(few.app)
                 dispose(many.app)

@@ -47,15 +47,15 @@ def measured_site(database: str) -> Iterator[Site]:
     """Yield a site whose own server is ended: each table starts the servers that it compares."""
     with open_site(database) as site:
         site.server.end()
-        site.tree.environment.update(SETTINGS)
+        site.installation.environment.update(SETTINGS)
         yield site
 
 
 def enrol(site: Site, cost: str, programs: Path = BIN, application: str = "app:serve") -> Server:
     """Start Enrol with this cost of a hash."""
-    site.tree.environment.update(ENROL_PASSWORD_HASH=cost, PYTHONPATH=str(HERE))
-    line, port = site.tree.command("production")
-    return site.tree.launch([str(programs / "granian"), *line[1:-1], application], port)
+    site.installation.environment.update(ENROL_PASSWORD_HASH=cost, PYTHONPATH=str(HERE))
+    line, port = site.installation.command("production")
+    return site.installation.launch([str(programs / "granian"), *line[1:-1], application], port)
 
 
 def thin(site: Site, cost: str) -> Server:
@@ -66,7 +66,7 @@ def thin(site: Site, cost: str) -> Server:
 def bare(site: Site, cost: str, seconds: float) -> float:
     """Return how many hashes a second this machine does with as many threads as cores and nothing else to do."""
     line = [sys.executable, str(HERE / "bare.py"), cost, str(seconds)]
-    done = subprocess.run(line, env=site.tree.environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(line, env=site.installation.environment, capture_output=True, text=True, check=True)
     return float(done.stdout)
 
 

@@ -74,7 +74,7 @@ def inspector(opened: "Callable[..., Page]") -> Iterator[Inspector]:
 
 def test_the_first_run(site: Site, inspector: Inspector) -> None:
     page = inspector.page
-    page.goto(f"{site.address}/setup")
+    page.goto(f"{site.base_url}/setup")
     inspector.look("set-up without the link")
     page.goto(site.setup_link())
     inspector.look("set-up")
@@ -84,26 +84,26 @@ def test_the_first_run(site: Site, inspector: Inspector) -> None:
     page.fill("#password", PASSWORD)
     follow(page, "main button.wide")
     inspector.look("first steps")
-    page.goto(f"{site.address}/admin/users")
+    page.goto(f"{site.base_url}/admin/users")
     inspector.look("no users yet")
-    page.goto(f"{site.address}/admin/keys")
+    page.goto(f"{site.base_url}/admin/keys")
     inspector.look("no keys yet")
 
 
 def test_signing_in_and_your_account(site: Site, inspector: Inspector) -> None:
     page = inspector.page
     site.fill()
-    page.goto(f"{site.address}/admin/login")
+    page.goto(f"{site.base_url}/admin/login")
     inspector.look("sign-in")
     follow(page, "main button.wide")
     inspector.look("sign-in with an error")
     sign_in(page, site, "vera@example.com")
-    page.goto(f"{site.address}/admin/keys")
+    page.goto(f"{site.base_url}/admin/keys")
     inspector.look("no access")
-    page.goto(f"{site.address}/nothing")
+    page.goto(f"{site.base_url}/nothing")
     inspector.look("not found")
     sign_in_again(inspector, site)
-    page.goto(f"{site.address}/admin/account")
+    page.goto(f"{site.base_url}/admin/account")
     inspector.look("account")
     follow(page, "text=Change password")
     inspector.look("account with errors")
@@ -117,7 +117,7 @@ def sign_in_again(inspector: Inspector, site: Site) -> None:
     follow(page, "text=Go to the")
     follow(page, "text=Sign out")
     sign_in(page, site)
-    page.goto(f"{site.address}/admin/users/new")
+    page.goto(f"{site.base_url}/admin/users/new")
     page.fill("#email", "kept@example.com")
     page.context.clear_cookies()
     follow(page, "text=Create user")
@@ -137,7 +137,7 @@ def test_the_users(site: Site, inspector: Inspector) -> None:
     follow(page, "text=Next")
     inspector.look("last page of users")
     look_at_the_search(inspector, site)
-    page.goto(f"{site.address}/admin/users/new")
+    page.goto(f"{site.base_url}/admin/users/new")
     inspector.look("new user")
     page.check("#choice-1")
     inspector.look("new user, typing a password")
@@ -239,7 +239,7 @@ def look_at_the_search(inspector: Inspector, site: Site) -> None:
     inspector.look("no deactivated user found")
     follow(page, "text=Clear")
     inspector.look("no deactivated users")
-    page.goto(f"{site.address}/admin/users?q=somebody.who.is.not.there.and.whose.address.is.long%40example.com")
+    page.goto(f"{site.base_url}/admin/users?q=somebody.who.is.not.there.and.whose.address.is.long%40example.com")
     inspector.look("an address that is not found")
     follow(page, "text=Create this user")
     assert page.input_value("#email") == "somebody.who.is.not.there.and.whose.address.is.long@example.com"
@@ -247,12 +247,12 @@ def look_at_the_search(inspector: Inspector, site: Site) -> None:
 
 def test_the_reference(site: Site, inspector: Inspector, opened: "Callable[..., Page]") -> None:
     page = inspector.page
-    page.goto(f"{site.address}/docs")
+    page.goto(f"{site.base_url}/docs")
     inspector.look("reference")
     page.locator("summary").evaluate_all("all => all.forEach(one => one.parentElement.open = true)")
     inspector.look("reference, all of it open")
     without_script = opened(java_script_enabled=False)
-    without_script.goto(f"{site.address}/docs")
+    without_script.goto(f"{site.base_url}/docs")
     assert without_script.is_visible("#createUser-curl")
     assert not without_script.is_visible("#createUser-python")
     without_script.locator("#createUser >> text=Python").first.click()
@@ -266,7 +266,7 @@ def test_the_keys(site: Site, inspector: Inspector) -> None:
     page = inspector.page
     site.fill()
     sign_in(page, site)
-    page.goto(f"{site.address}/admin/keys")
+    page.goto(f"{site.base_url}/admin/keys")
     inspector.look("keys")
     follow(page, "text=Create an API key")
     inspector.look("new key")
@@ -278,7 +278,7 @@ def test_the_keys(site: Site, inspector: Inspector) -> None:
     page.reload()
     assert page.inner_text("h1") == "This API key was made a moment ago"
     inspector.look("key made already")
-    page.goto(f"{site.address}/admin/keys")
+    page.goto(f"{site.base_url}/admin/keys")
     follow(page, ".act a >> nth=0")
     roll = page.url
     inspector.look("roll")
@@ -295,7 +295,7 @@ def test_the_keys(site: Site, inspector: Inspector) -> None:
     inspector.look("rolled")
     page.goto(roll)
     inspector.look("cannot be rolled")
-    page.goto(f"{site.address}/admin/keys")
+    page.goto(f"{site.base_url}/admin/keys")
     follow(page, ".act a >> nth=1")
     inspector.look("revoke")
     follow(page, "text=Revoke key")
@@ -313,14 +313,14 @@ def test_the_link_that_verifies_an_address(site: Site, inspector: Inspector) -> 
     dispose(app)
     link = site.server.call("POST", f"/v1/user/{user.id}/verification", key=key).json["verification_url"]
     page.goto(link)
-    assert page.url == f"{site.address}/verify"
+    assert page.url == f"{site.base_url}/verify"
     inspector.look("verify")
     follow(page, "main button.wide")
     inspector.look("verified")
     page.goto(link[:-1])
     inspector.look("link that has ended")
     page.context.clear_cookies()
-    page.goto(f"{site.address}/verify")
+    page.goto(f"{site.base_url}/verify")
     inspector.look("verify without a link")
 
 
@@ -328,11 +328,11 @@ def test_the_audit_trail(site: Site, inspector: Inspector) -> None:
     page = inspector.page
     site.fill()
     sign_in(page, site)
-    page.goto(f"{site.address}/admin/audit")
+    page.goto(f"{site.base_url}/admin/audit")
     inspector.look("audit")
     follow(page, "text=Next")
     inspector.look("last page of the audit")
-    page.goto(f"{site.address}/admin/audit")
+    page.goto(f"{site.base_url}/admin/audit")
     page.fill("#actor", "ada@example.com")
     page.fill("#since", "2026-01-31")
     page.fill("#until", "2026-01-31")
@@ -361,7 +361,7 @@ def test_nothing_moves(site: Site, opened: "Callable[..., Page]") -> None:
     page = opened()
     site.fill()
     sign_in(page, site)
-    page.goto(f"{site.address}/admin/keys/new")
+    page.goto(f"{site.base_url}/admin/keys/new")
     page.fill("#name", "CI")
     follow(page, "text=Create key")
     assert page.evaluate("document.getAnimations().length") == 0
@@ -376,15 +376,15 @@ def test_print(site: Site, opened: "Callable[..., Page]") -> None:
     assert page.is_visible("table")
     assert not any(page.is_visible(selector) for selector in ("#q", ".tabs", ".pager", ".button"))
     page.emulate_media(media="screen")
-    page.goto(f"{site.address}/admin/users/new")
+    page.goto(f"{site.base_url}/admin/users/new")
     page.fill("#email", "somebody.with.a.long.address@example.com")
     follow(page, "text=Create user")
     page.emulate_media(media="print")
     assert page.evaluate("[...document.querySelectorAll('pre')].every(pre => pre.scrollWidth <= pre.clientWidth)")
     follow_link = page.locator(".row a").first.get_attribute("href")
-    page.goto(f"{site.address}{follow_link}")
+    page.goto(f"{site.base_url}{follow_link}")
     assert not page.is_visible("#actions")
-    page.goto(f"{site.address}/docs")
+    page.goto(f"{site.base_url}/docs")
     assert page.evaluate("[...document.querySelectorAll('pre')].every(pre => pre.checkVisibility())")
     assert not page.is_visible("nav")
     page.goto(f"{page.url.partition('?')[0]}/password")
@@ -399,6 +399,6 @@ def test_long_name_beside_an_email(site: Site, opened: "Callable[..., Page]") ->
     dispose(app)
     page = opened(viewport={"width": 1280, "height": 800})
     sign_in(page, site)
-    page.goto(f"{site.address}/admin/users?q=person")
+    page.goto(f"{site.base_url}/admin/users?q=person")
     height = "link => link.querySelector('bdi').getBoundingClientRect().height"
     assert page.get_by_role("link", name="person25@example.com").evaluate(height) < 32  # a line is 24

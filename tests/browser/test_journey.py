@@ -38,19 +38,19 @@ def test_first_day(hand: Hand, site: Site) -> None:
     """Set up, make a key, create users, and sign out."""
     page = hand.page
     page.goto(site.setup_link())
-    assert page.url == f"{site.address}/setup"
+    assert page.url == f"{site.base_url}/setup"
     set_up(hand)
     make_key(hand, site)
     create_with_typed_password(hand)
     password = create_with_generated_password(hand)
     hand.press("Sign out")
     assert page.locator(".notice").inner_text() == "You are signed out"
-    page.goto(f"{site.address}/admin/users")
+    page.goto(f"{site.base_url}/admin/users")
     assert "/admin/login" in page.url
     sign_in(hand, "ada@example.com", "wrong horse battery")
     assert_problems(hand, "The email address or password is wrong")
     sign_in(hand, "vera@example.com", password)
-    assert page.url == f"{site.address}/admin/users"
+    assert page.url == f"{site.base_url}/admin/users"
     assert page.locator("tbody tr").count() == 4
     hand.press("Sign out")
     # Everything that was secret stayed out of what the terminal shows.
@@ -151,7 +151,7 @@ def test_life_of_a_user(hand: Hand, site: Site, opened: "Callable[..., Page]") -
     make_user(site.app(), "grace@example.com", Role.ADMIN)
     page, other = hand.page, Mouse(opened(java_script_enabled=False))
     for one, email in ((hand, "ada@example.com"), (other, "grace@example.com")):
-        one.page.goto(f"{site.address}/admin/login")
+        one.page.goto(f"{site.base_url}/admin/login")
         sign_in(one, email, PASSWORD)
         one.press("person25@example.com")
         one.press("Edit")
@@ -196,7 +196,7 @@ def test_error_link(site: Site, opened: "Callable[..., Page]") -> None:
 def test_skip_link(site: Site, opened: "Callable[..., Page]") -> None:
     """The first Tab leads to the link that skips to the content."""
     page = opened()
-    page.goto(f"{site.address}/setup")
+    page.goto(f"{site.base_url}/setup")
     page.keyboard.press("Tab")
     assert page.locator(".skip").bounding_box()["y"] >= 0  # type: ignore[index]
     page.keyboard.press("Enter")

@@ -19,7 +19,7 @@ def page(site: Site, opened: "Callable[..., Page]") -> "Page":
     site.fill()
     page = opened(permissions=["clipboard-read", "clipboard-write"])
     sign_in(page, site)
-    page.goto(f"{site.address}/admin/users/new")
+    page.goto(f"{site.base_url}/admin/users/new")
     return page
 
 
@@ -110,7 +110,7 @@ def test_reload_and_back(page: "Page") -> None:
 
 
 def test_back_after_sign_out_shows_nothing(page: "Page", site: Site) -> None:
-    page.goto(f"{site.address}/admin/users")
+    page.goto(f"{site.base_url}/admin/users")
     follow(page, "text=Sign out")
     page.go_back()
     assert page.inner_text("h1") == "Sign in"

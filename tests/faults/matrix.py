@@ -126,7 +126,7 @@ def locked(site: Site) -> Iterator[None]:
             connection.rollback()
     else:
         assert isinstance(site, PostgresSite)
-        with psycopg.connect(site.address) as other:
+        with psycopg.connect(site.url) as other:
             other.execute("LOCK TABLE users IN EXCLUSIVE MODE")
             yield
             other.rollback()
@@ -157,10 +157,10 @@ def crowded(site: Site) -> Iterator[None]:
     def take_places() -> None:
         while not stop.is_set():
             with suppress(psycopg.OperationalError):
-                strangers.append(psycopg.connect(site.address, application_name="stranger"))
+                strangers.append(psycopg.connect(site.url, application_name="stranger"))
 
     threads = [threading.Thread(target=take_places) for _ in range(4)]
-    with psycopg.connect(site.address, autocommit=True, application_name="stranger") as master:
+    with psycopg.connect(site.url, autocommit=True, application_name="stranger") as master:
         for thread in threads:
             thread.start()
         for _ in range(20):
@@ -181,11 +181,11 @@ def crowded(site: Site) -> Iterator[None]:
 def read_only(site: Site) -> Iterator[None]:
     """A database that takes no writes: a standby that was promoted elsewhere, a file that lost its permission."""
     assert isinstance(site, PostgresSite)
-    with psycopg.connect(site.address, autocommit=True) as master:
+    with psycopg.connect(site.url, autocommit=True) as master:
         master.execute("ALTER SYSTEM SET default_transaction_read_only = on")
         master.execute("SELECT pg_reload_conf()")
     yield
-    with psycopg.connect(site.address, autocommit=True) as master:
+    with psycopg.connect(site.url, autocommit=True) as master:
         master.execute("SET default_transaction_read_only = off")
         master.execute("ALTER SYSTEM RESET default_transaction_read_only")
         master.execute("SELECT pg_reload_conf()")

@@ -34,15 +34,15 @@ CHECKS = {
 class Site:
     """The server, its key and its database, whichever that is."""
 
-    def __init__(self, tree: Installation) -> None:
-        self.tree = tree
-        with app_on(tree) as app:
+    def __init__(self, installation: Installation) -> None:
+        self.installation = installation
+        with app_on(installation) as app:
             self.key = make_key(app, Permission.USERS_CREATE, Permission.USERS_READ)
         self.server = self.start()
 
     def start(self) -> Server:
         """Start the production server."""
-        (self.server,) = self.tree.start("granian")
+        (self.server,) = self.installation.start("granian")
         return self.server
 
     def kill_server(self) -> None:
@@ -65,10 +65,10 @@ class Site:
 class SqliteSite(Site):
     """A site on SQLite; `folder` holds the file."""
 
-    def __init__(self, tree: Installation, folder: Path) -> None:
+    def __init__(self, installation: Installation, folder: Path) -> None:
         self.file = folder / "enrol.db"
-        tree.environment["DATABASE_URL"] = f"sqlite:///{self.file}"
-        super().__init__(tree)
+        installation.environment["DATABASE_URL"] = f"sqlite:///{self.file}"
+        super().__init__(installation)
 
     def rows(self, query: str) -> Sequence[Any]:
         """Return what a query finds, past the service."""
@@ -84,16 +84,16 @@ class SqliteSite(Site):
 class PostgresSite(Site):
     """A site on a Postgres of its own, with its data in `folder`."""
 
-    def __init__(self, tree: Installation, folder: Path) -> None:
+    def __init__(self, installation: Installation, folder: Path) -> None:
         self.folder = folder / "data"
         self._server: Any = get_server(self.folder, cleanup_mode=None)
-        self.address = str(self._server.get_uri())
-        tree.environment["DATABASE_URL"] = self.address
-        super().__init__(tree)
+        self.url = str(self._server.get_uri())
+        installation.environment["DATABASE_URL"] = self.url
+        super().__init__(installation)
 
     def rows(self, query: str) -> Sequence[Any]:
         """Return what a query finds, past the service."""
-        with psycopg.connect(self.address) as connection:
+        with psycopg.connect(self.url) as connection:
             return connection.execute(query.encode()).fetchall()
 
     def damage(self) -> str:

@@ -1,4 +1,4 @@
-"""Strangers guess passwords for 700 seconds, from one address and from 200; those who belong there must get in.
+"""Strangers guess passwords for 700 seconds, from one IP address and from 200; known users must get in.
 
 `.venv/bin/python tests/faults/strangers.py` prints a line for each database: an administrator at a known browser and a
 user at a known network of `verify-password` are let in throughout, while the strangers get no more looks than allowed.
@@ -37,20 +37,24 @@ class Browser:
         self._server = server
         self._cookies: dict[str, str] = {}
 
-    def sign_in(self, password: str, address: str) -> int:
-        """Send the form from this address and return the status."""
-        page = self._send("GET", address)
+    def sign_in(self, password: str, ip_address: str) -> int:
+        """Send the form from this IP address and return the status."""
+        page = self._send("GET", ip_address)
         (token,) = re.findall(rb'name="csrf_token" value="([^"]+)"', page[1]) or [b""]
         form = {"email": ADMINISTRATOR, "password": password, "csrf_token": token.decode()}
-        return self._send("POST", address, urllib.parse.urlencode(form))[0]
+        return self._send("POST", ip_address, urllib.parse.urlencode(form))[0]
 
     def leave(self) -> None:
         """Forget the session, and stay a browser that is known."""
         self._cookies.pop("enrol", None)
 
-    def _send(self, method: str, address: str, form: str | None = None) -> tuple[int, bytes]:
+    def _send(self, method: str, ip_address: str, form: str | None = None) -> tuple[int, bytes]:
         cookies = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
-        headers = {"Cookie": cookies, "X-Forwarded-For": address, "Content-Type": "application/x-www-form-urlencoded"}
+        headers = {
+            "Cookie": cookies,
+            "X-Forwarded-For": ip_address,
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
         connection = self._server.keep()
         connection.request(method, "/admin/login", form, headers)
         answer = connection.getresponse()
@@ -81,8 +85,8 @@ def besiege(server: Server, key: str, database: str, seconds: float) -> bool:
     known, strangers = Browser(server), Browser(server)
     inside, outside = Counter[str](), Counter[str]()
 
-    def verify(password: str, address: str) -> str:
-        body = {"email": USER, "password": password, "ip_address": address}
+    def verify(password: str, ip_address: str) -> str:
+        body = {"email": USER, "password": password, "ip_address": ip_address}
         reply = server.call("POST", "/v1/user/verify-password", key=key, body=body)
         return str(reply.json["valid"]) if reply.status == 200 else str(reply.status)
 
@@ -94,9 +98,9 @@ def besiege(server: Server, key: str, database: str, seconds: float) -> bool:
     come_in()
     start = seen = time.monotonic()
     for number in range(int(seconds / EVERY)):
-        for address in ("192.0.2.1", f"198.51.100.{number % 200}"):
-            outside[f"page {strangers.sign_in(WRONG, address)}"] += 1
-            outside[f"verify {verify(WRONG, address)}"] += 1
+        for ip_address in ("192.0.2.1", f"198.51.100.{number % 200}"):
+            outside[f"page {strangers.sign_in(WRONG, ip_address)}"] += 1
+            outside[f"verify {verify(WRONG, ip_address)}"] += 1
         if time.monotonic() - seen >= SEEN_EVERY:
             seen = time.monotonic()
             come_in()

@@ -51,7 +51,7 @@ def test_first_start_of_four(
 ) -> None:
     """Four servers that start together make one database and one secret key."""
     four = start_four("sqlite")
-    made = {path.name: stat.S_IMODE(path.stat().st_mode) for path in four.tree.instance.iterdir()}
+    made = {path.name: stat.S_IMODE(path.stat().st_mode) for path in four.installation.instance.iterdir()}
     # No temporary file is left, and nobody else can read what there is.
     assert set(made) - {"enrol.db-wal", "enrol.db-shm"} == {"enrol.db", "enrol.db.lock", "secret_key"}
     assert set(made.values()) == {0o600}
@@ -99,12 +99,12 @@ def _audit_rows(app: Flask) -> int:
 
 
 def _revoke(four: FourServers, key_id: str, _owner: User) -> None:
-    done = four.tree.flask("keys", "revoke", key_id)
+    done = four.installation.flask("keys", "revoke", key_id)
     assert done.returncode == 0, done.stderr
 
 
 def _deactivate(four: FourServers, _key_id: str, owner: User) -> None:
-    done = four.tree.flask("users", "deactivate", owner.email)
+    done = four.installation.flask("users", "deactivate", owner.email)
     assert done.returncode == 0, done.stderr
 
 

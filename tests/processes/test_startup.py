@@ -45,9 +45,9 @@ def create(server: Server, key: str) -> Reply:
     return server.call("POST", "/v1/user/", key=key, body=USER)
 
 
-def new_key(address: str) -> str:
-    """Return a key made behind the servers' back in the database at `address`."""
-    app = create_app({**CHEAP, "DATABASE_URL": address})
+def new_key(url: str) -> str:
+    """Return a key made without the server in the database at `url`."""
+    app = create_app({**CHEAP, "DATABASE_URL": url})
     key = make_key(app, Permission.USERS_CREATE)
     dispose(app)
     return key
@@ -140,7 +140,7 @@ def _only_sentence(stderr: str) -> str:
 @pytest.mark.parametrize("kind", KINDS)
 def test_postgres_away_at_the_start(here: Installation, wire: Wire, empty_postgres: str, kind: str) -> None:
     """A server that starts without its Postgres answers 503, and serves once Postgres is there."""
-    here.environment["DATABASE_URL"] = wire.address
+    here.environment["DATABASE_URL"] = wire.url
     (server,) = here.start(kind)
     assert server.log().count(driver_errors.AWAY) == 1
     assert_unavailable(create(server, key_format.new_key()))
@@ -190,9 +190,9 @@ def test_postgres_user_without_rights(here: Installation, empty_postgres: str) -
             connection.execute(f"DROP ROLE {name}".encode())
 
 
-def as_user(address: str, name: str) -> str:
-    """Return the address of the same database for another user, whose password is the name."""
-    return make_url(address).set(username=name, password=name).render_as_string(hide_password=False)
+def as_user(url: str, name: str) -> str:
+    """Return the URL of the same database for another user, whose password is the name."""
+    return make_url(url).set(username=name, password=name).render_as_string(hide_password=False)
 
 
 def test_silent_postgres(here: Installation) -> None:

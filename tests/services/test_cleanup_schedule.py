@@ -178,7 +178,7 @@ def test_locked_database(steady: Time, app: Flask, cast: Cast, events: list[logg
 
 
 def test_database_away(steady: Time, wire: Wire) -> None:
-    app = create_app({**CHEAP, "DATABASE_URL": wire.address})
+    app = create_app({**CHEAP, "DATABASE_URL": wire.url})
     client = app.test_client()
     wire.close()
     for _ in range(3):

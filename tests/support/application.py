@@ -1,4 +1,4 @@
-"""The application in the tests' own process: made cheap, its database migrated, its connections closed."""
+"""The application in the tests' process: cheap settings, migration, closing its connections."""
 
 import threading
 import uuid
@@ -48,9 +48,9 @@ def share_statements(engine: Engine) -> None:
     engine.update_execution_options(compiled_cache=_statements)
 
 
-def migrate(address: str) -> None:
-    """Bring the database at `address` to the newest schema, as `flask db upgrade` does."""
-    app = create_app({**CHEAP, "DATABASE_URL": address})
+def migrate(database_url: str) -> None:
+    """Bring the database at `database_url` to the newest schema, as `flask db upgrade` does."""
+    app = create_app({**CHEAP, "DATABASE_URL": database_url})
     result = app.test_cli_runner().invoke(args=["db", "upgrade"])
     assert result.exit_code == 0, result.output
     dispose(app)
@@ -68,9 +68,9 @@ def dispose(app: Flask) -> None:
 
 @contextmanager
 def app_on(installation: Installation) -> Iterator[Flask]:
-    """An application in this process on the database of an installation: a command takes a second to begin."""
-    address = installation.environment.get("DATABASE_URL") or f"sqlite:///{installation.instance}/enrol.db"
-    migrate(address)
-    app = create_app({**CHEAP, "DATABASE_URL": address})
+    """An application in this process on the database of an installation: a command would take a second."""
+    database_url = installation.environment.get("DATABASE_URL") or f"sqlite:///{installation.instance}/enrol.db"
+    migrate(database_url)
+    app = create_app({**CHEAP, "DATABASE_URL": database_url})
     yield app
     dispose(app)

@@ -34,7 +34,7 @@ WAIT = 10_000  # milliseconds, when every core is busy with other tests
 
 @pytest.fixture(scope="session")
 def chromium() -> "Iterator[Browser]":
-    """The browser."""
+    """The browser, one for all tests of a worker."""
     found = shutil.which("chromium")
     try:
         from playwright.sync_api import sync_playwright
@@ -53,7 +53,7 @@ class Site:
 
     def __init__(self, here: Installation, server: Server) -> None:
         self.here, self.server = here, server
-        self.address = f"http://127.0.0.1:{server.port}"
+        self.base_url = f"http://127.0.0.1:{server.port}"
 
     def setup_link(self) -> str:
         """Return the set-up link that the terminal showed."""
@@ -132,14 +132,14 @@ def follow(page: "Page", selector: str) -> None:
 
 def sign_in(page: "Page", site: Site, email: str = "ada@example.com") -> None:
     """Sign in at the sign-in page."""
-    page.goto(f"{site.address}/admin/login")
+    page.goto(f"{site.base_url}/admin/login")
     page.fill("#email", email)
     page.fill("#password", PASSWORD)
     follow(page, "main button.wide")
 
 
 class Hand(Protocol):
-    """How somebody works a page."""
+    """A way to use a page."""
 
     page: "Page"
 

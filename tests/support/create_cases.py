@@ -211,5 +211,5 @@ def through(door: str) -> list[tuple[str, str]]:
 def taken(app: Flask, name: str) -> None:
     """The users whose emails are taken, where the case speaks of them."""
     if "taken" in name:
-        for address in ("taken@example.com", "taken@exämple.com", "straße@example.com"):
-            make_user(app, address)
+        for email in ("taken@example.com", "taken@exämple.com", "straße@example.com"):
+            make_user(app, email)

@@ -1,4 +1,4 @@
-"""Work that goes on until it is told to end, and the crowd that asks the hash queue for it."""
+"""Tasks that run until a test ends them, and the threads that give them to the hash queue."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ R = TypeVar("R")
 
 
 class Work:
-    """Work that goes on until it is told to end, and notes who was at it."""
+    """A task that runs until the test ends it, and notes which numbers began."""
 
     def __init__(self) -> None:
         self.begun: list[int] = []

@@ -1,4 +1,4 @@
-"""Both databases, read and changed behind the service's back."""
+"""Both databases, read and changed without the service."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -17,20 +17,20 @@ TRIGGERS_OFF_AND_ON = [f"ALTER TABLE audit_events {act} TRIGGER USER" for act in
 
 
 def rows(app: Flask, statement: str, **values: Any) -> Sequence[Any]:
-    """Return what a SQL query finds, past the models."""
+    """Return the rows of a SQL query, without the models."""
     with app.app_context(), db.engine.connect() as connection:
         return connection.execute(text(statement), values).all()
 
 
 def execute(app: Flask, statement: str, **values: Any) -> None:
-    """Change the database behind the service's back."""
+    """Change the database without the service."""
     moments = [bindparam(name, type_=UtcDateTime) for name, value in values.items() if isinstance(value, datetime)]
     with app.app_context(), db.engine.begin() as connection:
         connection.execute(text(statement).bindparams(*moments), values)
 
 
 def rewrite_audit(app: Flask, statement: str, **values: Any) -> None:
-    """Change the audit trail, whose triggers refuse it, behind their back too."""
+    """Change the audit trail, with the triggers off that refuse it."""
     before, after = [TRIGGERS_OFF_AND_ON[0]], [TRIGGERS_OFF_AND_ON[1]]
     if app.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite"):
         triggers = rows(app, "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'")
@@ -43,7 +43,7 @@ def rewrite_audit(app: Flask, statement: str, **values: Any) -> None:
 
 
 def plans_of(read: Callable[[], object], table: str = "users") -> list[str]:
-    """Return how the database means to carry out each query about the table that `read` asks."""
+    """Return the database's plan for each query about the table that `read` asks."""
     asked: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
@@ -58,7 +58,7 @@ def plans_of(read: Callable[[], object], table: str = "users") -> list[str]:
 
 
 def _plan(statement: str, parameters: Any) -> str:
-    """Return how the database means to carry out a statement."""
+    """Return the database's plan for a statement."""
     with db.engine.connect() as connection:
         if connection.dialect.name == "sqlite":
             steps = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)

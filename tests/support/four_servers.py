@@ -1,4 +1,4 @@
-"""Several server processes on one database, and a Postgres behind a wire that can be cut, as fixtures."""
+"""Four server processes on one database, as fixtures."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ from support.servers import KINDS, Server
 class FourServers:
     """Four server processes, two of each kind, and the application in this process, all on one database."""
 
-    tree: Installation
+    installation: Installation
     servers: Sequence[Server]
     app: Flask
 
@@ -27,7 +27,7 @@ class FourServers:
 def start_four(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], FourServers]]:
-    """What starts the four together on a new instance folder, once for all tests on that database."""
+    """A function that starts the four on a new instance folder, once for all tests on that database."""
     started: dict[str, FourServers] = {}
     with contextlib.ExitStack() as stack:
 

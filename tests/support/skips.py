@@ -1,4 +1,4 @@
-"""What a test does on a machine that lacks something."""
+"""Skipping a test on a machine that lacks a program it needs."""
 
 import os
 from typing import NoReturn
@@ -7,7 +7,7 @@ import pytest
 
 
 def unavailable(what: str) -> NoReturn:
-    """Skip for want of `what`; in CI, where everything must be there, fail."""
+    """Skip the test because `what` is missing; in CI, where it must be there, fail."""
     if os.environ.get("CI"):
         pytest.fail(f"CI has {what}")
     pytest.skip(f"needs {what}")

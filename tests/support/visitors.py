@@ -1,4 +1,4 @@
-"""People at the pages, without a browser: they read a form's token and send it back, as a browser would."""
+"""Users at the pages, without a browser: they read a form's CSRF token and send it back, as a browser would."""
 
 import base64
 import html
@@ -22,7 +22,7 @@ LOGIN, NEW_USER = "/admin/login", "/admin/users/new"
 
 @dataclass
 class Visitor:
-    """Somebody at the pages, with the cookies of one browser."""
+    """A user at the pages, with the cookies of one browser."""
 
     client: FlaskClient
     _tokens: dict[str, str] = field(default_factory=dict, repr=False)
@@ -58,7 +58,7 @@ class Visitor:
 
     @property
     def session_id(self) -> str | None:
-        """What the session's cookie holds."""
+        """The value of the session cookie."""
         cookie = self.client.get_cookie("enrol")
         return cookie.value if cookie else None
 
@@ -68,7 +68,7 @@ class Visitor:
 
     @property
     def is_in(self) -> bool:
-        """Whether the pages know this browser."""
+        """Whether this browser is signed in."""
         return bool(self.get("/admin/account").status_code == 200)
 
 
@@ -107,7 +107,7 @@ def summary_in(page: Answer) -> str:
 
 @pytest.fixture
 def visitor(app: Flask) -> Visitor:
-    """A browser that nobody has signed in with."""
+    """A browser without a session."""
     return Visitor(app.test_client())
 
 
