@@ -36,6 +36,7 @@ pytest_plugins = [
     "support.expired_rows",
     "support.four_servers",
     "support.guessers",
+    "support.inspector",
     "support.postgres_wire",
     "support.pruned_events",
     "support.visitors",

@@ -1,13 +1,20 @@
-"""The whole application: headers of proxies, headers for browsers, and the settings of SQLite."""
+"""The whole application: headers of proxies, headers for browsers, SQLite's settings, and a start with bad ones."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from flask import Flask
 
-from app import create_app
+import app as app_module
+from app import create_app, serve
 from support.api import Api
 from support.application import CHEAP, dispose
 from support.databases import rows
 from support.people import PASSWORD
+from users.settings import TAKES
 from users.storage.models import db
 
 FORWARDED = {
@@ -15,6 +22,7 @@ FORWARDED = {
     "X-Forwarded-Proto": "https",
     "X-Forwarded-Host": "evil.example",
 }
+UNUSED = {**CHEAP, "DATABASE_URL": "sqlite:////tmp/enrol.db"}  # of an application that opens no database
 
 
 def address_in_the_audit_trail(app: Flask, api: Api) -> str:
@@ -82,3 +90,44 @@ def test_driver_errors_hide_values(app: Flask) -> None:
 @pytest.mark.parametrize("settings", [{"SECRET_KEY_FALLBACKS": "0f" * 6 + "abcdefghijklmnopqrstu"}])
 def test_secret_key_fallbacks(app: Flask) -> None:
     assert app.config["SECRET_KEY_FALLBACKS"] == ["0f" * 6 + "abcdefghijklmnopqrstu"]
+
+
+def test_start_with_a_bad_setting() -> None:
+    """One sentence and exit code 1."""
+    with pytest.raises(SystemExit) as caught:
+        create_app({**UNUSED, "ENROL_PASSWORD_MIN_LENGTH": "6"})
+    words = TAKES["ENROL_PASSWORD_MIN_LENGTH"]
+    assert caught.value.code == f"Enrol cannot start: ENROL_PASSWORD_MIN_LENGTH cannot be read. It takes {words}."
+
+
+def test_flask_command_with_a_bad_setting() -> None:
+    """The sentence is on stderr, without a traceback."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "flask", "users", "list"],
+        cwd=Path(app_module.__file__).parent,
+        env={**os.environ, **UNUSED, "ENROL_LOGFORMAT": "hunter2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.startswith("Enrol cannot start: ENROL_LOGFORMAT is not a setting.")
+    assert "Traceback" not in ran.stderr
+    assert "hunter2" not in ran.stderr
+
+
+@pytest.mark.parametrize(("parameters", "warned"), [("m=8,t=1,p=1", True), ("m=19456,t=2,p=1", False)])
+def test_warning_about_a_weak_hash(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    parameters: str,
+    warned: bool,
+) -> None:
+    """At each start."""
+    given = {"DATABASE_URL": f"sqlite:///{tmp_path}/enrol.db", "ENROL_PASSWORD_HASH": parameters}
+    for name, value in {**CHEAP, **given}.items():
+        monkeypatch.setenv(name, value)
+    for _ in range(2):
+        dispose(serve())
+        assert ("weak_password_hash" in capsys.readouterr().err) is warned

@@ -1,20 +1,13 @@
 """Settings: a value that cannot be read stops the start with the variable's name and what it takes."""
 
-import os
 import re
-import stat
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier
 from typing import Any
 
 import pytest
 
-import app
-from app import create_app, serve
-from support.application import CHEAP, SECRET_KEY, dispose
+from app import create_app
+from support.application import CHEAP, SECRET_KEY
 from users import settings
 from users.passwords import cores
 from users.passwords.argon2id import HashParameters
@@ -287,100 +280,6 @@ def test_repr_hides_secrets() -> None:
     assert not re.search(f"hunter2|{SECRET_KEY}|{OTHER_KEY}", f"{given!r} {given}")
 
 
-def test_generated_secret_key(tmp_path: Path) -> None:
-    """It is made once and is private."""
-    umask = os.umask(0)
-    try:
-        made = load({}, tmp_path).secret_key
-    finally:
-        os.umask(umask)
-    kept = tmp_path / "secret_key"
-    assert re.fullmatch("[0-9a-f]{64}", made)
-    assert kept.read_text() == made
-    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-    assert load({}, tmp_path).secret_key == made
-    assert os.listdir(tmp_path) == ["secret_key"]
-
-
-def test_given_secret_key_is_not_stored(tmp_path: Path) -> None:
-    assert load({"SECRET_KEY": SECRET_KEY}, tmp_path).secret_key == SECRET_KEY
-    assert os.listdir(tmp_path) == []
-
-
-def test_processes_that_start_at_once_share_a_key(tmp_path: Path) -> None:
-    barrier = Barrier(8)
-
-    def start(folder: Path) -> str:
-        barrier.wait()
-        return load({}, folder).secret_key
-
-    for attempt in range(10):
-        folder = tmp_path / str(attempt)
-        folder.mkdir()
-        with ThreadPoolExecutor(8) as pool:
-            found = set(pool.map(start, [folder] * 8))
-        assert found == {(folder / "secret_key").read_text()}
-        assert os.listdir(folder) == ["secret_key"]
-
-
-def test_second_process_reads_the_first_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    link = os.link
-
-    def late(source: str, target: Path) -> None:
-        target.write_text(OTHER_KEY)  # another process was faster
-        link(source, target)
-
-    monkeypatch.setattr(os, "link", late)
-    assert load({}, tmp_path).secret_key == OTHER_KEY
-    assert os.listdir(tmp_path) == ["secret_key"]
-
-
-def test_line_break_after_the_stored_key(tmp_path: Path) -> None:
-    (tmp_path / "secret_key").write_text(SECRET_KEY + "\n")
-    assert load({}, tmp_path).secret_key == SECRET_KEY
-
-
-@pytest.mark.parametrize("content", [b"", b"hunter2", b"0" * 64, b"\xff" * 64])
-def test_unusable_stored_key(tmp_path: Path, content: bytes) -> None:
-    """It is neither used nor shown."""
-    (tmp_path / "secret_key").write_bytes(content)
-    message = refusal({"SECRET_KEY": ""}, tmp_path)
-    assert message == f"{tmp_path}/secret_key holds no usable key. Remove it, and the next start makes a new one."
-
-
-@pytest.mark.parametrize("missing", ["DATABASE_URL", "SECRET_KEY"])
-def test_unwritable_instance_folder(tmp_path: Path, missing: str) -> None:
-    (tmp_path / "file").touch()
-    for folder, why in ((tmp_path / "missing", "No such file"), (tmp_path / "file", "Not a directory")):
-        message = refusal({missing: ""}, folder)
-        assert message.startswith(f"The folder {folder} must be there and writable by this user ({why}")
-        assert message.endswith("or set both DATABASE_URL and SECRET_KEY.")
-
-
-def test_start_with_a_bad_setting() -> None:
-    """One sentence and exit code 1."""
-    with pytest.raises(SystemExit) as caught:
-        create_app({**CHEAP, **SET, "ENROL_PASSWORD_MIN_LENGTH": "6"})
-    words = TAKES["ENROL_PASSWORD_MIN_LENGTH"]
-    assert caught.value.code == f"Enrol cannot start: ENROL_PASSWORD_MIN_LENGTH cannot be read. It takes {words}."
-
-
-def test_flask_command_with_a_bad_setting() -> None:
-    """The sentence is on stderr, without a traceback."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "flask", "users", "list"],
-        cwd=Path(app.__file__).parent,
-        env={**os.environ, **SET, "ENROL_LOGFORMAT": "hunter2"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr.startswith("Enrol cannot start: ENROL_LOGFORMAT is not a setting.")
-    assert "Traceback" not in ran.stderr
-    assert "hunter2" not in ran.stderr
-
-
 def test_application_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**CHEAP, **SET, "ENROL_PASSWORD_MIN_LENGTH": "10", "SECRET_KEY_FALLBACKS": OTHER_KEY}.items():
         monkeypatch.setenv(name, value)
@@ -391,20 +290,3 @@ def test_application_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     assert made.config["SECRET_KEY_FALLBACKS"] == [OTHER_KEY]
     assert made.config["TRUSTED_HOSTS"] == ["a.example.com"]
     assert made.config["SQLALCHEMY_DATABASE_URI"] == SET["DATABASE_URL"]
-
-
-@pytest.mark.parametrize(("parameters", "warned"), [("m=8,t=1,p=1", True), ("m=19456,t=2,p=1", False)])
-def test_warning_about_a_weak_hash(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    parameters: str,
-    warned: bool,
-) -> None:
-    """At each start."""
-    given = {"DATABASE_URL": f"sqlite:///{tmp_path}/enrol.db", "ENROL_PASSWORD_HASH": parameters}
-    for name, value in {**CHEAP, **given}.items():
-        monkeypatch.setenv(name, value)
-    for _ in range(2):
-        dispose(serve())
-        assert ("weak_password_hash" in capsys.readouterr().err) is warned

@@ -1,75 +1,16 @@
 """Every page in a real browser: usable by everybody, in light and dark, on a phone, and silent on its console."""
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
-
-import pytest
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from support.application import dispose
 from support.chromium import Site, follow, sign_in
+from support.inspector import Inspector
 from support.people import PASSWORD, make_key, make_user
 from users.roles import Permission
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
-
-# Colours are all that the dark scheme changes.
-RULES = {
-    "light": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-    "dark": ["color-contrast"],
-}
-
-
-class Inspector:
-    """Looks at a page in every way that is asked for."""
-
-    def __init__(self, page: "Page") -> None:
-        from axe_playwright_python.sync_playwright import Axe
-
-        self.page, self.axe = page, Axe().axe_script
-        self.found: list[str] = []
-        self.seen: list[str] = []
-
-    def look(self, name: str) -> None:
-        """Note what is wrong with the page as it stands."""
-        self.seen.append(name)
-        self.page.evaluate(self.axe)
-        for scheme, rules in RULES.items():
-            self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            options = {"runOnly": rules, "resultTypes": ["violations"]}
-            for violation in self.page.evaluate("options => axe.run(options)", options)["violations"]:
-                if violation["impact"] in ("serious", "critical"):
-                    nodes = [node["html"][:120] for node in violation["nodes"][:3]]
-                    self.found.append(f"{name}, {scheme}: {violation['id']} {nodes}")
-        size = self.page.viewport_size
-        for width in (320, 768, 1024):
-            self.page.set_viewport_size({"width": width, "height": 800})
-            if self.page.evaluate("document.documentElement.scrollWidth") > width:
-                self.found.append(f"{name} scrolls sideways at {width}")
-            self._measure_targets(name, 44 if width == 320 else 24)
-        self.page.set_viewport_size(size)  # type: ignore[arg-type]
-        if self.page.locator("h1").count() != 1:
-            self.found.append(f"{name} has not one h1")
-
-    def _measure_targets(self, name: str, least: int) -> None:
-        """Note buttons, fields and links of their own that are lower than `least` pixels (WCAG 2.2, 2.5.8)."""
-        selector = "button, .button, main input:not([type=hidden], .unseen), select"
-        selector += ", nav a, summary, .mark, .me a, .skip, .acts a, .row > a, .back a, tbody a, .summary a:only-child"
-        measure: Any = """(elements, least) => elements
-            .filter(element => element.checkVisibility())
-            .map(element => element.closest('.pick') ?? element)
-            .filter(element => Math.round(element.getBoundingClientRect().height) < least)
-            .map(element => element.outerHTML.slice(0, 100))"""
-        small = self.page.locator(selector).evaluate_all(measure, least)
-        self.found += [f"{name}: lower than {least}: {one}" for one in small]
-
-
-@pytest.fixture
-def inspector(opened: "Callable[..., Page]") -> Iterator[Inspector]:
-    """Somebody who looks at pages; at the end nothing may have been found."""
-    inspector = Inspector(opened(viewport={"width": 1280, "height": 800}, reduced_motion="reduce"))
-    yield inspector
-    assert inspector.found == []
 
 
 def test_the_first_run(site: Site, inspector: Inspector) -> None:
@@ -344,61 +285,3 @@ def test_the_audit_trail(site: Site, inspector: Inspector) -> None:
     inspector.look("audit with an error")
     follow(page, "text=Show everything")
     assert page.input_value("#actor") == ""
-
-
-def test_current_page_in_forced_colours(site: Site, opened: "Callable[..., Page]") -> None:
-    page = opened(forced_colors="active")
-    site.fill()
-    sign_in(page, site)
-    colours = [
-        page.locator(f".bar nav a[href='/admin/{name}']").evaluate("link => getComputedStyle(link).borderBottomColor")
-        for name in ("users", "keys")
-    ]
-    assert colours[0] != colours[1]
-
-
-def test_nothing_moves(site: Site, opened: "Callable[..., Page]") -> None:
-    page = opened()
-    site.fill()
-    sign_in(page, site)
-    page.goto(f"{site.base_url}/admin/keys/new")
-    page.fill("#name", "CI")
-    follow(page, "text=Create key")
-    assert page.evaluate("document.getAnimations().length") == 0
-
-
-def test_print(site: Site, opened: "Callable[..., Page]") -> None:
-    """A printed page is whole and shows no buttons."""
-    page = opened(viewport={"width": 500, "height": 800})
-    site.fill()
-    sign_in(page, site)
-    page.emulate_media(media="print")
-    assert page.is_visible("table")
-    assert not any(page.is_visible(selector) for selector in ("#q", ".tabs", ".pager", ".button"))
-    page.emulate_media(media="screen")
-    page.goto(f"{site.base_url}/admin/users/new")
-    page.fill("#email", "somebody.with.a.long.address@example.com")
-    follow(page, "text=Create user")
-    page.emulate_media(media="print")
-    assert page.evaluate("[...document.querySelectorAll('pre')].every(pre => pre.scrollWidth <= pre.clientWidth)")
-    follow_link = page.locator(".row a").first.get_attribute("href")
-    page.goto(f"{site.base_url}{follow_link}")
-    assert not page.is_visible("#actions")
-    page.goto(f"{site.base_url}/docs")
-    assert page.evaluate("[...document.querySelectorAll('pre')].every(pre => pre.checkVisibility())")
-    assert not page.is_visible("nav")
-    page.goto(f"{page.url.partition('?')[0]}/password")
-    assert not page.is_visible("text=Cancel")
-
-
-def test_long_name_beside_an_email(site: Site, opened: "Callable[..., Page]") -> None:
-    """A long name does not break an ordinary email into two lines."""
-    site.fill()
-    app = site.app()
-    make_user(app, "person99@hopper.dev", first_name="Bartholomew-" * 6, last_name="Featherstonehaugh-" * 6)
-    dispose(app)
-    page = opened(viewport={"width": 1280, "height": 800})
-    sign_in(page, site)
-    page.goto(f"{site.base_url}/admin/users?q=person")
-    height = "link => link.querySelector('bdi').getBoundingClientRect().height"
-    assert page.get_by_role("link", name="person25@example.com").evaluate(height) < 32  # a line is 24

@@ -1,0 +1,69 @@
+"""Forced colours, reduced motion, print and long names, in a real browser."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from support.application import dispose
+from support.chromium import Site, follow, sign_in
+from support.people import make_user
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+
+def test_current_page_in_forced_colours(site: Site, opened: "Callable[..., Page]") -> None:
+    page = opened(forced_colors="active")
+    site.fill()
+    sign_in(page, site)
+    colours = [
+        page.locator(f".bar nav a[href='/admin/{name}']").evaluate("link => getComputedStyle(link).borderBottomColor")
+        for name in ("users", "keys")
+    ]
+    assert colours[0] != colours[1]
+
+
+def test_nothing_moves(site: Site, opened: "Callable[..., Page]") -> None:
+    page = opened()
+    site.fill()
+    sign_in(page, site)
+    page.goto(f"{site.base_url}/admin/keys/new")
+    page.fill("#name", "CI")
+    follow(page, "text=Create key")
+    assert page.evaluate("document.getAnimations().length") == 0
+
+
+def test_print(site: Site, opened: "Callable[..., Page]") -> None:
+    """A printed page is whole and shows no buttons."""
+    page = opened(viewport={"width": 500, "height": 800})
+    site.fill()
+    sign_in(page, site)
+    page.emulate_media(media="print")
+    assert page.is_visible("table")
+    assert not any(page.is_visible(selector) for selector in ("#q", ".tabs", ".pager", ".button"))
+    page.emulate_media(media="screen")
+    page.goto(f"{site.base_url}/admin/users/new")
+    page.fill("#email", "somebody.with.a.long.address@example.com")
+    follow(page, "text=Create user")
+    page.emulate_media(media="print")
+    assert page.evaluate("[...document.querySelectorAll('pre')].every(pre => pre.scrollWidth <= pre.clientWidth)")
+    follow_link = page.locator(".row a").first.get_attribute("href")
+    page.goto(f"{site.base_url}{follow_link}")
+    assert not page.is_visible("#actions")
+    page.goto(f"{site.base_url}/docs")
+    assert page.evaluate("[...document.querySelectorAll('pre')].every(pre => pre.checkVisibility())")
+    assert not page.is_visible("nav")
+    page.goto(f"{page.url.partition('?')[0]}/password")
+    assert not page.is_visible("text=Cancel")
+
+
+def test_long_name_beside_an_email(site: Site, opened: "Callable[..., Page]") -> None:
+    """A long name does not break an ordinary email into two lines."""
+    site.fill()
+    app = site.app()
+    make_user(app, "person99@hopper.dev", first_name="Bartholomew-" * 6, last_name="Featherstonehaugh-" * 6)
+    dispose(app)
+    page = opened(viewport={"width": 1280, "height": 800})
+    sign_in(page, site)
+    page.goto(f"{site.base_url}/admin/users?q=person")
+    height = "link => link.querySelector('bdi').getBoundingClientRect().height"
+    assert page.get_by_role("link", name="person25@example.com").evaluate(height) < 32  # a line is 24
