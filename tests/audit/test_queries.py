@@ -1,4 +1,4 @@
-"""Reading the audit trail: what was asked for, page by page, or all of it; as fast when there is much of it."""
+"""Reading the audit trail: filters, pages and exports, and the indexes that keep them fast."""
 
 import tracemalloc
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from users.storage.models import db
 
 
 def found(app: Flask, wanted: EventFilter, **more: Any) -> list[str]:
-    """Return the ids of a page of what is wanted."""
+    """Return the ids of a page of events."""
     with app.app_context():
         return [one.id for one in queries.newest(wanted, **more).rows]
 
@@ -76,7 +76,7 @@ def test_paging_both_ways(app: Flask) -> None:
 
 @contextmanager
 def statements(app: Flask) -> Iterator[list[tuple[str, Any]]]:
-    """Note the SELECTs that are sent meanwhile."""
+    """Yield a list that collects the SELECTs sent inside."""
     sent: list[tuple[str, Any]] = []
 
     def note(_c: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
@@ -90,7 +90,7 @@ def statements(app: Flask) -> Iterator[list[tuple[str, Any]]]:
     event.remove(engine, "before_cursor_execute", note)
 
 
-# Many events of that day: all of one act, by one key, each about another user.
+# Many events of that day: one action, one key, each about another user.
 _MANY = """
     INSERT INTO audit_events
         (id, at, action, outcome, actor_kind, actor_key_id, target_id, fields, request_id, client_request_id)
@@ -120,7 +120,7 @@ def test_pages_use_indexes(app: Flask, wanted: EventFilter, index: str, more: di
     ((statement, parameters),) = sent
     with app.app_context(), db.engine.connect() as connection:
         sqlite = connection.dialect.name == "sqlite"
-        if not sqlite:  # which plans by what the table holds; rolled back with the connection
+        if not sqlite:  # Postgres plans by the number of rows; rolled back with the connection
             connection.execute(text(_MANY), {"day": ids.before("evt", DAY)})
             connection.execute(text("ANALYZE audit_events"))
         plan = connection.exec_driver_sql(f"EXPLAIN {'QUERY PLAN ' if sqlite else ''}{statement}", parameters)
@@ -128,13 +128,13 @@ def test_pages_use_indexes(app: Flask, wanted: EventFilter, index: str, more: di
     assert index in told
     if sqlite:
         assert "SCAN" not in told or "USING INDEX" in told
-    if wanted.request_id is None:  # of one request there are few: those are sorted
+    if wanted.request_id is None:  # one request has few events, which are sorted
         assert "TEMP B-TREE" not in told
         assert "Sort" not in told
 
 
 def export(app: Flask, **asked: Any) -> list[str]:
-    """Return the ids of what is exported."""
+    """Return the ids of the exported events."""
     with app.app_context():
         return [one.id for one in queries.export(**asked)]
 
@@ -157,7 +157,7 @@ def test_export_in_batches(app: Flask) -> None:
         connection.execute(text(f"INSERT INTO audit_events {columns}, '[]')"), event_ids)
     with app.app_context():
         stream = queries.export()
-        for _ in range(2000):  # what is cached by now stays
+        for _ in range(2000):  # fills the caches
             next(stream)
         tracemalloc.start()
         assert sum(1 for _ in stream) == 18_000

@@ -1,4 +1,4 @@
-"""The audit trail: append-only but for the address, which can be taken away; it tells refusals too."""
+"""The audit trail: append-only, except that an IP address can be erased. It has refusals too."""
 
 import json
 import logging
@@ -41,7 +41,7 @@ COLUMNS = {
 
 @pytest.fixture
 def trail(app: Flask) -> str:
-    """The id of an event with an address."""
+    """The id of an event with an IP address."""
     make_user(app, "jo@example.com")
     rewrite_audit(app, "UPDATE audit_events SET address = '192.0.2.7'")
     ((event_id,),) = rows(app, "SELECT id FROM audit_events")
@@ -102,7 +102,7 @@ def test_no_replace(app: Flask, name: str) -> None:
 
 
 def refusals(app: Flask) -> Sequence[Any]:
-    """Return what the trail says of refused requests: who, about whom, and why."""
+    """Return actor, target and reason of the refused requests in the trail."""
     found = rows(
         app,
         "SELECT actor_kind, actor_user_id, actor_key_id, target_id, fields, request_id FROM audit_events"
@@ -133,7 +133,7 @@ def test_missing_permission(app: Flask, cast: Cast) -> None:
 
 
 def request_ids(app: Flask, action: str = "user.create") -> list[tuple[str, str | None]]:
-    """Return the request ids of such acts, ours and the caller's, oldest first."""
+    """Return the request ids of such acts, Enrol's and the caller's, oldest first."""
     found = "SELECT request_id, client_request_id FROM audit_events WHERE action = :action ORDER BY id"
     return [tuple(row) for row in rows(app, found, action=action)]
 
@@ -163,7 +163,7 @@ def test_request_id_of_enrol(app: Flask, api: Api) -> None:
 
 
 def body(number: int) -> dict[str, str]:
-    """Return a body that creates a user of its own."""
+    """Return a body that creates a new user."""
     return {"email": f"jo{number}@example.com", "password": PASSWORD}
 
 
@@ -229,13 +229,13 @@ def test_limit_of_refusals(app: Flask, api: Api, cast: Cast, events: list[loggin
 @contextmanager
 def held(app: Flask) -> Iterator[None]:
     """Hold the lock that an audit row needs."""
-    address = app.config["SQLALCHEMY_DATABASE_URI"]
+    url = app.config["SQLALCHEMY_DATABASE_URI"]
     connection: Any
-    if address.startswith("sqlite"):
-        connection = sqlite3.connect(address.removeprefix("sqlite:///"), isolation_level=None)
+    if url.startswith("sqlite"):
+        connection = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
         lock = "BEGIN IMMEDIATE"
     else:
-        connection = psycopg.connect(address.replace("+psycopg", ""))
+        connection = psycopg.connect(url.replace("+psycopg", ""))
         lock = "LOCK TABLE audit_events IN EXCLUSIVE MODE"
     with closing(connection):
         connection.execute(lock)

@@ -1,4 +1,4 @@
-"""Who was stopped while a request was on its way acts no more: the actor is judged again in the act's transaction."""
+"""The actor is authorized again in the transaction of the act: a key or session that ended meanwhile does nothing."""
 
 from collections.abc import Callable
 from typing import Any
@@ -43,7 +43,7 @@ def test_api_acts_happen(scene: Scene, act: str) -> None:
 
 
 def press(scene: Scene, path: str, **fields: Any) -> Answer:
-    """Send a form of Ada's that was opened in time, with the token and mark of its page."""
+    """Send a form that Ada opened before, with the token and mark of its page."""
     return scene.browser.post(path, **fields)
 
 
@@ -132,7 +132,7 @@ def test_page_acts_happen(scene: Scene, act: str) -> None:
 
 
 def prepare(scene: Scene, act: str) -> Callable[[], Answer]:
-    """Open the page of an act and return what sends its form: the token and the marks are those of that page."""
+    """Open the page of an act; return a function that sends its form, with the token and marks of that page."""
     real, client = scene.browser.post, scene.browser.client
     sent: list[tuple[str, dict[str, Any]]] = []
 
@@ -151,7 +151,7 @@ def prepare(scene: Scene, act: str) -> Callable[[], Answer]:
 
 
 def test_role_gained_meanwhile(scene: Scene) -> None:
-    """What is committed before the act's transaction counts, in both directions."""
+    """A role given or taken before the act's transaction counts."""
     execute(scene.app, "UPDATE users SET global_role_id = 'role_operator' WHERE id = :ada", ada=scene.ada.id)
 
     def change() -> None:

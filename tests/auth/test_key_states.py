@@ -1,4 +1,4 @@
-"""The state of an API key: one table, and every place that shows or judges it agrees."""
+"""The state of an API key: one table, and the page, the command and the API agree."""
 
 import re
 from datetime import timedelta

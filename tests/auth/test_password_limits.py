@@ -28,12 +28,12 @@ def ada_id(app: Flask) -> str:
 
 
 def as_page(app: Flask, email: str, answer: Answer) -> Any:
-    """Return what a sign-in page says, without what is its own."""
+    """Return the status, the wait and the message of a sign-in page, without the email."""
     return answer.status_code, answer.headers.get("Retry-After"), summary_in(answer).replace(email, "EMAIL")
 
 
 def test_known_browser_and_strangers(guesser: Guesser, own_device: Device) -> None:
-    """Whatever they do: from its own network, from everywhere, and with the account locked."""
+    """Strangers guess from its own network and from everywhere, until the account is locked."""
     for _ in range(40):
         guesser.guess("ada@example.com", "192.0.2.1")
     flood(guesser, "ada@example.com", 120)
@@ -178,14 +178,14 @@ def test_clocks_that_differ(guesser: Guesser, time: Time) -> None:
 
 @pytest.mark.parametrize("settings", [{"ENROL_TRUSTED_PROXIES": "1"}])
 def test_long_attack(app: Flask, cast: Cast, ada: Visitor, verifier: Api, guesser: Guesser, time: Time) -> None:
-    """700 seconds, from one address and from 200 (the full form is `tests/faults/strangers.py`)."""
+    """700 seconds, from one IP address and from many (the full form is `tests/faults/strangers.py`)."""
     wide = make_key(app, *Permission)
     assert ask(verifier, "203.0.113.1", PASSWORD, "omar@example.com", key=wide) == "in"
     for second in range(0, 700, 5):
         time.pass_by(seconds=5)
-        for address in ("192.0.2.1", f"198.51.100.{second // 5}"):
-            guesser.guess("ada@example.com", address)
-            ask(verifier, address, email="omar@example.com", key=wide)
+        for ip_address in ("192.0.2.1", f"198.51.100.{second // 5}"):
+            guesser.guess("ada@example.com", ip_address)
+            ask(verifier, ip_address, email="omar@example.com", key=wide)
         if second % 100 == 0:
             assert ada.sign_in("ada@example.com", headers={"X-Forwarded-For": "192.0.2.1"}).status_code == 303
             assert ask(verifier, "203.0.113.1", PASSWORD, "omar@example.com", key=wide) == "in"
@@ -224,7 +224,7 @@ def test_no_deadlock(app: Flask, cast: Cast, guesser: Guesser) -> None:
     start = time_module.monotonic()
     with ThreadPoolExecutor(6) as pool:
         assert set(pool.map(enter, range(60))) == {"in"}
-    assert time_module.monotonic() - start < 20  # a circle is found by Postgres after a second, each time
+    assert time_module.monotonic() - start < 20  # Postgres needs a second to find each deadlock
 
 
 @pytest.mark.one_database
@@ -251,13 +251,13 @@ def test_known_browser_has_own_share(app: Flask, guesser: Guesser, own_device: D
         assert guesser.guess("ada@example.com", "192.0.2.1", PASSWORD, own_device) == "in"
 
 
-# NFKC sorts combining marks, in a time that grows with the square of their number.
+# NFKC sorts combining marks; the time grows with the square of their number.
 SLOW = "a" + "\u0344" * 16_000 + "\u0316" * 15_600
 
 
 @pytest.mark.one_database
 def test_slow_text(cast: Cast, guesser: Guesser) -> None:
-    """It took 4 seconds, in which the whole process stood still."""
+    """It once took 4 seconds, and the whole process stood still."""
     start = time_module.monotonic()
     assert guesser.guess("ada@example.com", password=SLOW) == "wrong"
     assert time_module.monotonic() - start < 1

@@ -1,4 +1,4 @@
-"""A session ends everywhere: by itself in time, on sign-out, on deactivation and when the password changes."""
+"""A session ends in every process: after some time, on sign-out, on deactivation and when the password changes."""
 
 from datetime import datetime, timedelta
 

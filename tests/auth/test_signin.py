@@ -1,4 +1,4 @@
-"""Sign-in and sign-out: one answer for every cause, the same work for every address, a way back on this site."""
+"""Sign-in and sign-out: one answer for every cause, the same work for every email, a way back only on this site."""
 
 from collections.abc import Callable
 from typing import Any
@@ -105,7 +105,7 @@ CHANGES = [
 
 @pytest.fixture
 def changed_meanwhile(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """What changes Ada's row while her password is being verified."""
+    """Changes of Ada's row while her password is verified."""
     verify = PasswordPlace.verify
 
     def arm(change: str) -> None:

@@ -1,4 +1,4 @@
-"""A body that arrives slowly: what ended meanwhile gets no answer."""
+"""A body that arrives slowly: a key or role that ended meanwhile gets no answer."""
 
 import io
 import json
@@ -13,17 +13,17 @@ from support.scenes import API_ACTS, STOPS, Scene, stop
 
 
 class HeldBack(io.RawIOBase):
-    """A body whose last byte comes only after something has happened."""
+    """A body that calls `happens` before its last byte."""
 
     def __init__(self, body: bytes, happens: Callable[[], None]) -> None:
         self._rest, self._happens = body, happens
 
     def readable(self) -> bool:
-        """Say that it is a stream to read."""
+        """Return True: it is a stream to read."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Give all but the last byte, then let it happen, then the last."""
+        """Give all bytes but the last, then call `happens`, then give the last."""
         if len(self._rest) == 1:
             self._happens()
         part, self._rest = (self._rest[:-1], self._rest[-1:]) if len(self._rest) > 1 else (self._rest, b"")

@@ -1,4 +1,4 @@
-"""Ten wrong passwords in five minutes for an account from one place, exact; then a wait that is told and that ends."""
+"""Ten wrong passwords in five minutes for an account from one network, exactly, then a wait that the page tells."""
 
 import re
 import threading
@@ -24,7 +24,7 @@ WAIT = "The password was wrong too many times. Wait 5 minutes, then try again"
 
 @pytest.fixture
 def hashes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """One entry for each password that was looked at."""
+    """One entry for each password that was hashed."""
     found: list[int] = []
     check = argon2id.is_hash_of
 
@@ -92,7 +92,7 @@ def test_refusal_keeps_the_wait(guesser: Guesser, time: Time) -> None:
 
 @pytest.mark.one_database
 def test_ten_in_any_five_minutes(guesser: Guesser, time: Time) -> None:
-    """However the guesses are spread over the time."""
+    """However the guesses are spread over time."""
     looked_at: list[datetime] = []
     for step in range(400):
         time.pass_by(seconds=(step * 37) % 50)
@@ -105,7 +105,7 @@ def test_ten_in_any_five_minutes(guesser: Guesser, time: Time) -> None:
 
 def test_success_resets_the_account(guesser: Guesser, time: Time) -> None:
     for round_ in range(5):
-        # From addresses of their own, so that only the account's tries are at stake.
+        # Each from another IP address, so that only the limit of the account counts.
         for number in range(9):
             assert guesser.guess("ada@example.com", f"192.0.2.{round_ * 10 + number}") == "wrong"
         assert guesser.guess("ada@example.com", f"192.0.2.{round_ * 10 + 9}", PASSWORD) == "in"
@@ -125,7 +125,7 @@ def test_network_limit(guesser: Guesser, time: Time, hashes: list[int]) -> None:
     found = [guesser.guess(f"victim{number}@example.com") for number in range(35)]
     assert found == ["wrong"] * 30 + ["refused"] * 5
     assert len(hashes) == 30
-    # A refused one spends no try of an account: the others can still sign in elsewhere.
+    # A refused attempt is not counted for the account: its user can still sign in elsewhere.
     for _ in range(20):
         assert guesser.guess("ada@example.com") == "refused"
     assert guesser.guess("ada@example.com", "192.0.2.1", PASSWORD) == "in"
@@ -159,7 +159,7 @@ def test_wide_network(guesser: Guesser, time: Time) -> None:
 
 
 def sent_from(visitor: Visitor, number: int, header: str) -> Answer:
-    """Guess at an account of its own with a rotating header."""
+    """Guess at another account with another header each time."""
     return visitor.post(
         LOGIN, email=f"{number}@example.com", password=WRONG, headers={"X-Forwarded-For": header.format(number)}
     )
@@ -171,7 +171,7 @@ def sent_from(visitor: Visitor, number: int, header: str) -> Answer:
     [
         ({}, "203.0.113.{}", {422: 30, 429: 4}),
         ({"ENROL_TRUSTED_PROXIES": "1"}, "203.0.113.{}, 192.0.2.1", {422: 30, 429: 4}),
-        ({"ENROL_TRUSTED_PROXIES": "1"}, "203.0.113.{}", {422: 34}),  # what the proxy itself has seen
+        ({"ENROL_TRUSTED_PROXIES": "1"}, "203.0.113.{}", {422: 34}),  # the address that the proxy saw
         ({"ENROL_TRUSTED_PROXIES": "2"}, "203.0.113.{}, 192.0.2.1, 192.0.2.2", {422: 30, 429: 4}),
     ],
     ids=["no proxy", "one proxy, invented", "one proxy, real", "two proxies, invented"],
@@ -180,7 +180,7 @@ def test_trusted_proxies(visitor: Visitor, time: Time, header: str, statuses: di
     assert Counter(sent_from(visitor, number, header).status_code for number in range(34)) == statuses
 
 
-@pytest.mark.parametrize("settings", [{"ENROL_HASH_QUEUE": "30"}])  # each takes a place before a try is spent
+@pytest.mark.parametrize("settings", [{"ENROL_HASH_QUEUE": "30"}])  # each takes a place before it is counted
 def test_parallel_attempts(app: Flask, cast: Cast, guesser: Guesser, hashes: list[int]) -> None:
     """Parallel attempts get ten hashes in all."""
     together = threading.Barrier(30)

@@ -1,4 +1,4 @@
-"""What unlocks an account: the command, the page, a new password."""
+"""The command, the page and a new password unlock an account."""
 
 from collections.abc import Callable
 

@@ -74,7 +74,7 @@ def test_last_eight_networks(app: Flask, verifier: Api, cast: Cast, time: Time) 
 
 @pytest.mark.one_database
 def test_narrow_key(app: Flask, verifier: Api, cast: Cast, time: Time) -> None:
-    """A narrow key must not keep an administrator out, at the pages or of another application."""
+    """A narrow key must not lock an administrator out of the pages or of another application."""
     wide = make_key(app, *Permission)
     for number in range(150):
         ask(verifier, f"198.51.{number // 5}.7", email="ada@example.com", password=PASSWORD)

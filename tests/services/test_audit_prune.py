@@ -1,4 +1,4 @@
-"""Pruning the audit trail: exported, seen to be on disk, and only then deleted; whatever else is there stays."""
+"""Pruning the audit trail: events are exported, forced to disk, and only then deleted; all others stay."""
 
 import json
 import os
@@ -105,7 +105,7 @@ def test_file_is_on_disk_first(app: Flask, file: Path, monkeypatch: pytest.Monke
 
 
 def test_events_after_the_export(app: Flask, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On Postgres a transaction may commit later than its ids were made, and another machine's clock be behind."""
+    """On Postgres a transaction may commit after its ids were made, and the clock of another machine may be behind."""
     old(app, 5)
     export = audit_prune._export
     late: list[str] = []
@@ -181,7 +181,7 @@ def test_purge_meanwhile(app: Flask, cast: Cast, file: Path) -> None:
     thread.join()
     assert purged == [1]
     assert rows(app, "SELECT 1 FROM users WHERE id = :id", id=cast.sam.id) == []
-    assert len(there(app)) == 5  # the cast's, and the purge's own
+    assert len(there(app)) == 5  # the events of the cast and of the purge
 
 
 def test_parallel_prunes(app: Flask, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Changes that meet in several server processes: one is made, the other is told, and nothing is left half done."""
+"""Parallel changes in several server processes: one succeeds, the others get an error, none is half done."""
 
 import threading
 import uuid
@@ -15,13 +15,13 @@ from support.servers import Reply
 from users.roles import Permission, Role
 from users.storage.models import User
 
-pytestmark = pytest.mark.xdist_group("four")  # they share servers, which one worker of xdist starts
+pytestmark = pytest.mark.xdist_group("four")  # they share servers that one worker of xdist starts
 
 Send = Callable[[], Reply]
 
 
 def at_once(sends: Sequence[Send]) -> list[Reply]:
-    """Send all requests together."""
+    """Send all requests in parallel."""
     together = threading.Barrier(len(sends))
 
     def wait_and_send(send: Send) -> Reply:
@@ -39,7 +39,7 @@ def key(four: FourServers) -> str:
 
 
 def someone(four: FourServers, role: Role | None = None) -> User:
-    """Return a user of the test's own."""
+    """Return a new user."""
     return make_user(four.app, f"{uuid.uuid4().hex}@example.com", role)
 
 
@@ -59,7 +59,7 @@ def test_last_two_administrators(four: FourServers, act: str) -> None:
             return server.call("PATCH", path, key=keys[number], body=body)
 
         replies = at_once([lambda: put_out(0), lambda: put_out(1)])
-        # The second one is the last administrator, or is not one any more when the key is looked at.
+        # The second one is the last administrator by then, or no administrator any more when its key is checked.
         assert sorted(reply.status for reply in replies)[0] == 200, [reply.body for reply in replies]
         (refused,) = [reply.code for reply in replies if reply.status != 200]
         assert refused in ("LAST_ADMINISTRATOR", "INSUFFICIENT_PERMISSIONS", "API_KEY_DEACTIVATED")

@@ -150,13 +150,13 @@ def test_no_thread_available(
 @contextmanager
 def locked(app: Flask) -> Iterator[None]:
     """Hold a lock that a clean-up needs."""
-    address = app.config["SQLALCHEMY_DATABASE_URI"]
-    if address.startswith("sqlite"):
-        with closing(sqlite3.connect(address.removeprefix("sqlite:///"), isolation_level=None)) as other:
+    url = app.config["SQLALCHEMY_DATABASE_URI"]
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             yield
     else:
-        with psycopg.connect(address.replace("+psycopg", "")) as other:
+        with psycopg.connect(url.replace("+psycopg", "")) as other:
             other.execute("LOCK TABLE admin_sessions")
             yield
 

@@ -1,4 +1,4 @@
-"""The link that verifies an address: for that address alone, for a day, and only by a click."""
+"""The link that verifies an email: only that email, for a day, and only by a click."""
 
 import re
 from datetime import datetime, timedelta
@@ -140,11 +140,11 @@ def test_where_token_and_email_appear(
     app: Flask, cast: Cast, visitor: Visitor, capfd: pytest.CaptureFixture[str]
 ) -> None:
     token = issue(app, cast.sam)
-    assert "sam" not in token  # an address in a URL ends up in the logs of proxies
+    assert "sam" not in token  # an email in a URL ends up in the logs of proxies
     first = visitor.get(f"/verify?token={token}")
     assert "HttpOnly" in first.headers["Set-Cookie"]
     page = visitor.get("/verify")
-    assert page.headers["Referrer-Policy"] == "same-origin"  # and of a page whose address holds no token
+    assert page.headers["Referrer-Policy"] == "same-origin"  # and the URL of this page has no token
     title = re.search("<title>(.*)</title>", page.text)
     assert title
     assert title[1] == "Verify your email address – Enrol"

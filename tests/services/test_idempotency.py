@@ -1,4 +1,4 @@
-"""Under an Idempotency-Key a create happens once and is answered the same way every time, for a day."""
+"""A create under an Idempotency-Key happens once and gets the same answer for a day."""
 
 import hashlib
 import json
@@ -244,7 +244,7 @@ def test_body_is_stored_as_keyed_hash(app: Flask, api: Api) -> None:
     digests = [hashlib.new(name, text.encode()) for name in ("md5", "sha1", "sha256", "sha512") for text in known]
     cells = [cell for table in db.metadata.tables for row in rows(app, f'SELECT * FROM "{table}"') for cell in row]
     stored = b"\n".join(bytes(cell) if isinstance(cell, bytes | memoryview) else str(cell).encode() for cell in cells)
-    assert b"jo@example.com" in stored  # the tables were looked at
+    assert b"jo@example.com" in stored  # the tables were read
     assert canary.encode() not in stored
     for digest in digests:
         assert digest.digest() not in stored

@@ -1,4 +1,4 @@
-"""Attempts under one Idempotency-Key at the same time, in several processes, or after a lost COMMIT: one user still."""
+"""Requests under one Idempotency-Key in parallel, in several processes, or after a lost COMMIT: one user."""
 
 import json
 import re
@@ -25,17 +25,17 @@ from users import clock
 from users.roles import Permission
 from users.services import user_creation
 
-pytestmark = pytest.mark.xdist_group("four")  # they share servers, which one worker of xdist starts
+pytestmark = pytest.mark.xdist_group("four")  # they share servers that one worker of xdist starts
 
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> "Held":
-    """The first create from now on, which does not end until it is let go."""
+    """The next create, which does not end until the test lets it go."""
     return Held(monkeypatch)
 
 
 class Held:
-    """Stops the first create inside its transaction, when the record and the user are written."""
+    """Holds the first create inside its transaction, after the inserts of the record and the user."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.inside, self.let_go, self.fails = threading.Event(), threading.Event(), False
@@ -157,7 +157,7 @@ def test_retry_after_a_cut_commit(wire: Wire, wired_api: Api, at_commit: str, wr
     wire.at_commit = at_commit
     cut = send(wired_api, name, json=body)
     assert (cut.status_code, cut.json["error"]["details"]) == (503, {"outcome": "unknown"})
-    wire.cut()  # where it is held, Postgres still has the transaction open
+    wire.cut()  # Postgres still has the transaction open there
     first, second = (send(wired_api, name, json=body) for _ in range(2))
     assert [first.status_code, is_replayed(first), is_replayed(second)] == [201, written, True]
     assert seen(first) == seen(second)

@@ -1,4 +1,4 @@
-"""The last active administrator stays, whatever several acts do in parallel."""
+"""The last active administrator stays, also when several acts run in parallel."""
 
 import threading
 from collections.abc import Callable
@@ -93,7 +93,7 @@ def test_administrators_lock(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyP
     assert first_is_in.wait(5)
     second.start()
     second.join(0.3)
-    assert second.is_alive(), "it waits, though it is about somebody else"
+    assert second.is_alive(), "it waits, though it changes another user"
     go_on.set()
     first.join()
     second.join()

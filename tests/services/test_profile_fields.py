@@ -29,7 +29,7 @@ def value_of(name: str) -> Any:
 
 
 def stored(app: Flask, name: str, user_id: str) -> Any:
-    """Return what the database has for the field."""
+    """Return the field's value in the database."""
     return rows(app, f"SELECT {COLUMNS.get(name, name)} FROM users WHERE id = :id", id=user_id)[0][0]
 
 

@@ -1,4 +1,4 @@
-"""The first run: a link for whoever started the service makes one administrator, whoever races for it."""
+"""The first run: the set-up link creates one administrator, also if several people use it in parallel."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -174,7 +174,7 @@ def test_index_is_used(app: Flask, visitor: Visitor, path: str) -> None:
     assert "LIMIT" in statement
     with engine.connect() as connection:
         is_sqlite = engine.dialect.name == "sqlite"
-        if not is_sqlite:  # which plans by what the table holds; rolled back with the connection
+        if not is_sqlite:  # Postgres plans by the number of rows; rolled back with the connection
             connection.exec_driver_sql(_MANY)
             connection.exec_driver_sql("ANALYZE users")
         plan = connection.exec_driver_sql(f"EXPLAIN {'QUERY PLAN ' if is_sqlite else ''}{statement}", parameters).all()

@@ -1,4 +1,4 @@
-"""The acts that change a user: what they change, whom they spare, and what they leave on record."""
+"""The acts that change a user: their effects, their refusals and their audit rows."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -42,7 +42,7 @@ def test_no_change_of_a_wider_user(app: Flask, cast: Cast, act: str) -> None:
 def test_no_grant_of_a_wider_role(app: Flask, cast: Cast, person: str, role: Role | None) -> None:
     jo = make_user(app, "jo@example.com", Role.MEMBER)
     with app.app_context():
-        if person == "ada" or (person == "omar" and role == Role.MEMBER):  # Omar's is no change
+        if person == "ada" or (person == "omar" and role == Role.MEMBER):  # for Omar this role is no change
             assert update(jo, global_role_id=role, actor=as_actor(app, getattr(cast, person))).global_role_id == role
             return
         with pytest.raises(Denied):
@@ -107,10 +107,10 @@ def test_reactivation(app: Flask, cast: Cast) -> None:
 
 def test_new_email_is_not_verified(app: Flask, cast: Cast) -> None:
     with app.app_context():
-        for address in ("jo@example.com", "JO@example.com"):
+        for email in ("jo@example.com", "JO@example.com"):
             assert user_changes.verify_user(cast.sam.id, actor=TERMINAL).last_verified
-            assert update(cast.sam, first_name=address).last_verified
-            assert update(cast.sam, email=address).last_verified is None
+            assert update(cast.sam, first_name=email).last_verified
+            assert update(cast.sam, email=email).last_verified is None
     verified = ("user.verify", ["last_verified"])
     assert [event for event in events(app, cast.sam) if event == verified] == [verified] * 2
 
@@ -127,7 +127,7 @@ def test_unchanged_email(app: Flask, cast: Cast) -> None:
                 update(cast.sam, email=email, first_name="Samuel")
             with pytest.raises(Invalid):
                 update(cast.omar, email=email)
-        with pytest.raises(Denied):  # who may not change them is not told whether that is their email
+        with pytest.raises(Denied):  # the answer does not tell whether the user has that email
             update(cast.ada, email="ada@corp.local", actor=as_actor(app, cast.omar))
     assert events(app, cast.sam) == [("user.update", ["first_name"])]
 

@@ -1,4 +1,4 @@
-"""The acts: what they change, what they refuse, and the audit row that each leaves in its own transaction."""
+"""Creation of users and API keys: effects, refusals, and the audit row in the same transaction."""
 
 import json
 from collections.abc import Callable

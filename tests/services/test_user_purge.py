@@ -1,4 +1,4 @@
-"""Erasing deleted users for good: all that was theirs goes, the trail stays without a word of them."""
+"""The purge of deleted users: all their data goes; the audit trail keeps only their ids."""
 
 import os
 import signal
@@ -34,19 +34,19 @@ DAYS = timedelta(days=1)
 
 
 def delete(app: Flask, user: User, *, ago: timedelta = 40 * DAYS) -> None:
-    """Delete the user, softly, so long ago."""
+    """Mark the user as deleted so many days ago."""
     at = clock.now() - ago
     execute(app, "UPDATE users SET is_active = false, deleted_at = :at WHERE id = :id", at=at, id=user.id)
 
 
 def purge(app: Flask, *, days: int = 30) -> int:
-    """Erase whom was deleted more than so many days ago; return how many."""
+    """Purge the users deleted more than so many days ago; return how many."""
     with app.app_context():
         return user_purge.purge_users(clock.now() - days * DAYS, actor=ACTOR)
 
 
 def everything(app: Flask) -> str:
-    """Return all that the database holds, as text."""
+    """Return all rows of the database as text."""
     tables = ("users", "api_keys", "admin_sessions", "idempotency_records", "audit_events")
     return "\n".join(str(row) for table in tables for row in rows(app, f"SELECT * FROM {table}"))
 
@@ -140,8 +140,8 @@ def test_needs_permission(app: Flask, cast: Cast) -> None:
 
 
 def many(app: Flask, number: int) -> None:
-    """Put so many deleted users in the database, each with an act of their own."""
-    for start in range(0, number, 100):  # a transaction has no more than seconds, and a busy machine is slow
+    """Insert so many deleted users, each with an audit event."""
+    for start in range(0, number, 100):  # a transaction has only seconds, and a busy machine is slow
         _some(app, range(start, min(start + 100, number)))
 
 
@@ -151,7 +151,7 @@ def _some(app: Flask, numbers: range) -> None:
         for one in numbers:
             user_id = f"usr_{one:032x}"
             session.add(
-                User(  # of no consequence but for its id
+                User(  # only the id matters
                     id=user_id,
                     email=f"gone{one}@example.com",
                     email_key=f"gone{one}@example.com",
@@ -195,7 +195,7 @@ def test_killed_purge(app: Flask) -> None:
 
 
 def left(app: Flask) -> int:
-    """Return how many users there still are."""
+    """Return how many users there are."""
     return int(rows(app, "SELECT count(*) FROM users")[0][0])
 
 

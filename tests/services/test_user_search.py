@@ -1,4 +1,4 @@
-"""What the pages read: whom a search finds, in which order, how many, and at what cost."""
+"""The user search: matches, order, counts and cost."""
 
 import re
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ PEOPLE: dict[str, Any] = {
     "back-slash@example.org": ("Back\\slash", "\U0001f469\u200d\U0001f680"),
 }
 # fmt: off
-NOBODY = [
+NO_MATCHES = [
     "%", "_", "*", "%smith", "a%", "a_n", "ann*", "\\", "nn", "mith", "com", "usr_", "usr_" + "0" * 32, "' OR 1=1 --",
     "\0", "a\0", "\x01", "\ud800", "ann\ud800", "\u202e", "ann\u202e", "\U0010ffff", "x" * 100_000,
 ]
@@ -34,13 +34,13 @@ NOBODY = [
 
 @pytest.fixture
 def people(app: Flask) -> dict[str, User]:
-    """Some users, by address."""
+    """Some users, by email."""
     named: dict[str, Any] = {email: {"first_name": first, "last_name": last} for email, (first, last) in PEOPLE.items()}
     return {email: make_user(app, email, **names) for email, names in named.items()}
 
 
 def found(app: Flask, text: str, shown: str = "all", **more: Any) -> list[str]:
-    """Return the addresses on the first page that a search finds."""
+    """Return the emails on the first page of a search."""
     with app.app_context():
         return [user.email for user in user_search.find(text, shown, **more)[0].rows]
 
@@ -78,7 +78,7 @@ def test_beginnings(app: Flask, people: dict[str, User]) -> None:
 
 
 def test_no_match(app: Flask, people: dict[str, User]) -> None:
-    assert [text for text in NOBODY if found(app, text)] == []
+    assert [text for text in NO_MATCHES if found(app, text)] == []
 
 
 def test_last_character_of_unicode(app: Flask) -> None:
@@ -138,7 +138,7 @@ def test_changed_user(app: Flask, cast: Cast) -> None:
 
 
 def pages(app: Flask, *asked: str, back: bool = False) -> Iterator[list[str]]:
-    """Yield the ids of page after page, from the newest to the oldest or the other way."""
+    """Yield the ids of each page, from the newest to the oldest or the other way."""
     place: dict[str, str] = {"after": "usr_"} if back else {}
     while True:
         with app.app_context():

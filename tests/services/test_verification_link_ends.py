@@ -30,17 +30,17 @@ def test_newer_link(app: Flask, cast: Cast, visitor: Visitor, monkeypatch: pytes
 
 
 def void_by_email(app: Flask, user: User) -> None:
-    """Give the user another address."""
+    """Change the email of the user."""
     _change(app, user, "other@example.com")
 
 
 def void_by_spelling(app: Flask, user: User) -> None:
-    """Write the user's address otherwise."""
+    """Write the user's email in another spelling."""
     _change(app, user, "SAM@example.com")
 
 
 def void_by_deletion(app: Flask, user: User) -> None:
-    """Delete the user, and give the address to another one."""
+    """Delete the user and give the email to another user."""
     with app.app_context():
         user_changes.delete_user(user.id, actor=TERMINAL)
     make_user(app, user.email)
@@ -53,7 +53,7 @@ def _change(app: Flask, user: User, email: str) -> None:
 
 
 def void_by_return(app: Flask, user: User) -> None:
-    """Give the user another address, and the first one back."""
+    """Change the email and change it back."""
     _change(app, user, "other@example.com")
     _change(app, user, user.email)
 

@@ -22,7 +22,7 @@ def update(user: User, *, actor: Actor = TERMINAL, **given: Any) -> User:
 
 
 def events(app: Flask, user: User) -> list[tuple[str, list[str]]]:
-    """Return what was done to the user after the creation: acts and the fields they name."""
+    """Return the actions on the user after the creation, each with its fields."""
     found = rows(app, "SELECT action, fields FROM audit_events WHERE target_id = :id ORDER BY id", id=user.id)
     return [(row.action, row.fields if isinstance(row.fields, list) else json.loads(row.fields)) for row in found][1:]
 

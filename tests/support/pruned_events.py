@@ -22,24 +22,24 @@ DAYS = timedelta(days=1)
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Where the events go."""
+    """The file that a prune writes."""
     return tmp_path / "events.jsonl"
 
 
 def prune(app: Flask, file: Path, *, days: int = 365) -> int:
-    """Prune what happened more than so many days ago; return how much it was."""
+    """Prune the events from more than so many days ago; return how many."""
     with app.app_context():
         return audit_prune.prune_events(clock.now() - days * DAYS, file, actor=ACTOR)
 
 
 def old(app: Flask, number: int, *, days: int = 400) -> list[str]:
-    """Add so many events of so long ago, each of another millisecond, and return their ids."""
+    """Add so many events from so many days ago, one a millisecond, and return their ids."""
     at = clock.now() - days * DAYS
     return [add_event(app, one, at + one * timedelta(milliseconds=1)) for one in range(number)]
 
 
 def many(app: Flask, number: int, *, user_id: str | None = None) -> list[str]:
-    """Add as many, quickly."""
+    """Do the same faster."""
     prefix = ids.before("evt", clock.now() - 400 * DAYS)
     made = [f"{prefix}7{one:019x}" for one in range(number)]
     insert = (

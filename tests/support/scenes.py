@@ -1,4 +1,4 @@
-"""An administrator with a key and a session, and what can end both before an act."""
+"""An administrator with a key and a session, and the changes that end them before an act."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ NEW = "another horse battery"
 
 @dataclass
 class Scene:
-    """Ada, her key and her browser, and what they act on."""
+    """Ada, her key and her browser, and the users that the acts are about."""
 
     app: Flask
     ada: User
@@ -50,7 +50,7 @@ def scene(app: Flask, cast: Cast) -> Scene:
 
 @contextlib.contextmanager
 def before_the_act(change: Callable[[], None]) -> Iterator[list[str]]:
-    """Do `change` once the request is past the door, when it first begins to write; note that it happened."""
+    """Call `change` once, when the request first begins to write; yield a list that notes it."""
     writing, done = database.writing, list[str]()
 
     @contextlib.contextmanager
@@ -67,7 +67,7 @@ def before_the_act(change: Callable[[], None]) -> Iterator[list[str]]:
 
 
 def stored(app: Flask) -> list[Any]:
-    """Return what acts change."""
+    """Return the rows that acts change."""
     users = (
         "SELECT id, email, first_name, password_hash, global_role_id, is_active, last_verified, deleted_at FROM users"
     )
@@ -106,7 +106,7 @@ STOPS = {
 
 
 def stop(scene: Scene, how: str) -> None:
-    """Stop Ada or her key, behind the service's back."""
+    """Deactivate Ada or end her key, directly in the database."""
     statement, _ = STOPS[how]
     values = {"key": scene.key_id} if ":key" in statement else {"ada": scene.ada.id}
     execute(scene.app, statement, **values)

@@ -38,13 +38,13 @@ def click(visitor: Visitor, page: Answer) -> Answer:
 
 
 def verified_at(app: Flask, user: User) -> datetime | None:
-    """Return when the address was last verified."""
+    """Return when the email was last verified."""
     with app.app_context():
         return user_queries.get_user(user.id).last_verified
 
 
 def trail(app: Flask) -> list[tuple[Any, ...]]:
-    """Return what was done with links."""
+    """Return the audit rows about links."""
     acts = "SELECT action, actor_kind, actor_user_id, target_id FROM audit_events"
     found = rows(app, f"{acts} WHERE action IN ('verification.create', 'user.verify') ORDER BY id")
     return [tuple(row) for row in found]
