@@ -41,6 +41,7 @@ pytest_plugins = [
     "support.pruned_events",
     "support.visitors",
     "support.scenes",  # after visitors, which it imports: pytest rewrites the assertions of each before its import
+    "support.page_forms",
 ]
 hypothesis_settings.register_profile("long", max_examples=20_000)  # pytest --hypothesis-profile=long
 COMPILED = FileSystemBytecodeCache()  # of this user alone, and told from others by a hash of the source

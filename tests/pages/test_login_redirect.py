@@ -1,0 +1,127 @@
+"""A sign-in that interrupts a form: nothing typed is lost but the password."""
+
+import re
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from support.databases import rows
+from support.page_forms import CANARY
+from support.people import PASSWORD, Cast
+from support.visitors import LOGIN, NEW_USER, Visitor, token_in
+
+
+def test_a_stale_token_loses_nothing_but_the_password(ada: Visitor) -> None:
+    typed = {"email": "jo@", "first_name": "Jo <b>", "last_name": "O’Neil", "global_role_id": "role_auditor"}
+    page = ada.create(**typed, password=CANARY, token="stale")
+    assert page.text.count("autofocus") == 1
+    for value in ("jo@", "Jo &lt;b&gt;", "O’Neil"):
+        assert f'value="{value}"' in page.text
+    assert '<option selected value="role_auditor">' in page.text
+    assert re.search(r'value="type" id="choice-1" checked', page.text)
+    assert CANARY not in page.text
+    assert ada.post(NEW_USER, token=token_in(page), choice="generate", email="jo@example.com").status_code == 200
+
+
+def test_a_session_that_ended_loses_nothing_but_the_password(app: Flask, ada: Visitor) -> None:
+    token = ada.token("/admin/account")
+    ada.client.delete_cookie("enrol")
+    typed = {"email": "jo@example.com", "first_name": "Jo", "global_role_id": "role_auditor", "choice": "type"}
+    asked = ada.post(NEW_USER, token=token, password=CANARY, **typed)
+    assert asked.status_code == 403
+    assert "Sign in again" in asked.text
+    assert CANARY not in asked.text
+    assert "jo@" not in re.findall(r'<input[^>]+id="email"[^>]*>', asked.text)[0]  # not who signs in
+    kept = {f"kept-{name}": value for name, value in typed.items()}
+    for name, value in kept.items():
+        assert f'name="{name}" value="{value}"' in asked.text
+
+    wrong = ada.post(LOGIN, token=token_in(asked), email="ada@example.com", password="wrong", next=NEW_USER, **kept)
+    assert wrong.status_code == 422
+    assert all(f'name="{name}" value="{value}"' in wrong.text for name, value in kept.items())
+
+    page = ada.post(LOGIN, token=token_in(wrong), email="ada@example.com", password=PASSWORD, next=NEW_USER, **kept)
+    assert page.status_code == 200
+    assert "You are signed in again" in page.text
+    assert 'action="/admin/users/new"' in page.text
+    assert 'value="jo@example.com"' in page.text
+    assert 'value="Jo"' in page.text
+    assert '<option selected value="role_auditor">' in page.text
+    assert rows(app, "SELECT 1 FROM users WHERE email = 'jo@example.com'") == []
+    assert ada.post(NEW_USER, token=token_in(page), password=PASSWORD, **typed).status_code == 303
+
+
+@pytest.mark.parametrize("path", ["/admin/users/{}/deactivate", "/admin/account/sessions"])
+def test_a_session_that_ended_is_said_where_nothing_was_typed(app: Flask, ada: Visitor, cast: Cast, path: str) -> None:
+    token = ada.token("/admin/account")
+    ada.client.delete_cookie("enrol")
+    asked = ada.post(path.format(cast.omar.id), token=token)
+    assert asked.status_code == 403
+    assert "Your session has ended" in asked.text
+    assert "So nothing was done." in asked.text
+    assert rows(app, "SELECT 1 FROM users WHERE NOT is_active") == []
+
+
+@pytest.mark.parametrize("token", ["own", "stale"])
+def test_signing_out_of_a_session_that_ended_is_signing_out(ada: Visitor, token: str) -> None:
+    sent = ada.token("/admin/account") if token == "own" else token
+    ada.session_id = "ended"
+    answer = ada.post("/admin/logout", token=sent)
+    assert (answer.status_code, answer.location) == (303, "/admin/login")
+    assert ada.session_id is None
+
+
+def test_the_sign_in_form_of_another_tab_leads_on_once_signed_in(cast: Cast, visitor: Visitor) -> None:
+    before = visitor.token(LOGIN)
+    visitor.sign_in("ada@example.com")
+    there = {"email": "ada@example.com", "password": PASSWORD, "token": before}
+    answer = visitor.post(LOGIN, next="/admin/keys", **there)
+    assert (answer.status_code, answer.location) == (303, "/admin/keys")
+    page = visitor.post(LOGIN, next=NEW_USER, **there, **{"kept-email": "jo@example.com"})
+    assert page.status_code == 200
+    assert 'value="jo@example.com"' in page.text
+    assert "There is a problem" not in page.text
+
+
+@pytest.mark.parametrize("path", ["/admin", "/admin/"])
+def test_the_short_address_leads_to_the_users(visitor: Visitor, path: str) -> None:
+    assert visitor.get(path).location == "/admin/users"
+
+
+def test_several_ticks_of_a_form_come_back_after_a_sign_in(ada: Visitor, cast: Cast) -> None:
+    ada.client.delete_cookie("enrol")
+    scopes = ["users:read", "users:update"]
+    asked = ada.post("/admin/keys/new", name="CI", scopes=scopes, owner="omar@example.com", expires="365")
+    kept: dict[str, Any] = {
+        "kept-name": "CI",
+        "kept-scopes": scopes,
+        "kept-owner": "omar@example.com",
+        "kept-expires": "365",
+    }
+    assert asked.text.count('name="kept-scopes"') == 2
+    page = ada.post(LOGIN, email="ada@example.com", password=PASSWORD, next="/admin/keys/new", **kept).text
+    assert re.findall(r'value="(users:\w+)" id="scopes-\d" checked', page) == scopes
+    assert 'value="omar@example.com"' in page
+    assert re.search(r'value="365" id="expires-2" checked', page)
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize(
+    "there", ["/nope", "/setup", "/v1/user/me", "/v1/user/", "/admin/users", "//evil.example", "/admin/login"]
+)
+def test_kept_fields_open_no_other_door(cast: Cast, visitor: Visitor, there: str) -> None:
+    answer = visitor.sign_in("ada@example.com", next=there, **{"kept-email": "jo@example.com"})
+    assert (answer.status_code, answer.location) == (303, "/admin/users")
+
+
+def test_another_person_comes_back_only_to_what_they_may_do(cast: Cast, visitor: Visitor) -> None:
+    answer = visitor.sign_in("vera@example.com", next=NEW_USER, **{"kept-email": "jo@example.com"})
+    assert answer.status_code == 403
+
+
+@pytest.mark.one_database
+def test_a_sign_in_keeps_no_more_fields_than_forms_have(visitor: Visitor) -> None:
+    page = visitor.post(NEW_USER, **{f"field{number}": "x" for number in range(500)})
+    assert page.status_code == 403
+    assert page.text.count('name="kept-') == 100
