@@ -1,4 +1,4 @@
-"""Clients that cost little, so that what is measured is the server: one kept connection each, bytes made before."""
+"""Cheap clients, so that the server is measured: one kept connection each, requests made before."""
 
 import json
 import selectors
@@ -16,7 +16,7 @@ HOST = "127.0.0.1"
 
 @dataclass
 class Tally:
-    """What some clients were told in `seconds`: how often each status, and how long each answer took, in seconds."""
+    """The answers to some clients in `seconds`: the count of each status, and the time of each answer in seconds."""
 
     seconds: float
     statuses: Counter[int] = field(default_factory=Counter)
@@ -76,7 +76,7 @@ def answered(heard: bytes) -> tuple[int, bytes] | None:
 
 
 def create(key: str) -> bytes:
-    """Return the request that creates a user nobody has created before."""
+    """Return the request that creates a new user."""
     body = {"email": f"{uuid.uuid4().hex}@example.com", "password": "three random words", "first_name": "Ada"}
     content = json.dumps(body).encode()
     head = f"POST /v1/user/ HTTP/1.1\r\nHost: {HOST}\r\nX-API-Key: {key}\r\nContent-Type: application/json\r\n"
@@ -108,7 +108,7 @@ def ask_for(seconds: float, port: int, make: Callable[[], bytes], *, clients: in
 
 
 def all_at_once(port: int, requests: list[bytes]) -> Tally:
-    """Send each of `requests` on a connection of its own, all at the same moment, and return what they heard.
+    """Send each of `requests` on its own connection, all at the same moment, and return the answers.
 
     One thread serves all connections: hundreds of them would take the time they measure.
     """

@@ -28,7 +28,7 @@ from users.roles import Role  # noqa: E402
 from users.services import user_queries  # noqa: E402
 from users.storage.models import db  # noqa: E402
 
-# What is asked for: a path, in which {middle} is the id of the user in the middle, {event} of its creation.
+# The requests: a path, in which {middle} is the id of the user in the middle, {event} of its creation.
 PAGES = {
     "list": "/admin/users",
     "list, from the middle": "/admin/users?before={middle}",

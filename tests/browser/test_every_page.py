@@ -1,4 +1,4 @@
-"""Every page in a real browser: usable by everybody, in light and dark, on a phone, and silent on its console."""
+"""Every page in a real browser: accessible, in light and dark, on a phone, and without console messages."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -171,7 +171,7 @@ def edit_with_errors(inspector: Inspector, user: str) -> None:
 
 
 def look_at_the_search(inspector: Inspector, site: Site) -> None:
-    """Search and filter the list: some found, nobody found, nobody there."""
+    """Search and filter the list: some users found, none found, none there."""
     page = inspector.page
     page.fill("#q", "person")
     follow(page, "button:has-text('Search')")

@@ -18,7 +18,7 @@ GENERATED = r"[0-9A-Za-z]{16}"
 
 @pytest.fixture(params=["without JavaScript", "by keyboard"])
 def hand(request: pytest.FixtureRequest, opened: "Callable[..., Page]") -> Hand:
-    """Somebody's way to work the pages."""
+    """A way to use the pages: with a mouse, or by keyboard."""
     if request.param == "by keyboard":
         return Keyboard(opened())
     return Mouse(opened(java_script_enabled=False))

@@ -15,7 +15,7 @@ from users.errors import Overloaded
 from users.passwords import hash_queue
 from users.passwords.hash_queue import HashQueue, Share
 
-PATIENCE = 10  # seconds: whoever waits longer waits for ever
+PATIENCE = 10  # seconds: a thread that waits longer waits for ever
 
 
 class Tracer:
@@ -64,13 +64,13 @@ def in_new_threads(tracer: Tracer) -> Iterator[None]:
 
 
 def attempt(scenario: Callable[[], object], *expected: type[BaseException]) -> None:
-    """Run the scenario, which may succeed, be overloaded, lack memory or raise what is expected of it."""
+    """Run the scenario, which may succeed, be overloaded, lack memory or raise an expected error."""
     with contextlib.suppress(Overloaded, MemoryError, *expected):
         scenario()
 
 
 def insist_that_all_is_usable(queue: HashQueue, callers: ThreadPoolExecutor, slots: int, waiting: int) -> None:
-    """Insist that all places can be taken and no more, that all slots work at once, and that nothing is left behind."""
+    """Assert that exactly all places can be taken, that all slots work in parallel, and that nothing is left over."""
     for share in Share:
         with contextlib.ExitStack() as places:
             for _ in range(slots + waiting):

@@ -1,4 +1,4 @@
-"""Clients that create users at full speed and write down what they were told; and the reckoning afterwards."""
+"""Clients that create users at full speed and note the answers, and the comparison with the database afterwards."""
 
 import http.client
 import json
@@ -15,9 +15,9 @@ ANSWER_SECONDS = 15
 
 @dataclass(frozen=True)
 class Answer:
-    """What one create was told. A status of 0 is a connection that broke: nobody said anything."""
+    """The answer to one create. A status of 0 is a broken connection: there was no answer."""
 
-    at: float  # when it was told, on the monotonic clock
+    at: float  # when it was answered, on the monotonic clock
     seconds: float
     status: int
     email: str
@@ -27,7 +27,7 @@ class Answer:
 
 @dataclass
 class Load:
-    """A number of clients, each with a connection of its own, until `stop`."""
+    """A number of clients, each with its own connection, until `stop`."""
 
     port: int
     key: str = field(repr=False)

@@ -46,19 +46,19 @@ class Site:
         return self.server
 
     def kill_server(self) -> None:
-        """End every process of the server as a power cut would, at once."""
+        """Kill every process of the server at the same moment."""
         os.killpg(self.server.process.pid, signal.SIGKILL)
         self.server.process.wait()
 
     def end(self) -> None:
-        """End what the database needs."""
+        """End the database's server, if it has one."""
 
     def rows(self, query: str) -> Sequence[Any]:
-        """Return what a query finds, past the service."""
+        """Return the rows of a query, without the service."""
         raise NotImplementedError
 
     def damage(self) -> str:
-        """Return what is wrong with the database's own structures, nothing if all is well."""
+        """Return the damage to the database's own structures, an empty text if there is none."""
         raise NotImplementedError
 
 
@@ -71,7 +71,7 @@ class SqliteSite(Site):
         super().__init__(installation)
 
     def rows(self, query: str) -> Sequence[Any]:
-        """Return what a query finds, past the service."""
+        """Return the rows of a query, without the service."""
         with contextlib.closing(sqlite3.connect(self.file, timeout=10)) as connection:
             return connection.execute(query).fetchall()
 
@@ -82,7 +82,7 @@ class SqliteSite(Site):
 
 
 class PostgresSite(Site):
-    """A site on a Postgres of its own, with its data in `folder`."""
+    """A site on a separate Postgres, with its data in `folder`."""
 
     def __init__(self, installation: Installation, folder: Path) -> None:
         self.folder = folder / "data"
@@ -92,7 +92,7 @@ class PostgresSite(Site):
         super().__init__(installation)
 
     def rows(self, query: str) -> Sequence[Any]:
-        """Return what a query finds, past the service."""
+        """Return the rows of a query, without the service."""
         with psycopg.connect(self.url) as connection:
             return connection.execute(query.encode()).fetchall()
 
@@ -128,7 +128,7 @@ class PostgresSite(Site):
     def start_postgres(self) -> None:
         """Start the server again on the same data."""
         for left in (self.folder / "postmaster.pid", *self.folder.glob(".s.PGSQL.*.lock")):
-            left.unlink(missing_ok=True)  # what a crash leaves behind names a process that may be a zombie still
+            left.unlink(missing_ok=True)  # after a crash they name a process that may still be a zombie
         options = ["-D", str(self.folder), "-w", "-o", f'-h "" -k {self.folder}', "-l", f"{self.folder}/log", "start"]
         user = self._server.system_user  # Postgres does not run as root
         subprocess.run([POSTGRES_BIN_PATH / "pg_ctl", *options], user=user, check=True, stdout=subprocess.DEVNULL)
@@ -156,7 +156,7 @@ def _wait_until_gone(pids: list[int]) -> None:
 
 @contextlib.contextmanager
 def open_site(database: str, *, size: str = "") -> Iterator[Site]:
-    """Yield a running site on `database`, its data on a file system of `size` of its own if one is given."""
+    """Yield a running site on `database`, its data on a separate file system of `size` if one is given."""
     with (
         TemporaryDirectory(prefix="enrol-faults-", ignore_cleanup_errors=True) as folder,
         _volume(Path(folder), size) as data,

@@ -27,11 +27,11 @@ from users.roles import Permission, Role  # noqa: E402
 WRONG = "wrong horse battery"
 ADMINISTRATOR, USER = "ada@example.com", "sam@example.com"
 EVERY = 0.5  # seconds between two rounds of the strangers
-SEEN_EVERY = 20.0  # seconds between two sign-ins of those who belong there
+SEEN_EVERY = 20.0  # seconds between two sign-ins of the known users
 
 
 class Browser:
-    """Somebody at the sign-in page, whose cookies stay."""
+    """A browser at the sign-in page, which keeps its cookies."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -45,7 +45,7 @@ class Browser:
         return self._send("POST", ip_address, urllib.parse.urlencode(form))[0]
 
     def leave(self) -> None:
-        """Forget the session, and stay a browser that is known."""
+        """Forget the session, and stay a known browser."""
         self._cookies.pop("enrol", None)
 
     def _send(self, method: str, ip_address: str, form: str | None = None) -> tuple[int, bytes]:
@@ -67,7 +67,7 @@ class Browser:
 
 
 def run(database: str, seconds: float) -> bool:
-    """Run it on one database, print what came of it, and tell whether all was well."""
+    """Run it on one database, print the counts, and return whether all was well."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="enrol-strangers-")))
         given = {"DATABASE_URL": stack.enter_context(own_postgres()).get_uri()} if database == "postgres" else {}
@@ -81,7 +81,7 @@ def run(database: str, seconds: float) -> bool:
 
 
 def besiege(server: Server, key: str, database: str, seconds: float) -> bool:
-    """Let strangers and those who belong there come by turns."""
+    """Send the attempts of strangers and of known users in turn."""
     known, strangers = Browser(server), Browser(server)
     inside, outside = Counter[str](), Counter[str]()
 
@@ -111,7 +111,7 @@ def besiege(server: Server, key: str, database: str, seconds: float) -> bool:
 
 
 def main() -> None:
-    """Run it on both databases; end with 1 if somebody was kept out, or a stranger was let guess on."""
+    """Run it on both databases; exit with 1 if a known user was refused, or a stranger had too many attempts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=700)
     given = parser.parse_args()

@@ -40,7 +40,7 @@ def in_child(act):
         os._exit(0)
 
 def tell(what):
-    sys.stdout.write(json.dumps(what) + "\\n")  # at once: children tell at the same time
+    sys.stdout.write(json.dumps(what) + "\\n")  # in one write: children print at the same time
     sys.stdout.flush()
 
 def wait(*pids):
@@ -65,7 +65,7 @@ def on_sqlite(tmp_path: Path) -> Iterator[Installation]:
 
 
 def run(here: Installation, program: str) -> tuple[list[Any], list[dict[str, Any]]]:
-    """Run a program; return what it told and the events that it logged."""
+    """Run a program; return what it printed and the events that it logged."""
     done = here.run([sys.executable, "-c", BEGINNING + program])
     assert done.returncode == 0, done.stderr
     events = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
@@ -105,7 +105,7 @@ assert child.exitcode == 0
 
 def test_fork_while_writing(on_sqlite: Installation) -> None:
     """A fork waits until the line that a thread is writing is complete."""
-    # A slow stderr: whoever wrote to it while the process forked holds its lock in the child, for good.
+    # A slow stderr: a thread that writes to it during the fork holds its lock in the child for ever.
     _, events = run(
         on_sqlite,
         """

@@ -33,14 +33,14 @@ def here(tmp_path: Path) -> Iterator[Installation]:
 
 @pytest.fixture
 def key(here: Installation) -> str:
-    """A key that may create users, in a database of its own."""
+    """A key that may create users, in a new database."""
     with app_on(here) as app:
         return make_key(app, Permission.USERS_CREATE)
 
 
 @pytest.fixture
 def pipe(here: Installation) -> Iterator[int]:
-    """The reading end of a pipe named `pipe`, which nobody reads but the test."""
+    """The reading end of a pipe named `pipe`, which only the test reads."""
     os.mkfifo(here.folder / "pipe")
     end = os.open(here.folder / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     fcntl.fcntl(end, SET_PIPE_SIZE, PIPE_BYTES)

@@ -23,7 +23,7 @@ from users.storage.models import User
 
 pytestmark = pytest.mark.xdist_group("four")  # they share servers, which one worker of xdist starts
 
-# All the same address to whoever compares them: case, NFKC (ligature, long s, full width) and the domain's IDNA form.
+# All the same email when they are compared: case, NFKC (ligature, long s, full width) and the domain's IDNA form.
 VARIANTS = (
     "strasse{}@bücher.com",
     "STRASSE{}@BÜCHER.COM",
@@ -52,7 +52,7 @@ def test_first_start_of_four(
     """Four servers that start together make one database and one secret key."""
     four = start_four("sqlite")
     made = {path.name: stat.S_IMODE(path.stat().st_mode) for path in four.installation.instance.iterdir()}
-    # No temporary file is left, and nobody else can read what there is.
+    # No temporary file is left, and no other user can read the files.
     assert set(made) - {"enrol.db-wal", "enrol.db-shm"} == {"enrol.db", "enrol.db.lock", "secret_key"}
     assert set(made.values()) == {0o600}
     logs = [server.log() for server in four.servers]
@@ -200,7 +200,7 @@ def test_chunked_body(server: Server, service_key: str) -> None:
     user = _user()
     parts = _chunk(user[:20]) + _chunk(user[20:]) + _chunk(b"")
     assert server.send(_request("POST /v1/user/", *head, body=parts)).status == 201
-    # What is over the limit is white space alone: cut off there, the body would pass.
+    # Only white space is over the limit: cut off there, the body would pass.
     parts = _chunk(_user() + b" " * 40_000) + _chunk(b" " * 40_000) + _chunk(b"")
     assert _enveloped(server.send(_request("POST /v1/user/", *head, body=parts))) == (413, "PAYLOAD_TOO_LARGE")
 

@@ -75,7 +75,7 @@ def frame(kind: int, content: bytes = b"", flags: int = 0, stream: int = 0) -> b
 
 
 def unfinished_forms(count: int) -> bytes:
-    """Return the beginning of so many forms, each on a stream of its own."""
+    """Return the beginnings of `count` forms, each on its own stream."""
     fields = {":method": "POST", ":path": "/admin/login", ":scheme": "http", ":authority": "127.0.0.1"}
     fields |= {"content-type": "application/x-www-form-urlencoded", "content-length": "200"}
     head = b"".join(b"\0" + literal(name) + literal(value) for name, value in fields.items())
@@ -91,7 +91,7 @@ def literal(text: str) -> bytes:
 
 
 def everything(connection: socket.socket) -> bytes:
-    """Return what is said until the other side hangs up, which it must do."""
+    """Return the bytes until the server closes the connection, which it must do."""
     content = b""
     with contextlib.suppress(ConnectionResetError):  # it had not read all that was sent
         while more := connection.recv(65536):

@@ -1,4 +1,4 @@
-"""Clients that stall keep nobody else waiting: through the proxy of OPERATIONS.md, and 50 of them without it."""
+"""Clients that stall delay no other request: through the proxy of OPERATIONS.md, and 50 of them without it."""
 
 import contextlib
 import os
@@ -88,7 +88,7 @@ def configuration(folder: Path, port: int, app_on: int) -> str:
         site = site.replace(shown, ours)
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     paths = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
-    user = "user root;" if os.geteuid() == 0 else ""  # nobody else may enter a test's folder
+    user = "user root;" if os.geteuid() == 0 else ""  # no other user may enter a test's folder
     return f"daemon off;\npid {folder}/pid;\n{user}\nevents {{}}\nhttp {{\naccess_log off;\n{paths}{site}}}\n"
 
 
@@ -150,7 +150,7 @@ STALLS: tuple[Stall, ...] = (slow_header, slow_body, slow_form, slow_reader)
 
 @contextlib.contextmanager
 def stalled(server: Server, content: bytes, count: int) -> Iterator[list[socket.socket]]:
-    """Yield connections over which nothing comes after `content`, and on which nobody reads."""
+    """Yield connections that send `content` and then neither send nor read."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(server.connect()) for _ in range(count)]
         for one in sockets:
@@ -192,7 +192,7 @@ def test_stalled_clients_behind_the_proxy(proxied: Server, key: str, stall: Stal
 
 
 def assert_still_stalled(sockets: list[socket.socket], stall: Stall) -> None:
-    """Make sure that nothing was said to those who stalled, but for readers: their answers wait for them."""
+    """Assert that stalled senders got no answer; the answers of stalled readers wait for them."""
     answered = select.select(sockets, [], [], 0)[0]
     assert len(answered) == (len(sockets) if stall is slow_reader else 0)
 

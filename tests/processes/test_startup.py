@@ -178,7 +178,7 @@ def test_postgres_user_without_rights(here: Installation, empty_postgres: str) -
         connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{name}'".encode())
         try:
             here.environment["DATABASE_URL"] = as_user(empty_postgres, name)
-            ended = here.flask("db", "upgrade")  # since Postgres 15 nobody but the owner makes tables
+            ended = here.flask("db", "upgrade")  # since Postgres 15 only the owner makes tables
             assert (ended.returncode, _last_line(ended.stderr)) == (1, driver_errors.AWAY), ended.stderr
             migrate(empty_postgres)
             (server,) = here.start("granian")

@@ -1,4 +1,4 @@
-"""SIGTERM: what was begun is finished, what is new is refused, and the production server ends by itself."""
+"""SIGTERM: the server finishes its requests, refuses new ones, and ends by itself."""
 
 import contextlib
 import http.client
@@ -21,7 +21,7 @@ from support.servers import START_SECONDS, Server
 from users.roles import Permission
 
 KILL_SECONDS = 10  # --workers-kill-timeout of OPERATIONS.md
-HASH = "m=65536,t=8,p=1"  # a third of a second; hashes stand back, so that it takes many times that on busy cores
+HASH = "m=65536,t=8,p=1"  # a third of a second; many times that on busy cores, since hash threads have low priority
 BODY = {"email": "jo@example.com", "password": PASSWORD}
 
 
@@ -126,7 +126,7 @@ def test_stop_loses_no_line(here: Installation, server: Server) -> None:
 
 
 def wait_until_refused(server: Server) -> None:
-    """Return when nobody listens any more, which must be long before a create would be given up."""
+    """Return when the port is closed, which must be long before a create would be given up."""
     limit = time.monotonic() + KILL_SECONDS / 2
     with contextlib.suppress(ConnectionRefusedError):
         while time.monotonic() < limit:

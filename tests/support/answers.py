@@ -1,4 +1,4 @@
-"""Holds every answer that a test gets from /v1 against the document: status, headers and body."""
+"""Compares every answer that a test gets from /v1 with openapi.json: status, headers and body."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from werkzeug.datastructures import Headers
 
 from users.openapi import contract
 
-NO_ROUTE = {400: "BadRequest", 404: "NoPath", 405: "WrongMethod"}  # what a request gets that reaches no operation
+NO_ROUTE = {400: "BadRequest", 404: "NoPath", 405: "WrongMethod"}  # the answers to a request that matches no operation
 LIMIT = "x-ratelimit-limit-requests"
 
 
@@ -23,13 +23,13 @@ def operation_of(method: str, rule: str) -> tuple[str, str]:
 
 
 def judge_of(schema: contract.Node) -> Draft202012Validator:
-    """Return what judges by a schema of the document."""
+    """Return a validator of a schema of the document."""
     components = contract.document()["components"]
     return Draft202012Validator({**schema, "components": components}, validate_formats=True)
 
 
 def documented(operation: tuple[str, str] | None, status: int) -> contract.Node:
-    """Return what the document says of an answer, or raise KeyError."""
+    """Return the document's description of an answer, or raise KeyError."""
     if operation is None:
         return contract.resolve({"$ref": f"#/components/responses/{NO_ROUTE[status]}"})
     method, path = operation
@@ -72,14 +72,14 @@ def _complaints(operation: tuple[str, str] | None, response: Response) -> Iterat
         errors = _body_judge(operation, response.status_code).iter_errors(json.loads(response.get_data()))
         yield from (f"{error.message} at {error.instance_path}" for error in errors)
     limited = current_app.extensions["enrol.settings"].rate_limit is not None
-    # A key that was stopped while the request was on its way is no key any more.
+    # A key that was revoked during the request has no limit any more.
     if limited and "actor" in g and response.status_code != 401 and LIMIT not in response.headers:
         yield "does not tell how its key stands with the limit"
 
 
 @contextmanager
 def watched() -> Iterator[list[str]]:
-    """Judge every answer from /v1 of every application in this process meanwhile; yield the list of complaints."""
+    """Check every answer from /v1 of every application in this process; yield the list of complaints."""
     found: list[str] = []
 
     def note(_app: Flask, response: Response) -> None:

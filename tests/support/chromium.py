@@ -1,4 +1,4 @@
-"""A real Chromium at a real `flask run`, and the two ways people use it here: without JavaScript, and by keyboard."""
+"""A real Chromium at a real `flask run`, used in two ways: without JavaScript, and by keyboard."""
 
 import re
 import shutil
@@ -61,7 +61,7 @@ class Site:
         return str(link)
 
     def app(self) -> Flask:
-        """Return an application on the same database, to put people there behind the server's back."""
+        """Return an application on the same database, to create users without the server."""
         return create_app({**CHEAP, "DATABASE_URL": f"sqlite:///{self.here.instance / 'enrol.db'}"})
 
     def fill(self) -> None:
@@ -100,7 +100,7 @@ class Watched:
         )
 
     def _note(self, message: Any) -> None:
-        # Chromium reports the status of a page that says what is wrong; that is no fault.
+        # Chromium reports the status of a page with errors; that is expected.
         is_status = message.text.startswith("Failed to load resource") and message.location["url"] == self.page.url
         if message.type in ("error", "warning") and not is_status:
             self.complaints.append(f"{self.page.url}: {message.text}")
@@ -108,7 +108,7 @@ class Watched:
 
 @pytest.fixture
 def opened(chromium: "Browser") -> Iterator[Callable[..., "Page"]]:
-    """What opens a page in a browser session of its own; at the end no console may have complained."""
+    """A function that opens a page in a new browser session; the test fails if a console has errors."""
     contexts, watched = [], []
 
     def open_page(**options: Any) -> "Page":

@@ -35,11 +35,11 @@ class Work:
         return number
 
     def end(self) -> None:
-        """Let all of it end."""
+        """End all tasks."""
         self._end.set()
 
     def wait_for(self, count: int) -> None:
-        """Wait until so many have begun."""
+        """Wait until `count` tasks have begun."""
         limit = time.monotonic() + 10
         while len(self.begun) < count:
             assert time.monotonic() < limit
@@ -48,21 +48,21 @@ class Work:
 
 @pytest.fixture
 def callers() -> Iterator[ThreadPoolExecutor]:
-    """Threads that ask, more than any queue here lets in."""
+    """More threads than any queue here accepts."""
     with ThreadPoolExecutor(64) as pool:
         yield pool
 
 
 @pytest.fixture
 def work(callers: ThreadPoolExecutor) -> Iterator[Work]:
-    """Work that is ended before the threads that wait for it are."""
+    """A task that ends before the threads that wait for it."""
     made = Work()
     yield made
     made.end()
 
 
 def run(queue: HashQueue, work: Callable[..., R], *arguments: object, share: Share = Share.CREATE) -> R:
-    """Do the work in a place of its own."""
+    """Take a place in the queue and do the work there."""
     with queue.place(share) as place:
         return place.run(partial(work, *arguments))
 
@@ -80,7 +80,7 @@ def taken(queue: HashQueue) -> int:
 def ask(
     callers: ThreadPoolExecutor, queue: HashQueue, work: Work, number: int, share: Share = Share.CREATE
 ) -> "Future[int]":
-    """Ask from a thread and return once the queue has let it in, or refused."""
+    """Give the work to the queue from a thread; return when it is accepted or refused."""
 
     def let_in() -> int:
         return len(work.begun) + waiting(queue)

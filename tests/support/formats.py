@@ -1,4 +1,4 @@
-"""What two formats of the document mean here, for Schemathesis to make such texts: a schema cannot tell all of it."""
+"""Texts of three formats of openapi.json, for Schemathesis: a schema cannot say all of it."""
 
 import schemathesis
 from hypothesis import strategies as st

@@ -16,7 +16,7 @@ RULES = {
 
 
 class Inspector:
-    """Looks at a page in every way that is asked for."""
+    """Checks a page in every required way."""
 
     def __init__(self, page: "Page") -> None:
         from axe_playwright_python.sync_playwright import Axe
@@ -26,7 +26,7 @@ class Inspector:
         self.seen: list[str] = []
 
     def look(self, name: str) -> None:
-        """Note what is wrong with the page as it stands."""
+        """Note the faults of the page as it is now."""
         self.seen.append(name)
         self.page.evaluate(self.axe)
         for scheme, rules in RULES.items():
@@ -61,7 +61,7 @@ class Inspector:
 
 @pytest.fixture
 def inspector(opened: "Callable[..., Page]") -> Iterator[Inspector]:
-    """Somebody who looks at pages; at the end nothing may have been found."""
+    """An inspector of pages; the test fails if it found a fault."""
     inspector = Inspector(opened(viewport={"width": 1280, "height": 800}, reduced_motion="reduce"))
     yield inspector
     assert inspector.found == []

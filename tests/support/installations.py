@@ -1,4 +1,4 @@
-"""A copy of the application in a folder of its own, and the commands and servers that run there."""
+"""A copy of the application in another folder, and the commands and servers that run there."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ def production_line() -> str:
 
 
 class Installation:
-    """A copy of the application that runs in `folder`, with settings and an `instance/` of its own."""
+    """A copy of the application in `folder`, with its own settings and `instance/`."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
@@ -85,7 +85,7 @@ class Installation:
         return server
 
     def end(self) -> None:
-        """End every server, whatever happens to one of them."""
+        """End every server, even if ending one of them fails."""
         with contextlib.ExitStack() as stack:
             for server in self._servers:
                 stack.callback(server.end)

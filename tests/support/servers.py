@@ -63,7 +63,7 @@ class Server:
         body: object = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        """Send one request on a connection of its own."""
+        """Send one request on a new connection."""
         headers = {**(headers or {}), **({"X-API-Key": key} if key else {})}
         content = None
         if body is not None:
@@ -119,8 +119,8 @@ class Server:
         while self.log().count("Started worker") < workers:
             assert time.monotonic() < limit, self.log()
             time.sleep(0.02)
-        # A worker listens before it serves, and what it is told before that is lost: SIGTERM too. The kernel deals
-        # connections out to all who listen, so that one who does not serve yet holds up one of these.
+        # A worker listens before it serves, and loses the signals and requests of that time. The kernel gives
+        # connections to all listening workers, so a worker that does not serve yet delays one of these requests.
         for _ in range(32):
             self.call("GET", "/healthz")
 

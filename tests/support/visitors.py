@@ -92,7 +92,7 @@ def seen_end_in(page: Answer) -> str:
 
 
 def problems_in(page: Answer) -> list[tuple[str, str]]:
-    """Return the fields and words of the errors, as they stand beside the fields."""
+    """Return the fields and messages of the errors beside the fields."""
     found = re.findall(
         r'<p class="wrong" id="(\w+)-error"><span class="unseen">Error: </span>(.*?)(?:: <a|</p>)', page.text
     )
@@ -124,7 +124,7 @@ def omar(app: Flask, cast: Cast) -> Visitor:
 
 
 def signed_in(app: Flask, user: User) -> Visitor:
-    """Return a browser of its own in which `user` has signed in."""
+    """Return a new browser in which `user` has signed in."""
     visitor = Visitor(app.test_client())
     assert visitor.sign_in(user.email, token=visitor.token()).status_code == 303
     return visitor
