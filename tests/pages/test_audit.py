@@ -32,7 +32,8 @@ def told(page: str) -> list[str]:
     return [html.unescape(re.sub(r"<[^>]+>", "", cell)) for cell in cells]
 
 
-def test_it_tells_who_did_what_to_whom_from_where_and_when(app: Flask, vera: Visitor, cast: Cast) -> None:
+def test_shows_events(app: Flask, vera: Visitor, cast: Cast) -> None:
+    """Each event says who did what to whom, from where and when."""
     key = make_key(app, Permission.USERS_CREATE, owner=cast.ada, name="CI")
     answer = Api(app.test_client(), key).create()
     page = vera.get(AUDIT)
@@ -67,9 +68,8 @@ def test_the_filters_find_their_own(app: Flask, vera: Visitor, ada: Visitor, cas
 
 
 @pytest.mark.parametrize("given", ["req_abc123xyz", "job.2026-11_24"])
-def test_a_request_is_found_by_its_id_and_by_the_one_that_the_caller_gave(
-    app: Flask, vera: Visitor, given: str
-) -> None:
+def test_filter_by_request(app: Flask, vera: Visitor, given: str) -> None:
+    """Our request id and the caller's own both find the events."""
     api = Api(app.test_client(), make_key(app, Permission.USERS_CREATE, name="CI"))
     for number in range(2):
         create = {"email": f"jo{number}@example.com", "password": PASSWORD}
@@ -84,7 +84,8 @@ def test_a_request_is_found_by_its_id_and_by_the_one_that_the_caller_gave(
     assert f"<bdi>{ours}</bdi>" in found
 
 
-def test_an_api_key_is_found_as_who_acted_and_as_what_was_made(app: Flask, vera: Visitor, cast: Cast) -> None:
+def test_filter_by_key(app: Flask, vera: Visitor, cast: Cast) -> None:
+    """A key's id finds what it did and what was done to it."""
     Api(app.test_client(), make_key(app, Permission.USERS_CREATE, name="CI")).create()
     ((key_id,),) = rows(app, "SELECT id FROM api_keys")
     assert told(vera.get(f"{AUDIT}?actor={key_id}").text) == ["The API key CI created jo@example.com"]
@@ -117,21 +118,24 @@ def test_a_day_is_whole_and_in_utc(app: Flask, vera: Visitor) -> None:
         ("request=a+b+c+d+e", f"request: {NO_REQUEST}"),
     ],
 )
-def test_a_filter_that_cannot_be_read_is_pointed_out(vera: Visitor, query: str, problem: str) -> None:
+def test_bad_filter(vera: Visitor, query: str, problem: str) -> None:
+    """The page says beside the filter what is wrong."""
     page = vera.get(f"{AUDIT}?{query}")
     assert page.status_code == 422
     assert [": ".join(one) for one in problems_in(page)] == [problem]
     assert told(page.text) == []
 
 
-def test_everything_wrong_is_said_at_once_and_what_was_typed_stays(vera: Visitor) -> None:
+def test_several_bad_filters(vera: Visitor) -> None:
+    """All problems are shown at once, and the typed values stay."""
     page = vera.get(f"{AUDIT}?actor=nobody&request=<b>&since=x")
     assert [name for name, _ in problems_in(page)] == ["actor", "request", "since"]
     assert 'value="nobody"' in page.text
     assert 'value="&lt;b&gt;"' in page.text
 
 
-def test_pages_lead_forth_and_back_with_the_filters_in_the_address(app: Flask, vera: Visitor) -> None:
+def test_paging_keeps_filters(app: Flask, vera: Visitor) -> None:
+    """Previous and Next keep the filters in the URL."""
     for number in range(60):
         add_event(app, number, DAY, action="user.create" if number % 2 else "user.deactivate")
     page = vera.get(f"{AUDIT}?since=2026-01-31&until=2026-01-31&action=user.create").text
@@ -158,7 +162,9 @@ def test_nothing_found_says_so(vera: Visitor) -> None:
     assert '<a href="/admin/audit">Go to the newest</a>' in page
 
 
-def test_a_page_costs_as_many_queries_however_much_is_on_it(app: Flask, vera: Visitor) -> None:
+def test_query_count(app: Flask, vera: Visitor) -> None:
+    """The number of queries does not depend on the number of events."""
+
     def queries() -> int:
         sent: list[str] = []
 
@@ -185,7 +191,8 @@ def test_it_is_for_those_who_may_read_it(omar: Visitor, vera: Visitor) -> None:
     assert f'<a href="{AUDIT}">Audit</a>' in vera.get("/admin/users").text
 
 
-def test_a_user_s_page_leads_to_all_about_them(vera: Visitor, ada: Visitor, cast: Cast) -> None:
+def test_user_page_links(vera: Visitor, ada: Visitor, cast: Cast) -> None:
+    """A user's page links to the events about them and by them."""
     page = vera.get(f"/admin/users/{cast.ada.id}").text
     assert told(vera.get(f"{AUDIT}?user={cast.ada.id}").text)[-1] == "The command line created ada@example.com"
     assert f'href="{AUDIT}?user={cast.ada.id}"' in page

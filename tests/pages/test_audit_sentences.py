@@ -57,7 +57,8 @@ def key_id(app: Flask, cast: Cast) -> str:
     return str(rows(app, "SELECT id FROM api_keys")[0][0])
 
 
-def test_a_sentence_says_who_did_what_to_whom(app: Flask, cast: Cast, ada: Actor, key_id: str) -> None:
+def test_sentence(app: Flask, cast: Cast, ada: Actor, key_id: str) -> None:
+    """A sentence names the actor, the act and the target."""
     omar = cast.omar.id
     with_key = replace(ada, kind="key", key_id=key_id)
     service_key = replace(with_key, user_id=None)
@@ -95,7 +96,8 @@ def test_a_refusal_says_why(app: Flask, cast: Cast, ada: Actor) -> None:
     assert throttled == "Somebody was refused a sign-in as omar@example.com, after too many wrong passwords"
 
 
-def test_whoever_is_erased_is_told_by_their_id(app: Flask, ada: Actor) -> None:
+def test_erased_user(app: Flask, ada: Actor) -> None:
+    """A sentence names an erased user by their id."""
     gone = replace(ada, user_id=GONE_USER)
     assert told(app, Action.SESSION_CREATE, GONE_USER, gone) == f"The erased user {GONE_USER} signed in"
     purged = told(app, Action.USER_PURGE, GONE_USER, terminal("req_1"))
@@ -112,5 +114,6 @@ def test_every_act_has_words(app: Flask, ada: Actor, action: Action) -> None:
     assert action.value not in told(app, action, GONE_USER, ada, outcome=outcome)
 
 
-def test_an_act_of_a_newer_version_is_told_by_its_name(app: Flask, ada: Actor) -> None:
+def test_unknown_action(app: Flask, ada: Actor) -> None:
+    """An action of a newer version is shown by its name."""
     assert told(app, "user.rename", GONE_USER, ada).startswith("ada@example.com user.rename the erased user")

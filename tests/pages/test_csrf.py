@@ -30,9 +30,8 @@ def state(app: Flask) -> list[Any]:
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "nonsense", "of another", "from before the sign-in"])
-def test_a_token_that_is_not_of_this_session_changes_nothing(
-    app: Flask, cast: Cast, changing: list[str], kind: str
-) -> None:
+def test_wrong_token(app: Flask, cast: Cast, changing: list[str], kind: str) -> None:
+    """A form with a CSRF token of no or another session changes nothing."""
     ada = Visitor(app.test_client())
     before = ada.token(LOGIN)
     ada.sign_in("ada@example.com")
@@ -61,7 +60,8 @@ def test_a_token_that_is_not_of_this_session_changes_nothing(
     assert state(app) == then
 
 
-def test_a_replayed_cookie_of_the_form_is_not_enough(app: Flask, cast: Cast, visitor: Visitor) -> None:
+def test_planted_cookie(app: Flask, cast: Cast, visitor: Visitor) -> None:
+    """A cookie from before the sign-in, with its token, is refused after it."""
     token = visitor.token(LOGIN)
     planted = visitor.client.get_cookie("enrol-form")
     assert planted
@@ -88,9 +88,8 @@ def test_a_replayed_cookie_of_the_form_is_not_enough(app: Flask, cast: Cast, vis
     ],
     ids=str,
 )
-def test_a_form_from_another_site_changes_nothing(
-    app: Flask, ada: Visitor, changing: list[str], headers: dict[str, str]
-) -> None:
+def test_foreign_form(app: Flask, ada: Visitor, changing: list[str], headers: dict[str, str]) -> None:
+    """Origin and Sec-Fetch-Site of another site are refused."""
     then = state(app)
     token = ada.token("/admin/account")
     for path in changing:
@@ -111,7 +110,8 @@ def test_a_form_from_this_site_is_believed(ada: Visitor, headers: dict[str, str]
 
 
 @pytest.mark.parametrize("settings", [{"ENROL_PUBLIC_URL": "https://users.example.com"}])
-def test_the_public_address_is_this_site_behind_a_proxy(app: Flask, cast: Cast) -> None:
+def test_public_url_as_origin(app: Flask, cast: Cast) -> None:
+    """Behind a proxy, ENROL_PUBLIC_URL is an accepted Origin."""
     client, base = app.test_client(), "https://users.example.com"
     token = token_in(client.get(LOGIN, base_url=base))
     fields = {"email": "ada@example.com", "password": PASSWORD, "csrf_token": token}
@@ -119,7 +119,8 @@ def test_the_public_address_is_this_site_behind_a_proxy(app: Flask, cast: Cast) 
         assert client.post(LOGIN, base_url=base, data=fields, headers=headers).status_code == status
 
 
-def test_the_files_are_small_and_pages_have_nothing_inline(ada: Visitor, changing: list[str]) -> None:
+def test_small_files(ada: Visitor, changing: list[str]) -> None:
+    """The style sheet and the script are small, and no page has inline style or script."""
     static = Path(ada.client.application.static_folder or "")
     assert (static / "app.css").stat().st_size < 12_000
     assert (static / "app.js").stat().st_size < 6_000
@@ -144,7 +145,7 @@ NOT_UTF_8 = {
 @pytest.mark.one_database
 @pytest.mark.parametrize("kind", NOT_UTF_8)
 @pytest.mark.parametrize("signed_out", [False, True])
-def test_a_form_that_is_not_utf_8_is_refused(app: Flask, ada: Visitor, cast: Cast, kind: str, signed_out: bool) -> None:
+def test_form_not_utf8(app: Flask, ada: Visitor, cast: Cast, kind: str, signed_out: bool) -> None:
     """Werkzeug reads `%E9` in its place: a user would be called so, or have it in the password."""
     content_type, beginning = NOT_UTF_8[kind]
     fields = {
@@ -170,7 +171,8 @@ def test_a_form_that_is_not_utf_8_is_refused(app: Flask, ada: Visitor, cast: Cas
 
 @pytest.mark.parametrize("name", ["René", "René \N{REPLACEMENT CHARACTER}", "100%E9", "سامي +"])
 @pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "multipart/form-data"])
-def test_a_form_in_utf_8_is_kept_as_it_was_typed(app: Flask, ada: Visitor, name: str, content_type: str) -> None:
+def test_form_in_utf8(app: Flask, ada: Visitor, name: str, content_type: str) -> None:
+    """A name is stored as it was typed."""
     fields = {"email": "rene@example.com", "first_name": name, "choice": "type", "password": PASSWORD}
     sent = {**fields, "csrf_token": ada.token("/admin/users")}
     assert ada.client.post("/admin/users/new", data=sent, content_type=content_type).status_code == 303

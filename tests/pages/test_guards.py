@@ -29,7 +29,8 @@ CSP = (
 @pytest.mark.parametrize(
     "path", ["/", "/setup", LOGIN, "/nothing", "/v1/user/me", "/static/app.css", "/static/nothing"]
 )
-def test_every_answer_has_the_security_headers(visitor: Visitor, path: str) -> None:
+def test_security_headers(visitor: Visitor, path: str) -> None:
+    """Each response has the security headers."""
     headers = visitor.get(path).headers
     assert headers["Content-Security-Policy"] == CSP
     assert headers["X-Content-Type-Options"] == "nosniff"
@@ -41,7 +42,8 @@ def test_every_answer_has_the_security_headers(visitor: Visitor, path: str) -> N
     assert "Strict-Transport-Security" not in headers
 
 
-def test_files_are_kept_for_a_year_under_their_content_s_hash(visitor: Visitor) -> None:
+def test_static_caching(visitor: Visitor) -> None:
+    """A file is cached for a year under the hash of its content."""
     page = visitor.get(LOGIN).text
     paths = re.findall(r'(?:href|src)="(/static/[^"]+)"', page)
     assert {path.partition("?")[0] for path in paths} == {"/static/app.css", "/static/app.js", "/static/icon.svg"}
@@ -68,7 +70,8 @@ def test_a_page_that_is_not_there_says_so(ada: Visitor) -> None:
         assert answer.headers["X-Request-Id"] in answer.text
 
 
-def test_a_page_that_is_not_for_you_says_so(omar: Visitor, cast: Cast) -> None:
+def test_forbidden_page(omar: Visitor, cast: Cast) -> None:
+    """A page that needs another permission says so."""
     for path in ("/admin/keys", "/admin/keys/new", f"/admin/users/{cast.ada.id}/password"):
         answer = omar.get(path)
         assert answer.status_code == 403
@@ -81,9 +84,9 @@ def test_the_wrong_method_says_so(ada: Visitor) -> None:
     assert "This page cannot be used that way" in answer.text
 
 
-def test_a_fault_says_its_request_id_and_nothing_of_the_cause(
-    app: Flask, ada: Visitor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_internal_error(app: Flask, ada: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page of an internal error shows the request id, not the cause."""
+
     def fail(*_given: object, **_place: object) -> None:
         raise ValueError(CANARY)
 
@@ -96,9 +99,9 @@ def test_a_fault_says_its_request_id_and_nothing_of_the_cause(
     assert CANARY not in answer.text
 
 
-def test_what_everybody_may_read_needs_nobody_s_session(
-    app: Flask, ada: Visitor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_public_page_without_database(app: Flask, ada: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A public page is shown while no session can be looked up."""
+
     def fail(_: str) -> None:
         raise Unavailable("away")
 
@@ -123,7 +126,8 @@ def test_the_error_page_needs_no_database(ada: Visitor, monkeypatch: pytest.Monk
         assert answer.headers["Retry-After"]
 
 
-def test_the_error_page_stands_for_a_host_that_is_not_trusted(tmp_path: Path) -> None:
+def test_untrusted_host(tmp_path: Path) -> None:
+    """The error page renders for a host that is not trusted, where url_for raises."""
     app = create_app(
         {**CHEAP, "DATABASE_URL": f"sqlite:///{tmp_path}/enrol.db", "ENROL_TRUSTED_HOSTS": "users.example.com"}
     )
@@ -140,9 +144,7 @@ def test_a_form_that_is_too_large_says_so(ada: Visitor) -> None:
     assert "That was too much at once" in answer.text
 
 
-def test_the_password_and_the_session_are_nowhere_they_should_not_be(
-    app: Flask, ada: Visitor, changing: list[str], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_no_secrets_leak(app: Flask, ada: Visitor, changing: list[str], caplog: pytest.LogCaptureFixture) -> None:
     """The canary password through every form, right and wrong, and the session's id beside it."""
     caplog.set_level(logging.DEBUG)
     logging.getLogger("enrol").propagate = True
@@ -172,7 +174,8 @@ def test_the_password_and_the_session_are_nowhere_they_should_not_be(
             assert secret not in str(rows(app, f"SELECT * FROM {table}"))
 
 
-def test_problems_stand_in_the_summary_and_beside_the_field(ada: Visitor) -> None:
+def test_problems_shown_twice(ada: Visitor) -> None:
+    """A problem is in the summary and beside its field."""
     page = ada.create(email="", first_name="a\nb", password="short")
     assert page.status_code == 422
     assert "<title>Error: Create a user – Users – Enrol</title>" in page.text

@@ -62,7 +62,8 @@ def acts(app: Flask) -> list[str]:
     return [row.action for row in found]
 
 
-def test_rolling_puts_a_like_key_beside_the_old_one(app: Flask, ada: Visitor, old: Old) -> None:
+def test_roll(app: Flask, ada: Visitor, old: Old) -> None:
+    """The new key has the name, scopes and owner of the old one."""
     page = ada.get(old.path).text
     assert "<title>Roll this API key – API keys – Enrol</title>" in page
     assert re.search(r'value="24" id="ends-2" checked', page)
@@ -96,9 +97,8 @@ def test_rolling_puts_a_like_key_beside_the_old_one(app: Flask, ada: Visitor, ol
         ("24", None, 24),
     ],
 )
-def test_the_old_key_ends_when_it_was_chosen_and_never_later_than_before(
-    app: Flask, ada: Visitor, cast: Cast, ends: str, expires_in: timedelta | None, hours: int
-) -> None:
+def test_old_key_end(app: Flask, ada: Visitor, cast: Cast, ends: str, expires_in: timedelta | None, hours: int) -> None:
+    """The old key ends at the chosen time, but never later than before."""
     old = Old(app, cast, expires_in)
     assert ada.post(old.path, ends=ends, expires="never").status_code == 200
     assert timedelta(hours=hours, minutes=-5) < old.left() <= timedelta(hours=hours)
@@ -114,7 +114,8 @@ def test_a_key_can_be_rolled_to_end_now(ada: Visitor, old: Old) -> None:
 
 
 @pytest.mark.parametrize("ends", ["0", "24"])
-def test_a_roll_that_is_sent_twice_makes_one_key(app: Flask, ada: Visitor, old: Old, ends: str) -> None:
+def test_roll_sent_twice(app: Flask, ada: Visitor, old: Old, ends: str) -> None:
+    """A form that is sent twice makes one key."""
     shown = shown_in(ada.get(old.path))
     key_on(ada.post(old.path, **shown, ends=ends, expires="90").text)
     left = old.left()
@@ -132,9 +133,8 @@ ROLLED = "Somebody else rolled this API key after the page was opened, so no new
     ("expires_in", "ends"),
     [(timedelta(days=30), "24"), (timedelta(days=30), "168"), (timedelta(days=3), "168"), (None, "24")],
 )
-def test_the_second_of_two_who_roll_a_key_is_told(
-    app: Flask, ada: Visitor, cast: Cast, expires_in: timedelta | None, ends: str
-) -> None:
+def test_two_rolls(app: Flask, ada: Visitor, cast: Cast, expires_in: timedelta | None, ends: str) -> None:
+    """The second administrator is told that the key was rolled."""
     old = Old(app, cast, expires_in)
     grace = signed_in(app, make_user(app, "grace@example.com", Role.ADMIN))
     first, second = ada.get(old.path), grace.get(old.path)
@@ -155,7 +155,8 @@ def test_the_second_of_two_who_roll_a_key_is_told(
     assert acts(app) == ["key.create", *["key.create", "key.roll"] * 2]
 
 
-def test_a_roll_meanwhile_is_told_whatever_else_is_wrong(ada: Visitor, old: Old) -> None:
+def test_rolled_meanwhile(ada: Visitor, old: Old) -> None:
+    """The page says that the key was rolled, also beside other problems."""
     shown = shown_in(ada.get(old.path))
     assert ada.post(old.path, ends="24", expires="90").status_code == 200
     words = "It was rolled meanwhile. Rolling it again makes another new key"
@@ -166,7 +167,8 @@ def test_a_roll_meanwhile_is_told_whatever_else_is_wrong(ada: Visitor, old: Old)
     assert problems_in(ada.post(old.path, token="stale", **shown, ends="24", expires="90")) == [("ends", words)]
 
 
-def test_two_who_roll_a_key_at_the_same_time_make_one(app: Flask, cast: Cast, old: Old) -> None:
+def test_parallel_rolls_by_two(app: Flask, cast: Cast, old: Old) -> None:
+    """Two administrators who roll a key in parallel make one new key."""
     browsers = [signed_in(app, user) for user in (cast.ada, make_user(app, "grace@example.com", Role.ADMIN))]
     pages = [browser.get(old.path) for browser in browsers]
     tokens = [browser.token("/admin/account") for browser in browsers]
@@ -180,7 +182,8 @@ def test_two_who_roll_a_key_at_the_same_time_make_one(app: Flask, cast: Cast, ol
     assert acts(app) == ["key.create", "key.create", "key.roll"]
 
 
-def test_rolls_at_the_same_time_make_one_key(app: Flask, old: Old) -> None:
+def test_parallel_rolls(app: Flask, old: Old) -> None:
+    """Parallel requests of one form make one key."""
     actor, new_id = terminal("req_test00000000"), ids.new_id("akid")
 
     def roll(_: int) -> str:
@@ -197,7 +200,8 @@ def test_rolls_at_the_same_time_make_one_key(app: Flask, old: Old) -> None:
 
 
 @pytest.mark.parametrize("mark", ["", "x", "akid_" + "0" * 32])
-def test_a_key_is_rolled_only_from_a_form_of_this_session(app: Flask, ada: Visitor, old: Old, mark: str) -> None:
+def test_roll_with_wrong_mark(app: Flask, ada: Visitor, old: Old, mark: str) -> None:
+    """A key is rolled only with the mark of a form of this session."""
     answer = ada.post(old.path, mark=mark, ends="1", expires="365")
     assert answer.status_code == 422
     assert "This page was open for too long" in summary_in(answer)
@@ -205,7 +209,8 @@ def test_a_key_is_rolled_only_from_a_form_of_this_session(app: Flask, ada: Visit
     assert acts(app) == ["key.create"]
 
 
-def test_a_form_that_does_not_say_which_end_it_showed_rolls_nothing(app: Flask, ada: Visitor, old: Old) -> None:
+def test_roll_without_seen_end(app: Flask, ada: Visitor, old: Old) -> None:
+    """A form without the end that it showed rolls nothing."""
     mark = mark_in(ada.get(old.path))
     answer = ada.post(old.path, mark=mark, ends="1", expires="365")
     assert answer.status_code == 422
@@ -213,7 +218,8 @@ def test_a_form_that_does_not_say_which_end_it_showed_rolls_nothing(app: Flask, 
     assert acts(app) == ["key.create"]
 
 
-def test_what_is_wrong_in_a_roll_is_said_at_once(app: Flask, ada: Visitor, old: Old) -> None:
+def test_roll_problems(app: Flask, ada: Visitor, old: Old) -> None:
+    """All problems are shown at once."""
     answer = ada.post(old.path, ends="5", expires="")
     assert answer.status_code == 422
     assert problems_in(answer) == [
@@ -231,7 +237,8 @@ STOPPED = {
 
 
 @pytest.mark.parametrize("why", STOPPED)
-def test_a_key_that_has_stopped_is_not_rolled(app: Flask, ada: Visitor, old: Old, why: str) -> None:
+def test_roll_ended_key(app: Flask, ada: Visitor, old: Old, why: str) -> None:
+    """A key that has stopped cannot be rolled."""
     shown = shown_in(ada.get(old.path))
     assert f'href="{old.path}"' in ada.get("/admin/keys").text
     execute(app, STOPPED[why])
@@ -243,9 +250,8 @@ def test_a_key_that_has_stopped_is_not_rolled(app: Flask, ada: Visitor, old: Old
     assert acts(app) == ["key.create"]
 
 
-def test_nobody_rolls_a_key_that_is_wider_than_themselves(
-    app: Flask, omar: Visitor, cast: Cast, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_roll_wider_key(app: Flask, omar: Visitor, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An administrator cannot roll a key with scopes that they do not hold."""
     monkeypatch.setitem(roles._GRANTS, Role.OPERATOR, Role.OPERATOR.permissions | {Permission.KEYS_MANAGE})
     make_key(app, *Permission, owner=cast.ada)
     ((key_id,),) = rows(app, "SELECT id FROM api_keys")
@@ -256,7 +262,8 @@ def test_nobody_rolls_a_key_that_is_wider_than_themselves(
     assert acts(app) == ["key.create"]
 
 
-def test_a_service_key_stays_one_when_it_is_rolled(app: Flask, ada: Visitor) -> None:
+def test_roll_service_key(app: Flask, ada: Visitor) -> None:
+    """A service key has no owner after a roll either."""
     make_key(app, Permission.USERS_READ, name="service")
     ((key_id,),) = rows(app, "SELECT id FROM api_keys")
     path = f"/admin/keys/{key_id}/roll"

@@ -27,7 +27,8 @@ FORM: dict[str, Any] = {
 NEW = "/admin/keys/new"
 
 
-def test_a_key_is_shown_once_with_a_call_that_works(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_create_key(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """The key is shown once, with a call that works."""
     answer = ada.post(NEW, **FORM)
     assert answer.status_code == 200
     key = key_on(answer.text)
@@ -59,7 +60,8 @@ def test_a_form_sent_twice_makes_one_key(app: Flask, ada: Visitor) -> None:
     assert len(rows(app, "SELECT 1 FROM audit_events WHERE action = 'key.create'")) == 1
 
 
-def test_clicks_at_the_same_time_make_one_key(app: Flask, ada: Visitor) -> None:
+def test_parallel_clicks(app: Flask, ada: Visitor) -> None:
+    """Parallel requests of one form make one key."""
     mark, token, cookies = mark_in(ada.get(NEW)), ada.token("/admin/account"), ada.session_id or ""
     form_cookie = ada.client.get_cookie("enrol-form")
     assert form_cookie
@@ -74,7 +76,8 @@ def test_clicks_at_the_same_time_make_one_key(app: Flask, ada: Visitor) -> None:
         assert sorted(pool.map(click, range(4))) == [200, 409, 409, 409]
 
 
-def test_a_key_is_made_only_from_a_form_of_this_session(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_create_with_wrong_mark(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """A key is created only with the mark of a form of this session."""
     own = mark_in(ada.get(NEW))
     for mark in (
         "",
@@ -91,7 +94,8 @@ def test_a_key_is_made_only_from_a_form_of_this_session(app: Flask, ada: Visitor
     assert ada.post(NEW, mark=mark_in(answer), **FORM).status_code == 200
 
 
-def test_a_key_that_creates_nobody_is_shown_with_another_call(ada: Visitor) -> None:
+def test_other_first_calls(ada: Visitor) -> None:
+    """The first call fits the scopes of the key."""
     page = ada.post(NEW, **{**FORM, "scopes": ["users:read"]}).text
     assert "/v1/user/me" in page
     assert "-X POST" not in page
@@ -113,9 +117,10 @@ def test_a_key_that_creates_nobody_is_shown_with_another_call(ada: Visitor) -> N
         ({"expires": ""}, ("expires", "Choose when the key expires")),
     ],
 )
-def test_what_is_wrong_is_said_beside_its_field(
+def test_field_problems(
     app: Flask, ada: Visitor, cast: Cast, changed: dict[str, Any], problem: tuple[str, str]
 ) -> None:
+    """A problem is shown beside its field."""
     execute(app, "UPDATE users SET is_active = false WHERE id = :id", id=cast.sam.id)
     answer = ada.post(NEW, **{**FORM, **changed})
     assert answer.status_code == 422
@@ -127,9 +132,10 @@ def test_what_is_wrong_is_said_beside_its_field(
 @pytest.mark.parametrize(
     "statement", ["DELETE FROM users WHERE id = :id", "UPDATE users SET deleted_at = :at WHERE id = :id"]
 )
-def test_an_owner_who_goes_while_a_key_is_made_is_said(
+def test_owner_deleted_meanwhile(
     app: Flask, ada: Visitor, cast: Cast, monkeypatch: pytest.MonkeyPatch, statement: str
 ) -> None:
+    """An owner who is deleted during the request is a problem of the form."""
     create_key = api_keys.create_key
 
     def erase_first(*given: Any, **more: Any) -> api_keys.IssuedKey:
@@ -143,7 +149,9 @@ def test_an_owner_who_goes_while_a_key_is_made_is_said(
     assert rows(app, "SELECT 1 FROM api_keys") == []
 
 
-def test_an_owner_who_is_being_erased_gets_no_key(app: Flask, cast: Cast) -> None:
+def test_owner_being_erased(app: Flask, cast: Cast) -> None:
+    """A user who is being erased gets no key."""
+
     def make() -> None:
         make_key(app, Permission.USERS_READ, owner=cast.sam)
 
@@ -168,7 +176,8 @@ def test_a_key_may_never_expire(app: Flask, ada: Visitor) -> None:
     assert rows(app, "SELECT expires_at FROM api_keys")[0][0] is None
 
 
-def test_the_list_is_newest_first_and_says_each_state(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_list_of_keys(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """The list is newest first and shows the state of each key."""
     empty = ada.get("/admin/keys").text
     assert "No API keys yet" in empty
     assert empty.count(f'href="{NEW}"') == 1
@@ -182,7 +191,8 @@ def test_the_list_is_newest_first_and_says_each_state(app: Flask, ada: Visitor, 
     assert "Service key" in page
 
 
-def test_revoking_asks_first_and_holds_at_once(app: Flask, ada: Visitor) -> None:
+def test_revoke(app: Flask, ada: Visitor) -> None:
+    """The page asks first, and the key stops at once."""
     key = key_on(ada.post(NEW, **FORM).text)
     ((key_id,),) = rows(app, "SELECT id FROM api_keys")
     assert "is refused at once" in ada.get(f"/admin/keys/{key_id}/revoke").text
@@ -194,7 +204,8 @@ def test_revoking_asks_first_and_holds_at_once(app: Flask, ada: Visitor) -> None
     assert app.test_client().get("/v1/user/me", headers={"X-API-Key": key}).status_code == 401
 
 
-def test_a_link_to_a_key_that_was_erased_after_its_end_still_shows_the_list(app: Flask, ada: Visitor) -> None:
+def test_erased_after_revoke(app: Flask, ada: Visitor) -> None:
+    """The list is shown though the revoked key was erased since."""
     ada.post(NEW, **FORM)
     ((key_id,),) = rows(app, "SELECT id FROM api_keys")
     there = ada.post(f"/admin/keys/{key_id}/revoke").location
@@ -204,7 +215,8 @@ def test_a_link_to_a_key_that_was_erased_after_its_end_still_shows_the_list(app:
     assert "API key revoked" not in page.text
 
 
-def test_a_key_that_is_revoked_already_is_not_asked_about(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_revoked_already(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """The page of a revoked key says so and asks nothing."""
     make_key(app, Permission.USERS_READ, owner=cast.ada)
     ((key_id,),) = rows(app, "SELECT id FROM api_keys")
     ada.post(f"/admin/keys/{key_id}/revoke")
@@ -213,7 +225,8 @@ def test_a_key_that_is_revoked_already_is_not_asked_about(app: Flask, ada: Visit
     assert "Revoke key" not in page
 
 
-def test_a_key_that_can_do_less_than_it_says_comes_with_a_word(app: Flask, ada: Visitor) -> None:
+def test_idle_scopes(app: Flask, ada: Visitor) -> None:
+    """The page names the scopes that the owner does not hold."""
     page = ada.post(NEW, **{**FORM, "owner": "omar@example.com", "scopes": ["users:read", "keys:manage"]}).text
     words = " ".join(re.sub(r"<[^>]+>", "", page).split())
     assert "Note: omar@example.com does not hold keys:manage now, nor does the key." in words
@@ -223,7 +236,8 @@ def test_a_key_that_can_do_less_than_it_says_comes_with_a_word(app: Flask, ada: 
     assert "does not hold" not in ada.post(NEW, **FORM).text
 
 
-def test_a_key_whose_owner_is_deactivated_has_stopped(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_owner_deactivated(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """The key of a deactivated owner is shown as stopped."""
     make_key(app, Permission.USERS_READ, owner=cast.omar)
     execute(app, "UPDATE users SET is_active = false WHERE id = :id", id=cast.omar.id)
     page = ada.get("/admin/keys").text
@@ -233,14 +247,16 @@ def test_a_key_whose_owner_is_deactivated_has_stopped(app: Flask, ada: Visitor, 
 
 
 @pytest.mark.parametrize("role", [Role.OPERATOR, Role.AUDITOR])
-def test_keys_are_for_those_who_manage_them(app: Flask, cast: Cast, role: Role) -> None:
+def test_needs_permission(app: Flask, cast: Cast, role: Role) -> None:
+    """The pages need the permission to manage keys."""
     browser = signed_in(app, cast.omar if role == Role.OPERATOR else cast.vera)
     assert browser.get("/admin/keys").status_code == 403
     assert browser.post(NEW, **FORM).status_code == 403
     assert "/admin/keys" not in browser.get("/admin/users").text
 
 
-def test_a_call_is_made_to_the_address_that_is_known(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_base_url_in_call(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """The call shown uses the known base URL, or a placeholder."""
     page = ada.post(NEW, **FORM).text
     assert "http://localhost/v1/user/" in page
     client = app.test_client()

@@ -12,7 +12,8 @@ from support.people import PASSWORD, Cast
 from support.visitors import LOGIN, NEW_USER, Visitor, token_in
 
 
-def test_a_stale_token_loses_nothing_but_the_password(ada: Visitor) -> None:
+def test_stale_token(ada: Visitor) -> None:
+    """The form is shown again with all fields but the password."""
     typed = {"email": "jo@", "first_name": "Jo <b>", "last_name": "O’Neil", "global_role_id": "role_auditor"}
     page = ada.create(**typed, password=CANARY, token="stale")
     assert page.text.count("autofocus") == 1
@@ -24,7 +25,8 @@ def test_a_stale_token_loses_nothing_but_the_password(ada: Visitor) -> None:
     assert ada.post(NEW_USER, token=token_in(page), choice="generate", email="jo@example.com").status_code == 200
 
 
-def test_a_session_that_ended_loses_nothing_but_the_password(app: Flask, ada: Visitor) -> None:
+def test_session_ended(app: Flask, ada: Visitor) -> None:
+    """After the sign-in the form is shown with all fields but the password."""
     token = ada.token("/admin/account")
     ada.client.delete_cookie("enrol")
     typed = {"email": "jo@example.com", "first_name": "Jo", "global_role_id": "role_auditor", "choice": "type"}
@@ -53,7 +55,8 @@ def test_a_session_that_ended_loses_nothing_but_the_password(app: Flask, ada: Vi
 
 
 @pytest.mark.parametrize("path", ["/admin/users/{}/deactivate", "/admin/account/sessions"])
-def test_a_session_that_ended_is_said_where_nothing_was_typed(app: Flask, ada: Visitor, cast: Cast, path: str) -> None:
+def test_session_ended_without_fields(app: Flask, ada: Visitor, cast: Cast, path: str) -> None:
+    """The sign-in page says that nothing was done."""
     token = ada.token("/admin/account")
     ada.client.delete_cookie("enrol")
     asked = ada.post(path.format(cast.omar.id), token=token)
@@ -64,7 +67,8 @@ def test_a_session_that_ended_is_said_where_nothing_was_typed(app: Flask, ada: V
 
 
 @pytest.mark.parametrize("token", ["own", "stale"])
-def test_signing_out_of_a_session_that_ended_is_signing_out(ada: Visitor, token: str) -> None:
+def test_sign_out_after_end(ada: Visitor, token: str) -> None:
+    """A sign-out of an ended session signs out."""
     sent = ada.token("/admin/account") if token == "own" else token
     ada.session_id = "ended"
     answer = ada.post("/admin/logout", token=sent)
@@ -72,7 +76,8 @@ def test_signing_out_of_a_session_that_ended_is_signing_out(ada: Visitor, token:
     assert ada.session_id is None
 
 
-def test_the_sign_in_form_of_another_tab_leads_on_once_signed_in(cast: Cast, visitor: Visitor) -> None:
+def test_sign_in_in_another_tab(cast: Cast, visitor: Visitor) -> None:
+    """The sign-in form of another tab leads on once signed in."""
     before = visitor.token(LOGIN)
     visitor.sign_in("ada@example.com")
     there = {"email": "ada@example.com", "password": PASSWORD, "token": before}
@@ -85,11 +90,13 @@ def test_the_sign_in_form_of_another_tab_leads_on_once_signed_in(cast: Cast, vis
 
 
 @pytest.mark.parametrize("path", ["/admin", "/admin/"])
-def test_the_short_address_leads_to_the_users(visitor: Visitor, path: str) -> None:
+def test_short_paths(visitor: Visitor, path: str) -> None:
+    """The short paths lead to the users."""
     assert visitor.get(path).location == "/admin/users"
 
 
-def test_several_ticks_of_a_form_come_back_after_a_sign_in(ada: Visitor, cast: Cast) -> None:
+def test_repeated_fields(ada: Visitor, cast: Cast) -> None:
+    """Several ticked boxes of one name survive the sign-in."""
     ada.client.delete_cookie("enrol")
     scopes = ["users:read", "users:update"]
     asked = ada.post("/admin/keys/new", name="CI", scopes=scopes, owner="omar@example.com", expires="365")
@@ -115,13 +122,15 @@ def test_kept_fields_open_no_other_door(cast: Cast, visitor: Visitor, there: str
     assert (answer.status_code, answer.location) == (303, "/admin/users")
 
 
-def test_another_person_comes_back_only_to_what_they_may_do(cast: Cast, visitor: Visitor) -> None:
+def test_other_user_signs_in(cast: Cast, visitor: Visitor) -> None:
+    """Another user who signs in needs the form's permission."""
     answer = visitor.sign_in("vera@example.com", next=NEW_USER, **{"kept-email": "jo@example.com"})
     assert answer.status_code == 403
 
 
 @pytest.mark.one_database
-def test_a_sign_in_keeps_no_more_fields_than_forms_have(visitor: Visitor) -> None:
+def test_most_kept_fields(visitor: Visitor) -> None:
+    """The sign-in page keeps at most MOST_KEPT fields."""
     page = visitor.post(NEW_USER, **{f"field{number}": "x" for number in range(500)})
     assert page.status_code == 403
     assert page.text.count('name="kept-') == 100

@@ -27,7 +27,8 @@ def edited(app: Flask, ada: Visitor, cast: Cast) -> str:
     return str(answer.location)
 
 
-def test_a_message_is_shown_once(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_shown_once(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """A message is shown once, on a page that is not cached."""
     path = edited(app, ada, cast)
     assert path == f"/admin/users/{cast.omar.id}"
     page = ada.get(path)
@@ -36,14 +37,14 @@ def test_a_message_is_shown_once(app: Flask, ada: Visitor, cast: Cast) -> None:
     assert notices_in(ada.get(path).text) == []
 
 
-def test_a_message_survives_what_others_do(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_others_act(app: Flask, ada: Visitor, cast: Cast) -> None:
     """Field case 32: the user who was changed signs in before the next page."""
     path = edited(app, ada, cast)
     signed_in(app, cast.omar)
     assert notices_in(ada.get(path).text) == ["Changes saved"]
 
 
-def test_a_message_waits_for_a_page(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_waits_for_page(app: Flask, ada: Visitor, cast: Cast) -> None:
     """Browsers ask for icons, and open the docs in another tab."""
     path = edited(app, ada, cast)
     assert ada.get("/apple-touch-icon.png").status_code == 404
@@ -51,13 +52,15 @@ def test_a_message_waits_for_a_page(app: Flask, ada: Visitor, cast: Cast) -> Non
     assert notices_in(ada.get(path).text) == ["Changes saved"]
 
 
-def test_no_link_makes_a_message(ada: Visitor, cast: Cast) -> None:
+def test_links_make_none(ada: Visitor, cast: Cast) -> None:
+    """A link cannot show a message."""
     for path in (f"/admin/users/{cast.omar.id}", "/admin/users", "/admin/keys", "/admin/account", LOGIN):
         for query in ("done=created", "done=updated", "done=out", f"deleted={cast.omar.id}", "revoked=x"):
             assert notices_in(ada.get(f"{path}?{query}").text) == []
 
 
-def test_a_message_is_not_shown_to_another_user(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_other_user(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """A message is not shown to another user who signs in."""
     edited(app, ada, cast)
     ada.session_id = "ended"
     ada.post(LOGIN, token=None)  # no page is shown in between
@@ -67,7 +70,8 @@ def test_a_message_is_not_shown_to_another_user(app: Flask, ada: Visitor, cast: 
     assert notices_in(ada.get("/admin/users").text) == []
 
 
-def test_a_sign_in_drops_the_messages_before_it(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_new_session(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """Another session in the browser drops the messages."""
     token = ada.token("/admin/account")
     edited(app, ada, cast)
     vera = signed_in(app, cast.vera)
@@ -77,14 +81,16 @@ def test_a_sign_in_drops_the_messages_before_it(app: Flask, ada: Visitor, cast: 
     assert token != ada.token("/admin/account")
 
 
-def test_after_sign_out_the_sign_in_page_says_so_once(ada: Visitor) -> None:
+def test_signed_out(ada: Visitor) -> None:
+    """After the sign-out the sign-in page says so once."""
     answer = ada.post("/admin/logout")
     assert (answer.status_code, answer.location) == (303, "/admin/login")
     assert notices_in(ada.get(LOGIN).text) == ["You are signed out"]
     assert notices_in(ada.get(LOGIN).text) == []
 
 
-def test_the_sign_in_page_shows_no_message_of_a_user(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_sign_in_page(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """The sign-in page shows no message of a user whose session ended."""
     path = edited(app, ada, cast)
     ada.session_id = "ended"
     there = ada.get(path).location
@@ -93,7 +99,7 @@ def test_the_sign_in_page_shows_no_message_of_a_user(app: Flask, ada: Visitor, c
 
 
 @pytest.mark.parametrize("act", ["created", "revoked"])
-def test_the_cookie_holds_no_personal_value(app: Flask, ada: Visitor, act: str) -> None:
+def test_cookie(app: Flask, ada: Visitor, act: str) -> None:
     """A browser's user can read the cookie, and so can a program on the same machine."""
     if act == "created":
         ada.create(email="jo@example.com", first_name="Josephine")
@@ -109,7 +115,7 @@ def test_the_cookie_holds_no_personal_value(app: Flask, ada: Visitor, act: str) 
         assert value not in json.dumps(kept)
 
 
-def test_the_first_administrator_is_told_that_it_was_them(app: Flask) -> None:
+def test_created_by_setup(app: Flask) -> None:
     """Field case 31: the set-up made the user who now creates their own address."""
     with app.app_context():
         path = f"/setup?token={setup_link.issue()}"

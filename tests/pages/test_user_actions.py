@@ -39,7 +39,8 @@ def test_an_address_is_marked_as_verified(app: Flask, ada: Visitor, cast: Cast) 
     assert acts_on(app, cast.omar.id) == ["user.verify"]
 
 
-def test_an_address_that_nobody_saw_is_not_marked(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_verify_changed_email(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """An email that the form did not show is not marked as verified."""
     mark = mark_in(ada.get(f"/admin/users/{cast.omar.id}/verify"))
     execute(app, "UPDATE users SET email = 'o@example.com' WHERE id = :id", id=cast.omar.id)
     answer = ada.post(f"/admin/users/{cast.omar.id}/verify", mark=mark)
@@ -48,7 +49,8 @@ def test_an_address_that_nobody_saw_is_not_marked(app: Flask, ada: Visitor, cast
     assert rows(app, "SELECT 1 FROM users WHERE last_verified IS NOT NULL") == []
 
 
-def test_a_link_to_hand_over_is_shown_once_and_works(app: Flask, ada: Visitor, cast: Cast, visitor: Visitor) -> None:
+def test_verification_link(app: Flask, ada: Visitor, cast: Cast, visitor: Visitor) -> None:
+    """The link is shown once and works."""
     answer = ada.post(f"/admin/users/{cast.omar.id}/verification")
     assert answer.status_code == 200
     assert answer.headers["Cache-Control"] == "no-store"
@@ -62,9 +64,8 @@ def test_a_link_to_hand_over_is_shown_once_and_works(app: Flask, ada: Visitor, c
     assert acts_on(app, cast.omar.id) == ["verification.create"]
 
 
-def test_the_address_beside_a_link_is_the_one_that_it_verifies(
-    app: Flask, ada: Visitor, cast: Cast, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_verification_link_email(app: Flask, ada: Visitor, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page shows the email that the link verifies."""
     issue = email_verification.issue
 
     def change_first(*given: Any, **more: Any) -> email_verification.IssuedLink:
@@ -77,7 +78,8 @@ def test_the_address_beside_a_link_is_the_one_that_it_verifies(
     assert "omar@example.com" not in page
 
 
-def test_no_link_is_made_to_an_address_that_is_not_known(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_verification_link_without_base_url(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """No link is made while the base URL is unknown."""
     path, elsewhere = f"/admin/users/{cast.omar.id}/verify", {"base_url": "http://evil.example"}
     ada.client.set_cookie("enrol", ada.session_id or "", domain="evil.example")
     page = ada.client.get(path, **elsewhere)
@@ -91,7 +93,8 @@ def test_no_link_is_made_to_an_address_that_is_not_known(app: Flask, ada: Visito
     assert acts_on(app, cast.omar.id) == []
 
 
-def test_nobody_changes_who_holds_what_they_do_not(app: Flask, omar: Visitor, cast: Cast) -> None:
+def test_wider_user(app: Flask, omar: Visitor, cast: Cast) -> None:
+    """A user with more permissions than the administrator cannot be changed."""
     page = omar.get(f"/admin/users/{cast.ada.id}").text
     assert "This user’s role can do more than yours" in page
     assert "/deactivate" not in page
@@ -100,7 +103,8 @@ def test_nobody_changes_who_holds_what_they_do_not(app: Flask, omar: Visitor, ca
     assert can_sign_in(app, "ada@example.com", PASSWORD)
 
 
-def test_deactivating_asks_first_and_says_the_effect(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_deactivate(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """The page asks first and says the effect."""
     page = ada.get(f"/admin/users/{cast.omar.id}/deactivate").text
     assert "can no longer sign in, and their sessions and API keys stop at once" in page
     answer = ada.post(f"/admin/users/{cast.omar.id}/deactivate")
@@ -118,7 +122,8 @@ def test_the_last_administrator_stays(app: Flask, ada: Visitor, cast: Cast) -> N
     assert ada.is_in
 
 
-def test_whoever_deactivates_themselves_is_signed_out(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_deactivate_yourself(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """Who deactivates themselves is signed out."""
     make_user(app, "olga@example.com", Role.ADMIN)
     answer = ada.post(f"/admin/users/{cast.ada.id}/deactivate")
     assert answer.location == "/admin/login"
@@ -127,14 +132,16 @@ def test_whoever_deactivates_themselves_is_signed_out(app: Flask, ada: Visitor, 
 
 
 @pytest.mark.parametrize("password", ["short", ""])
-def test_a_new_password_is_judged_as_everywhere(ada: Visitor, cast: Cast, password: str) -> None:
+def test_password_policy(ada: Visitor, cast: Cast, password: str) -> None:
+    """A new password follows the password policy."""
     answer = ada.post(f"/admin/users/{cast.omar.id}/password", choice="type", password=password)
     assert answer.status_code == 422
     words = "Enter a password" if not password else "Password must be at least 8 characters"
     assert problems_in(answer) == [("password", words)]
 
 
-def test_a_new_generated_password_works_once_it_is_shown(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_generated_password(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """A generated password is shown and works."""
     answer = ada.post(f"/admin/users/{cast.omar.id}/password", choice="generate")
     assert answer.status_code == 200
     assert can_sign_in(app, "omar@example.com", html.unescape(generated_password_in(answer.text)))
@@ -142,9 +149,8 @@ def test_a_new_generated_password_works_once_it_is_shown(app: Flask, ada: Visito
 
 
 @pytest.mark.parametrize("choice", ["generate", "type"])
-def test_a_password_is_set_once_however_often_the_form_is_sent(
-    app: Flask, ada: Visitor, cast: Cast, choice: str
-) -> None:
+def test_password_sent_twice(app: Flask, ada: Visitor, cast: Cast, choice: str) -> None:
+    """A form that is sent twice sets one password."""
     path = f"/admin/users/{cast.omar.id}/password"
     mark = mark_in(ada.get(path))
     first = ada.post(path, mark=mark, choice="generate")
@@ -157,17 +163,15 @@ def test_a_password_is_set_once_however_often_the_form_is_sent(
 
 
 @pytest.mark.parametrize("mark", ["", "x", "2026-11-24T08:00:00+00:00"])
-def test_a_password_is_set_only_for_the_user_as_the_form_showed_them(
-    app: Flask, ada: Visitor, cast: Cast, mark: str
-) -> None:
+def test_password_with_wrong_mark(app: Flask, ada: Visitor, cast: Cast, mark: str) -> None:
+    """A password is set only if the user is as the form showed them."""
     answer = ada.post(f"/admin/users/{cast.omar.id}/password", mark=mark, choice="generate")
     assert answer.status_code == 422
     assert can_sign_in(app, "omar@example.com", PASSWORD)
 
 
-def test_a_user_who_changes_while_a_password_is_hashed_keeps_theirs(
-    app: Flask, ada: Visitor, cast: Cast, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_changed_during_hash(app: Flask, ada: Visitor, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who changes during the hash keeps their password."""
     make_hash = PasswordPlace.hash
 
     def change(self: PasswordPlace, password: str) -> str:
@@ -181,7 +185,8 @@ def test_a_user_who_changes_while_a_password_is_hashed_keeps_theirs(
     assert can_sign_in(app, "omar@example.com", PASSWORD)
 
 
-def test_your_own_password_is_changed_with_the_current_one_only(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_own_password(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """Your own password is changed on the account page, with the current one."""
     path = f"/admin/users/{cast.ada.id}/password"
     mark = rows(app, "SELECT updated_at FROM users WHERE id = :id", id=cast.ada.id)
     answers = [
@@ -193,7 +198,8 @@ def test_your_own_password_is_changed_with_the_current_one_only(app: Flask, ada:
     assert can_sign_in(app, "ada@example.com", PASSWORD)
 
 
-def test_reactivating_asks_first_and_lets_keys_work_again(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_reactivate(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """The page asks first, and the keys work again."""
     key = make_key(app, Permission.USERS_READ, owner=cast.omar)
     path = f"/admin/users/{cast.omar.id}/reactivate"
     assert "This user is active already" in ada.get(path).text
@@ -207,7 +213,8 @@ def test_reactivating_asks_first_and_lets_keys_work_again(app: Flask, ada: Visit
     assert can_sign_in(app, "omar@example.com", PASSWORD)
 
 
-def test_deleting_asks_first_and_frees_the_address(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_delete(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """The page asks first, and the email is free again."""
     page = ada.get(f"/admin/users/{cast.omar.id}/delete").text
     assert "and a new user can have the address. This cannot be undone." in page
     answer = ada.post(f"/admin/users/{cast.omar.id}/delete")
@@ -221,7 +228,8 @@ def test_deleting_asks_first_and_frees_the_address(app: Flask, ada: Visitor, cas
     assert ada.create(email="omar@example.com").status_code == 303
 
 
-def test_whoever_deletes_themselves_is_signed_out(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_delete_yourself(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """Who deletes themselves is signed out."""
     path = f"/admin/users/{cast.ada.id}/delete"
     assert "This is you" in ada.get(path).text
     answer = ada.post(path)
@@ -236,7 +244,8 @@ PAGES = ("edit", "password", "verify", "deactivate", "reactivate", "delete")
 
 
 @pytest.mark.parametrize("act", [*PAGES, "verification"])
-def test_a_user_who_was_deleted_meanwhile_is_told_of(app: Flask, ada: Visitor, cast: Cast, act: str) -> None:
+def test_deleted_meanwhile(app: Flask, ada: Visitor, cast: Cast, act: str) -> None:
+    """The page says that the user was deleted."""
     path = f"/admin/users/{cast.omar.id}/{act}"
     fields = fields_of(ada.get(path)) if act in PAGES else {}
     with app.app_context():
@@ -263,7 +272,8 @@ def test_only_what_may_be_done_is_offered(app: Flask, ada: Visitor, omar: Visito
 
 
 @pytest.mark.parametrize("act", [*PAGES, "verification"])
-def test_an_operator_changes_no_administrator(app: Flask, omar: Visitor, cast: Cast, act: str) -> None:
+def test_operator_and_administrator(app: Flask, omar: Visitor, cast: Cast, act: str) -> None:
+    """An operator cannot change an administrator."""
     path = f"/admin/users/{cast.ada.id}/{act}"
     if act in PAGES:
         assert omar.get(path).status_code == 403

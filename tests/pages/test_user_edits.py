@@ -36,7 +36,8 @@ def test_what_is_edited_is_saved_and_told(app: Flask, ada: Visitor, cast: Cast) 
     assert "first_name" not in str(fields)
 
 
-def test_saving_nothing_says_so_and_leaves_no_trace(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_nothing_changed(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """Saving without a change says so and writes nothing."""
     answer = edit(ada, cast.omar.id)
     assert answer.status_code == 200
     assert re.search(
@@ -47,9 +48,8 @@ def test_saving_nothing_says_so_and_leaves_no_trace(app: Flask, ada: Visitor, ca
 
 
 @pytest.mark.parametrize("typed", [{"email": "omar@EXAMPLE.com"}, {"first_name": "Omar\u2028"}])
-def test_what_is_stored_already_in_another_spelling_is_no_change(
-    app: Flask, ada: Visitor, cast: Cast, typed: dict[str, str]
-) -> None:
+def test_same_email_other_spelling(app: Flask, ada: Visitor, cast: Cast, typed: dict[str, str]) -> None:
+    """The stored email in another spelling is no change."""
     answer = edit(ada, cast.omar.id, **typed)
     assert answer.status_code == 200
     assert "Nothing was changed, so there was nothing to save" in answer.text
@@ -92,17 +92,20 @@ def test_an_edit_is_judged_as_everywhere(
     assert user_row(app, cast.omar.id) == ("omar@example.com", "Omar", None, "role_operator")
 
 
-def test_an_address_that_is_taken_is_linked_to_who_has_it(ada: Visitor, cast: Cast) -> None:
+def test_email_taken(ada: Visitor, cast: Cast) -> None:
+    """The problem links to the user who has the email."""
     answer = edit(ada, cast.omar.id, email="sam@example.com")
     assert f'<a href="/admin/users/{cast.sam.id}"><bdi>View sam@example.com</bdi></a>' in answer.text
 
 
-def test_what_the_address_was_is_no_obstacle_to_another_name(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_old_email_stays(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """An email that would be refused today does not stop a change of the name."""
     execute(app, "UPDATE users SET email = 'sam@corp.local' WHERE id = :id", id=cast.sam.id)  # once allowed
     assert edit(ada, cast.sam.id, first_name="Sam").status_code == 303
 
 
-def test_a_role_that_is_not_known_stays_until_another_is_chosen(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_unknown_role(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """An unknown role stays until another is chosen."""
     execute(app, "UPDATE users SET global_role_id = 'role_newer' WHERE id = :id", id=cast.sam.id)
     page = ada.get(f"/admin/users/{cast.sam.id}/edit")
     assert '<option selected value="role_newer">role_newer – not known to this version of Enrol</option>' in page.text
@@ -115,7 +118,8 @@ def test_a_role_that_is_not_known_stays_until_another_is_chosen(app: Flask, ada:
     assert "role_newer" not in ada.get(f"/admin/users/{cast.sam.id}/edit").text
 
 
-def test_two_who_edit_one_user_are_told_and_lose_nothing(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_two_edits(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """The second of two administrators is told what changed and loses nothing."""
     grace = signed_in(app, make_user(app, "grace@example.com", Role.ADMIN))
     opened = ada.get(f"/admin/users/{cast.omar.id}/edit")
     assert edit(grace, cast.omar.id, first_name="Omar B.", last_name="Sy", global_role_id="").status_code == 303
@@ -136,7 +140,8 @@ def test_two_who_edit_one_user_are_told_and_lose_nothing(app: Flask, ada: Visito
     assert user_row(app, cast.omar.id) == ("o@example.com", "O.", "Sy", None)
 
 
-def test_two_who_want_the_same_do_not_hear_of_each_other(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_two_equal_edits(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """Two administrators who save the same value see no problem."""
     grace = signed_in(app, make_user(app, "grace@example.com", Role.ADMIN))
     opened = ada.get(f"/admin/users/{cast.omar.id}/edit")
     edit(grace, cast.omar.id, last_name="Sy")
@@ -144,9 +149,8 @@ def test_two_who_want_the_same_do_not_hear_of_each_other(app: Flask, ada: Visito
     assert user_row(app, cast.omar.id) == ("omar@example.com", "O.", "Sy", "role_operator")
 
 
-def test_a_change_while_the_form_is_being_judged_is_told_too(
-    app: Flask, ada: Visitor, cast: Cast, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_edit_during_save(app: Flask, ada: Visitor, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change during the save is pointed out too."""
     update_user = user_changes.update_user
 
     def change_first(*given: object, **more: object) -> object:
@@ -160,7 +164,8 @@ def test_a_change_while_the_form_is_being_judged_is_told_too(
     assert user_row(app, cast.omar.id) == ("omar@example.com", "Meanwhile", None, "role_operator")
 
 
-def test_a_change_while_somebody_had_to_sign_in_again_is_told(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_edit_during_sign_in(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """A change during a new sign-in is pointed out."""
     path = f"/admin/users/{cast.omar.id}/edit"
     typed = {**fields_of(ada.get(path)), "last_name": "Sy"}
     ada.client.delete_cookie("enrol")
@@ -174,7 +179,8 @@ def test_a_change_while_somebody_had_to_sign_in_again_is_told(app: Flask, ada: V
     assert fields_of(page)["last_name"] == "Sy"
 
 
-def test_a_form_that_does_not_say_what_it_showed_saves_nothing(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_edit_without_seen_values(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """A form without the values that it showed saves nothing."""
     answer = ada.post(f"/admin/users/{cast.omar.id}/edit", email="o@example.com", global_role_id="")
     assert answer.status_code == 422
     assert "This page was open for too long" in summary_in(answer)
@@ -192,7 +198,8 @@ def test_an_operator_edits_without_roles(app: Flask, omar: Visitor, cast: Cast) 
     assert edit(omar, cast.omar.id, first_name="O.").status_code == 303  # themselves too
 
 
-def test_taking_the_administrator_s_role_away_asks_first(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_demote(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """The page asks first."""
     grace = make_user(app, "grace@example.com", Role.ADMIN)
     asked = edit(ada, grace.id, global_role_id="role_member", first_name="Grace")
     assert asked.status_code == 200
@@ -204,7 +211,8 @@ def test_taking_the_administrator_s_role_away_asks_first(app: Flask, ada: Visito
     assert user_row(app, grace.id) == ("grace@example.com", "Grace", None, "role_member")
 
 
-def test_the_last_administrator_keeps_the_role(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_demote_last(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """The last administrator keeps the role."""
     asked = edit(ada, cast.ada.id, global_role_id="role_operator")
     assert "only another administrator can give you the role back" in asked.text
     answer = ada.post(f"/admin/users/{cast.ada.id}/edit", **fields_of(asked))
@@ -215,9 +223,8 @@ def test_the_last_administrator_keeps_the_role(app: Flask, ada: Visitor, cast: C
 
 
 @pytest.mark.parametrize(("role", "stays"), [("role_operator", True), ("role_auditor", True), ("", False)])
-def test_whoever_gives_up_their_role_goes_on_with_what_is_left(
-    app: Flask, ada: Visitor, cast: Cast, role: str, stays: bool
-) -> None:
+def test_demote_yourself(app: Flask, ada: Visitor, cast: Cast, role: str, stays: bool) -> None:
+    """Who gives up their role goes on with the permissions that are left."""
     make_user(app, "grace@example.com", Role.ADMIN)
     asked = edit(ada, cast.ada.id, global_role_id=role)
     answer = ada.post(f"/admin/users/{cast.ada.id}/edit", **fields_of(asked))

@@ -26,7 +26,8 @@ def new_id(answer_location: str) -> str:
     return str(re.findall(r"usr_[0-9a-f]{32}", answer_location)[0])
 
 
-def test_the_form_is_plain_html_that_leaves_judging_to_the_server(ada: Visitor) -> None:
+def test_form_html(ada: Visitor) -> None:
+    """The form is plain HTML; the server validates."""
     page = ada.get(NEW_USER).text
     assert "<title>Create a user – Users – Enrol</title>" in page
     assert page.count("<h1>") == 1
@@ -52,7 +53,8 @@ def test_the_form_is_plain_html_that_leaves_judging_to_the_server(ada: Visitor) 
 
 
 @pytest.mark.parametrize("settings", [{"ENROL_PASSWORD_MIN_LENGTH": "20"}])
-def test_the_hint_and_the_generator_follow_the_setting(app: Flask, cast: Cast) -> None:
+def test_password_setting(app: Flask, cast: Cast) -> None:
+    """The hint and the generator follow the setting."""
     ada = signed_in(app, cast.ada)
     assert "At least 20 characters." in ada.get(NEW_USER).text
     page = ada.post(NEW_USER, email="jo@example.com", choice="generate")
@@ -60,7 +62,8 @@ def test_the_hint_and_the_generator_follow_the_setting(app: Flask, cast: Cast) -
     assert len(generated_password_in(page.text)) == 20
 
 
-def test_a_typed_password_leads_to_the_user(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_create_with_typed_password(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """A create with a typed password leads to the user."""
     answer = ada.create(email=" Jo@EXAMPLE.com ", first_name="Jo", last_name="", global_role_id="role_auditor")
     assert answer.status_code == 303
     user_id = new_id(answer.location)
@@ -78,7 +81,8 @@ def test_a_typed_password_leads_to_the_user(app: Flask, ada: Visitor, cast: Cast
     assert can_sign_in(app, "Jo@example.com", PASSWORD)
 
 
-def test_the_same_act_is_told_so_that_it_can_be_pasted(app: Flask, ada: Visitor) -> None:
+def test_do_this_with_the_api(app: Flask, ada: Visitor) -> None:
+    """The curl and the command that are shown can be pasted."""
     names = {"first_name": "Zoë “Zo”", "last_name": "O'Neil $(id)"}
     page = ada.get(ada.create(email="-jo@example.com", global_role_id="role_auditor", **names).location).text
     curl, command = (html.unescape(text) for text in re.findall(r"<pre[^>]*><code>(.*?)</code></pre>", page, re.DOTALL))
@@ -93,7 +97,8 @@ def test_the_same_act_is_told_so_that_it_can_be_pasted(app: Flask, ada: Visitor)
     assert len({tuple(row) for row in made}) == 1
 
 
-def test_a_generated_password_is_shown_once(app: Flask, ada: Visitor) -> None:
+def test_create_with_generated_password(app: Flask, ada: Visitor) -> None:
+    """A generated password is shown once."""
     answer = ada.post(
         NEW_USER, email="jo@example.com", choice="generate", password="left over", global_role_id="role_auditor"
     )
@@ -109,7 +114,8 @@ def test_a_generated_password_is_shown_once(app: Flask, ada: Visitor) -> None:
 
 
 @pytest.mark.parametrize("choice", ["generate", "type"])
-def test_what_a_create_leaves_out_is_told_beside_the_call(ada: Visitor, choice: str) -> None:
+def test_role_needs_second_call(ada: Visitor, choice: str) -> None:
+    """The page says that the API gives a role in a second call."""
     for role in ("role_auditor", ""):
         answer = ada.create(email=f"jo{role}@example.com", choice=choice, global_role_id=role)
         page = answer.text if choice == "generate" else ada.get(answer.location).text
@@ -119,7 +125,8 @@ def test_what_a_create_leaves_out_is_told_beside_the_call(ada: Visitor, choice: 
         assert ("PATCH" in panel) == bool(role)
 
 
-def test_a_second_click_says_who_was_made_a_moment_ago(ada: Visitor) -> None:
+def test_second_click(ada: Visitor) -> None:
+    """A second click says that you created the user a moment ago."""
     assert ada.post(NEW_USER, email="jo@example.com", choice="generate").status_code == 200
     again = ada.post(NEW_USER, email="jo@example.com", choice="generate")
     assert again.status_code == 422
@@ -148,7 +155,8 @@ def test_a_taken_email_says_who_has_it(app: Flask, ada: Visitor, cast: Cast) -> 
 @pytest.mark.parametrize(
     ("typed", "meant"), [("jo@gmial.com", "jo@gmail.com"), ("jo@gmail.com", None), ("jo@mail.com", None)]
 )
-def test_a_likely_typo_is_pointed_out_but_is_no_error(ada: Visitor, typed: str, meant: str | None) -> None:
+def test_likely_typo(ada: Visitor, typed: str, meant: str | None) -> None:
+    """A likely typo in the domain is pointed out and is no error."""
     answer = ada.create(email=typed)
     assert answer.status_code == 303
     page = ada.get(answer.location).text
@@ -160,29 +168,31 @@ def test_a_likely_typo_is_pointed_out_but_is_no_error(ada: Visitor, typed: str, 
         )
 
 
-def test_only_roles_that_the_administrator_holds_are_offered(ada: Visitor, omar: Visitor) -> None:
+def test_offered_roles(ada: Visitor, omar: Visitor) -> None:
+    """Only roles within the administrator's permissions are offered."""
     assert re.findall(r'<option[^>]* value="(\w*)"', ada.get(NEW_USER).text) == ["", *Role]
     assert "<option" not in omar.get(NEW_USER).text
     assert omar.create().status_code == 303
     assert omar.create(email="eve@example.com", global_role_id="role_admin").status_code == 403
 
 
-def test_whoever_may_assign_roles_still_gives_no_more_than_they_hold(
-    omar: Visitor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_role_beyond_permissions(omar: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A role beyond the administrator's permissions is refused."""
     assigning = Role.OPERATOR.permissions | {Permission.ROLES_ASSIGN}
     monkeypatch.setitem(roles._GRANTS, Role.OPERATOR, assigning)
     assert re.findall(r'<option[^>]* value="(\w*)"', omar.get(NEW_USER).text) == ["", Role.OPERATOR, Role.MEMBER]
     assert omar.create(global_role_id="role_auditor").status_code == 403
 
 
-def test_a_role_that_does_not_exist_is_refused_in_the_words_of_the_page(ada: Visitor) -> None:
+def test_role_does_not_exist(ada: Visitor) -> None:
+    """The problem names the roles as the page does."""
     answer = ada.create(global_role_id="role_king")
     words = "Choose one of the roles: Administrator, Operator, Auditor, Member"
     assert problems_in(answer) == [("global_role_id", words)]
 
 
-def test_the_form_is_prefilled_from_its_address(ada: Visitor) -> None:
+def test_prefilled_form(ada: Visitor) -> None:
+    """`?email=` fills the form."""
     assert 'value="jo@example.com"' in ada.get(f"{NEW_USER}?email=jo@example.com").text
 
 
@@ -192,14 +202,16 @@ def test_json_is_not_a_form(app: Flask, ada: Visitor) -> None:
     assert rows(app, "SELECT 1 FROM users WHERE email LIKE 'jo%'") == []
 
 
-def test_reload_and_back_after_success_end_at_the_user(ada: Visitor) -> None:
+def test_reload_after_create(ada: Visitor) -> None:
+    """A reload after success shows the user."""
     answer = ada.create()
     for _ in range(2):
         assert ada.get(answer.location).status_code == 200
     assert 'value="jo@example.com"' not in ada.get(NEW_USER).text
 
 
-def test_the_list_is_newest_first_and_paged_both_ways(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_list_of_users(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """The list is newest first and paged both ways."""
     for number in range(60):
         make_user(app, f"user{number:02}@example.com")
     pages, path = [], "/admin/users"
@@ -219,11 +231,13 @@ def test_the_list_is_newest_first_and_paged_both_ways(app: Flask, ada: Visitor, 
 
 
 @pytest.mark.parametrize("query", ["before=x", "after=%00", "before=usr_" + "0" * 32, "after=usr_" + "f" * 32])
-def test_a_place_in_the_list_that_is_none_still_shows_a_page(ada: Visitor, query: str) -> None:
+def test_bad_place_in_list(ada: Visitor, query: str) -> None:
+    """A `before` or `after` that is no id still shows a page."""
     assert ada.get(f"/admin/users?{query}").status_code == 200
 
 
-def test_the_list_says_who_is_deactivated_and_shows_nobody_deleted(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_list_status(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """The list says who is deactivated and shows no deleted user."""
     execute(app, "UPDATE users SET is_active = false WHERE id = :id", id=cast.omar.id)
     execute(app, "UPDATE users SET deleted_at = created_at WHERE id = :id", id=cast.sam.id)
     page = ada.get("/admin/users").text
@@ -232,9 +246,8 @@ def test_the_list_says_who_is_deactivated_and_shows_nobody_deleted(app: Flask, a
     assert "sam@example.com" not in page
 
 
-def test_a_deleted_user_s_page_tells_what_is_known_and_offers_nothing(
-    app: Flask, ada: Visitor, cast: Cast, api: Api
-) -> None:
+def test_deleted_user(app: Flask, ada: Visitor, cast: Cast, api: Api) -> None:
+    """The page of a deleted user offers no action."""
     with app.app_context():
         user_changes.delete_user(cast.sam.id, actor=terminal("req_test00000000"))
     page = ada.get(f"/admin/users/{cast.sam.id}")
@@ -251,7 +264,8 @@ def test_a_deleted_user_s_page_tells_what_is_known_and_offers_nothing(
     assert api.get(f"/v1/user/{cast.sam.id}").status_code == 404
 
 
-def test_an_instance_of_one_says_what_to_do_next(app: Flask) -> None:
+def test_only_one_user(app: Flask) -> None:
+    """A list of one user says what to do next."""
     ada = make_user(app, "ada@example.com", Role.ADMIN)
     page = signed_in(app, ada).get("/admin/users").text
     assert "Create the first one here, or with the API." in page
@@ -265,7 +279,8 @@ def test_people_s_texts_are_shown_as_texts(ada: Visitor) -> None:
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 
-def test_one_user_s_page_tells_what_happened(ada: Visitor, cast: Cast, runner: FlaskCliRunner) -> None:
+def test_user_history(ada: Visitor, cast: Cast, runner: FlaskCliRunner) -> None:
+    """A user's page shows the recent events."""
     ada.post(f"/admin/users/{cast.omar.id}/password", choice="generate")
     page = ada.get(f"/admin/users/{cast.omar.id}").text
     told = [re.sub(r"<[^>]+>", "", line).strip() for line in re.findall(r"<li><span>(.*?)</span>", page)]
@@ -274,7 +289,8 @@ def test_one_user_s_page_tells_what_happened(ada: Visitor, cast: Cast, runner: F
     assert "Operator" in page
 
 
-def test_what_happened_is_for_those_who_may_read_it(app: Flask, cast: Cast, omar: Visitor) -> None:
+def test_history_needs_permission(app: Flask, cast: Cast, omar: Visitor) -> None:
+    """The recent events need the permission to read the audit trail."""
     assert "What happened lately" not in omar.get(f"/admin/users/{cast.sam.id}").text
     assert "What happened lately" in signed_in(app, cast.vera).get(f"/admin/users/{cast.sam.id}").text
 
@@ -287,7 +303,8 @@ def test_an_auditor_sees_no_actions(app: Flask, cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"ENROL_PASSWORD_MIN_LENGTH": "20"}])
-def test_the_command_line_s_generator_follows_the_setting_too(runner: FlaskCliRunner) -> None:
+def test_cli_password_setting(runner: FlaskCliRunner) -> None:
+    """The command line's generator follows the setting too."""
     result = runner.invoke(args=["users", "create", "jo@example.com", "--generate-password"])
     assert result.exit_code == 0
     assert len(result.stdout.strip()) == 20

@@ -47,13 +47,15 @@ def test_the_table_is_one_for_everybody(app: Flask, ada: Visitor, cast: Cast) ->
     assert "4 users, newest first" in words(page)
 
 
-def test_whoever_is_alone_is_told_once_what_to_do_next(app: Flask) -> None:
+def test_alone(app: Flask) -> None:
+    """A single user is told once what to do next."""
     page = signed_in(app, make_user(app, "ada@example.com", Role.ADMIN)).get(LIST)
     assert "No users yet but you" in page.text
     assert page.text.count('href="/admin/users/new"') == 1
 
 
-def test_the_search_is_a_form_that_needs_no_script(ada: Visitor) -> None:
+def test_search_form(ada: Visitor) -> None:
+    """The search is a form without script."""
     page = ada.get(f"{LIST}?q=o%26%22m&status=active")
     form = re.findall(r"<form[^>]+search.*?</form>", page.text, re.DOTALL)[0]
     assert 'action="/admin/users"' in form
@@ -72,7 +74,8 @@ def test_a_search_finds_and_says_how_many(ada: Visitor, q: str) -> None:
     assert f"1 user found for “{q.strip()}”, newest first" in words(page)
 
 
-def test_the_filters_count_and_keep_the_search(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_filters(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """The filters show counts and keep the search."""
     execute(app, "UPDATE users SET is_active = false WHERE id IN (:a, :b)", a=cast.sam.id, b=cast.vera.id)
     execute(app, "UPDATE users SET deleted_at = created_at WHERE id = :id", id=cast.sam.id)
     page = ada.get(f"{LIST}?q=example.com")
@@ -86,7 +89,8 @@ def test_the_filters_count_and_keep_the_search(app: Flask, ada: Visitor, cast: C
     assert emails_on(ada.get(link(deactivated, "All"))) == ["vera@example.com", "omar@example.com", "ada@example.com"]
 
 
-def test_the_deleted_are_shown_and_lead_to_what_is_known_of_them(app: Flask, ada: Visitor, cast: Cast) -> None:
+def test_deleted_filter(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """The deleted users are listed and link to their pages."""
     execute(app, "UPDATE users SET is_active = false, deleted_at = created_at WHERE id = :id", id=cast.sam.id)
     page = ada.get(f"{LIST}?status=deleted")
     assert emails_on(page) == ["sam@example.com"]
@@ -121,14 +125,16 @@ def test_an_unknown_address_can_be_created(app: Flask, ada: Visitor) -> None:
 
 
 @pytest.mark.parametrize("query", ["q=nobody", "q=nobody%40", "q=omar%40example.com&status=deactivated"])
-def test_what_is_no_address_or_is_taken_is_not_offered(ada: Visitor, query: str) -> None:
+def test_not_offered(ada: Visitor, query: str) -> None:
+    """A search that is no email, or is taken, offers no create."""
     page = ada.get(f"{LIST}?{query}")
     assert emails_on(page) == []
     assert link(page, "Show all users") == LIST
     assert link(page, "Create this user") == ""
 
 
-def test_who_may_not_create_is_not_offered_to(app: Flask, cast: Cast) -> None:
+def test_create_needs_permission(app: Flask, cast: Cast) -> None:
+    """The create is offered only to users who may create."""
     assert Permission.USERS_CREATE not in Role.AUDITOR.permissions
     page = signed_in(app, cast.vera).get(f"{LIST}?q=new%40example.com")
     assert "No user found for “new@example.com”" in words(page)
@@ -147,7 +153,8 @@ def test_a_page_beyond_the_last_leads_back(ada: Visitor) -> None:
     assert link(page, "Go to the newest") == f"{LIST}?q=example.com"
 
 
-def test_too_many_found_are_said_to_be_some(app: Flask, ada: Visitor, database_url: str) -> None:
+def test_too_many_found(app: Flask, ada: Visitor, database_url: str) -> None:
+    """The list says that it shows some of the found users."""
     population.populate(database_url, 3_000)
     page = ada.get(f"{LIST}?q=name")
     assert "300+ users found for “name”. These are some of them: type more to narrow it down." in words(page)
@@ -162,7 +169,8 @@ HOSTILE = [
 ]
 
 
-def test_whatever_is_searched_the_page_comes_and_is_not_harmed(ada: Visitor) -> None:
+def test_hostile_searches(ada: Visitor) -> None:
+    """No search text breaks the page."""
     for path in (f"{LIST}?q={q}{more}" for q in HOSTILE for more in ("", "&status=deleted")):
         page = ada.get(path)
         assert page.status_code == 200, path
@@ -171,7 +179,8 @@ def test_whatever_is_searched_the_page_comes_and_is_not_harmed(ada: Visitor) -> 
         assert emails_on(page) == [], path
 
 
-def test_names_and_addresses_are_texts_and_cannot_run(app: Flask, ada: Visitor) -> None:
+def test_no_script_in_names(app: Flask, ada: Visitor) -> None:
+    """Names and emails cannot run as script."""
     formula, markup = "=HYPERLINK('//evil.example')", "<img src=x onerror=alert(1)>"
     make_user(app, "=cmd|x@example.com", first_name=formula, last_name=markup)
     for path in (LIST, f"{LIST}?q=%3Dcmd", f"{LIST}?q=%3Dhyperlink"):
@@ -182,7 +191,8 @@ def test_names_and_addresses_are_texts_and_cannot_run(app: Flask, ada: Visitor) 
     assert "<img" not in ada.get(f"{LIST}?q=%3Cimg").text.partition("<main")[2]
 
 
-def test_people_s_texts_stand_apart_from_what_is_around_them(app: Flask, ada: Visitor) -> None:
+def test_bidi_isolation(app: Flask, ada: Visitor) -> None:
+    """Names and emails are isolated from the text around them."""
     make_user(app, "sami@example.com", first_name="سامي", last_name="محمد")
     page = ada.get(f"{LIST}?q=سامي").text
     assert '<bdi dir="auto">سامي محمد</bdi>' in page
