@@ -36,6 +36,6 @@ def init_app(app: Flask) -> None:
         asset=headers.asset,
         csrf_token=csrf.token,
         may=lambda permission: "actor" in g and Permission(permission) in g.actor.permissions,
-        unknown_address=urls.PLACEHOLDER_URL,
+        placeholder_url=urls.PLACEHOLDER_URL,
         role_words={role.value: words[0] for role, words in forms.ROLE_WORDS.items()},
     )

@@ -22,7 +22,7 @@ from users.http import headers, urls
 from users.openapi import code_samples, contract
 from users.openapi.contract import Operation
 
-KEPT = 8  # addresses; a Host that is loopback or trusted may have any port
+KEPT = 8  # base URLs: a Host that is loopback or trusted may have any port
 
 
 @dataclass(frozen=True)
@@ -81,16 +81,16 @@ def _made(text: str, mimetype: str) -> CachedBody:
     return CachedBody(mimetype, plain, gzip.compress(plain, mtime=0), hashlib.sha256(plain).hexdigest()[:32])
 
 
-def _document(address: str | None) -> CachedBody:
-    document = jsonify({**contract.document(), "servers": [{"url": address or "/"}]})
+def _document(base_url: str | None) -> CachedBody:
+    document = jsonify({**contract.document(), "servers": [{"url": base_url or "/"}]})
     return _made(document.get_data(as_text=True), "application/json")
 
 
-def _page(address: str | None) -> CachedBody:
+def _page(base_url: str | None) -> CachedBody:
     schemas = contract.document()["components"]["schemas"]
     page = render_template(
         "docs/reference.html",
-        address=address,
+        base_url=base_url,
         tags=_tags(),
         objects=[(schemas[name], contract.fields(schemas[name])) for name in ("User", "Profile")],
         codes=contract.codes(),
@@ -98,7 +98,7 @@ def _page(address: str | None) -> CachedBody:
         rate=settings.current().rate_limit,
         wrong_keys=rate_limits.WRONG_KEYS,
         limits=password_limits,
-        samples=partial(_samples, address),
+        samples=partial(_samples, base_url),
         coded=_coded,
     )
     return _made(page, "text/html")
@@ -110,9 +110,9 @@ def _tags() -> list[tuple[dict[str, Any], list[Operation]]]:
     return [(tag, found[tag["name"]]) for tag in contract.document()["tags"]]
 
 
-def _samples(address: str | None, operation: Operation) -> dict[str, str]:
+def _samples(base_url: str | None, operation: Operation) -> dict[str, str]:
     """Return the operation in three languages."""
-    url = f"{address or urls.PLACEHOLDER_URL}{operation.example_path}"
+    url = f"{base_url or urls.PLACEHOLDER_URL}{operation.example_path}"
     call = (operation.method, url, operation.body)
     return {
         "curl": code_samples.curl(*call),

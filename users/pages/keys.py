@@ -198,7 +198,7 @@ def _shown(issued: api_keys.IssuedKey, owner: User | None) -> PageResponse:
         idle=sorted(scopes - held),
         creates=creates,
         curl=_first_call(issued, creates=creates),
-        address=urls.base_url(),
+        base_url=urls.base_url(),
         now=clock.now(),
     )
 

@@ -59,6 +59,6 @@ def show_start() -> PageResponse:
         has_key=api_keys.has_key(),
         has_user=user_search.count() > 1,
         has_called=api_keys.has_key(used=True),
-        address=urls.base_url(),
+        base_url=urls.base_url(),
         curl=urls.curl("/v1/user/me"),
     )

@@ -84,14 +84,14 @@ def set_user_password(user_id: str) -> PageResponse:
 @page(Permission.USERS_UPDATE)
 def show_verify_user(user_id: str, formdata: FormData | None = None) -> PageResponse:
     """Show the two ways to verify the user's email: mark it as verified, or make a link."""
-    return render_template("users/verify.html", user=_user_for_change(user_id), address=urls.base_url())
+    return render_template("users/verify.html", user=_user_for_change(user_id), base_url=urls.base_url())
 
 
 @bp.post("/admin/users/<user_id>/verify")
 @page(Permission.USERS_UPDATE, again=show_verify_user)
 def verify_user(user_id: str) -> PageResponse:
     """Mark the email that the form showed as verified."""
-    user = user_changes.verify_user(_user_for_change(user_id).id, actor=g.actor, precondition=_require_address)
+    user = user_changes.verify_user(_user_for_change(user_id).id, actor=g.actor, precondition=_require_email)
     return _lead_to(user, "Email address marked as verified")
 
 
@@ -243,6 +243,6 @@ def _require_unchanged(user: User) -> None:
         raise UserChanged
 
 
-def _require_address(user: User) -> None:
+def _require_email(user: User) -> None:
     if forms.mark() != user.email:
         raise EmailChanged

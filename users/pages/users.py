@@ -106,8 +106,8 @@ def _about(user: User) -> dict[str, Any]:
         "may_change": Permission.USERS_UPDATE in held and needed_to_act_on(user.global_role_id) <= held,
         "is_new": clock.now() - user.created_at < clock.RECENT,
         "likely": emails.likely_meant(user.email),
-        "address": urls.base_url(),
-        "same_act": _as_api_call(user),
+        "base_url": urls.base_url(),
+        "api_call": _as_api_call(user),
     }
 
 
