@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class _Proxied(ProxyFix):
-    """Reads the headers of trusted proxies, and lowers the Host header: its case means nothing (RFC 9110, 4.2.3)."""
+    """Reads the headers of trusted proxies, and makes Host lower case: it is case-insensitive (RFC 9110, 4.2.3)."""
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Serve one request."""
@@ -41,15 +41,15 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app = Flask(__name__)
     app.config.update(config or {})
     try:
-        given = settings.load({**os.environ, **(config or {})}, Path(app.instance_path))
+        loaded = settings.load({**os.environ, **(config or {})}, Path(app.instance_path))
     except settings.BadSetting as error:
         sys.exit(f"Enrol cannot start: {error}")
     app.config.update(
         MAX_CONTENT_LENGTH=request_body.MAX_BYTES,
         PROVIDE_AUTOMATIC_OPTIONS=False,
-        SECRET_KEY=given.secret_key,
-        SECRET_KEY_FALLBACKS=list(given.secret_key_fallbacks),
-        TRUSTED_HOSTS=list(given.trusted_hosts) or None,
+        SECRET_KEY=loaded.secret_key,
+        SECRET_KEY_FALLBACKS=list(loaded.secret_key_fallbacks),
+        TRUSTED_HOSTS=list(loaded.trusted_hosts) or None,
     )
     app.json.compact = True  # type: ignore[attr-defined]
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the contract orders the members of a user
@@ -60,27 +60,28 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.url_map.merge_slashes = False
     # The host is always the Host header, so proxies need no X-Forwarded-Host: one trusted header fewer.
     app.wsgi_app = _Proxied(  # type: ignore[method-assign]
-        app.wsgi_app, x_for=given.trusted_proxies, x_proto=given.trusted_proxies, x_host=0, x_port=0, x_prefix=0
+        app.wsgi_app, x_for=loaded.trusted_proxies, x_proto=loaded.trusted_proxies, x_host=0, x_port=0, x_prefix=0
     )
-    app.extensions["enrol.settings"] = given
-    app.extensions["enrol.hasher"] = Hasher(given.password_hash, HashQueue(given.hash_slots, given.hash_queue))
-    logs.configure(given.log_format)
-    database.init_app(app, given.database_url)
+    app.extensions["enrol.settings"] = loaded
+    app.extensions["enrol.hasher"] = Hasher(loaded.password_hash, HashQueue(loaded.hash_slots, loaded.hash_queue))
+    logs.configure(loaded.log_format)
+    database.init_app(app, loaded.database_url)
     users.init_app(app)
     if first_run.is_flask_run():
-        _prepare(app, given)
+        _prepare_to_serve(app, loaded)
     return app
 
 
 def serve() -> Flask:
     """Return the application for a production server. A SQLite database is created or upgraded first."""
     app = create_app()
-    _prepare(app, app.extensions["enrol.settings"])
+    _prepare_to_serve(app, app.extensions["enrol.settings"])
     return app
 
 
-def _prepare(app: Flask, given: settings.Settings) -> None:
-    if given.password_hash.below_floor():
+def _prepare_to_serve(app: Flask, loaded: settings.Settings) -> None:
+    """Prepare the database and the log, and print what a new installation still needs."""
+    if loaded.password_hash.below_floor():
         logs.event("weak_password_hash", level=logging.WARNING)
     if upgrade.prepare(app):
         first_run.print_first_steps(app)

@@ -43,7 +43,7 @@ TAKES = {
     "ENROL_LOG_FORMAT": "text or json",
 }
 
-SECRET_KEY_LENGTH = 32
+_SECRET_KEY_LENGTH = 32
 _SECRET_KEY_FILE = "secret_key"  # noqa: S105  (a file's name)
 # Keys from tutorials and templates: all readers of those could sign with them.
 _WELL_KNOWN = re.compile(
@@ -116,13 +116,13 @@ def load(values: Mapping[str, str], instance: Path) -> Settings:
         trusted_proxies=_whole(values, "ENROL_TRUSTED_PROXIES", 0, 10, default=0),
         trusted_hosts=_hosts(values),
         log_format=_choice(
-            values, "ENROL_LOG_FORMAT", ("text", "json") if under_flask_command(values) else ("json", "text")
+            values, "ENROL_LOG_FORMAT", ("text", "json") if _under_flask_command(values) else ("json", "text")
         ),
     )
 
 
-def under_flask_command(values: Mapping[str, str]) -> bool:
-    """Tell whether the `flask` command runs this process, for a person at a terminal."""
+def _under_flask_command(values: Mapping[str, str]) -> bool:
+    """Tell whether this process is a `flask` command, which a person reads at a terminal."""
     return values.get("FLASK_RUN_FROM_CLI") == "true"
 
 
@@ -201,7 +201,7 @@ def _secret_key(values: Mapping[str, str], instance: Path) -> str:
 
 
 def _strong(name: str, key: str) -> str:
-    if len(key) < SECRET_KEY_LENGTH or len(set(key)) < 10 or _WELL_KNOWN.search(key):
+    if len(key) < _SECRET_KEY_LENGTH or len(set(key)) < 10 or _WELL_KNOWN.search(key):
         raise BadSetting(f"{name} is too short or well known. It takes {TAKES[name]}.")
     return key
 

@@ -242,10 +242,10 @@ def test_full_disk(app: Flask, runner: FlaskCliRunner, cast: Cast, monkeypatch: 
     def full(driver: sqlite3.Connection, statement: str) -> bool:
         if statement == "VACUUM":
             raise sqlite3.OperationalError("database or disk is full")
-        return is_held_up(driver, statement)
+        return try_statement(driver, statement)
 
-    is_held_up = sqlite._is_held_up
-    monkeypatch.setattr(sqlite, "_is_held_up", full)
+    try_statement = sqlite._try_statement
+    monkeypatch.setattr(sqlite, "_try_statement", full)
     start = time.monotonic()
     ended = run(runner, *PURGE)
     assert time.monotonic() - start < 10, "nobody waits for room"

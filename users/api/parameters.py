@@ -41,11 +41,11 @@ def _whole_number(request: Request, name: str, default: int, *, least: int, most
     return int(values[0])
 
 
-def user_id(request: Request, name: str) -> str:
-    """Return the query parameter `name`, the id of a user; "" if it is absent."""
-    values = request.args.getlist(name)
+def after(request: Request) -> str:
+    """Return the id after which a list of users starts; "" if the parameter is absent."""
+    values = request.args.getlist("after")
     if values and (len(values) != 1 or not ids.is_user_id(values[0])):
-        raise InvalidParameter(name, "the id of a user, once")
+        raise InvalidParameter("after", "the id of a user, once")
     return values[0] if values else ""
 
 

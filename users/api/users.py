@@ -94,7 +94,7 @@ def list_deleted_users() -> tuple[Response, dict[str, str]]:
 
 
 def _paging() -> tuple[str, int, int]:
-    return parameters.user_id(request, "after"), parameters.skip(request), parameters.limit(request)
+    return parameters.after(request), parameters.skip(request), parameters.limit(request)
 
 
 def _page_response(path: str, users: Sequence[User], limit: int) -> tuple[Response, dict[str, str]]:

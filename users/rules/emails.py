@@ -68,14 +68,14 @@ def parse_email(text: str, *, allow_domains: Collection[str] = (), check_deliver
     return _email(found, domain)
 
 
-def read_email(text: str) -> Email:
+def parse_any_email(text: str) -> Email:
     """Return the email address in `text`, whatever its domain. Raises BadEmail if it is none."""
     return _email(*_read(text))
 
 
 def lookup_key(text: str) -> str:
     """Return the uniqueness key of the email address in `text`. Raises BadEmail if it is none."""
-    return read_email(text).key
+    return parse_any_email(text).key
 
 
 def likely_meant(email: str) -> str | None:

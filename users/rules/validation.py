@@ -13,7 +13,7 @@ from users.field_errors import FieldErrors, FieldRefused
 from users.passwords import policy
 from users.roles import Permission, Role
 from users.rules import field_checks
-from users.rules.emails import BadEmail, Email, read_email
+from users.rules.emails import BadEmail, Email, parse_any_email
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class ProfileField:
     name: str  # in JSON, in forms and in the audit trail
     label: str  # in forms and messages
     check: Callable[[str, object, Rules], Any]  # takes the label and the given value, returns the value to keep
-    in_api_create: bool = True  # POST /v1/user/ takes it
-    in_forms: bool = True  # the pages' forms and `flask users create` take it
+    in_api_create: bool = True  # POST /v1/user/ and the set-up page take it
+    in_forms: bool = True  # the forms for administrators and `flask users create` take it
     is_column: bool = True  # stored unchanged in the column of the same name
     autocomplete: str = "off"  # in a form that people fill in for themselves (HTML Standard, section 4.10.18.7)
 
@@ -192,13 +192,13 @@ def new_key(name: object, scopes: frozenset[Permission]) -> NewKey:
 
 
 def _check(found: FieldErrors, name: str, value: object, rules: Rules) -> Any:
-    (field,) = (one for one in PROFILE_FIELDS if one.name == name)
-    return found.check(name, field.check, field.label, value, rules)
+    (profile_field,) = (one for one in PROFILE_FIELDS if one.name == name)
+    return found.check(name, profile_field.check, profile_field.label, value, rules)
 
 
 def _of_any_domain(value: object, refused: Invalid) -> Email:
     """Return the email if only its domain was refused, else raise `refused`."""
     try:
-        return read_email(field_checks.text("Email address", value))
+        return parse_any_email(field_checks.text("Email address", value))
     except (BadEmail, FieldRefused):
         raise refused from None

@@ -186,7 +186,7 @@ def check() -> None:
     the newer schema.
     """
     with _budget(), translate_errors():
-        schema_version.look_up(db.engine)
+        schema_version.require_head_now(db.engine)
 
 
 @contextlib.contextmanager

@@ -28,10 +28,10 @@ def init_app(app: Flask) -> None:
 def require_head(engine: Engine) -> None:
     """Raise Unavailable unless the database is at HEAD or was when it was last looked at."""
     if not _schema().is_at_head:
-        look_up(engine)
+        require_head_now(engine)
 
 
-def look_up(engine: Engine) -> None:
+def require_head_now(engine: Engine) -> None:
     """Ask the database for its version now. Raises Unavailable unless it is HEAD."""
     with engine.connect() as connection:
         found = connection.scalar(text("SELECT version_num FROM alembic_version"))

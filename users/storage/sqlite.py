@@ -62,7 +62,7 @@ def _take_write_lock(connection: Connection, until: float) -> None:
     driver: Any = connection.connection.driver_connection  # asking through SQLAlchemy is slow
     driver.execute("PRAGMA busy_timeout = 0")
     try:
-        while _is_busy(driver) and time.monotonic() < until:
+        while not _try_write_lock(driver) and time.monotonic() < until:
             time.sleep(PAUSE_SECONDS)
         if not driver.in_transaction:
             connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails with SQLAlchemy's error
@@ -70,13 +70,13 @@ def _take_write_lock(connection: Connection, until: float) -> None:
         driver.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
 
 
-def _is_busy(driver: sqlite3.Connection) -> bool:
-    """Take the write lock. Tell whether another connection holds it."""
+def _try_write_lock(driver: sqlite3.Connection) -> bool:
+    """Try to take the write lock. Return False only if another connection holds it: then a later try may succeed."""
     try:
         driver.execute("BEGIN IMMEDIATE")
     except sqlite3.Error as error:
-        return _says_busy(error)
-    return False
+        return not _says_busy(error)
+    return True
 
 
 def compact(driver: sqlite3.Connection) -> bool:
@@ -97,7 +97,7 @@ def compact(driver: sqlite3.Connection) -> bool:
 def _is_done_in_time(driver: sqlite3.Connection, statement: str) -> bool:
     until = time.monotonic() + COMPACT_SECONDS
     with contextlib.suppress(sqlite3.Error):  # a full disk, for example
-        while _is_held_up(driver, statement):
+        while not _try_statement(driver, statement):
             if time.monotonic() >= until:
                 return False
             time.sleep(PAUSE_SECONDS)
@@ -105,15 +105,15 @@ def _is_done_in_time(driver: sqlite3.Connection, statement: str) -> bool:
     return False
 
 
-def _is_held_up(driver: sqlite3.Connection, statement: str) -> bool:
-    """Run the statement. Tell whether another connection blocks it."""
+def _try_statement(driver: sqlite3.Connection, statement: str) -> bool:
+    """Try to run the statement. Return False if another connection blocks it."""
     try:
         row = driver.execute(statement).fetchone()
     except sqlite3.Error as error:
         if not _says_busy(error):
             raise
-        return True
-    return row is not None and row[0] == 1  # https://sqlite.org/pragma.html#pragma_wal_checkpoint
+        return False
+    return row is None or row[0] != 1  # https://sqlite.org/pragma.html#pragma_wal_checkpoint
 
 
 def _says_busy(error: sqlite3.Error) -> bool:
