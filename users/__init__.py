@@ -21,11 +21,14 @@ from flask import Flask
 
 def init_app(app: Flask) -> None:
     """Put Enrol's routes, error responses and commands on `app`, whose settings and database are set up."""
+    # Not at the top of the file: the import of any module of `users` would then import all others first.
     from users import api, blueprint, cli, http, pages
+    from users.audit import trail
     from users.pages import guards
     from users.services import cleanup
 
     cleanup.init_app(app)  # first, so refused requests start it too
+    trail.init_app(app)
     api.init_app(app)
     pages.init_app(app)
     http.init_app(app)

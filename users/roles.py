@@ -31,7 +31,6 @@ class Role(StrEnum):
 
 
 ALL_PERMISSIONS = frozenset(Permission)
-PUBLIC = "public"  # the guard of a view that needs no permission and no sign-in
 
 _GRANTS = {
     Role.ADMIN: ALL_PERMISSIONS,

@@ -2,10 +2,10 @@
 
 from flask import Flask
 
+from users.api import authentication, user_changes, users  # noqa: F401  (their routes are registered by the import)
+
 
 def init_app(app: Flask) -> None:
     """Give `app` the routes under /v1 and the limits of the callers' keys."""
-    from users.api import authentication, user_changes, users  # noqa: F401  (their routes hang on the blueprint)
-
     authentication.init_app(app)
     users.init_app(app)

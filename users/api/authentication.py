@@ -24,10 +24,9 @@ R = TypeVar("R")
 
 
 def init_app(app: Flask) -> None:
-    """Give `app` its rate limits, which this process counts in memory."""
+    """Give `app` the rate limits of the API, which this process counts in memory."""
     rate = app.extensions["enrol.settings"].rate_limit
-    app.extensions["enrol.key_buckets"] = rate and rate_limits.Buckets(rate)
-    app.extensions["enrol.refusal_buckets"] = rate_limits.Buckets(rate_limits.REFUSALS)
+    app.extensions["enrol.key_buckets"] = rate_limits.Buckets(rate) if rate else None
     app.extensions["enrol.wrong_key_buckets"] = rate_limits.Buckets(rate_limits.WRONG_KEYS)
 
 
@@ -56,8 +55,8 @@ def requires(*permissions: Permission) -> Callable[[Callable[P, R]], Callable[P,
 def authenticate() -> Actor:
     """Return the holder of the request's API key.
 
-    Raises AuthenticationRequired for a missing, unknown or malformed key, RateLimitExceeded after too many of those
-    from one network; ApiKeyDeactivated and ApiKeyExpired only for a real key.
+    Raises AuthenticationRequired for a missing, unknown or malformed key, and RateLimitExceeded after too many wrong
+    keys from one network; ApiKeyDeactivated and ApiKeyExpired only for a real key.
     """
     presented = _presented_key()
     key = _find(presented) if key_format.is_well_formed(presented) else None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
-from flask import current_app
+from flask import Flask, current_app
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.orm import Session
 
@@ -51,6 +51,11 @@ class Outcome(StrEnum):
     OK = "ok"
     REFUSED = "refused"
     THROTTLED = "throttled"  # refused unchecked, after too many wrong passwords
+
+
+def init_app(app: Flask) -> None:
+    """Give `app` the limit on the rows of refusals, which this process counts in memory."""
+    app.extensions["enrol.refusal_buckets"] = rate_limits.Buckets(rate_limits.REFUSALS)
 
 
 def record(

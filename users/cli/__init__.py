@@ -2,10 +2,10 @@
 
 from flask import Flask
 
+from users.cli import audit, doctor, keys, users
+
 
 def init_app(app: Flask) -> None:
     """Give `app` its commands."""
-    from users.cli import audit, doctor, keys, users
-
     for command in (users.users_group, keys.keys_group, audit.audit_group, doctor.doctor_command):
         app.cli.add_command(command)

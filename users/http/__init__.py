@@ -2,10 +2,10 @@
 
 from flask import Flask
 
+from users.http import error_responses, health, request_hooks  # noqa: F401  (the import registers health's routes)
+
 
 def init_app(app: Flask) -> None:
     """Give every answer of `app` its request id and headers, and every error its response."""
-    from users.http import error_responses, health, request_hooks  # noqa: F401  (health's routes hang on the blueprint)
-
     request_hooks.init_app(app)
     error_responses.init_app(app)

@@ -38,11 +38,6 @@ def json_body(error: EnrolError, trace_id: str) -> dict[str, Any]:
     }
 
 
-def html_page(error: EnrolError, trace_id: str) -> str:
-    """Return the HTML page of `error`."""
-    return render_template("error.html", error=error, trace_id=trace_id)
-
-
 def _respond(exception: Exception) -> Response:
     """Answer with the error that `exception` is: JSON under /v1, a page elsewhere. Only the path decides."""
     error = g.error = _as_enrol_error(exception)
@@ -51,7 +46,7 @@ def _respond(exception: Exception) -> Response:
         response = jsonify(json_body(error, g.trace_id))
     else:
         _find_signed_in_user(error)
-        response = Response(html_page(error, g.trace_id))
+        response = Response(render_template("error.html", error=error, trace_id=g.trace_id))
     response.status_code = error.status
     response.headers.update(error.headers)
     if response.mimetype == "text/html":
@@ -60,8 +55,8 @@ def _respond(exception: Exception) -> Response:
 
 
 def _find_signed_in_user(error: EnrolError) -> None:
-    """Find who is signed in, for the head of a 404 or 405 page: no guard has run. Not after a failure."""
-    if error.status in (404, 405) and "actor" not in g:
+    """Find who is signed in, for the head of a 404 or 405 page: no guard has run."""
+    if error.status in (404, 405) and "actor" not in g:  # not after other errors: the database may be the cause
         with contextlib.suppress(EnrolError):
             session_cookie.load_current_user()
 

@@ -4,24 +4,23 @@ from flask import Flask, g
 
 from users import clock
 from users.http import csrf, headers, session_cookie, urls
+from users.pages import (  # noqa: F401  (their routes are registered by the import)
+    account,
+    audit,
+    docs,
+    forms,
+    keys,
+    login,
+    setup,
+    user_actions,
+    users,
+    verify,
+)
 from users.roles import Permission
 
 
 def init_app(app: Flask) -> None:
     """Give `app` the pages, the session of their forms, and the functions that templates call."""
-    from users.pages import (  # noqa: F401  (their routes hang on the blueprint)
-        account,
-        audit,
-        docs,
-        forms,
-        keys,
-        login,
-        setup,
-        user_actions,
-        users,
-        verify,
-    )
-
     docs.init_app(app)
     app.config.update(
         SESSION_COOKIE_HTTPONLY=True,

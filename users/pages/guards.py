@@ -7,13 +7,14 @@ from typing import Any
 from flask import Flask, g, make_response, request
 from werkzeug.wrappers import Response
 
+from users.blueprint import PUBLIC
 from users.errors import Conflict, Invalid, LastAdministrator, Overloaded, RateLimitExceeded, Unavailable
 from users.form_errors import FormRefused, Outdated, SessionEnded, SetupLinkEnded, SetupOver
 from users.http import csrf, session_cookie
 from users.pages import forms, login_redirect
 from users.pages.problems import Problem, problems_of
 from users.request_errors import BaseUrlUnknown
-from users.roles import PUBLIC, Permission
+from users.roles import Permission
 
 PageResponse = Response | str
 View = Callable[..., PageResponse]
