@@ -1,5 +1,6 @@
 """The time, in one place, so that tests can change it."""
 
+import math
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -14,6 +15,11 @@ def now() -> datetime:
 def monotonic() -> float:
     """Return seconds that only go forward, also when the machine's clock is set back. The start is undefined."""
     return time.monotonic()
+
+
+def whole_seconds(seconds: float) -> int:
+    """Return `seconds` rounded up, without the rounding error of floats."""
+    return math.ceil(round(seconds, 3))
 
 
 def rfc3339(moment: datetime) -> str:

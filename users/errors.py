@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
+from users import clock
 from users.field_errors import FieldCode, FieldError
 
 
@@ -158,11 +159,6 @@ class Invalid(EnrolError):
         self.message = first.message if len(self.errors) == 1 else " ".join(sentences)
 
 
-def whole_seconds(seconds: float) -> int:
-    """Return `seconds` rounded up, without the rounding error of floats."""
-    return math.ceil(round(seconds, 3))
-
-
 class RateLimitExceeded(EnrolError):
     """The caller sent more requests than the limit allows; the next one is accepted in `seconds`."""
 
@@ -173,7 +169,7 @@ class RateLimitExceeded(EnrolError):
     system_message = "The rate limit is used up; see the Retry-After header"
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(headers={"Retry-After": str(max(1, whole_seconds(seconds)))})
+        super().__init__(headers={"Retry-After": str(max(1, clock.whole_seconds(seconds)))})
 
 
 class TooManyBodies(RateLimitExceeded):
@@ -188,7 +184,7 @@ class TooManyWrongPasswords(RateLimitExceeded):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
-        minutes = max(1, math.ceil(whole_seconds(seconds) / 60))
+        minutes = max(1, math.ceil(clock.whole_seconds(seconds) / 60))
         wait = "1 minute" if minutes == 1 else f"{minutes} minutes"
         self.message = f"The password was wrong too many times. Wait {wait}, then try again"
 

@@ -40,10 +40,10 @@ FIELDS = (
 )
 
 BUFFERED_LINES = 1000  # in each process, 1 to 2 MB, while nothing reads its stderr
-# The log thread's pause after the last line in the buffer. Without it, the thread woke for each line and took the
-# interpreter from the requests for a tenth of its time.
+# The log thread's pause after the last line in the buffer. Without it, the thread woke for each line and kept the
+# interpreter from the requests for a tenth of the time.
 PAUSE_SECONDS = 0.02
-FLUSH_SECONDS = 1.0  # at most, that the end of a process waits for its last lines
+FLUSH_SECONDS = 1.0  # the longest time that the end of a process waits for its last lines
 
 _logger = logging.getLogger("enrol")
 _PLAIN = re.compile(r"[!-~]+")
@@ -66,8 +66,8 @@ class AsyncHandler(logging.Handler):
     """Never blocks the caller: a thread writes the lines, and BUFFERED_LINES wait for it at most.
 
     When the buffer is full, lines are dropped, and a line before the next one says how many. A pipe that nothing reads
-    blocks its writer for good. `logging.handlers.QueueListener` breaks one promise there: its `stop` joins the thread
-    without a time-out, and its `handle` holds the lock that `logging.shutdown` waits for, so the process never ends.
+    blocks its writer for good. With `logging.handlers.QueueListener` the process would then never end: its `stop` joins
+    the thread without a time-out, and its `handle` holds the lock that `logging.shutdown` waits for.
     """
 
     def __init__(self, writer: logging.Handler) -> None:
@@ -135,13 +135,16 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         moment = datetime.fromtimestamp(record.created, UTC)  # when it happened, which may be before it is written
-        known = {"time": moment.isoformat(timespec="milliseconds"), "level": record.levelname.lower()}
-        fields: dict[str, Any] = {**known, "event": record.getMessage(), **getattr(record, "fields", {})}
+        head = {
+            "time": moment.isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+        }
+        fields: dict[str, Any] = getattr(record, "fields", {})
         if self.as_json:
-            return json.dumps(fields)
-        time, level, event, *rest = fields.items()
-        pairs = [f"{name}={_escaped(value)}" for name, value in rest if value is not None]
-        return " ".join([str(time[1]), str(level[1]), str(event[1]), *pairs])
+            return json.dumps({**head, **fields})
+        pairs = [f"{name}={_escaped(value)}" for name, value in fields.items() if value is not None]
+        return " ".join([*head.values(), *pairs])
 
 
 def _escaped(value: object) -> str:
@@ -230,5 +233,5 @@ def _places(trace: TracebackType | None) -> str:
 
 
 def _place(frame: traceback.FrameSummary) -> str:
-    """Return folder, file, line and function: `services/users.py:12 create`, since several files are `users.py`."""
+    """Return folder, file, line and function: `api/users.py:46 create_user`, since several files are `users.py`."""
     return f"{'/'.join(Path(frame.filename).parts[-2:])}:{frame.lineno} {frame.name}"

@@ -8,7 +8,7 @@ import threading
 from dataclasses import dataclass
 
 from users import clock, forks
-from users.errors import RateLimitExceeded, whole_seconds
+from users.errors import RateLimitExceeded
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Allowance:
         return {
             "x-ratelimit-limit-requests": str(self.rate.requests),
             "x-ratelimit-remaining-requests": str(math.floor(self.tokens)),
-            "x-ratelimit-reset-requests": str(whole_seconds(missing * self.rate.seconds / self.rate.requests)),
+            "x-ratelimit-reset-requests": str(clock.whole_seconds(missing * self.rate.seconds / self.rate.requests)),
         }
 
 

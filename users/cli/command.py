@@ -32,7 +32,7 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except EnrolError as error:
-            self._fail(ctx, error)
+            _fail(ctx, error)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except BrokenPipeError:
@@ -42,16 +42,18 @@ class Command(click.Command):
             click.echo("Something went wrong; the line above says where.", err=True)
             ctx.exit(EXIT_UNEXPECTED)
 
-    def _fail(self, ctx: click.Context, error: EnrolError) -> None:
-        request_id = ids.new_request_id()
-        target_id = error.user_id if isinstance(error, LastAdministrator) else None
-        trail.record_refusal(error, terminal(request_id), target_id)
-        if ctx.params.get("as_json"):
-            print_json(error_responses.json_body(error, request_id))
-        for sentence in _sentences(error):
-            click.echo(sentence, err=True)
-        codes = (code for kind, code in _EXIT_CODES.items() if isinstance(error, kind))
-        ctx.exit(next(codes, EXIT_UNEXPECTED))
+
+def _fail(ctx: click.Context, error: EnrolError) -> None:
+    """Record a refusal, print the error and end the command with its exit code."""
+    request_id = ids.new_request_id()
+    target_id = error.user_id if isinstance(error, LastAdministrator) else None
+    trail.record_refusal(error, terminal(request_id), target_id)
+    if ctx.params.get("as_json"):
+        print_json(error_responses.json_body(error, request_id))
+    for sentence in _sentences(error):
+        click.echo(sentence, err=True)
+    codes = (code for kind, code in _EXIT_CODES.items() if isinstance(error, kind))
+    ctx.exit(next(codes, EXIT_UNEXPECTED))
 
 
 def _sentences(error: EnrolError) -> Iterable[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
-from flask import Flask, current_app
+from flask import current_app
 from flask.cli import with_appcontext
 from werkzeug.sansio.utils import host_is_trusted
 
@@ -32,7 +32,7 @@ _SQLITE = (3, 27)  # VACUUM INTO
 @with_appcontext
 def doctor_command() -> None:
     """Check this installation: a line each, ok or what to do."""
-    findings = check_installation(current_app)
+    findings = _check_installation()
     for finding in findings:
         click.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.subject}: {finding.words}")
     if not all(finding.ok for finding in findings):
@@ -48,13 +48,13 @@ class Finding:
     words: str
 
 
-def check_installation(app: Flask) -> list[Finding]:
+def _check_installation() -> list[Finding]:
     """Return the results of all checks, in the order in which they are printed."""
     given = settings.current()
     return [
         _versions(),
         _database(),
-        _instance(Path(app.instance_path), given),
+        _instance(Path(current_app.instance_path), given),
         _secret_key(given),
         _administrator(),
         _hashing(given),

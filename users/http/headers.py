@@ -53,5 +53,5 @@ def _hash_of(name: str) -> str:
 
 
 @cache
-def _hash(path: Path, _changed: int) -> str:
+def _hash(path: Path, _changed: int) -> str:  # `_changed` only makes the cache forget a file that has changed
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -1,6 +1,5 @@
 """The password policy: the length, the characters, the list of common passwords, and the generator."""
 
-import math
 import secrets
 import string
 import unicodedata
@@ -15,7 +14,6 @@ MAX_BYTES = 1024  # of UTF-8, before and after NFKC, which can make a text eleve
 GENERATED_LENGTH = 16
 LOOK_ALIKES = "0Oo1Il"
 GENERATED_ALPHABET = "".join(c for c in string.ascii_letters + string.digits if c not in LOOK_ALIKES)
-GENERATED_BITS = GENERATED_LENGTH * math.log2(len(GENERATED_ALPHABET))  # 92.9
 
 _COMMON_PASSWORDS = Path(__file__).with_name("common_passwords.txt")
 
