@@ -7,8 +7,10 @@ import pytest
 from flask import Flask
 
 from support.databases import rows
-from support.people import PASSWORD, Cast
+from support.people import PASSWORD, Cast, make_key
 from support.visitors import LOGIN, Visitor, form_session_of, signed_in, summary_in
+from users.http.session_cookie import MOST_MESSAGES
+from users.roles import Permission
 from users.services import setup_link
 
 
@@ -50,6 +52,38 @@ def test_waits_for_page(app: Flask, ada: Visitor, cast: Cast) -> None:
     assert ada.get("/apple-touch-icon.png").status_code == 404
     assert "Changes saved" not in ada.get("/docs").text
     assert notices_in(ada.get(path).text) == ["Changes saved"]
+
+
+def test_other_page(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """A message about Omar is not shown on the page of another user, whom it does not concern."""
+    path = edited(app, ada, cast)
+    assert notices_in(ada.get(f"/admin/users/{cast.vera.id}").text) == []
+    assert notices_in(ada.get(path).text) == []
+
+
+def test_bounded(ada: Visitor, cast: Cast) -> None:
+    """The cookie keeps the newest messages of a script that sends forms and opens no page."""
+    token, path = ada.token("/admin/account"), f"/admin/users/{cast.omar.id}"
+    for act in ("deactivate", "reactivate") * MOST_MESSAGES:
+        assert ada.post(f"{path}/{act}", token=token).location == path
+    kept = form_session_of(ada)["_flashes"]
+    assert isinstance(kept, list)
+    assert len(kept) == MOST_MESSAGES
+    assert notices_in(ada.get(path).text) == [
+        "User reactivated" if number % 2 == 0 else "User deactivated" for number in range(MOST_MESSAGES)
+    ]
+
+
+def test_newest_revoked(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """If two API keys were revoked and no page was opened between, the list names the last one."""
+    for name in ("First", "Second"):
+        make_key(app, Permission.USERS_READ, owner=cast.ada, name=name)
+    token = ada.token("/admin/account")
+    for (key_id,) in rows(app, "SELECT id FROM api_keys ORDER BY name"):
+        ada.post(f"/admin/keys/{key_id}/revoke", token=token)
+    page = ada.get("/admin/keys").text
+    assert notices_in(page) == ["API key revoked"]
+    assert re.search(r"<p><bdi dir=\"auto\">Second</bdi> \(<code>\w+…</code>\) never works again", page)
 
 
 def test_links_make_none(ada: Visitor, cast: Cast) -> None:

@@ -28,8 +28,11 @@ def token_is_valid() -> bool:
 
 
 def bind(digest: str) -> None:
-    """Make `digest`, which depends on the sign-in's session, the secret of this browser's CSRF tokens."""
-    if session.get(FIELD) != digest:  # a new sign-in
+    """Make `digest`, which depends on the sign-in's session, the secret of this browser's CSRF tokens.
+
+    A new sign-in empties Flask's session first.
+    """
+    if session.get(FIELD) != digest:
         session.clear()  # the messages that `flash` keeps here are for the user who was signed in before
         session[FIELD] = digest
 

@@ -3,9 +3,8 @@
 import hashlib
 import hmac
 
-from flask import Flask, Request, after_this_request, current_app, g, request, session
-from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
-from werkzeug.wrappers import Response
+from flask import Flask, Request, Response, after_this_request, current_app, g, request, session
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 
 from users.actors import Actor
 from users.auth import known_devices, sessions
@@ -14,9 +13,11 @@ from users.http import csrf, headers
 from users.storage.models import User
 
 _COOKIE = "enrol"
+_MESSAGES = "_flashes"  # Flask's name for the messages of `flash` in the session
+MOST_MESSAGES = 5
 
 
-class Cookies(SecureCookieSessionInterface):
+class FormSessionInterface(SecureCookieSessionInterface):
     """Flask's signed session, which holds the CSRF token and the messages of `flash`, with our name and flags.
 
     Its cookie can be read, so no message holds a secret or a personal value.
@@ -25,6 +26,12 @@ class Cookies(SecureCookieSessionInterface):
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """Open the session of a page. The API has none, so no cookie is read for it."""
         return None if request.path.startswith("/v1/") else super().open_session(app, request)
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Save the session with the newest MOST_MESSAGES: a script may send forms and never open a page."""
+        if session.modified and _MESSAGES in session:
+            session[_MESSAGES] = session[_MESSAGES][-MOST_MESSAGES:]
+        super().save_session(app, session, response)
 
     def get_cookie_name(self, app: Flask) -> str:
         """Return the name, bound to the host over https."""

@@ -28,7 +28,7 @@ def init_app(app: Flask) -> None:
         SESSION_COOKIE_SAMESITE="Lax",
         WTF_CSRF_TIME_LIMIT=None,  # the token ends with the session, not before
     )
-    app.session_interface = session_cookie.Cookies()
+    app.session_interface = session_cookie.FormSessionInterface()
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(rfc3339=clock.rfc3339, moment=clock.date_and_time)
     app.jinja_env.globals.update(

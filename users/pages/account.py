@@ -45,8 +45,7 @@ def change_own_password() -> PageResponse:
     except WrongPassword:
         raise FormRefused({"current_password": "The current password is wrong"}) from None
     session_cookie.start_session(user, session_id)
-    flash("Password changed. Your other sessions have ended")
-    return redirect(url_for("users.show_account"), 303)
+    return _lead_to_account("Password changed. Your other sessions have ended")
 
 
 @bp.post("/admin/account/sessions")
@@ -54,5 +53,10 @@ def change_own_password() -> PageResponse:
 def end_other_sessions() -> PageResponse:
     """End the user's sessions but this one."""
     signin.end_other_sessions(g.session_id, actor=g.actor)
-    flash("Your other sessions have ended")
-    return redirect(url_for("users.show_account"), 303)
+    return _lead_to_account("Your other sessions have ended")
+
+
+def _lead_to_account(message: str) -> PageResponse:
+    path = url_for("users.show_account")
+    flash(message, path)
+    return redirect(path, 303)

@@ -47,7 +47,7 @@ def _id_in(parameter: str) -> str | None:
 
 def _just_revoked() -> ApiKey | None:
     """Return the key that this browser has just revoked."""
-    for key_id in map(str, get_flashed_messages(category_filter=["revoked"])):
+    for key_id in map(str, reversed(get_flashed_messages(category_filter=["revoked"]))):
         with suppress(KeyNotFound):  # erased with its owner since
             return api_keys.get_key(key_id)
     return None

@@ -156,13 +156,12 @@ def _user_for_change(user_id: str) -> User:
 
 
 def _lead_to(user: User, message: str) -> PageResponse:
-    """Lead to the page of `user`, who was changed, or to the list; `message` is shown there."""
+    """Lead to the page of `user`, who was changed, or to the list; `message` is shown there and on no other page."""
     if user.id == g.user.id and not sessions.may_sign_in(user):
         return login_redirect.signed_out()
-    flash(message)
-    if user.deleted_at:
-        return redirect(url_for("users.show_users"), 303)
-    return redirect(url_for("users.show_user", user_id=user.id), 303)
+    path = url_for("users.show_users") if user.deleted_at else url_for("users.show_user", user_id=user.id)
+    flash(message, path)
+    return redirect(path, 303)
 
 
 def _edit_page(user: User, formdata: FormData) -> PageResponse:
