@@ -14,7 +14,7 @@ README = page("README.md")
 OPERATIONS = page("users/OPERATIONS.md")
 FAULTS = page("tests/faults/README.md")
 MAP = page("users/README.md")
-CONTRIBUTING = page("users/CONTRIBUTING.md")
+CONTRIBUTING = page(".github/CONTRIBUTING.md")
 
 
 def section(text: str, title: str) -> str:

@@ -8,12 +8,12 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 from flask import Flask, current_app, g, request
 from sqlalchemy import or_, update
 
-from users import clock, ip_addresses, logs, rate_limits
+from users import clock, logs, rate_limits
 from users.actors import Actor
 from users.auth import authorization
 from users.errors import AuthenticationRequired, Unavailable
 from users.roles import Permission
-from users.rules import key_format
+from users.rules import ip_addresses, key_format
 from users.storage import database
 from users.storage.models import ApiKey
 

@@ -12,10 +12,11 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from users import ids, ip_addresses
+from users import ids
 from users.auth import known_networks, throttles
 from users.auth.known_devices import Device
 from users.auth.throttles import AttemptCounters, Counter, Limit
+from users.rules import ip_addresses
 from users.storage.models import User
 
 _FIVE_MINUTES = timedelta(minutes=5)

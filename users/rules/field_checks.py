@@ -8,10 +8,10 @@ import unicodedata
 from collections.abc import Collection, Mapping
 from itertools import islice
 
-from users import ip_addresses
 from users.field_errors import FieldCode, FieldError, FieldRefused
 from users.passwords import policy
 from users.roles import Role
+from users.rules import ip_addresses
 from users.rules.emails import MAX_BYTES as EMAIL_MAX_BYTES
 from users.rules.emails import BadEmail, Email, parse_email
 

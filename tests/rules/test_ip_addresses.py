@@ -2,7 +2,7 @@
 
 import pytest
 
-from users import ip_addresses
+from users.rules import ip_addresses
 
 
 @pytest.mark.parametrize(
