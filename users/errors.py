@@ -62,7 +62,7 @@ class ApiKeyDeactivated(AuthenticationRequired):
 
 
 class Denied(EnrolError):
-    """The caller lacks the permissions `missing`. The body is the reference page's; WWW-Authenticate names them."""
+    """The caller lacks the permissions `missing`. WWW-Authenticate names them; the body is the reference page's."""
 
     code = "INSUFFICIENT_PERMISSIONS"
     status = 403
@@ -142,7 +142,7 @@ class IdempotencyKeyReused(EnrolError):
 
 
 class Invalid(EnrolError):
-    """At least one field is wrong; `errors` has all errors, in the order of the form's fields."""
+    """At least one field is wrong; `errors` has all errors, in the order of the fields."""
 
     code = "VALIDATION_ERROR"
     status = 422
@@ -190,7 +190,10 @@ class TooManyWrongPasswords(RateLimitExceeded):
 
 
 class AccountLocked(RateLimitExceeded):
-    """After 100 wrong passwords in a row the account is locked to unknown browsers and networks, without an end."""
+    """After 100 wrong passwords in a row, unknown browsers and networks are locked out of the account.
+
+    The lock ends when the user gets a new password or an administrator unlocks the account.
+    """
 
     message = (
         "The password was wrong too many times in a row. Sign in where you have signed in before, or ask an "
@@ -198,7 +201,7 @@ class AccountLocked(RateLimitExceeded):
     )
 
     def __init__(self) -> None:
-        super().__init__(3600)  # the lock does not end by itself, so one try in an hour is enough
+        super().__init__(3600)  # the lock does not end by itself, so a program need not try more than once in an hour
 
 
 class Overloaded(EnrolError):
@@ -214,7 +217,10 @@ class Overloaded(EnrolError):
 
 
 class Unavailable(EnrolError):
-    """The database cannot be used now. `hint` is a sentence for the operator, never the driver's text."""
+    """The database cannot be used now. `hint` is a sentence for the operator, never the driver's text.
+
+    `reason` is "database" or "schema", as /readyz shows it. `outcome_unknown`: the connection was lost during COMMIT.
+    """
 
     code = "SERVICE_UNAVAILABLE"
     status = 503

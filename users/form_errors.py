@@ -1,4 +1,4 @@
-"""Errors that only the pages show. They need no code of their own."""
+"""Errors that only the pages show, so they need no code of their own. Pages, services and sign-in raise them."""
 
 from collections.abc import Mapping
 

@@ -1,6 +1,6 @@
-"""Identifiers that sort by creation time: a prefix and a UUIDv7 (RFC 9562, section 5.7).
+"""Ids that sort by creation time: a prefix and a UUIDv7 (RFC 9562, section 5.7). And the random ids of requests.
 
-Written here because `uuid.uuid7` needs Python 3.14.
+The UUIDv7 is written here because `uuid.uuid7` needs Python 3.14.
 """
 
 import re

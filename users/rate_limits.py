@@ -54,7 +54,7 @@ class Allowance:
 class Buckets:
     """A token bucket for each key, refilled evenly at `rate`.
 
-    Full buckets are removed once in `rate.seconds`, so there are never more buckets than keys in twice that time.
+    Full buckets are removed once in `rate.seconds`, so the dictionary has only keys of the last `2 * rate.seconds`.
     """
 
     def __init__(self, rate: Rate) -> None:

@@ -46,14 +46,14 @@ def permissions_of(role_id: str | None) -> frozenset[Permission]:
 
 
 def needed_to_act_on(role_id: str | None) -> frozenset[Permission]:
-    """Return the permissions needed to change, verify or delete a user with this `global_role_id`, or try a password.
+    """Return the permissions needed to change, verify or delete a user with this `global_role_id`, or try the password.
 
-    They are all permissions of the user. An unknown role counts as `role_admin`: a newer version may have given it, and
-    after a downgrade an operator could otherwise take over an administrator.
+    They are all permissions that the user holds. An unknown role counts as `role_admin`: a newer version may have given
+    it, and after a downgrade an operator could otherwise take over an administrator.
     """
     return permissions_of(role_id) if role_id is None or role_id in set(Role) else ALL_PERMISSIONS
 
 
 def grantable_by(held: frozenset[Permission]) -> list[Role]:
-    """Return the roles that a holder of these permissions may give: only roles without further permissions."""
+    """Return the roles that a holder of these permissions may give: none has a permission that the holder lacks."""
     return [role for role in Role if Permission.ROLES_ASSIGN in held and role.permissions <= held]

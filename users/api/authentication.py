@@ -33,7 +33,7 @@ def init_app(app: Flask) -> None:
 def requires(*permissions: Permission) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Guard a view of the API: a valid key, then `permissions` (none: any valid key), then the key's rate limit.
 
-    The request counts as soon as the key is known: every answer to a known key then has the rate limit headers.
+    The request counts as soon as the key is known: every response to a known key then has the rate limit headers.
     """
 
     def guard(view: Callable[P, R]) -> Callable[P, R]:

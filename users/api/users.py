@@ -24,7 +24,7 @@ CreateResponse = tuple[Response, int, dict[str, str]]
 
 
 class _IdConverter(BaseConverter):
-    """The id in a path: any text but the last part of another path, like `me`."""
+    """The id in a path: any text but the words that other paths have in its place, like `me`."""
 
     regex = r"(?!(?:batch|current|deleted|email|me|profile|verify-password)\Z)[^/]+"
     part_isolating = True  # Werkzeug sees the slash in `regex` and assumes that a value can contain one

@@ -1,4 +1,4 @@
-"""What a command is given: a user by id or email, a period such as 90d."""
+"""How commands read their arguments: a user by id or email, a period such as 90d."""
 
 import re
 from datetime import timedelta
@@ -14,7 +14,7 @@ _LONGEST = timedelta(days=36500)
 
 
 def period(_context: click.Context, _option: click.Parameter, value: str | None) -> timedelta | None:
-    """Return the time that `90d` stands for: the callback of an option. Raises BadParameter."""
+    """Return the period in `value`, such as `90d`: the callback of an option. Raises BadParameter."""
     if value is None:
         return None
     match = re.fullmatch(r"([1-9][0-9]{0,6})([mhdw])", value)

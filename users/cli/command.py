@@ -1,4 +1,4 @@
-"""How a command ends: data on stdout, an error as a sentence on stderr and an exit code."""
+"""The class and the actor of all commands. A command ends with data on stdout, or a sentence on stderr and a code."""
 
 import sys
 from collections.abc import Iterable

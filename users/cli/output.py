@@ -1,4 +1,4 @@
-"""What a command prints on stdout: JSON to the letter as the API sends it, one value for a script, or a table."""
+"""What a command prints on stdout: JSON exactly as the API sends it, one value for a script, or a table."""
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
@@ -11,7 +11,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print what t
 
 
 def print_json(value: object) -> None:
-    """Print `value` to the letter as the API would send it."""
+    """Print `value` exactly as the API would send it."""
     click.echo(jsonify(value).get_data(as_text=True), nl=False)
 
 

@@ -6,6 +6,6 @@ from users.http import error_responses, health, request_hooks  # noqa: F401  (th
 
 
 def init_app(app: Flask) -> None:
-    """Give every answer of `app` its request id and headers, and every error its response."""
+    """Give every response of `app` its request id and headers, and every error its response."""
     request_hooks.init_app(app)
     error_responses.init_app(app)

@@ -1,4 +1,4 @@
-"""What happens before and after every request: its ids, the headers of the answer, the audit row and the log line."""
+"""Before every request: its ids. After it: the headers, the audit row of a refusal, and the log line."""
 
 import time
 
@@ -9,7 +9,7 @@ from users.audit import trail
 from users.errors import AuthenticationRequired
 from users.http import headers
 
-# Of RFC 9110 and RFC 5789. A client can send any other word, of any length.
+# Of RFC 9110 and RFC 5789. The log shows only these: a client can send any word, of any length.
 _METHODS = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
 
 
@@ -23,18 +23,18 @@ def _start() -> None:
     g.started = time.monotonic()
     sent_id = request.headers.get("X-Request-Id", "")
     g.request_id = ids.new_request_id()  # for audit events: a client cannot choose or repeat it
-    g.trace_id = sent_id if ids.is_request_id(sent_id) else g.request_id  # for the answer and the log
+    g.trace_id = sent_id if ids.is_request_id(sent_id) else g.request_id  # for the response and the log
     g.client_request_id = sent_id if ids.is_client_request_id(sent_id) else None
 
 
 def _finish(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.trace_id
     headers.add(response)
-    # A key that was stopped after the request was counted gets 401, and an answer with 401 tells no limit.
+    # A key that was stopped after the request was counted gets 401, and a 401 has no rate limit headers.
     if "allowance" in g and response.status_code != AuthenticationRequired.status:
         response.headers.update(g.allowance.headers())
     if _may_leave_body(response):
-        # The server closes the connection after this answer. A client that is not told would send its next request
+        # The server closes the connection after this response. A client that is not told would send its next request
         # into the closing connection and lose it.
         response.headers["Connection"] = "close"
     if "error" in g and "actor" in g:
@@ -45,7 +45,7 @@ def _finish(response: Response) -> Response:
 
 
 def _may_leave_body(response: Response) -> bool:
-    """Tell whether the request has a body that may not have been read: the answer is an error, or no view read it."""
+    """Tell whether the request has a body that may not have been read: the response is an error, or no view read it."""
     has_body = request.content_length or "Transfer-Encoding" in request.headers
     return bool(has_body) and (response.status_code >= 400 or "stream" not in vars(request))  # Werkzeug keeps it there
 

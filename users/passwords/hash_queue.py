@@ -38,7 +38,7 @@ R = TypeVar("R")
 class Share(StrEnum):
     """Who asks for hashes. Each share has its own limit, and shares that wait are served in turn.
 
-    When there was one queue, 8 wrong sign-ins a second reduced creation from 35 users in 5 seconds to 2 in 8.
+    When there was one queue, 8 wrong sign-ins a second reduced creation from 35 users in 5 seconds to 2 in 8 seconds.
     """
 
     CREATE = "create"  # a program with an API key: a new user, or a new password for a user
@@ -159,7 +159,7 @@ class _Task(Generic[R]):
 
 
 class _BoundedWeakSet:
-    """At most `limit` objects at a time, each while it lives: an error cannot leave one behind."""
+    """Objects, each while it lives, so an error cannot leave one behind. Only `limit` of them are admitted."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -173,7 +173,7 @@ class _BoundedWeakSet:
         return len(self) >= self._limit
 
     def add(self, one: object) -> bool:
-        """Add an object and tell whether it is within the limit: of several at the same moment, the first are."""
+        """Add an object and tell whether it is admitted. Of several threads that add at once, the first ones win."""
         reference = weakref.ref(one, self._living.remove)
         self._living.append(reference)
         return self._living.index(reference) < self._limit

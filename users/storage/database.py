@@ -122,7 +122,7 @@ def writing(*, wait: bool = True) -> Iterator[Connection]:
 def compact() -> bool:
     """Remove the traces of deleted rows from a SQLite file, and tell whether it succeeded.
 
-    No process can write meanwhile. On Postgres there is nothing to do: the server runs VACUUM itself. Raises
+    While it runs, no process can write. On Postgres there is nothing to do: the server runs VACUUM itself. Raises
     Unavailable when the database cannot be read.
     """
     if db.engine.dialect.name != "sqlite":
@@ -155,7 +155,7 @@ def _connection(**options: Any) -> Iterator[Connection]:
 def _exclusive_write(wait: bool) -> Iterator[None]:
     """Let one writer of this process at a time ask for SQLite's write lock.
 
-    The others wait here without a connection, so that reads have them all: with 32 writers waiting, a read took 4 ms.
+    The others wait here without a connection, so reads can use them all: with 32 writers waiting, a read took 4 ms.
     Without this lock the writers held the whole pool, and the read failed after 2 s.
     """
     if db.engine.dialect.name != "sqlite":

@@ -1,11 +1,11 @@
-"""How long one request may wait for the database, and for a lock."""
+"""The time at which all waits for the database end, and the time at which a wait for a lock ends."""
 
 import time
 from contextvars import ContextVar
 
 SHORT_WAIT_SECONDS = 0.02  # the longest wait for a lock of a write that may be left out
 
-deadline: ContextVar[float | None] = ContextVar("deadline", default=None)  # of every wait, by `time.monotonic`
+deadline: ContextVar[float | None] = ContextVar("deadline", default=None)  # by `time.monotonic`
 
 
 def give_up_at(*, wait: bool) -> float:

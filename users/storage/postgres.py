@@ -58,7 +58,8 @@ def _limit_statements(seconds: float, connection: Any, _record: object) -> None:
     """Let the server end statements that Enrol no longer waits for.
 
     Otherwise a statement that waits for a lock would keep its session while the pool opens another one: 16 connections
-    became 64 sessions in 16 s of a locked table. It is no option of the connection, since PgBouncer refuses those.
+    became 64 sessions in 16 s of a locked table. A statement sets the limit: PgBouncer refuses it as an option of the
+    connection.
     """
     connection.autocommit = True
     connection.execute(f"SET statement_timeout = {seconds * 1000:.0f}")

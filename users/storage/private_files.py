@@ -1,4 +1,4 @@
-"""Files that only their owner may read: the database, its copies, and exports of the audit trail."""
+"""Opens files that only their owner may read: the database, its copies, and exports of the audit trail."""
 
 import os
 

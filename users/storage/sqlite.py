@@ -11,7 +11,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from users.storage.deadlines import give_up_at
 from users.storage.private_files import open_private
 
-BUSY_SECONDS = 3  # the longest wait of a read for another connection, which happens only after a crash
+BUSY_SECONDS = 3  # the longest wait of a read for another connection; a read waits only after a crash
 # The pause before asking SQLite for its write lock again. SQLite's own pauses grow to a tenth of a second: of 32
 # clients who created users as fast as they could, one was still waiting after 3 seconds.
 PAUSE_SECONDS = 0.001

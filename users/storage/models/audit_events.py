@@ -15,7 +15,8 @@ class AuditEvent(Model):
     """Who did what to whom: one row for each act, written in the act's own transaction.
 
     It holds ids and the names of changed fields, never values, so erasing a user removes only the IP address here.
-    No foreign keys: a row outlives its user and key. The triggers of migration 0005 refuse all other changes.
+    No foreign keys: a row outlives its user and key. The triggers of migrations 0005 and 0007 refuse all other changes,
+    and they refuse to delete rows before a prune is recorded.
     """
 
     __tablename__ = "audit_events"
