@@ -42,6 +42,7 @@ class Action(StrEnum):
     VERIFICATION_CREATE = "verification.create"
 
 
+RECENT_EVENTS = 10
 _INSERT = insert(AuditEvent.metadata.tables["audit_events"])  # one statement for all rows: a None stays in it
 
 
@@ -50,7 +51,7 @@ class Outcome(StrEnum):
 
     OK = "ok"
     REFUSED = "refused"
-    THROTTLED = "throttled"  # refused unchecked, after too many wrong passwords
+    THROTTLED = "throttled"  # refused unchecked, after too many wrong passwords or other bodies
 
 
 def init_app(app: Flask) -> None:
@@ -106,8 +107,8 @@ def record_refusal(error: EnrolError, actor: Actor, target_id: str | None = None
         logs.event("refusal_not_recorded", code=error.code, key_id=actor.key_id, user_id=actor.user_id)
 
 
-def recent(target_id: str, *, limit: int = 10) -> Sequence[AuditEvent]:
-    """Return the newest events about the user or key, newest first."""
+def recent(target_id: str) -> Sequence[AuditEvent]:
+    """Return the newest RECENT_EVENTS about the user or key, newest first."""
     events = select(AuditEvent).where(AuditEvent.target_id == target_id)
     with database.reading() as session:
-        return session.scalars(events.order_by(AuditEvent.id.desc()).limit(limit)).all()
+        return session.scalars(events.order_by(AuditEvent.id.desc()).limit(RECENT_EVENTS)).all()

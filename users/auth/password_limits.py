@@ -2,7 +2,8 @@
 
 Attempts from a known browser or a known network have limits of their own, so a stranger cannot use them up. All other
 attempts are counted in three ways: for the account from their network, for the network, and for the account. After 100
-wrong passwords in a row the account is locked to them, until it gets a new password or an administrator unlocks it.
+wrong passwords in a row all other attempts are refused, until the account gets a new password or an administrator
+unlocks it.
 """
 
 from collections.abc import Sequence

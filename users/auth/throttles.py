@@ -32,7 +32,7 @@ class Limit:
 
     attempts: int
     period: timedelta
-    locks: bool = False  # for good: after the period the row may only be deleted
+    locks: bool = False  # for good: the period only tells when the row may be deleted
 
 
 @dataclass(frozen=True)

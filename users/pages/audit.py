@@ -88,7 +88,7 @@ def _event_id(parameter: str) -> str | None:
     return given if ids.is_event_id(given) else None
 
 
-# For each filter: the field of `Wanted`, and the function that reads the text.
+# For each filter: the field of EventFilter, and the function that reads the text.
 _READERS: Mapping[str, tuple[str, Callable[[str, str], object]]] = {
     "actor": ("actor_id", _user_or_key),
     "user": ("target_id", _user_or_key),

@@ -44,7 +44,7 @@ def init_app(app: Flask) -> None:
 @bp.get("/openapi.json")
 @same_for_all
 def show_document() -> Response:
-    """PageResponse with the OpenAPI document, whose server is this one."""
+    """Answer with the OpenAPI document, whose server is this one."""
     return _answer("enrol.openapi")
 
 

@@ -123,9 +123,8 @@ def roll_key(key_id: str) -> PageResponse:
     with problems.collect():
         lifetime = _lifetime(form.expires.data)
     problems.raise_if_any()
-    owner = (
-        user_queries.get_user_even_deleted(old.owner_id) if old.owner_id else None
-    )  # read first: after the roll nothing may fail, or the new key is lost
+    # Read before the roll: after it nothing may fail, or the new key is lost.
+    owner = user_queries.get_user_even_deleted(old.owner_id) if old.owner_id else None
     try:
         issued = api_keys.roll_key(
             old.id,

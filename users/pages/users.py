@@ -11,7 +11,7 @@ from users.audit import trail
 from users.auth import password_limits
 from users.blueprint import bp
 from users.http import urls
-from users.pages import audit_sentences, forms, login_redirect
+from users.pages import audit_sentences, forms
 from users.pages.forms import FormData
 from users.pages.guards import PageResponse, page
 from users.roles import Permission, grantable_by, needed_to_act_on
@@ -84,7 +84,7 @@ def _list_href(q: str, shown: str, **place: str) -> str:
     """Return the URL of the list for these filters; `place` is the `before` or `after` of a later page."""
     asked = {"q": q, "status": "" if shown == "all" else shown, **place}
     query = urlencode({name: value for name, value in asked.items() if value})
-    path = login_redirect.home()
+    path = url_for("users.show_users")
     return f"{path}?{query}" if query else path
 
 

@@ -1,4 +1,4 @@
-"""Clean-up: deletes expired sessions, answers kept for Idempotency-Keys, throttles and set-up links. Nothing else does.
+"""Clean-up: deletes expired sessions, answers kept for Idempotency-Keys, throttles and set-up links.
 
 A request starts it, at most once a minute in each process, and does not wait for it: a thread of its own deletes a few
 hundred rows at a time. Rows that another transaction has locked wait for the next minute.
@@ -52,7 +52,7 @@ class _Scheduler:
         self._due = clock.monotonic() + EVERY_SECONDS
         try:
             threading.Thread(target=self._run, name="cleanup", daemon=True).start()
-        except (RuntimeError, MemoryError):  # the system has no thread now: try again with the next request
+        except (RuntimeError, MemoryError):  # the system has no thread now: try again in a minute
             self._running.release()
 
     def _run(self) -> None:

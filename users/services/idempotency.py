@@ -81,7 +81,7 @@ def _fingerprint(secret: str, canonical: bytes) -> bytes:
 
 
 def find_answer(request: IdempotentRequest, *, actor: Actor) -> CreatedUser | None:
-    """Return the kept answer to this request, None if it was not sent in the last day.
+    """Return the answer to this request that was kept in the last day, or None if there is none.
 
     Raises IdempotencyKeyReused if another body was sent under the key, and TooManyBodies after ten other bodies in
     five minutes, whatever is sent then: each could have been a guess at the password in the first one. Raises the

@@ -75,9 +75,8 @@ def check_new_user(new: NewUser, *, actor: Actor) -> None:
 def _require_may_create(new: NewUser, actor: Actor) -> None:
     actor.require(Permission.USERS_CREATE)
     if new.global_role_id:
-        actor.require(
-            Permission.ROLES_ASSIGN, *new.global_role_id.permissions
-        )  # no actor grants a permission that it does not hold
+        # No actor grants a permission that it does not hold.
+        actor.require(Permission.ROLES_ASSIGN, *new.global_role_id.permissions)
 
 
 def is_taken(error: IntegrityError) -> bool:

@@ -94,7 +94,7 @@ def _erase_ip_addresses(user_id: str) -> None:
 
 
 def _erase_some(theirs: ColumnElement[bool], after: str) -> Sequence[str]:
-    """Do so for the next events after this id; return their ids."""
+    """Erase the IP address from the next events after this id; return their ids."""
     known = select(AuditEvent.id).where(theirs, AuditEvent.id > after, AuditEvent.address.is_not(None))
     with database.transaction() as session:
         # Locked in order, as `audit_prune` does: no deadlock between the two.
