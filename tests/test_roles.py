@@ -10,7 +10,7 @@ from support.api import Answer, Api
 from support.databases import execute, rows
 from support.people import PASSWORD, Cast, as_actor, make_key
 from support.visitors import signed_in
-from users.actors import Actor
+from users.actors import Actor, ActorKind
 from users.auth import signin
 from users.errors import Denied, LastAdministrator
 from users.passwords.hashing import WrongPassword
@@ -95,14 +95,17 @@ def test_command_line_may_do_all(runner: FlaskCliRunner, newer: User, command: t
 
 
 def test_acts_check_permissions(app: Flask, cast: Cast, newer: User) -> None:
-    narrow = Actor("terminal", NEARLY_ALL)
+    narrow = Actor(ActorKind.TERMINAL, NEARLY_ALL)
     with app.app_context():
         for actor in (narrow, as_actor(app, cast.omar)):
             with pytest.raises(Denied):
                 user_changes.set_password(newer.id, "another password", actor=actor)
         with pytest.raises(WrongPassword):
             signin.verify_password(newer.email, PASSWORD, actor=narrow)
-        assert signin.verify_password(newer.email, PASSWORD, actor=Actor("terminal", ALL_PERMISSIONS)).id == newer.id
+        assert (
+            signin.verify_password(newer.email, PASSWORD, actor=Actor(ActorKind.TERMINAL, ALL_PERMISSIONS)).id
+            == newer.id
+        )
 
 
 def test_unknown_role_is_no_administrator(app: Flask, cast: Cast, newer: User) -> None:

@@ -1,18 +1,28 @@
 """The actor of an act: the permissions that it checks and the facts that its audit event records."""
 
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 from users.errors import Denied
 from users.roles import ALL_PERMISSIONS, Permission, permissions_of
+
+
+class ActorKind(StrEnum):
+    """How an actor came to act, as audit events record it."""
+
+    KEY = "key"
+    SESSION = "session"
+    SETUP = "setup"  # the link of the first run
+    TERMINAL = "terminal"
+    VERIFICATION = "verification"  # the link that verifies an email
+    VISITOR = "visitor"  # not signed in
 
 
 @dataclass(frozen=True)
 class Actor:
     """Who acts, with which permissions now, and from where."""
 
-    # "key", "terminal", "session", "setup" (the link of the first run), "verification" (the link that verifies an
-    # email) or "visitor" (not signed in)
-    kind: str
+    kind: ActorKind
     permissions: frozenset[Permission]
     user_id: str | None = None  # the key's owner, or the user who is signed in
     key_id: str | None = None
@@ -30,7 +40,7 @@ class Actor:
     def signed_in_as(self, user_id: str, role: str | None, session_hash: bytes) -> "Actor":
         """Return this actor signed in as the user `user_id` with `role`, in the same request."""
         held = permissions_of(role)
-        return replace(self, kind="session", permissions=held, user_id=user_id, session_hash=session_hash)
+        return replace(self, kind=ActorKind.SESSION, permissions=held, user_id=user_id, session_hash=session_hash)
 
     def with_permissions(self, permissions: frozenset[Permission]) -> "Actor":
         """Return the same actor with these permissions."""
@@ -39,4 +49,4 @@ class Actor:
 
 def terminal(request_id: str) -> Actor:
     """Return the operator at the command line. Operators may do everything, since they can read the database."""
-    return Actor(kind="terminal", permissions=ALL_PERMISSIONS, request_id=request_id)
+    return Actor(kind=ActorKind.TERMINAL, permissions=ALL_PERMISSIONS, request_id=request_id)

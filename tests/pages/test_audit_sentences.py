@@ -8,14 +8,14 @@ from flask import Flask
 from support.databases import rows
 from support.people import Cast, make_key
 from users import ids
-from users.actors import Actor, terminal
+from users.actors import Actor, ActorKind, terminal
 from users.audit.trail import Action, Outcome
 from users.pages import audit_sentences
 from users.roles import ALL_PERMISSIONS, Permission
 from users.storage.models import AuditEvent
 
 GONE_USER, GONE_KEY = "usr_" + "0" * 32, "akid_" + "0" * 32
-VISITOR = Actor(kind="visitor", permissions=frozenset())
+VISITOR = Actor(kind=ActorKind.VISITOR, permissions=frozenset())
 
 
 def told(
@@ -47,7 +47,7 @@ def told(
 @pytest.fixture
 def ada(cast: Cast) -> Actor:
     """Ada the administrator, signed in."""
-    return Actor(kind="session", permissions=ALL_PERMISSIONS, user_id=cast.ada.id)
+    return Actor(kind=ActorKind.SESSION, permissions=ALL_PERMISSIONS, user_id=cast.ada.id)
 
 
 @pytest.fixture
@@ -60,15 +60,17 @@ def key_id(app: Flask, cast: Cast) -> str:
 def test_sentence(app: Flask, cast: Cast, ada: Actor, key_id: str) -> None:
     """A sentence names the actor, the act and the target."""
     omar = cast.omar.id
-    with_key = replace(ada, kind="key", key_id=key_id)
+    with_key = replace(ada, kind=ActorKind.KEY, key_id=key_id)
     service_key = replace(with_key, user_id=None)
     say = "ada@example.com"
     assert told(app, Action.USER_CREATE, omar, ada) == f"{say} created omar@example.com"
     assert told(app, Action.USER_CREATE, omar, with_key) == f"{say} created omar@example.com with the API key CI"
     assert told(app, Action.USER_CREATE, omar, service_key) == "The API key CI created omar@example.com"
     assert told(app, Action.USER_CREATE, omar, terminal("req_1")) == "The command line created omar@example.com"
-    assert told(app, Action.USER_CREATE, omar, replace(VISITOR, kind="setup")).startswith("The set-up link created")
-    clicked = told(app, Action.USER_VERIFY, omar, replace(VISITOR, kind="verification"))
+    assert told(app, Action.USER_CREATE, omar, replace(VISITOR, kind=ActorKind.SETUP)).startswith(
+        "The set-up link created"
+    )
+    clicked = told(app, Action.USER_VERIFY, omar, replace(VISITOR, kind=ActorKind.VERIFICATION))
     assert clicked == "Whoever opened the link verified the address of omar@example.com"
     assert told(app, Action.USER_CREATE, omar, ada, about=omar) == f"{say} created this user"
     assert told(app, Action.USER_DEACTIVATE, cast.ada.id, ada) == f"{say} deactivated themselves"

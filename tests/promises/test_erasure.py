@@ -22,7 +22,7 @@ from support.databases import execute, rows
 from support.installations import Installation, installed
 from support.people import Cast, make_key
 from users import clock, ids
-from users.actors import Actor
+from users.actors import Actor, ActorKind
 from users.audit import trail
 from users.audit.trail import Action
 from users.roles import Permission
@@ -86,7 +86,7 @@ class People:
                 session.add(user)
                 answer = {"fingerprint": b"", "answer": user.as_user(), "created_at": now}
                 session.add(IdempotencyRecord(api_key_id="akid_1", idempotency_key=self._mark(), **answer))
-                theirs = Actor(kind="session", permissions=frozenset(), user_id=user_id, ip_address=mark)
+                theirs = Actor(kind=ActorKind.SESSION, permissions=frozenset(), user_id=user_id, ip_address=mark)
                 trail.record(session, Action.USER_CREATE, user_id, theirs, now, ["email"])
 
     def change(self, number: int) -> None:

@@ -7,7 +7,7 @@ from flask import Flask
 
 from support.databases import rows
 from support.people import Cast, as_actor, make_key
-from users.actors import Actor
+from users.actors import Actor, ActorKind
 from users.errors import Denied, KeyNotFound
 from users.form_errors import KeyMadeAlready
 from users.roles import Permission
@@ -16,7 +16,7 @@ from users.services import api_keys
 
 
 def test_managing_keys(app: Flask) -> None:
-    narrow = Actor("terminal", frozenset({Permission.KEYS_MANAGE, Permission.USERS_READ}))
+    narrow = Actor(ActorKind.TERMINAL, frozenset({Permission.KEYS_MANAGE, Permission.USERS_READ}))
     with app.app_context():
         wide = NewKey("key", frozenset({Permission.USERS_READ, Permission.USERS_CREATE}))
         with pytest.raises(Denied):
@@ -54,10 +54,12 @@ def test_revoked_twice(app: Flask, cast: Cast) -> None:
 
 def test_roll_needs_scopes(app: Flask, cast: Cast) -> None:
     make_key(app, Permission.USERS_READ, Permission.USERS_CREATE)
-    same = Actor("terminal", frozenset({Permission.KEYS_MANAGE, Permission.USERS_READ, Permission.USERS_CREATE}))
+    same = Actor(
+        ActorKind.TERMINAL, frozenset({Permission.KEYS_MANAGE, Permission.USERS_READ, Permission.USERS_CREATE})
+    )
 
     def roll(key_id: str, permissions: frozenset[Permission], new_id: str = "akid_2") -> api_keys.IssuedKey:
-        actor, day = Actor("terminal", permissions), timedelta(days=1)
+        actor, day = Actor(ActorKind.TERMINAL, permissions), timedelta(days=1)
         return api_keys.roll_key(key_id, ends_in=day, new_id=new_id, lifetime=day, actor=actor)
 
     with app.app_context():

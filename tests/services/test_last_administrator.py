@@ -10,7 +10,7 @@ from flask import Flask
 from support.changes import ACTS, TERMINAL, update
 from support.databases import execute, rows
 from support.people import Cast, as_actor, make_user
-from users.actors import Actor
+from users.actors import Actor, ActorKind
 from users.errors import LastAdministrator
 from users.roles import ALL_PERMISSIONS, Role
 from users.services import user_changes, user_queries
@@ -56,7 +56,7 @@ def test_last_two_administrators(app: Flask, cast: Cast, leave: str) -> None:
             start.wait()
             try:
                 with app.app_context():
-                    LEAVE[leave](user, Actor("terminal", ALL_PERMISSIONS))
+                    LEAVE[leave](user, Actor(ActorKind.TERMINAL, ALL_PERMISSIONS))
                 outcomes.append("left")
             except LastAdministrator:
                 outcomes.append("stayed")

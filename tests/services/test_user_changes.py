@@ -12,7 +12,7 @@ from support.databases import execute, rows
 from support.people import UNKNOWN_ID, Cast, as_actor, make_key, make_user
 from support.visitors import signed_in
 from users import clock
-from users.actors import Actor
+from users.actors import Actor, ActorKind
 from users.errors import Conflict, Denied, Invalid, UserNotFound
 from users.roles import Permission, Role
 from users.services import user_changes, user_queries
@@ -24,7 +24,7 @@ def test_no_change_of_a_wider_user(app: Flask, cast: Cast, act: str) -> None:
     make_user(app, "grace@example.com", Role.ADMIN)
     do = ACTS[act]
     omar, vera = as_actor(app, cast.omar), as_actor(app, cast.vera)
-    deleter = Actor("terminal", frozenset({Permission.USERS_DELETE, Permission.USERS_UPDATE}))
+    deleter = Actor(ActorKind.TERMINAL, frozenset({Permission.USERS_DELETE, Permission.USERS_UPDATE}))
     with app.app_context():
         for actor, target in ((omar, cast.ada), (omar, cast.vera), (vera, cast.sam), (deleter, cast.ada)):
             with pytest.raises(Denied):
@@ -53,7 +53,10 @@ def test_no_grant_of_a_wider_role(app: Flask, cast: Cast, person: str, role: Rol
 def test_assigning_roles(app: Flask, cast: Cast) -> None:
     """A permission to assign roles neither gives nor takes what the actor does not hold."""
     held = {Permission.USERS_UPDATE, Permission.ROLES_ASSIGN}
-    narrow, wide = Actor("terminal", frozenset(held)), Actor("terminal", Role.OPERATOR.permissions | held)
+    narrow, wide = (
+        Actor(ActorKind.TERMINAL, frozenset(held)),
+        Actor(ActorKind.TERMINAL, Role.OPERATOR.permissions | held),
+    )
     with app.app_context():
         for role in (Role.ADMIN, Role.OPERATOR, Role.AUDITOR):
             with pytest.raises(Denied):

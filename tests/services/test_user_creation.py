@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from support.databases import execute, rows
 from support.people import PASSWORD, Cast, as_actor, make_user
 from users import clock
-from users.actors import Actor
+from users.actors import Actor, ActorKind
 from users.errors import Conflict, Denied, UserNotFound
 from users.roles import Permission, Role
 from users.rules import validation
@@ -95,7 +95,9 @@ def test_no_grant_of_a_wider_role(app: Flask, cast: Cast, person: str, role: Rol
 
 
 def test_assigning_roles(app: Flask) -> None:
-    narrow = Actor("terminal", frozenset({Permission.USERS_CREATE, Permission.USERS_READ, Permission.ROLES_ASSIGN}))
+    narrow = Actor(
+        ActorKind.TERMINAL, frozenset({Permission.USERS_CREATE, Permission.USERS_READ, Permission.ROLES_ASSIGN})
+    )
     with app.app_context():
         for role in (Role.ADMIN, Role.OPERATOR, Role.AUDITOR):
             with pytest.raises(Denied):

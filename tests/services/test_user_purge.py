@@ -20,7 +20,7 @@ from support.people import PASSWORD, Cast, make_key
 from support.servers import BIN, REPOSITORY
 from support.visitors import Visitor, signed_in
 from users import clock
-from users.actors import Actor, terminal
+from users.actors import Actor, ActorKind, terminal
 from users.audit import trail
 from users.audit.trail import Action
 from users.errors import Denied
@@ -87,8 +87,8 @@ def test_only_the_id_stays(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPat
     assert {row.address for row in others} == {"127.0.0.1"}
 
 
-@pytest.mark.parametrize("kind", ["setup", "verification", "visitor"])
-def test_ip_address_of_unknown_actors(app: Flask, cast: Cast, kind: str) -> None:
+@pytest.mark.parametrize("kind", [ActorKind.SETUP, ActorKind.VERIFICATION, ActorKind.VISITOR])
+def test_ip_address_of_unknown_actors(app: Flask, cast: Cast, kind: ActorKind) -> None:
     actor = Actor(kind=kind, permissions=frozenset(), ip_address="192.0.2.1")
     with app.app_context(), database.transaction() as session:
         for user in (cast.sam, cast.vera):
@@ -162,7 +162,7 @@ def _some(app: Flask, numbers: range) -> None:
                     deleted_at=now - 40 * DAYS,
                 )
             )
-            actor = Actor(kind="session", permissions=frozenset(), user_id=user_id, ip_address="192.0.2.1")
+            actor = Actor(kind=ActorKind.SESSION, permissions=frozenset(), user_id=user_id, ip_address="192.0.2.1")
             trail.record(session, Action.SESSION_END, user_id, actor, now, [])
 
 

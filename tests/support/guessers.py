@@ -10,7 +10,7 @@ from support.api import Api
 from support.databases import rows
 from support.people import Cast, make_key
 from users import clock
-from users.actors import Actor
+from users.actors import Actor, ActorKind
 from users.auth import signin
 from users.auth.known_devices import Device
 from users.errors import AccountLocked, TooManyWrongPasswords
@@ -58,7 +58,7 @@ class Guesser:
         device: Device = Device("stranger"),  # noqa: B008  (it cannot be changed)
     ) -> str:
         """Send one password and return the outcome."""
-        actor = Actor("visitor", frozenset(), ip_address=ip_address)
+        actor = Actor(ActorKind.VISITOR, frozenset(), ip_address=ip_address)
         with self.app.app_context():
             try:
                 signin.sign_in(email, password, device=device, actor=actor)

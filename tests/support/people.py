@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from flask import Flask
 
-from users.actors import Actor, terminal
+from users.actors import Actor, ActorKind, terminal
 from users.roles import Permission, Role
 from users.rules import validation
 from users.rules.validation import NewKey
@@ -46,4 +46,6 @@ def as_actor(app: Flask, user: User) -> Actor:
     with app.app_context():
         new = NewKey("of the actor", permissions)
         key = api_keys.create_key(new, owner=user, lifetime=None, actor=terminal("req_test00000000")).key
-    return Actor("key", permissions, user_id=user.id, key_id=key.id, ip_address="192.0.2.7", request_id="req_12345678")
+    return Actor(
+        ActorKind.KEY, permissions, user_id=user.id, key_id=key.id, ip_address="192.0.2.7", request_id="req_12345678"
+    )

@@ -9,7 +9,7 @@ from flask import Flask, current_app, g, request
 from sqlalchemy import or_, update
 
 from users import clock, logs, rate_limits
-from users.actors import Actor
+from users.actors import Actor, ActorKind
 from users.auth import authorization
 from users.errors import AuthenticationRequired, Unavailable
 from users.roles import Permission
@@ -65,7 +65,7 @@ def authenticate() -> Actor:
     permissions = authorization.permissions_of_key(key)
     _record_use(key.id, key.last_used_at)
     return Actor(
-        kind="key",
+        kind=ActorKind.KEY,
         permissions=permissions,
         user_id=key.owner_id,
         key_id=key.id,

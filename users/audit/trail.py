@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, select
 from sqlalchemy.orm import Session
 
 from users import clock, ids, logs, rate_limits
-from users.actors import Actor
+from users.actors import Actor, ActorKind
 from users.errors import Denied, EnrolError, LastAdministrator, RateLimitExceeded, Unavailable
 from users.storage import database
 from users.storage.models import AuditEvent
@@ -94,7 +94,7 @@ def record_refusal(error: EnrolError, actor: Actor, target_id: str | None = None
     leave rows too; `signin` writes those, and throttles bound them.) After `rate_limits.REFUSALS` of one actor, and if
     the database cannot write at once, the refusal is only logged: the answer neither fails nor waits.
     """
-    if actor.kind in ("setup", "visitor") or not isinstance(error, Denied | LastAdministrator):
+    if actor.kind in (ActorKind.SETUP, ActorKind.VISITOR) or not isinstance(error, Denied | LastAdministrator):
         return
     reasons = error.missing.split() if isinstance(error, Denied) else [error.code]
     refusals: rate_limits.Buckets = current_app.extensions["enrol.refusal_buckets"]

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, bindparam, select
 from sqlalchemy.orm import Session
 
-from users.actors import Actor
+from users.actors import Actor, ActorKind
 from users.auth import key_states, sessions
 from users.auth.key_states import KeyState
 from users.errors import ApiKeyDeactivated, ApiKeyExpired, AuthenticationRequired
@@ -69,12 +69,12 @@ def reauthorize(transaction: Session | Connection, actor: Actor, *permissions: P
     Raises Denied if the actor does not hold `permissions` (any more), ApiKeyDeactivated, ApiKeyExpired, SessionEnded,
     and AuthenticationRequired if the key does not exist any more.
     """
-    if actor.kind == "key":
+    if actor.kind == ActorKind.KEY:
         key = transaction.execute(_KEY_BY_ID, {"id": actor.key_id}).first()
         if key is None:
             raise AuthenticationRequired
         actor = actor.with_permissions(permissions_of_key(key))
-    elif actor.kind == "session":
+    elif actor.kind == ActorKind.SESSION:
         role = sessions.find_role(transaction, actor.session_hash or b"")
         if role is None:
             raise SessionEnded

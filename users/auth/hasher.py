@@ -2,11 +2,11 @@
 
 from flask import current_app
 
-from users.actors import Actor
+from users.actors import Actor, ActorKind
 from users.passwords.hash_queue import Share
 from users.passwords.hashing import Hasher
 
-_SHARES = {"key": Share.CREATE, "session": Share.KNOWN}
+_SHARES = {ActorKind.KEY: Share.CREATE, ActorKind.SESSION: Share.KNOWN}
 
 
 def current() -> Hasher:

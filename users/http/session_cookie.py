@@ -6,7 +6,7 @@ import hmac
 from flask import Flask, Request, Response, after_this_request, current_app, g, request, session
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 
-from users.actors import Actor
+from users.actors import Actor, ActorKind
 from users.auth import known_devices, sessions
 from users.auth.known_devices import Device
 from users.http import csrf, headers
@@ -45,7 +45,7 @@ class FormSessionInterface(SecureCookieSessionInterface):
 def visitor() -> Actor:
     """Return the actor of a page's request while no user is known."""
     return Actor(
-        kind="visitor",
+        kind=ActorKind.VISITOR,
         permissions=frozenset(),
         ip_address=request.remote_addr,
         request_id=g.request_id,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from flask import url_for
 
 from users import clock, ids
+from users.actors import ActorKind
 from users.audit.trail import Action, Outcome
 from users.errors import LastAdministrator
 from users.services import api_keys, user_queries
@@ -40,11 +41,11 @@ _REFUSED: Mapping[str, str] = {
     Action.USER_VERIFY_PASSWORD: "checked the password of {}: wrong",
 }
 _TOO_MANY = ", after too many wrong passwords"
-_KINDS = {
-    "setup": "the set-up link",
-    "terminal": "the command line",
-    "verification": "whoever opened the link",
-    "visitor": "somebody",
+_KINDS: dict[str, str] = {
+    ActorKind.SETUP: "the set-up link",
+    ActorKind.TERMINAL: "the command line",
+    ActorKind.VERIFICATION: "whoever opened the link",
+    ActorKind.VISITOR: "somebody",
 }
 
 

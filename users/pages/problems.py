@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from flask import g, request, url_for
 
 from users import clock
+from users.actors import ActorKind
 from users.audit import trail
 from users.errors import Conflict, EnrolError, Invalid, LastAdministrator
 from users.field_errors import FieldCode, FieldError
@@ -88,7 +89,7 @@ def _created_recently(user_id: str) -> str:
 
 def _creator(event: AuditEvent) -> str:
     # The set-up's event names no actor: it creates the user who acts.
-    creator_id = event.target_id if event.actor_kind == "setup" else event.actor_user_id
+    creator_id = event.target_id if event.actor_kind == ActorKind.SETUP else event.actor_user_id
     if creator_id == g.actor.user_id:
         return "you"
     return user_queries.emails_of([event.actor_user_id]).get(event.actor_user_id or "", "somebody else")

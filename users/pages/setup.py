@@ -5,6 +5,7 @@ from dataclasses import replace
 from flask import g, make_response, redirect, render_template, request, url_for
 
 from users import settings
+from users.actors import ActorKind
 from users.auth import signin
 from users.blueprint import bp
 from users.http import session_cookie, urls
@@ -42,7 +43,7 @@ def set_up() -> PageResponse:
     setup_link.require_open(token)  # before a password is hashed
     form = forms.SetupForm(request.form)
     new = validation.new_user(form.given(*validation.CREATE_FIELDS), settings.current().rules)
-    actor = replace(g.actor, kind="setup", permissions=ALL_PERMISSIONS)
+    actor = replace(g.actor, kind=ActorKind.SETUP, permissions=ALL_PERMISSIONS)
     setup_link.create_administrator(replace(new, global_role_id=Role.ADMIN), token, actor=actor)
     user, session_id = signin.sign_in(new.email.text, new.password, device=session_cookie.device(), actor=g.actor)
     session_cookie.set_cookie(session_cookie.cookie_name("setup"), "", max_age=0)

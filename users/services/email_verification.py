@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from itsdangerous import BadSignature, Signer
 
 from users import clock, settings
-from users.actors import Actor
+from users.actors import Actor, ActorKind
 from users.audit import trail
 from users.audit.trail import Action
 from users.auth.authorization import authorized_transaction
@@ -77,7 +77,7 @@ def is_used(token: str, user: User) -> bool:
 def use(token: str, *, actor: Actor) -> None:
     """Verify the email of the link, once. Raises VerificationLinkEnded."""
     user = find_user(token)
-    holder = replace(actor, kind="verification", permissions=ALL_PERMISSIONS)
+    holder = replace(actor, kind=ActorKind.VERIFICATION, permissions=ALL_PERMISSIONS)
     try:
         user_changes.verify_user(user.id, actor=holder, precondition=lambda locked: _require_usable(token, locked))
     except UserNotFound:
