@@ -79,6 +79,11 @@ class Settings:
     trusted_hosts: tuple[str, ...]
     log_format: str
 
+    @property
+    def secret_keys(self) -> tuple[str, ...]:
+        """Return the secret key, then the older ones, which only check what they once signed."""
+        return self.secret_key, *self.secret_key_fallbacks
+
 
 def current() -> Settings:
     """Return the settings of the current application."""

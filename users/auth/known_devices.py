@@ -50,11 +50,11 @@ class Device:
         return "~".join([self.id, *self.marks])
 
     def _is_mark_of(self, mark: str, user: Any) -> bool:
-        given, day = settings.current(), int(mark.partition(".")[0], 16)
+        day = int(mark.partition(".")[0], 16)
         if not 0 <= _today() - day <= LIFETIME.days:
             return False
-        secrets = (given.secret_key, *given.secret_key_fallbacks)
-        found = [hmac.compare_digest(mark, _mark(secret, self.id, user, day)) for secret in secrets]
+        keys = settings.current().secret_keys
+        found = [hmac.compare_digest(mark, _mark(key, self.id, user, day)) for key in keys]
         return any(found)
 
 

@@ -42,6 +42,5 @@ def forget(session: Session, user_ids: list[str]) -> None:
 
 def _digests(user_id: str, network: str) -> list[bytes]:
     """Return what the table holds of a network of this user: by today's secret key, then by older ones."""
-    given, named = settings.current(), f"network {network} of {user_id}".encode("utf-8", "surrogatepass")
-    secrets = (given.secret_key, *given.secret_key_fallbacks)
-    return [hmac.digest(secret.encode(), named, hashlib.sha256) for secret in secrets]
+    named = f"network {network} of {user_id}".encode("utf-8", "surrogatepass")
+    return [hmac.digest(secret.encode(), named, hashlib.sha256) for secret in settings.current().secret_keys]

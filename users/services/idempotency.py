@@ -67,10 +67,8 @@ def request_of(api_key_id: str, idempotency_key: str, body: Mapping[str, object]
     Two bodies are the same request if they parse to the same object: the order of members, white space and escapes
     do not count, everything else does.
     """
-    given = settings.current()
     canonical = json.dumps(body, sort_keys=True).encode("ascii")
-    secrets = (given.secret_key, *given.secret_key_fallbacks)
-    fingerprints = tuple(_fingerprint(secret, canonical) for secret in secrets)
+    fingerprints = tuple(_fingerprint(secret, canonical) for secret in settings.current().secret_keys)
     return IdempotentRequest(api_key_id, idempotency_key, fingerprints)
 
 
