@@ -72,16 +72,16 @@ def test_last_two_administrators(app: Flask, cast: Cast, leave: str) -> None:
 def test_administrators_lock(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     """An act that read the administrators before another act has ended could miss the last one."""
     first_is_in, go_on = threading.Event(), threading.Event()
-    for_change = user_changes.for_change
+    lock_for_change = user_changes.lock_for_change
 
     def pause_first(*given: Any) -> User:
-        user = for_change(*given)
+        user = lock_for_change(*given)
         if not first_is_in.is_set():
             first_is_in.set()
             assert go_on.wait(3)
         return user
 
-    monkeypatch.setattr(user_changes, "for_change", pause_first)
+    monkeypatch.setattr(user_changes, "lock_for_change", pause_first)
     grace = make_user(app, "grace@example.com", Role.ADMIN)
 
     def stop(user: User) -> None:

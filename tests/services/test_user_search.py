@@ -12,7 +12,7 @@ from support import population
 from support.databases import execute, plans_of, rows
 from support.people import Cast, make_user
 from users.services import user_search
-from users.storage import database
+from users.storage import database, paging
 from users.storage.models import User
 
 PEOPLE: dict[str, Any] = {
@@ -173,10 +173,10 @@ def crowd(app: Flask, database_url: str) -> Flask:
 def test_too_many_to_count(crowd: Flask) -> None:
     with crowd.app_context():
         everybody, one_domain, many_names = (user_search.find(text)[1] for text in ("", "gmail.com", "name"))
-        assert user_search.count() > user_search.COUNTED
+        assert user_search.count() > paging.COUNTED
     assert [str(everybody[shown]) for shown in user_search.SHOWN] == ["1,000+", "1,000+", "30", "15"]
     ((number,),) = rows(crowd, "SELECT count(*) FROM users WHERE email LIKE '%@gmail.com' AND is_active")
-    assert one_domain["active"] == user_search.Count(number, many=False)
+    assert one_domain["active"] == paging.Count(number, many=False)
     assert str(many_names["active"]) == "300+"
 
 
@@ -194,7 +194,7 @@ def test_found_twice(app: Flask) -> None:
         execute(app, "UPDATE users SET is_active = false, deleted_at = created_at")
     with app.app_context():
         page, counts = user_search.find("ann", "deleted")
-    assert (len(page.rows), counts["deleted"]) == (2, user_search.Count(2))
+    assert (len(page.rows), counts["deleted"]) == (2, paging.Count(2))
 
 
 @pytest.mark.parametrize("text", ["", "m", "example.com", "xenia", "nobody at all"])

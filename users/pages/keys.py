@@ -85,7 +85,7 @@ def add_key() -> PageResponse:
         return _show_created_already(key_id)
     except UserNotFound:  # deleted during this request
         raise _no_owner() from None
-    return _shown(issued, owner)
+    return _show_issued(issued, owner)
 
 
 @bp.get("/admin/keys/<key_id>/roll")
@@ -136,7 +136,7 @@ def roll_key(key_id: str) -> PageResponse:
         )
     except KeyMadeAlready:
         return _show_created_already(new_id)
-    return _shown(issued, owner)
+    return _show_issued(issued, owner)
 
 
 @bp.get("/admin/keys/<key_id>/revoke")
@@ -184,7 +184,7 @@ def _show_created_already(key_id: str) -> PageResponse:
     return make_response(render_template("keys/made.html", key=api_keys.get_key(key_id)), 409)
 
 
-def _shown(issued: api_keys.IssuedKey, owner: User | None) -> PageResponse:
+def _show_issued(issued: api_keys.IssuedKey, owner: User | None) -> PageResponse:
     """Return the page that shows the key once, with a first call that it may make."""
     scopes = frozenset(issued.key.scopes)
     held = permissions_of(owner.global_role_id) if owner else scopes

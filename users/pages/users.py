@@ -18,6 +18,7 @@ from users.roles import Permission, grantable_by, needed_to_act_on
 from users.rules import emails, validation
 from users.services import user_creation, user_queries, user_search
 from users.storage.models import User
+from users.storage.paging import Count
 
 _LONGEST_SEARCH = 512  # two names and a space; every link of the page repeats it
 
@@ -88,7 +89,7 @@ def _list_href(q: str, shown: str, **place: str) -> str:
     return f"{path}?{query}" if query else path
 
 
-def _can_be_created(q: str, found: user_search.Count) -> bool:
+def _can_be_created(q: str, found: Count) -> bool:
     """Tell whether `q` is an email that no user has, and the administrator may create users."""
     if found.number or Permission.USERS_CREATE not in g.actor.permissions:
         return False

@@ -23,10 +23,9 @@ from users.roles import Permission
 from users.rules import key_format
 from users.rules.validation import NewKey
 from users.services import user_queries
-from users.services.user_search import COUNTED, Count
 from users.storage import database, driver_errors, paging
 from users.storage.models import ApiKey, User
-from users.storage.paging import Page
+from users.storage.paging import COUNTED, Count, Page
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def create_key(
     and UserNotFound if the owner has been deleted.
     """
     issued = _new(new.name, sorted(new.scopes), owner.id if owner else None, lifetime, key_id or ids.new_id("akid"))
-    with _once(actor, *new.scopes) as (session, actor):
+    with _key_creation(actor, *new.scopes) as (session, actor):
         if owner:
             _lock_owner(session, owner.id)
         _insert(session, issued.key, actor)
@@ -69,7 +68,7 @@ def roll_key(
     raises KeyMadeAlready. `precondition` is called with the old key, locked: an error that it raises stops the act.
     Raises KeyNotFound, KeyEnded, and Denied for scopes that the actor does not hold.
     """
-    with _once(actor) as (session, actor):
+    with _key_creation(actor) as (session, actor):
         old = _locked(session, key_id)
         require_scopes(old, actor)
         issued = _new(old.name, old.scopes, old.owner_id, lifetime, new_id)
@@ -197,7 +196,7 @@ def _insert(session: Session, key: ApiKey, actor: Actor) -> None:
 
 
 @contextmanager
-def _once(actor: Actor, *scopes: Permission) -> Iterator[tuple[Session, Actor]]:
+def _key_creation(actor: Actor, *scopes: Permission) -> Iterator[tuple[Session, Actor]]:
     """Yield `authorized_transaction` to make a key with these scopes.
 
     Raises KeyMadeAlready: the primary key of the database decides.

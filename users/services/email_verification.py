@@ -45,7 +45,7 @@ def issue(user_id: str, *, actor: Actor) -> IssuedLink:
     now = clock.now()
     expires_at = (now + LIFETIME).replace(microsecond=0)
     with authorized_transaction(actor, Permission.USERS_UPDATE) as (session, actor):
-        user = user_changes.for_change(session, user_id, actor)
+        user = user_changes.lock_for_change(session, user_id, actor)
         trail.record(session, Action.VERIFICATION_CREATE, user.id, actor, now, [])
     signed = _signer(user).sign(f"{user.id}.{int(expires_at.timestamp())}")
     return IssuedLink(user, signed.decode("ascii"), expires_at)
@@ -105,8 +105,7 @@ def _require_signed(token: str, user: User) -> None:
 
 
 def _signer(user: User) -> Signer:
-    given = settings.current()
-    secrets = [*given.secret_key_fallbacks, given.secret_key]  # the last one signs
+    secrets = settings.current().secret_keys[::-1]  # the last one signs
     salt = f"verification of {user.email}"
     if user.email_changed_at:  # else the salt of older versions, whose links stay valid; no email has a space
         salt += f" since {user.email_changed_at.astimezone(UTC).isoformat()}"

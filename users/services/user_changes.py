@@ -43,7 +43,7 @@ def update_user(user_id: str, changes: UserChanges, *, actor: Actor, preconditio
         with authorized_transaction(actor, Permission.USERS_UPDATE) as (session, actor):
             may_demote = bool(changes.given & {"is_active", "global_role_id"})
             administrators = _lock_administrators(session) if may_demote else []
-            user = for_change(session, user_id, actor, precondition)
+            user = lock_for_change(session, user_id, actor, precondition)
             values = _differences(user, changes, password_hash)
             if "global_role_id" in values:
                 _require_may_assign(values["global_role_id"], actor)
@@ -81,7 +81,7 @@ def delete_user(user_id: str, *, actor: Actor, precondition: Precondition | None
     """
     with authorized_transaction(actor, Permission.USERS_DELETE) as (session, actor):
         administrators = _lock_administrators(session)
-        user = for_change(session, user_id, actor, precondition)
+        user = lock_for_change(session, user_id, actor, precondition)
         if administrators == [user.id]:
             raise LastAdministrator(user.id)
         now = clock.now()
@@ -98,7 +98,7 @@ def delete_user(user_id: str, *, actor: Actor, precondition: Precondition | None
 def verify_user(user_id: str, *, actor: Actor, precondition: Precondition | None = None) -> User:
     """Store that the user's email is verified now."""
     with authorized_transaction(actor, Permission.USERS_UPDATE) as (session, actor):
-        user = for_change(session, user_id, actor, precondition)
+        user = lock_for_change(session, user_id, actor, precondition)
         user.last_verified = clock.now()
         user.touch(user.last_verified)
         trail.record(session, Action.USER_VERIFY, user.id, actor, user.last_verified, ["last_verified"])
@@ -108,14 +108,14 @@ def verify_user(user_id: str, *, actor: Actor, precondition: Precondition | None
 def unlock_user(user_id: str, *, actor: Actor) -> User:
     """Delete the counters of wrong passwords of the user, for the pages and for `verify-password`."""
     with authorized_transaction(actor, Permission.USERS_UPDATE) as (session, actor):
-        user = for_change(session, user_id, actor)
+        user = lock_for_change(session, user_id, actor)
         if password_limits.unlock(session, user):
             trail.record(session, Action.USER_UNLOCK, user.id, actor, clock.now(), [])
     return user
 
 
-def for_change(session: Session, user_id: str, actor: Actor, precondition: Precondition | None = None) -> User:
-    """Return the user, locked until the end of the transaction, if `actor` may change it and `precondition` passes.
+def lock_for_change(session: Session, user_id: str, actor: Actor, precondition: Precondition | None = None) -> User:
+    """Lock the user until the end of the transaction and return it, if `actor` may change it and `precondition` passes.
 
     No actor changes a user with permissions that the actor does not hold: else an operator could take over an
     administrator.
@@ -154,7 +154,7 @@ def _differences(user: User, changes: UserChanges, password_hash: str | None) ->
 
 
 def _require_may_assign(role: Role | None, actor: Actor) -> None:
-    """Raise Denied if the actor does not hold all that the role gives. `for_change` has checked the present role."""
+    """Raise Denied if the actor does not hold all that the role gives. `lock_for_change` has checked the old role."""
     actor.require(Permission.ROLES_ASSIGN, *permissions_of(role))
 
 

@@ -5,7 +5,6 @@ reads a bounded number of entries of an index.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Select, bindparam, func, select, union_all
@@ -14,9 +13,8 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from users.rules import search_keys
 from users.storage import database, paging
 from users.storage.models import Status, User
-from users.storage.paging import Page
+from users.storage.paging import COUNTED, Count, Page
 
-COUNTED = 1_000  # of each status, for the filters, and of the API keys
 FOUND = 300  # of each status, for a search: each match costs a read of its own in the table
 SHOWN = {
     "all": (Status.ACTIVE, Status.DEACTIVATED),
@@ -24,17 +22,6 @@ SHOWN = {
     "deactivated": (Status.DEACTIVATED,),
     "deleted": (Status.DELETED,),
 }
-
-
-@dataclass(frozen=True)
-class Count:
-    """How many rows there are; if `many`, the count stopped at `number`."""
-
-    number: int
-    many: bool = False
-
-    def __str__(self) -> str:
-        return f"{(self.number - 1) // 100 * 100:,}+" if self.many else f"{self.number:,}"
 
 
 def find(

@@ -14,6 +14,7 @@ from users.storage.models import ApiKey, AuditEvent, User
 
 PAGE_SIZE = 25
 BATCH_SIZE = 1000  # rows in memory while a whole list is read
+COUNTED = 1_000  # rows of a list; more are not counted, so that a count costs the same however many there are
 
 Row = TypeVar("Row", ApiKey, AuditEvent, User)
 
@@ -25,6 +26,17 @@ class Page(Generic[Row]):
     rows: list[Row]
     newer: str | None = None  # the page of newer rows is after this id
     older: str | None = None  # the page of older rows is before this id
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many rows there are; if `many`, the count stopped at `number`."""
+
+    number: int
+    many: bool = False
+
+    def __str__(self) -> str:
+        return f"{(self.number - 1) // 100 * 100:,}+" if self.many else f"{self.number:,}"
 
 
 def newest(
