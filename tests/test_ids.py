@@ -75,13 +75,13 @@ def test_form_of_a_user_id(text: str, expected: bool) -> None:
     assert ids.is_user_id(text) is expected
 
 
-def test_before() -> None:
-    """`before` sorts before the ids of its moment and after older ids."""
+def test_first() -> None:
+    """`first` sorts before the ids of its moment and after older ids."""
     moment = datetime(2026, 1, 31, 12, 0, 0, 5000, tzinfo=UTC)
     milliseconds = int(moment.timestamp() * 1000)
     older, same = (f"evt_{number:012x}" for number in (milliseconds - 1, milliseconds))
-    assert older + "f" * 20 < ids.before("evt", moment) < same + "0" * 20
-    assert ids.before("evt", datetime(1, 1, 1, tzinfo=UTC)) == "evt_" + "0" * 12
+    assert older + "f" * 20 < ids.first("evt", moment) == same + "0" * 20 < same + "7" + "0" * 19
+    assert ids.first("evt", datetime(1, 1, 1, tzinfo=UTC)) == "evt_" + "0" * 32
     assert ids.is_event_id(ids.new_id("evt"))
 
 

@@ -32,14 +32,10 @@ def new_request_id() -> str:
     return f"req_{secrets.token_hex(12)}"
 
 
-def before(prefix: str, moment: datetime) -> str:
-    """Return a text that sorts after all ids made before `moment` and before all others."""
-    return f"{prefix}_{max(0, int(moment.timestamp() * 1000)):012x}"
-
-
 def first(prefix: str, moment: datetime) -> str:
-    """Return the smallest id made at or after `moment`."""
-    return before(prefix, moment).ljust(len(prefix) + 33, "0")
+    """Return the lower bound of all ids that are made in the millisecond of `moment` or later."""
+    milliseconds = max(0, int(moment.timestamp() * 1000))
+    return f"{prefix}_{milliseconds << 80:032x}"
 
 
 def moment_of(id_: str) -> datetime:

@@ -121,7 +121,7 @@ def test_pages_use_indexes(app: Flask, wanted: EventFilter, index: str, more: di
     with app.app_context(), db.engine.connect() as connection:
         sqlite = connection.dialect.name == "sqlite"
         if not sqlite:  # Postgres plans by the number of rows; rolled back with the connection
-            connection.execute(text(_MANY), {"day": ids.before("evt", DAY)})
+            connection.execute(text(_MANY), {"day": ids.first("evt", DAY)[:-20]})
             connection.execute(text("ANALYZE audit_events"))
         plan = connection.exec_driver_sql(f"EXPLAIN {'QUERY PLAN ' if sqlite else ''}{statement}", parameters)
         told = " ".join(str(value) for row in plan for value in row)
@@ -152,7 +152,7 @@ def test_export(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_export_in_batches(app: Flask) -> None:
     with app.app_context(), db.engine.begin() as connection:
-        event_ids = [{"id": f"{ids.before('evt', DAY)}7{number:019x}"} for number in range(20_000)]
+        event_ids = [{"id": f"{ids.first('evt', DAY)[:-20]}7{number:019x}"} for number in range(20_000)]
         columns = "(id, at, action, outcome, actor_kind, fields) VALUES (:id, '2026-01-31', 'user.create', 'ok', 'key'"
         connection.execute(text(f"INSERT INTO audit_events {columns}, '[]')"), event_ids)
     with app.app_context():

@@ -18,7 +18,7 @@ INSERT = (
 
 def add_event(app: Flask, number: int, at: datetime = DAY, **columns: str | None) -> str:
     """Add an event made at `at`, and return its id; `number` tells those of the same millisecond apart."""
-    event_id = f"{ids.before('evt', at)}7{number:019x}"
+    event_id = f"{ids.first('evt', at)[:-20]}7{number:019x}"
     request = {"request": "req_12345678", "client": None}
     values = {"action": "user.create", "actor": ADA, "key": None, "target": OMAR, **request}
     execute(app, INSERT, id=event_id, at=at, **{**values, **columns})

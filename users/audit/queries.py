@@ -34,8 +34,8 @@ class EventFilter:
         }
         found = [column == value for column, value in equal.items() if value]
         found += [_is_of_request(self.request_id)] if self.request_id else []
-        found += [AuditEvent.id > ids.before("evt", self.since)] if self.since else []
-        return found + ([AuditEvent.id < ids.before("evt", self.until)] if self.until else [])
+        found += [AuditEvent.id >= ids.first("evt", self.since)] if self.since else []
+        return found + ([AuditEvent.id < ids.first("evt", self.until)] if self.until else [])
 
 
 def _is_of_request(request_id: str) -> ColumnElement[bool]:
@@ -56,5 +56,5 @@ def line(event: AuditEvent) -> str:
 
 def export(*, after: str = "", since: datetime | None = None, until: datetime | None = None) -> Iterator[AuditEvent]:
     """Yield every event after the id `after`, from `since` on and before `until`, oldest first."""
-    after = max(after, ids.before("evt", since) if since else "")
+    after = max(after, ids.first("evt", since) if since else "")
     return paging.oldest_first(AuditEvent, *EventFilter(until=until).where(), after=after)

@@ -23,7 +23,7 @@ _EXIT_CODES: dict[type[EnrolError], int] = {
 
 
 class Command(click.Command):
-    """A command whose errors are a sentence on stderr, with --json the API's body on stdout too, and an exit code."""
+    """Reports an error by a sentence on stderr and an exit code, and with --json by the API's body on stdout too."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. No error shows a traceback: one of a driver or a library may quote what was written."""

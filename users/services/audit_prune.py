@@ -25,7 +25,7 @@ BATCH_SIZE = 500  # events in one transaction, so that no other writer waits lon
 def count(before: datetime) -> int:
     """Return how many events there are from before this moment."""
     with database.reading() as session:
-        older = AuditEvent.id < ids.before("evt", before)
+        older = AuditEvent.id < ids.first("evt", before)
         return session.scalar(select(func.count()).select_from(AuditEvent).where(older)) or 0
 
 
