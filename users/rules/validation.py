@@ -127,7 +127,7 @@ def new_user(given: Mapping[str, object], rules: Rules, *, fields: tuple[str, ..
     Raises Invalid with every error of every field at once, in the order of PROFILE_FIELDS, unknown members last.
     """
     found = FieldErrors()
-    values = {name: _check(found, name, given.get(name), rules) for name in CHANGE_FIELDS if name in fields}
+    values = {one.name: _check(found, one, given.get(one.name), rules) for one in PROFILE_FIELDS if one.name in fields}
     found.errors += field_checks.unknown_fields(given, fields)
     if found.errors:
         raise Invalid(found.errors)
@@ -140,7 +140,7 @@ def user_changes(given: Mapping[str, object], rules: Rules) -> UserChanges:
     Raises Invalid with every error of every field at once, in the order of PROFILE_FIELDS, unknown members last.
     """
     found = FieldErrors()
-    values = {name: _check(found, name, given[name], rules) for name in CHANGE_FIELDS if name in given}
+    values = {one.name: _check(found, one, given[one.name], rules) for one in PROFILE_FIELDS if one.name in given}
     found.errors += field_checks.unknown_fields(given, CHANGE_FIELDS)
     if not found.errors:
         return UserChanges(frozenset(values), **values)
@@ -176,8 +176,8 @@ def user_ids(given: Mapping[str, object]) -> list[str]:
 def new_password(given: object, rules: Rules) -> str:
     """Return the password in `given` if it may replace a user's own, or raise Invalid."""
     found = FieldErrors()
-    password: str = _check(found, "password", given, rules)
-    if found.errors:
+    password = found.check("password", _password, "Password", given, rules)
+    if password is None:
         raise Invalid(found.errors)
     return password
 
@@ -191,9 +191,8 @@ def new_key(name: object, scopes: frozenset[Permission]) -> NewKey:
     return NewKey(checked, scopes)
 
 
-def _check(found: FieldErrors, name: str, value: object, rules: Rules) -> Any:
-    (profile_field,) = (one for one in PROFILE_FIELDS if one.name == name)
-    return found.check(name, profile_field.check, profile_field.label, value, rules)
+def _check(found: FieldErrors, profile_field: ProfileField, value: object, rules: Rules) -> Any:
+    return found.check(profile_field.name, profile_field.check, profile_field.label, value, rules)
 
 
 def _of_any_domain(value: object, refused: Invalid) -> Email:
