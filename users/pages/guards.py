@@ -58,7 +58,7 @@ def public(*, again: View | None = None) -> Callable[[View], View]:
             try:
                 session_cookie.load_current_user()
             except Unavailable:  # a public page needs no session
-                if changes():
+                if is_unsafe():
                     raise
             return _respond(view, again, values)
 
@@ -81,20 +81,20 @@ def check_views(app: Flask) -> None:
             raise TypeError(f"{view.__name__} changes something and names no page to show again")
 
 
-def changes() -> bool:
-    """Tell whether this request may change something (RFC 9110, 9.2.1)."""
+def is_unsafe() -> bool:
+    """Tell whether the method of this request is unsafe: it may change something (RFC 9110, 9.2.1)."""
     return request.method not in ("GET", "HEAD")
 
 
 def _check_form() -> None:
     """Refuse a form that was sent from another site or is not UTF-8."""
-    if changes():
+    if is_unsafe():
         csrf.refuse_cross_site()
         forms.require_utf8()
 
 
 def _respond(view: View, again: View | None, values: Mapping[str, Any]) -> PageResponse:
-    if not changes():
+    if not is_unsafe():
         return view(**values)
     assert again  # noqa: S101  (`check_views` has seen to it)
     if not csrf.token_is_valid():

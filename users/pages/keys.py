@@ -96,7 +96,7 @@ def show_roll_key(key_id: str, formdata: FormData | None = None) -> PageResponse
     api_keys.require_scopes(key, g.actor)
     if not _can_roll(key, api_keys.states_of([key])[key.id]):
         g.problems = []  # the page itself says why
-        return make_response(render_template("keys/ended.html", key=key), 409)
+        return make_response(render_template("keys/not_rolled.html", key=key), 409)
     if _is_rolled_meanwhile(key, formdata or NO_DATA):
         words = "It was rolled meanwhile. Rolling it again makes another new key"
         g.problems = [*g.get("problems", []), Problem(words, "ends")]
@@ -181,7 +181,7 @@ def _require_not_rolled(key: ApiKey) -> None:
 
 
 def _show_created_already(key_id: str) -> PageResponse:
-    return make_response(render_template("keys/made.html", key=api_keys.get_key(key_id)), 409)
+    return make_response(render_template("keys/created_already.html", key=api_keys.get_key(key_id)), 409)
 
 
 def _show_issued(issued: api_keys.IssuedKey, owner: User | None) -> PageResponse:

@@ -34,7 +34,7 @@ def show_login(formdata: FormData | None = None) -> PageResponse:
     """Ask for email and password; a user who is signed in is led on."""
     target = login_redirect.local_path(request.values.get("next", login_redirect.home()))
     kept = login_redirect.kept_fields(formdata or NO_DATA)
-    if "user" in g and not (guards.changes() and csrf.token_is_valid()):  # signed in meanwhile, in another tab
+    if "user" in g and not (guards.is_unsafe() and csrf.token_is_valid()):  # signed in meanwhile, in another tab
         g.problems = []
         return login_redirect.resume(target, kept)
     return login_redirect.login_page(target, kept, formdata)

@@ -31,7 +31,7 @@ def show_setup(formdata: FormData | None = None) -> PageResponse:
         return redirect(url_for("users.show_setup"), 303)
     given = request.cookies.get(session_cookie.cookie_name("setup"), "")
     if not setup_link.is_valid(given):
-        return render_template("setup/closed.html", ended=bool(given))
+        return render_template("setup/no_link.html", ended=bool(given))
     return render_template("setup/form.html", form=forms.SetupForm(formdata), rules=settings.current().rules)
 
 
