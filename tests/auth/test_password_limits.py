@@ -193,7 +193,7 @@ def test_long_attack(app: Flask, cast: Cast, ada: Visitor, verifier: Api, guesse
 
 @pytest.mark.one_database
 def test_limits_of_the_contract() -> None:
-    """SPEC, `factor.md`, section 4."""
+    """These numbers are part of the contract."""
     limits = (
         password_limits.FROM_ONE_SOURCE,
         *password_limits.BY_NETWORK,

@@ -62,7 +62,7 @@ def test_a_worker_has_threads_for_more_than_every_place_of_the_hash_queue() -> N
 def test_the_limits_are_the_codes_own() -> None:
     told = " ".join(section(OPERATIONS, "Limits").split())
     assert (rate_limits.WRONG_KEYS.requests, rate_limits.WRONG_KEYS.seconds) == (100, 60)
-    assert "100 a minute from one IP address" in told
+    assert "100 a minute from one network" in told
     assert "An unknown path (`NOT_FOUND`) and a wrong method (405) are answered without a look at the key" in told
     counts = [int(number) for number in re.findall(r"\d+", told.partition("| an account, from one known")[2])]
     from_one, (network, wide) = password_limits.FROM_ONE_SOURCE, password_limits.BY_NETWORK
