@@ -28,9 +28,13 @@ class FormSessionInterface(SecureCookieSessionInterface):
         return None if request.path.startswith("/v1/") else super().open_session(app, request)
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
-        """Save the session with the newest MOST_MESSAGES: a script may send forms and never open a page."""
+        """Save the session with the newest MOST_MESSAGES, each once.
+
+        A double click sends a form twice, and a script may send forms and never open a page.
+        """
         if session.modified and _MESSAGES in session:
-            session[_MESSAGES] = session[_MESSAGES][-MOST_MESSAGES:]
+            newest = list(dict.fromkeys(reversed(session[_MESSAGES])))[:MOST_MESSAGES]
+            session[_MESSAGES] = newest[::-1]
         super().save_session(app, session, response)
 
     def get_cookie_name(self, app: Flask) -> str:
