@@ -105,20 +105,20 @@ def load(values: Mapping[str, str], instance: Path) -> Settings:
         secret_key=_secret_key(values, instance),
         secret_key_file=None if values.get("SECRET_KEY") else instance / _SECRET_KEY_FILE,
         secret_key_fallbacks=tuple(
-            _strong("SECRET_KEY_FALLBACKS", key) for key in _list(values, "SECRET_KEY_FALLBACKS")
+            _strong_key("SECRET_KEY_FALLBACKS", key) for key in _list(values, "SECRET_KEY_FALLBACKS")
         ),
         public_url=_public_url(values),
         rules=Rules(
-            password_min_length=_whole(values, "ENROL_PASSWORD_MIN_LENGTH", MIN_LENGTH, 256, default=MIN_LENGTH),
+            password_min_length=_whole_number(values, "ENROL_PASSWORD_MIN_LENGTH", MIN_LENGTH, 256, default=MIN_LENGTH),
             password_blocklist=_choice(values, "ENROL_PASSWORD_BLOCKLIST", ("off", "on")) == "on",
             allow_domains=_domains(values),
             check_deliverability=_choice(values, "ENROL_CHECK_DELIVERABILITY", ("off", "on")) == "on",
         ),
         password_hash=_password_hash(values),
-        hash_slots=_whole(values, "ENROL_HASH_SLOTS", 1, 256, default=cores.usable()),
-        hash_queue=_whole(values, "ENROL_HASH_QUEUE", 0, 10000, default=hash_queue.QUEUE),
+        hash_slots=_whole_number(values, "ENROL_HASH_SLOTS", 1, 256, default=cores.usable()),
+        hash_queue=_whole_number(values, "ENROL_HASH_QUEUE", 0, 10000, default=hash_queue.QUEUE),
         rate_limit=_rate_limit(values),
-        trusted_proxies=_whole(values, "ENROL_TRUSTED_PROXIES", 0, 10, default=0),
+        trusted_proxies=_whole_number(values, "ENROL_TRUSTED_PROXIES", 0, 10, default=0),
         trusted_hosts=_hosts(values),
         log_format=_choice(
             values, "ENROL_LOG_FORMAT", ("text", "json") if _under_flask_command(values) else ("json", "text")
@@ -148,7 +148,7 @@ def _choice(values: Mapping[str, str], name: str, choices: tuple[str, ...]) -> s
     return value
 
 
-def _whole(values: Mapping[str, str], name: str, lowest: int, highest: int, *, default: int) -> int:
+def _whole_number(values: Mapping[str, str], name: str, lowest: int, highest: int, *, default: int) -> int:
     value = values.get(name) or str(default)
     if not re.fullmatch(r"[0-9]{1,6}", value) or not lowest <= int(value) <= highest:
         raise _bad(name)
@@ -202,16 +202,16 @@ def _unwritable(folder: Path, error: OSError) -> BadSetting:
 
 def _secret_key(values: Mapping[str, str], instance: Path) -> str:
     given = values.get("SECRET_KEY")
-    return _strong("SECRET_KEY", given) if given else _kept_secret_key(instance)
+    return _strong_key("SECRET_KEY", given) if given else _secret_key_of_instance(instance)
 
 
-def _strong(name: str, key: str) -> str:
+def _strong_key(name: str, key: str) -> str:
     if len(key) < _SECRET_KEY_LENGTH or len(set(key)) < 10 or _WELL_KNOWN.search(key):
         raise BadSetting(f"{name} is too short or well known. It takes {TAKES[name]}.")
     return key
 
 
-def _kept_secret_key(instance: Path) -> str:
+def _secret_key_of_instance(instance: Path) -> str:
     """Return the key in `instance/secret_key`. If there is none, make it with mode 0600.
 
     The key is written to a temporary file and linked into place. Of several processes that start at once, one link
@@ -231,7 +231,7 @@ def _kept_secret_key(instance: Path) -> str:
                 pass
             finally:
                 os.unlink(temporary)
-        return _strong("SECRET_KEY", path.read_text(encoding="ascii").strip())
+        return _strong_key("SECRET_KEY", path.read_text(encoding="ascii").strip())
     except (BadSetting, UnicodeDecodeError):
         raise BadSetting(f"{path} holds no usable key. Remove it, and the next start makes a new one.") from None
     except OSError as error:
