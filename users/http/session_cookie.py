@@ -1,4 +1,4 @@
-"""The signed-in user of a request: the cookie with the session's id, and the CSRF token bound to it."""
+"""The cookies of the pages: the session of the signed-in user, Flask's signed session, and the known device."""
 
 import hashlib
 import hmac
