@@ -44,7 +44,14 @@ pytest_plugins = [
     "support.page_forms",
 ]
 hypothesis_settings.register_profile("long", max_examples=20_000)  # pytest --hypothesis-profile=long
+hypothesis_settings.register_profile("fast", max_examples=50)  # of the fast lane
 COMPILED = FileSystemBytecodeCache()  # of this user alone, and told from others by a hash of the source
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Try few examples in the fast lane."""
+    if "not processes" in config.getoption("markexpr"):
+        hypothesis_settings.load_profile("fast")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

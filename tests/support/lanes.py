@@ -1,4 +1,4 @@
-"""The lanes of the test suite: which tests need a browser, which start processes of their own, and which are fast."""
+"""The lanes of the test suite: which tests need a browser, which start processes, and which are fast."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -9,7 +9,6 @@ import pytest
 
 TESTS = Path(__file__).parents[1]
 STARTS = {"in_a_shell", "installed", "own_postgres", "subprocess"}  # names of what starts a process
-SHARED = "postgres_server"  # the fixture whose Postgres all tests use
 
 
 def mark(item: pytest.Function) -> None:
@@ -17,15 +16,19 @@ def mark(item: pytest.Function) -> None:
     folder = item.path.relative_to(TESTS).parts[0]
     if folder == "browser":
         item.add_marker("browser")
-    elif folder in ("faults", "processes") or any(map(_starts_processes, _functions_of(item))):
+    elif folder in ("faults", "processes") or _is_on_postgres(item) or any(map(_starts_processes, _functions_of(item))):
         item.add_marker("processes")
+
+
+def _is_on_postgres(item: pytest.Function) -> bool:
+    return "callspec" in vars(item) and "postgres" in vars(item)["callspec"].params.values()
 
 
 def _functions_of(item: pytest.Function) -> Iterator[FunctionType]:
     """Yield the test and the fixtures that it uses."""
     yield getattr(getattr(item.function, "hypothesis", None), "inner_test", item.function)
-    for name, definitions in item._fixtureinfo.name2fixturedefs.items():
-        yield from (one.func for one in definitions if name != SHARED)  # type: ignore[misc]
+    for definitions in item._fixtureinfo.name2fixturedefs.values():
+        yield from (one.func for one in definitions)  # type: ignore[misc]
 
 
 @cache
