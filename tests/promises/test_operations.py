@@ -17,7 +17,7 @@ from support.documents import OPERATIONS, blocks, first_cells, section
 from support.installations import Installation, installed, production_line
 from support.servers import REPOSITORY
 from users import logs, rate_limits, settings
-from users.auth import known_devices, known_networks, password_limits
+from users.auth import attempt_limits, known_devices, known_networks
 from users.passwords import hash_queue
 from users.passwords.argon2id import HashParameters
 from users.passwords.policy import MIN_LENGTH, common_passwords
@@ -65,8 +65,8 @@ def test_the_limits_are_the_codes_own() -> None:
     assert "100 a minute from one network" in told
     assert "An unknown path (`NOT_FOUND`) and a wrong method (405) are answered without a look at the key" in told
     counts = [int(number) for number in re.findall(r"\d+", told.partition("| an account, from one known")[2])]
-    from_one, (network, wide) = password_limits.FROM_ONE_SOURCE, password_limits.BY_NETWORK
-    account, in_a_row = password_limits.BY_ACCOUNT, password_limits.IN_A_ROW
+    from_one, (network, wide) = attempt_limits.FROM_ONE_SOURCE, attempt_limits.BY_NETWORK
+    account, in_a_row = attempt_limits.BY_ACCOUNT, attempt_limits.IN_A_ROW
     source = from_one.attempts
     expected = [source, 5, in_a_row.attempts, source, 5, network.attempts, 5, 6, 48, wide.attempts]
     assert counts[: len(expected)] == expected

@@ -14,10 +14,10 @@ from users import clock
 from users.actors import Actor
 from users.audit import trail
 from users.audit.trail import Action, Outcome
-from users.auth import hasher, known_networks, password_limits, sessions, throttles
+from users.auth import attempt_limits, hasher, known_networks, sessions, throttles
+from users.auth.attempt_limits import ClaimedAccount
 from users.auth.authorization import authorized_transaction, reauthorize
 from users.auth.known_devices import Device
-from users.auth.password_limits import ClaimedAccount
 from users.auth.throttles import AttemptCounters
 from users.errors import RateLimitExceeded, Unavailable
 from users.passwords.hash_queue import Share
@@ -47,7 +47,7 @@ def sign_in(email: str, password: str, *, device: Device, replacing: str = "", a
     TooManyWrongPasswords and AccountLocked before any hash, also for an unknown email.
     """
     account = _claimed_account(email)
-    attempt = password_limits.counters_for_pages(account, device, actor.ip_address)
+    attempt = attempt_limits.counters_for_pages(account, device, actor.ip_address)
     with (
         _counted(attempt, account.user, Action.SESSION_CREATE, actor) as place,
         _signing_in(place, account, password, attempt, sessions.may_sign_in) as (session, found, now),
@@ -70,7 +70,7 @@ def verify_password(email: str, password: str, *, ip_address: str | None = None,
     actor.require(Permission.USERS_VERIFY)
     caller = actor.key_id or actor.kind
     account = _claimed_account(email, actor)
-    attempt = password_limits.counters_for_verify(account, caller, ip_address)
+    attempt = attempt_limits.counters_for_verify(account, caller, ip_address)
     with (
         _counted(attempt, account.user, Action.USER_VERIFY_PASSWORD, actor, Permission.USERS_VERIFY) as place,
         _signing_in(place, account, password, attempt, partial(_may_verify, actor)) as (session, found, now),
@@ -78,7 +78,7 @@ def verify_password(email: str, password: str, *, ip_address: str | None = None,
         actor = reauthorize(session, actor, Permission.USERS_VERIFY)
         if not _may_verify(actor, found):
             raise WrongPassword
-        known_networks.remember(session, found.id, password_limits.network_of(caller, ip_address))
+        known_networks.remember(session, found.id, attempt_limits.network_of(caller, ip_address))
         trail.record(session, Action.USER_VERIFY_PASSWORD, found.id, actor, now, [])
     return found
 
@@ -105,7 +105,7 @@ def change_password(user: User, current: str, new: str, *, device: Device, actor
     user's password (any more), TooManyWrongPasswords and AccountLocked.
     """
     account = ClaimedAccount(user, typed="")
-    attempt = replace(password_limits.counters_for_pages(account, device, actor.ip_address), is_known=True)
+    attempt = replace(attempt_limits.counters_for_pages(account, device, actor.ip_address), is_known=True)
     with _counted(attempt, user, Action.USER_SET_PASSWORD, actor) as place:
         place.verify(user.password_hash, current)
         return _replace_password(user, place.hash(new), actor)
@@ -115,7 +115,7 @@ def _replace_password(user: User, password_hash: str, actor: Actor) -> tuple[Use
     with authorized_transaction(actor) as (session, actor):
         found = _unchanged(session, user, sessions.may_sign_in)
         known_networks.forget(session, [found.id])
-        password_limits.unlock(session, found)
+        attempt_limits.unlock(session, found)
         now = clock.now()
         found.password_hash = password_hash
         found.password_changed_at = now

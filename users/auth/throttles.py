@@ -3,7 +3,7 @@
 An attempt is counted before the check, so 100 parallel requests get at most 10 attempts. It is given back if the
 password was right, or if it was not checked and the request has time left for the database. A counter is full again
 when its period has passed since the last wrong password, so no period sees more wrong passwords than the limit.
-`password_limits` decides which counters an attempt uses.
+`attempt_limits` decides which counters an attempt uses.
 """
 
 import hashlib

@@ -16,7 +16,7 @@ from flask import Flask, Response, current_app, g, jsonify, render_template, req
 from markupsafe import Markup, escape
 
 from users import rate_limits, settings
-from users.auth import password_limits
+from users.auth import attempt_limits
 from users.blueprint import bp, same_for_all
 from users.http import headers, urls
 from users.openapi import code_samples, contract
@@ -97,7 +97,7 @@ def _page(base_url: str | None) -> CachedBody:
         error=contract.example_of("Invalid", "PASSWORD_TOO_SHORT"),
         rate=settings.current().rate_limit,
         wrong_keys=rate_limits.WRONG_KEYS,
-        limits=password_limits,
+        limits=attempt_limits,
         samples=partial(_samples, base_url),
         coded=_coded,
     )

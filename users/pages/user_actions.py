@@ -7,7 +7,7 @@ from flask import flash, g, redirect, render_template, request, url_for
 
 from users import settings
 from users.actors import Actor
-from users.auth import password_limits, sessions
+from users.auth import attempt_limits, sessions
 from users.blueprint import bp
 from users.form_errors import EmailChanged, Outdated, UserChanged, UserDeleted, UserEdited
 from users.http import urls
@@ -139,7 +139,7 @@ _add_confirmed(
     "unlock",
     user_changes.unlock_user,
     "User unlocked. They can try their password again",
-    is_done=lambda user: not password_limits.is_locked(user),
+    is_done=lambda user: not attempt_limits.is_locked(user),
 )
 _add_confirmed(
     "delete", user_changes.delete_user, "User deleted", is_done=lambda _: False, permission=Permission.USERS_DELETE

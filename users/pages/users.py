@@ -8,7 +8,7 @@ from flask import flash, g, get_flashed_messages, redirect, render_template, req
 
 from users import clock, ids, settings
 from users.audit import trail
-from users.auth import password_limits
+from users.auth import attempt_limits
 from users.blueprint import bp
 from users.http import urls
 from users.pages import audit_sentences, forms
@@ -71,7 +71,7 @@ def show_user(user_id: str) -> PageResponse:
     """Show one user, their recent events and, unless they are deleted, what can be done with them."""
     user = user_queries.get_user_even_deleted(user_id)
     about = _about(user)
-    locked = about["may_change"] and password_limits.is_locked(user)
+    locked = about["may_change"] and attempt_limits.is_locked(user)
     created = user.id in get_flashed_messages(category_filter=["created"])
     return render_template("users/user.html", events=_events(user), created=created, locked=locked, **about)
 

@@ -15,7 +15,7 @@ from users import clock, ids
 from users.actors import Actor
 from users.audit import trail
 from users.audit.trail import Action
-from users.auth import hasher, known_networks, password_limits, sessions
+from users.auth import attempt_limits, hasher, known_networks, sessions
 from users.auth.authorization import authorized_transaction
 from users.errors import LastAdministrator, UserNotFound
 from users.roles import Permission, Role, needed_to_act_on, permissions_of
@@ -90,7 +90,7 @@ def delete_user(user_id: str, *, actor: Actor, precondition: Precondition | None
         user.touch(now)
         sessions.end_all(session, user.id)
         known_networks.forget(session, [user.id])
-        password_limits.unlock(session, user)
+        attempt_limits.unlock(session, user)
         trail.record(session, Action.USER_DELETE, user.id, actor, now, [])
     return user
 
@@ -109,7 +109,7 @@ def unlock_user(user_id: str, *, actor: Actor) -> User:
     """Delete the counters of wrong passwords of the user, for the pages and for `verify-password`."""
     with authorized_transaction(actor, Permission.USERS_UPDATE) as (session, actor):
         user = lock_for_change(session, user_id, actor)
-        if password_limits.unlock(session, user):
+        if attempt_limits.unlock(session, user):
             trail.record(session, Action.USER_UNLOCK, user.id, actor, clock.now(), [])
     return user
 
@@ -169,7 +169,7 @@ def _set(session: Session, user: User, values: dict[str, Any], actor: Actor) -> 
     if "password_hash" in values:
         user.password_changed_at = now
         known_networks.forget(session, [user.id])
-        password_limits.unlock(session, user)
+        attempt_limits.unlock(session, user)
     user.touch(now)
     if "email" in values:
         user.email_changed_at = user.updated_at  # always later than before, also if the clock was set back

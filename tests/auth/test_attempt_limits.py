@@ -13,7 +13,7 @@ from support.databases import execute, rows
 from support.guessers import LOCKED, WRONG, Guesser, Time, ask, flood
 from support.people import PASSWORD, Cast, make_key, make_user
 from support.visitors import Visitor, summary_in
-from users.auth import known_devices, known_networks, password_limits, throttles
+from users.auth import attempt_limits, known_devices, known_networks, throttles
 from users.auth.known_devices import Device
 from users.errors import Overloaded
 from users.passwords.hash_queue import HashQueue, Share
@@ -102,7 +102,7 @@ def test_account_limit(guesser: Guesser, time: Time) -> None:
     """An account has 100 attempts an hour, also if not all failures are in a row and the account is not locked."""
     flood(guesser, "ada@example.com", 99)
     with guesser.app.app_context(), database.transaction() as session:
-        counted = password_limits._AccountCounters("pages", ada_id(guesser.app))
+        counted = attempt_limits._AccountCounters("pages", ada_id(guesser.app))
         throttles._delete(session, [counted._in_a_row().key])
     assert flood(guesser, "ada@example.com", 5, since=99) == ["wrong"] + ["refused"] * 4
     time.pass_by(minutes=59)
@@ -195,10 +195,10 @@ def test_long_attack(app: Flask, cast: Cast, ada: Visitor, verifier: Api, guesse
 def test_limits_of_the_contract() -> None:
     """These numbers are part of the contract."""
     limits = (
-        password_limits.FROM_ONE_SOURCE,
-        *password_limits.BY_NETWORK,
-        password_limits.BY_ACCOUNT,
-        password_limits.IN_A_ROW,
+        attempt_limits.FROM_ONE_SOURCE,
+        *attempt_limits.BY_NETWORK,
+        attempt_limits.BY_ACCOUNT,
+        attempt_limits.IN_A_ROW,
     )
     assert [limit.attempts for limit in limits] == [10, 30, 300, 100, 100]
     assert [limit.period.total_seconds() for limit in limits[:4]] == [300, 300, 300, 3600]
