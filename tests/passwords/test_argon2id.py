@@ -18,10 +18,10 @@ from users.passwords.argon2id import HashParameters
 
 COSTS = [(8, 1, 1), (100, 1, 3), (19456, 2, 1), (65536, 3, 4)]  # KiB, passes, lanes
 PASSWORDS = ["", "correct horse battery", "Zoë's\x00password", "x" * 1024]
+CASES = [(cost, password) for cost in COSTS for password in (PASSWORDS if cost != COSTS[-1] else PASSWORDS[-1:])]
 
 
-@pytest.mark.parametrize("cost", COSTS, ids=str)
-@pytest.mark.parametrize("password", PASSWORDS, ids=len)
+@pytest.mark.parametrize(("cost", "password"), CASES, ids=lambda one: str(one[:20]))
 def test_same_hashes_as_argon2_cffi(cost: tuple[int, int, int], password: str) -> None:
     """argon2-cffi verifies our hashes, and we verify its hashes."""
     parameters = HashParameters(*cost)

@@ -114,12 +114,12 @@ def marks_in(file: Path) -> set[str]:
 def test_file_holds_no_remains(app: Flask, runner: FlaskCliRunner) -> None:
     """Nothing of a purged user can be read in the database file."""
     people = People(app)
-    for _ in range(50):
+    for _ in range(25):
         people.come(40)
         people.change(25)
-    gone = people.go(650)
+    gone = people.go(325)
     assert {marks[-1] for marks in gone} <= marks_in(file_of(app))
-    assert run(runner, *PURGE).stdout == "650\n"
+    assert run(runner, *PURGE).stdout == "325\n"
     left = marks_in(file_of(app))
     assert {mark for marks in gone for mark in marks} & left == set()
     assert {marks[-1] for marks in people.marks.values()} <= left

@@ -80,6 +80,14 @@ _COUNT = text(f"""
     WHERE {_IS_STALE} OR throttles.tokens > 0
 """).bindparams(*(bindparam(name, type_=UtcDateTime) for name in ("now", "soon", "latest")))  # noqa: S608  (no input)
 
+_ROWS = Throttle.metadata.tables["throttles"]
+# Built once, on the table: on the class it took a third of the time of a wrong password.
+_RESTART = (
+    update(_ROWS)
+    .where(_ROWS.c.key == bindparam("counted"), _ROWS.c.refilled_at < bindparam("end"))
+    .values(refilled_at=bindparam("end"))
+)
+
 
 def counter_key(counted: str) -> bytes:
     """Return the key of a counter: a keyed hash, because people sometimes type a password as their email."""
@@ -118,9 +126,8 @@ def has_attempts_left(counter: Counter) -> bool:
 def restart_periods(session: Session, attempt: AttemptCounters) -> None:
     """Refill the counters only a whole period from now: the password was wrong."""
     now = clock.now()
-    for counter in attempt.counters:
-        earlier = (Throttle.key == counter.key, Throttle.refilled_at < now + counter.limit.period)
-        session.execute(update(Throttle).where(*earlier).values(refilled_at=now + counter.limit.period))
+    ends = [{"counted": counter.key, "end": now + counter.limit.period} for counter in attempt.counters]
+    session.connection().execute(_RESTART, ends)
 
 
 def reset_after_success(session: Session, attempt: AttemptCounters) -> None:
