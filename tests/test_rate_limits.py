@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 
 from support.api import Answer, Api
+from support.clocks import SteadyClock
 from support.databases import execute
 from support.error_responses import ExpectedError, check_error, logged
 from support.people import make_key, make_user
@@ -22,20 +23,10 @@ REFUSED = ExpectedError(429, "RATE_LIMIT_EXCEEDED", "rate_limit_error")
 SMALL = pytest.mark.parametrize("settings", [{"ENROL_RATE_LIMIT": "3/minute"}])
 
 
-class Time:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
 @pytest.fixture
-def time(monkeypatch: pytest.MonkeyPatch) -> Time:
+def time(monkeypatch: pytest.MonkeyPatch) -> SteadyClock:
     """The monotonic clock, moved by the test."""
-    moved = Time()
+    moved = SteadyClock()
     monkeypatch.setattr(clock, "monotonic", moved)
     return moved
 
@@ -46,7 +37,7 @@ def granted(buckets: Buckets, key: str = "key", *, of: int) -> int:
 
 
 @pytest.mark.parametrize("rate", [Rate(1, 1), Rate(7, 1), Rate(100, 60), Rate(6000, 60), Rate(10, 3600)])
-def test_bucket_refills_evenly(time: Time, rate: Rate) -> None:
+def test_bucket_refills_evenly(time: SteadyClock, rate: Rate) -> None:
     buckets = Buckets(rate)
     assert granted(buckets, of=rate.requests + 5) == rate.requests
     time.seconds += rate.seconds / rate.requests * 1.001
@@ -57,7 +48,7 @@ def test_bucket_refills_evenly(time: Time, rate: Rate) -> None:
     assert granted(buckets, of=rate.requests + 5) == rate.requests, "a pause makes it no fuller than full"
 
 
-def test_retry_after(time: Time) -> None:
+def test_retry_after(time: SteadyClock) -> None:
     """A refusal says when the next request is granted."""
     buckets = Buckets(Rate(2, 60))
     assert granted(buckets, of=2) == 2
@@ -69,12 +60,12 @@ def test_retry_after(time: Time) -> None:
     buckets.take("key").require()
 
 
-def test_bucket_for_each_key(time: Time) -> None:
+def test_bucket_for_each_key(time: SteadyClock) -> None:
     buckets = Buckets(Rate(2, 60))
     assert [granted(buckets, key, of=5) for key in ("a", "b")] == [2, 2]
 
 
-def test_parallel_burst(time: Time) -> None:
+def test_parallel_burst(time: SteadyClock) -> None:
     """It gets no more than the limit."""
     buckets, together = Buckets(Rate(50, 60)), threading.Barrier(20)
 
@@ -86,7 +77,7 @@ def test_parallel_burst(time: Time) -> None:
         assert sum(pool.map(burst, range(20))) == 50
 
 
-def test_full_buckets_are_removed(time: Time) -> None:
+def test_full_buckets_are_removed(time: SteadyClock) -> None:
     buckets = Buckets(Rate(10, 60))
     for number in range(10_000):
         buckets.take(str(number))
@@ -99,7 +90,7 @@ def test_full_buckets_are_removed(time: Time) -> None:
 
 
 @SMALL
-def test_headers(app: Flask, api: Api, time: Time) -> None:
+def test_headers(app: Flask, api: Api, time: SteadyClock) -> None:
     """Each response to a key has the rate limit headers."""
     answer = api.get("/v1/user/me")
     assert (answer.status_code, stand(answer)) == (404, ("3", "2", "20"))
@@ -120,7 +111,7 @@ def stand(answer: Answer) -> tuple[str | None, ...]:
 
 
 @SMALL
-def test_order_of_checks(app: Flask, api: Api, time: Time) -> None:
+def test_order_of_checks(app: Flask, api: Api, time: SteadyClock) -> None:
     """The rate is checked after the permissions and before the body."""
     weak = make_key(app)
     for remaining in ("2", "1", "0", "0"):
@@ -131,7 +122,7 @@ def test_order_of_checks(app: Flask, api: Api, time: Time) -> None:
 
 
 @SMALL
-def test_limit_for_each_key(app: Flask, api: Api, time: Time) -> None:
+def test_limit_for_each_key(app: Flask, api: Api, time: SteadyClock) -> None:
     assert [api.get("/v1/user/me").status_code for _ in range(4)] == [404, 404, 404, 429]
     other = make_key(app, Permission.USERS_READ)
     assert api.get("/v1/user/me", key=other).status_code == 404
@@ -153,13 +144,13 @@ def test_no_headers_without_a_key(app: Flask, api: Api) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"ENROL_RATE_LIMIT": "off"}])
-def test_limit_is_off(api: Api, time: Time) -> None:
+def test_limit_is_off(api: Api, time: SteadyClock) -> None:
     """Then no response has rate limit headers."""
     answers = [api.get("/v1/user/me") for _ in range(50)]
     assert {(answer.status_code, stand(answer)) for answer in answers} == {(404, (None, None, None))}
 
 
-def test_default(api: Api, time: Time) -> None:
+def test_default(api: Api, time: SteadyClock) -> None:
     assert stand(api.get("/v1/user/me")) == ("6000", "5999", "1")
 
 
@@ -169,7 +160,7 @@ def wrong(api: Api, address: str = "198.51.100.7", key: str = "ak_wrong", **head
 
 
 @pytest.fixture
-def few(app: Flask, monkeypatch: pytest.MonkeyPatch, time: Time) -> int:
+def few(app: Flask, monkeypatch: pytest.MonkeyPatch, time: SteadyClock) -> int:
     """A limit of five wrong keys a minute from one IP address."""
     assert Rate(100, 60) == rate_limits.WRONG_KEYS
     app.extensions["enrol.wrong_key_buckets"] = Buckets(Rate(5, 60))
@@ -177,7 +168,7 @@ def few(app: Flask, monkeypatch: pytest.MonkeyPatch, time: Time) -> int:
 
 
 @pytest.mark.parametrize("key", ["ak_wrong", "well formed", "Bearer ak_wrong"])
-def test_wrong_keys(app: Flask, api: Api, few: int, time: Time, key: str) -> None:
+def test_wrong_keys(app: Flask, api: Api, few: int, time: SteadyClock, key: str) -> None:
     """Wrong keys from one IP address are limited."""
     sent = key_format.new_key() if key == "well formed" else key
     statuses = [wrong(api, key=sent).status_code for _ in range(few + 2)]

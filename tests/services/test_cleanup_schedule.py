@@ -13,12 +13,12 @@ from flask import Flask
 
 from app import create_app
 from support.application import CHEAP, dispose
+from support.clocks import SteadyClock
 from support.databases import execute
 from support.expired_rows import (
     ALL,
     NONE,
     TABLES,
-    Time,
     add_ended,
     left,
     running,
@@ -44,7 +44,7 @@ from users.storage import database
     ],
 )
 @pytest.mark.usefixtures("steady")
-def test_any_request_starts(steady: Time, app: Flask, cast: Cast, path: str, status: int) -> None:
+def test_any_request_starts(steady: SteadyClock, app: Flask, cast: Cast, path: str, status: int) -> None:
     add_ended(app, cast)
     steady.seconds += cleanup.FIRST_AFTER_SECONDS
     assert app.test_client().get(path, buffered=True).status_code == status
@@ -53,7 +53,7 @@ def test_any_request_starts(steady: Time, app: Flask, cast: Cast, path: str, sta
 
 
 @pytest.mark.parametrize("settings", [{"ENROL_TRUSTED_HOSTS": "users.example.com"}])
-def test_untrusted_host_starts(steady: Time, app: Flask, cast: Cast) -> None:
+def test_untrusted_host_starts(steady: SteadyClock, app: Flask, cast: Cast) -> None:
     add_ended(app, cast)
     steady.seconds += cleanup.FIRST_AFTER_SECONDS
     assert app.test_client().get("/healthz").status_code == 400
@@ -61,7 +61,7 @@ def test_untrusted_host_starts(steady: Time, app: Flask, cast: Cast) -> None:
     assert left(app) == NONE
 
 
-def test_schedule_of_a_new_process(steady: Time, app: Flask, cast: Cast) -> None:
+def test_schedule_of_a_new_process(steady: SteadyClock, app: Flask, cast: Cast) -> None:
     client = app.test_client()
     for passed, is_due in ((0, False), (9, False), (1, True), (0, False), (59, False), (1, True), (600, True)):
         add_ended(app, cast)
@@ -92,7 +92,7 @@ def held_cleanup(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
             wait()
 
 
-def test_one_at_a_time(steady: Time, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_at_a_time(steady: SteadyClock, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     client = app.test_client()
     with held_cleanup(monkeypatch) as begun:
         start = time.monotonic()
@@ -109,7 +109,7 @@ def test_one_at_a_time(steady: Time, app: Flask, monkeypatch: pytest.MonkeyPatch
         assert len(running()) == 1
 
 
-def test_parallel_requests(steady: Time, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parallel_requests(steady: SteadyClock, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     steady.seconds += 100
     together = threading.Barrier(16)
     statuses: list[int] = []
@@ -130,7 +130,7 @@ def test_parallel_requests(steady: Time, app: Flask, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()], ids=["thread", "memory"])
 def test_no_thread_available(
-    steady: Time, app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch, error: Exception
+    steady: SteadyClock, app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fail(_: threading.Thread) -> None:
         raise error
@@ -161,7 +161,7 @@ def locked(app: Flask) -> Iterator[None]:
             yield
 
 
-def test_locked_database(steady: Time, app: Flask, cast: Cast, events: list[logging.LogRecord]) -> None:
+def test_locked_database(steady: SteadyClock, app: Flask, cast: Cast, events: list[logging.LogRecord]) -> None:
     add_ended(app, cast)
     client = app.test_client()
     with locked(app):
@@ -177,7 +177,7 @@ def test_locked_database(steady: Time, app: Flask, cast: Cast, events: list[logg
     assert left(app) == NONE
 
 
-def test_database_away(steady: Time, wire: Wire) -> None:
+def test_database_away(steady: SteadyClock, wire: Wire) -> None:
     app = create_app({**CHEAP, "DATABASE_URL": wire.url})
     client = app.test_client()
     wire.close()
@@ -192,7 +192,7 @@ def test_database_away(steady: Time, wire: Wire) -> None:
     ("error", "told"), [(Unavailable("away"), "sweep_put_off"), (ValueError("secret"), "unexpected_error")]
 )
 def test_fault_is_logged(
-    steady: Time,
+    steady: SteadyClock,
     app: Flask,
     cast: Cast,
     events: list[logging.LogRecord],

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 from flask import Flask
 
+from support.clocks import SteadyClock
 from support.databases import execute, rows
 from support.people import Cast
 from users import clock
@@ -14,20 +15,10 @@ TABLES = ("admin_sessions", "idempotency_records", "setup_links", "throttles")
 MOMENT = timedelta(seconds=1)
 
 
-class Time:
-    """A steady clock that moves only by hand."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
 @pytest.fixture
-def steady(monkeypatch: pytest.MonkeyPatch) -> Time:
+def steady(monkeypatch: pytest.MonkeyPatch) -> SteadyClock:
     """The steady clock by hand. Name it before `app` in a test, so that the application uses it."""
-    moved = Time()
+    moved = SteadyClock()
     monkeypatch.setattr(clock, "monotonic", moved)
     return moved
 
