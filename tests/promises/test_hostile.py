@@ -1,6 +1,7 @@
 """Whatever is sent, wherever: never a 5xx or a slow answer, never a row without a 201, and alike on both databases.
 
-2,000 examples; `.venv/bin/pytest tests/promises/test_hostile.py --hypothesis-profile=long` tries 20,000.
+2,000 examples, 200 in the fast lane. This tries 20,000:
+`.venv/bin/pytest tests/promises/test_hostile.py --hypothesis-profile=long`.
 """
 
 import json

@@ -64,8 +64,8 @@ def verify_password(email: str, password: str, *, ip_address: str | None = None,
     """Return the active user with this email and password, for another application that signs the user in.
 
     `ip_address` is where the person signs in from. Raises the errors of `sign_in`, after the same work. Raises
-    WrongPassword also for a user with permissions that `actor` does not hold: nobody can use a narrow key to guess an
-    administrator's password.
+    WrongPassword also for a user with permissions that `actor` does not hold, so a narrow key cannot be used to guess
+    an administrator's password.
     """
     actor.require(Permission.USERS_VERIFY)
     caller = actor.key_id or actor.kind
