@@ -2,6 +2,7 @@
 
 from users.storage.models.api_keys import ApiKey
 from users.storage.models.audit_events import AuditEvent
+from users.storage.models.hosts import Observation, SecretKeyCheck
 from users.storage.models.idempotency_records import IdempotencyRecord
 from users.storage.models.sign_in import AdminSession, KnownNetwork, SetupLink, Throttle
 from users.storage.models.tables import db
@@ -14,6 +15,8 @@ __all__ = [
     "AuditEvent",
     "IdempotencyRecord",
     "KnownNetwork",
+    "Observation",
+    "SecretKeyCheck",
     "SetupLink",
     "Status",
     "Throttle",

@@ -1,0 +1,40 @@
+"""`flask doctor`: check what an installation needs, and say what to do where a check fails."""
+
+from pathlib import Path
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+
+from users import settings
+from users.cli.command import EXIT_UNEXPECTED, Command
+from users.cli.doctor.addresses import check_addresses
+from users.cli.doctor.database import check_administrator, check_database
+from users.cli.doctor.findings import Finding, Level
+from users.cli.doctor.hashing import check_hashing
+from users.cli.doctor.installation import check_instance, check_secret_key, check_versions
+
+
+@click.command("doctor", cls=Command)
+@with_appcontext
+def doctor_command() -> None:
+    """Check this installation: a line each, ok or what to do."""
+    findings = _check_installation()
+    for finding in findings:
+        click.echo(f"{finding.level:<4} {finding.subject}: {finding.words}")
+    if any(finding.level is Level.FAILED for finding in findings):
+        click.get_current_context().exit(EXIT_UNEXPECTED)
+
+
+def _check_installation() -> list[Finding]:
+    """Return the results of all checks, in the order in which they are printed."""
+    given = settings.current()
+    return [
+        check_versions(),
+        check_database(),
+        check_instance(Path(current_app.instance_path), given),
+        check_secret_key(given),
+        check_administrator(),
+        check_hashing(given),
+        check_addresses(given),
+    ]

@@ -1,0 +1,23 @@
+"""Checks of how people and proxies reach the service."""
+
+from urllib.parse import urlsplit
+
+from werkzeug.sansio.utils import host_is_trusted
+
+from users.cli.doctor.findings import Finding, failed, ok
+from users.settings import Settings
+
+
+def check_addresses(given: Settings) -> Finding:
+    """Check that the settings about proxies, hosts and the public URL agree."""
+    subject = "addresses"
+    if given.trusted_proxies and not given.public_url:
+        todo = "A proxy is trusted but the public address is not known. Set ENROL_PUBLIC_URL."
+        return failed(subject, todo)
+    if given.public_url and given.public_url.startswith("https:") and not given.trusted_proxies:
+        todo = "The public address is https, which a proxy must serve. Set ENROL_TRUSTED_PROXIES to 1."
+        return failed(subject, todo)
+    host = urlsplit(given.public_url or "").netloc
+    if host and given.trusted_hosts and not host_is_trusted(host, given.trusted_hosts):
+        return failed(subject, "Add the host of ENROL_PUBLIC_URL to ENROL_TRUSTED_HOSTS.")
+    return ok(subject, f"{given.public_url or 'no public address'}, {given.trusted_proxies} proxies trusted")

@@ -1,0 +1,35 @@
+"""The check of the password hash, which measures its speed."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from users.auth import hasher
+from users.cli.doctor.findings import Finding, failed, ok
+from users.passwords.hash_queue import Share
+from users.settings import Settings
+
+
+def check_hashing(given: Settings) -> Finding:
+    """Check that the hash is strong, and measure it."""
+    alone = _seconds_to_hash(1, 1)
+    slots, rounds = given.hash_slots, max(1, min(20, int(0.5 / alone)))  # at most a second, or one hash each
+    per_second = slots * rounds / _seconds_to_hash(slots, rounds)
+    found = f"argon2id {given.password_hash}, {alone * 1000:.0f} ms a hash, {per_second:.0f} a second ({slots} at once)"
+    if given.password_hash.below_floor():
+        return failed("password hash", f"{found}. Too weak for real passwords: unset ENROL_PASSWORD_HASH.")
+    return ok("password hash", found)
+
+
+def _seconds_to_hash(at_once: int, rounds: int) -> float:
+    """Return the seconds that `at_once` threads take to hash `rounds` passwords each."""
+    current = hasher.current()
+
+    def hash_all(_number: int) -> None:
+        with current.place(Share.CREATE) as place:
+            for _ in range(rounds):
+                place.hash("the time that this takes is the time of a sign-up")
+
+    start = time.perf_counter()
+    with ThreadPoolExecutor(at_once) as callers:
+        list(callers.map(hash_all, range(at_once)))
+    return time.perf_counter() - start

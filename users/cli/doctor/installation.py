@@ -1,0 +1,44 @@
+"""Checks of the machine and of what the installation keeps on it."""
+
+import os
+import sqlite3
+import stat
+import sys
+from pathlib import Path
+
+from users.cli.doctor.findings import Finding, failed, ok
+from users.settings import Settings
+from users.storage import database
+
+_PYTHON = (3, 11)
+_SQLITE = (3, 27)  # VACUUM INTO
+
+
+def check_versions() -> Finding:
+    """Check the versions of Python and SQLite."""
+    found = f"Python {sys.version.split()[0]}, SQLite {sqlite3.sqlite_version}"
+    if sys.version_info < _PYTHON or sqlite3.sqlite_version_info < _SQLITE:
+        return failed("versions", f"{found}. Use Python 3.11 and SQLite 3.27, or newer.")
+    return ok("versions", found)
+
+
+def check_instance(folder: Path, given: Settings) -> Finding:
+    """Check that other users of this machine cannot read the hashes or the secret key, or replace them."""
+    subject, sqlite_file = "instance", database.sqlite_file()
+    files = [given.secret_key_file] if given.secret_key_file else []
+    if sqlite_file:
+        files += sqlite_file.parent.glob(f"{sqlite_file.name}*")  # with -wal, -shm and the copies made before upgrades
+    if not files:
+        return ok(subject, "not used: DATABASE_URL and SECRET_KEY are set")
+    for path, mode, others in ((folder, 0o002, "change"), *((file, 0o077, "read") for file in files)):
+        if path.exists() and stat.S_IMODE(path.stat().st_mode) & mode:
+            todo = f"Other users can {others} {path}. Run: chmod {'o-w' if path == folder else '600'} {path}"
+            return failed(subject, todo)
+    if not os.access(folder, os.W_OK):
+        return failed(subject, f"This user cannot write to {folder}. Run flask as the service's user.")
+    return ok(subject, f"{folder} is writable and private")
+
+
+def check_secret_key(given: Settings) -> Finding:
+    """Tell where the secret key is; the start has checked it."""
+    return ok("secret key", f"in {given.secret_key_file}" if given.secret_key_file else "in SECRET_KEY")
