@@ -65,6 +65,8 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.extensions["enrol.settings"] = loaded
     app.extensions["enrol.hasher"] = Hasher(loaded.password_hash, HashQueue(loaded.hash_slots, loaded.hash_queue))
     logs.configure(loaded.log_format)
+    for sentence in loaded.ignored_variables:
+        logs.say(f"Warning: {sentence}")
     database.init_app(app, loaded.database_url)
     users.init_app(app)
     if first_run.is_flask_run():

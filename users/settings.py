@@ -19,6 +19,7 @@ from users.passwords import cores, hash_queue
 from users.passwords.argon2id import HashParameters
 from users.passwords.policy import MIN_LENGTH
 from users.rate_limits import Rate
+from users.rules import environment
 from users.rules.validation import Rules
 
 # Every variable and what it takes, in the order of the table in OPERATIONS.md, which a test compares with this one.
@@ -78,6 +79,7 @@ class Settings:
     trusted_proxies: int
     trusted_hosts: tuple[str, ...]
     log_format: str
+    ignored_variables: tuple[str, ...]  # a sentence about each
 
     @property
     def secret_keys(self) -> tuple[str, ...]:
@@ -95,11 +97,10 @@ def load(values: Mapping[str, str], instance: Path) -> Settings:
     """Return the settings in `values`, which is the environment or a mapping like it.
 
     The default database and the secret key are files in the folder `instance`; the first start makes the key. Raises
-    BadSetting for an unknown ENROL_ variable, a value that cannot be read or a folder that cannot be written.
+    BadSetting for a misspelt ENROL_ variable, a value that cannot be read or a folder that cannot be written.
     """
-    for name in values:
-        if name.startswith("ENROL_") and name not in TAKES:
-            raise BadSetting(f"{name} is not a setting. The settings are: {', '.join(sorted(TAKES))}.")
+    if sentence := environment.misspelt(values, TAKES):
+        raise BadSetting(sentence)
     return Settings(
         database_url=_database_url(values, instance),
         secret_key=_secret_key(values, instance),
@@ -123,6 +124,7 @@ def load(values: Mapping[str, str], instance: Path) -> Settings:
         log_format=_choice(
             values, "ENROL_LOG_FORMAT", ("text", "json") if _under_flask_command(values) else ("json", "text")
         ),
+        ignored_variables=environment.ignored(values, TAKES),
     )
 
 

@@ -21,7 +21,16 @@ def test_ok_or_what_to_do(app: Flask, runner: FlaskCliRunner) -> None:
     assert "FAIL administrators: There is none. Run: flask users create you@example.com --role role_admin" in ill.stdout
     make_user(app, "ada@example.com", Role.ADMIN)
     well = run(runner, "doctor")
-    subjects = ["versions", "database", "instance", "secret key", "administrators", "password hash", "addresses"]
+    subjects = [
+        "versions",
+        "environment",
+        "database",
+        "instance",
+        "secret key",
+        "administrators",
+        "password hash",
+        "addresses",
+    ]
     assert [line[5:].split(":")[0] for line in well.stdout.splitlines()] == subjects
     assert well.exit_code == 0, well.stdout
     assert re.search(r"password hash: argon2id m=19456,t=2,p=1, \d+ ms a hash, \d+ a second", well.stdout)
@@ -57,6 +66,12 @@ def test_hashes_in_parallel(runner: FlaskCliRunner, monkeypatch: pytest.MonkeyPa
 def test_settings_that_disagree(runner: FlaskCliRunner, words: str) -> None:
     """Proxies, trusted hosts and the public URL must fit together."""
     assert words in run(runner, "doctor").stdout
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize("settings", [{"ENROL_VERSION": "1", "ENROL_PORT": "tcp://10.0.0.1:80"}])
+def test_unknown_variable(runner: FlaskCliRunner) -> None:
+    assert "warn environment: ENROL_VERSION is not a setting, so Enrol ignores it.\n" in run(runner, "doctor").stdout
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -12,7 +12,7 @@ from users.cli.doctor.addresses import check_addresses
 from users.cli.doctor.database import check_administrator, check_database
 from users.cli.doctor.findings import Finding, Level
 from users.cli.doctor.hashing import check_hashing
-from users.cli.doctor.installation import check_instance, check_secret_key, check_versions
+from users.cli.doctor.installation import check_environment, check_instance, check_secret_key, check_versions
 
 
 @click.command("doctor", cls=Command)
@@ -31,6 +31,7 @@ def _check_installation() -> list[Finding]:
     given = settings.current()
     return [
         check_versions(),
+        check_environment(given),
         check_database(),
         check_instance(Path(current_app.instance_path), given),
         check_secret_key(given),

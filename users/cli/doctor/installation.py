@@ -6,7 +6,7 @@ import stat
 import sys
 from pathlib import Path
 
-from users.cli.doctor.findings import Finding, failed, ok
+from users.cli.doctor.findings import Finding, failed, ok, warning
 from users.settings import Settings
 from users.storage import database
 
@@ -42,3 +42,10 @@ def check_instance(folder: Path, given: Settings) -> Finding:
 def check_secret_key(given: Settings) -> Finding:
     """Tell where the secret key is; the start has checked it."""
     return ok("secret key", f"in {given.secret_key_file}" if given.secret_key_file else "in SECRET_KEY")
+
+
+def check_environment(given: Settings) -> Finding:
+    """Name the variables that look like settings and are not."""
+    if given.ignored_variables:
+        return warning("environment", " ".join(given.ignored_variables))
+    return ok("environment", "all ENROL_ variables are settings")
