@@ -49,7 +49,6 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         PROVIDE_AUTOMATIC_OPTIONS=False,
         SECRET_KEY=loaded.secret_key,
         SECRET_KEY_FALLBACKS=list(loaded.secret_key_fallbacks),
-        TRUSTED_HOSTS=list(loaded.trusted_hosts) or None,
     )
     app.json.compact = True  # type: ignore[attr-defined]
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the contract orders the members of a user

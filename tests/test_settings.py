@@ -115,7 +115,12 @@ GOOD: list[tuple[str, str, str, Any]] = [
     ("ENROL_RATE_LIMIT", "off", "rate_limit", None),
     ("ENROL_TRUSTED_PROXIES", "0", "trusted_proxies", 0),
     ("ENROL_TRUSTED_PROXIES", "10", "trusted_proxies", 10),
-    ("ENROL_TRUSTED_HOSTS", "a.example.com, .b.org,,[::1]", "trusted_hosts", ("a.example.com", ".b.org", "[::1]")),
+    (
+        "ENROL_TRUSTED_HOSTS",
+        "a.example.com, .B.org,,[::1],::1",
+        "trusted_hosts",
+        ("a.example.com", ".b.org", "[::1]", "::1"),
+    ),
     ("ENROL_ALLOW_DOMAINS", "LOCAL, corp.test", "rules.allow_domains", frozenset({"local", "corp.test"})),
     ("ENROL_CHECK_DELIVERABILITY", "on", "rules.check_deliverability", True),
     ("ENROL_CHECK_DELIVERABILITY", "off", "rules.check_deliverability", False),
@@ -290,8 +295,8 @@ def test_application_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv(name, value)
     made = create_app({"ENROL_PASSWORD_MIN_LENGTH": "12", "ENROL_TRUSTED_HOSTS": "a.example.com"})
     with made.app_context():
+        assert settings.current().trusted_hosts == ("a.example.com",)
         assert settings.current().rules.password_min_length == 12  # the mapping has precedence over the environment
     assert made.config["SECRET_KEY"] == SECRET_KEY
     assert made.config["SECRET_KEY_FALLBACKS"] == [OTHER_KEY]
-    assert made.config["TRUSTED_HOSTS"] == ["a.example.com"]
     assert made.config["SQLALCHEMY_DATABASE_URI"] == SET["DATABASE_URL"]

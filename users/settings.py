@@ -19,7 +19,7 @@ from users.passwords import cores, hash_queue
 from users.passwords.argon2id import HashParameters
 from users.passwords.policy import MIN_LENGTH
 from users.rate_limits import Rate
-from users.rules import environment
+from users.rules import environment, hosts
 from users.rules.validation import Rules
 
 # Every variable and what it takes, in the order of the table in OPERATIONS.md, which a test compares with this one.
@@ -38,7 +38,8 @@ TAKES = {
     "ENROL_HASH_QUEUE": "how many may wait to be hashed, from 0 to 10000",
     "ENROL_RATE_LIMIT": "a number and a time, like 100/second, 6000/minute or 360000/hour, or off",
     "ENROL_TRUSTED_PROXIES": "the number of proxies in front, from 0 to 10",
-    "ENROL_TRUSTED_HOSTS": "host names separated by commas; a leading dot takes in the names below",
+    "ENROL_TRUSTED_HOSTS": "host names or IP addresses without ports, separated by commas; a leading dot takes in the "
+    "names below",
     "ENROL_ALLOW_DOMAINS": "domain names separated by commas, like local,corp.test",
     "ENROL_CHECK_DELIVERABILITY": "on or off",
     "ENROL_LOG_FORMAT": "text or json",
@@ -52,8 +53,6 @@ _WELL_KNOWN = re.compile(
     r"|192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",
     re.IGNORECASE,
 )
-_HOST = re.compile(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
-
 _RATE = re.compile(r"([1-9][0-9]{0,8})/(second|minute|hour)")
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600}
 
@@ -277,10 +276,10 @@ def _rate_limit(values: Mapping[str, str]) -> Rate | None:
 
 
 def _hosts(values: Mapping[str, str]) -> tuple[str, ...]:
-    hosts = tuple(host.lower() for host in _list(values, "ENROL_TRUSTED_HOSTS"))
-    if not all(_HOST.fullmatch(host) for host in hosts):
+    names = tuple(host.lower() for host in _list(values, "ENROL_TRUSTED_HOSTS"))
+    if not all(hosts.is_host(host) for host in names):
         raise _bad("ENROL_TRUSTED_HOSTS")
-    return hosts
+    return names
 
 
 def _domains(values: Mapping[str, str]) -> frozenset[str]:

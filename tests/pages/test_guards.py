@@ -127,7 +127,7 @@ def test_the_error_page_needs_no_database(ada: Visitor, monkeypatch: pytest.Monk
 
 
 def test_untrusted_host(tmp_path: Path) -> None:
-    """The error page renders for a host that is not trusted, where url_for raises."""
+    """The error page renders for a host that is not trusted."""
     app = create_app(
         {**CHEAP, "DATABASE_URL": f"sqlite:///{tmp_path}/enrol.db", "ENROL_TRUSTED_HOSTS": "users.example.com"}
     )

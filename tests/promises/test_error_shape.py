@@ -162,13 +162,13 @@ def test_unavailable_database_is_503(app: Flask, api: Api) -> None:
     assert api.create().status_code == 201
 
 
-@pytest.mark.parametrize("settings", [{"ENROL_TRUSTED_HOSTS": "users.example.com,.intra.example"}])
+@pytest.mark.parametrize("settings", [{"ENROL_TRUSTED_HOSTS": "users.example.com,.intra.example,[::1]"}])
 def test_untrusted_host_is_400(api: Api) -> None:
-    for host in ("evil.example", "users.example.com.evil.example", "intra.example.evil", ""):
+    for host in ("evil.example", "users.example.com.evil.example", "intra.example.evil", "[::2]:80", ""):
         answer = api.get("/v1/user/me", headers={"Host": host})
         check_error(answer, ExpectedError(400, "UNTRUSTED_HOST", REQUEST))
         assert api.get("/", headers={"Host": host}).status_code == 400
-    for host in ("users.example.com", "users.example.com:8000", "a.intra.example"):
+    for host in ("users.example.com", "users.example.com:8000", "users.example.com.", "a.intra.example", "[::1]:5000"):
         assert api.get("/v1/user/me", headers={"Host": host}).status_code == 404
 
 

@@ -5,14 +5,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from flask import Flask, Response, current_app, g, jsonify, render_template, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, SecurityError
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.exceptions import MethodNotAllowed as HTTPMethodNotAllowed
 from werkzeug.exceptions import NotFound as HTTPNotFound
 
 from users import clock, logs
 from users.errors import EnrolError, InternalServerError, NotFound
 from users.http import session_cookie
-from users.request_errors import InvalidParameter, MethodNotAllowed, PayloadTooLarge, UntrustedHost
+from users.request_errors import InvalidParameter, MethodNotAllowed, PayloadTooLarge
 
 
 def init_app(app: Flask) -> None:
@@ -75,7 +75,6 @@ def _as_enrol_error(exception: Exception) -> EnrolError:
     for theirs, ours in (
         (HTTPNotFound, NotFound),
         (RequestEntityTooLarge, PayloadTooLarge),
-        (SecurityError, UntrustedHost),
     ):
         if isinstance(exception, theirs):
             return ours()

@@ -37,7 +37,6 @@ def add(response: Response) -> None:
 
 def asset(name: str) -> str:
     """Return the path of a file under static/ with the hash of its content, which changes with the file."""
-    # Not url_for, which raises on the error page for an untrusted host.
     return f"/static/{name}?v={_hash_of(name)}"
 
 

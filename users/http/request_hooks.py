@@ -1,13 +1,15 @@
-"""Before every request: its ids. After it: the headers, the audit row of a refusal, and the log line."""
+"""Before every request: its ids and its host. After it: the headers, the audit row of a refusal, and the log line."""
 
 import time
 
 from flask import Flask, Response, g, request
 
-from users import ids, logs
+from users import ids, logs, settings
 from users.audit import trail
 from users.errors import AuthenticationRequired
 from users.http import headers
+from users.request_errors import UntrustedHost
+from users.rules import hosts
 
 # Of RFC 9110 and RFC 5789. The log shows only these: a client can send any word, of any length.
 _METHODS = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
@@ -25,6 +27,10 @@ def _start() -> None:
     g.request_id = ids.new_request_id()  # for audit events: a client cannot choose or repeat it
     g.trace_id = sent_id if ids.is_request_id(sent_id) else g.request_id  # for the response and the log
     g.client_request_id = sent_id if ids.is_client_request_id(sent_id) else None
+    trusted = settings.current().trusted_hosts
+    # Not Werkzeug's own check, which never finds an IPv6 address in the list.
+    if trusted and not hosts.is_trusted(request.host, trusted):
+        raise UntrustedHost
 
 
 def _finish(response: Response) -> Response:

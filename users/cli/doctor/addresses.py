@@ -2,9 +2,8 @@
 
 from urllib.parse import urlsplit
 
-from werkzeug.sansio.utils import host_is_trusted
-
 from users.cli.doctor.findings import Finding, failed, ok
+from users.rules import hosts
 from users.settings import Settings
 
 
@@ -18,6 +17,6 @@ def check_addresses(given: Settings) -> Finding:
         todo = "The public address is https, which a proxy must serve. Set ENROL_TRUSTED_PROXIES to 1."
         return failed(subject, todo)
     host = urlsplit(given.public_url or "").netloc
-    if host and given.trusted_hosts and not host_is_trusted(host, given.trusted_hosts):
+    if host and given.trusted_hosts and not hosts.is_trusted(host, given.trusted_hosts):
         return failed(subject, "Add the host of ENROL_PUBLIC_URL to ENROL_TRUSTED_HOSTS.")
     return ok(subject, f"{given.public_url or 'no public address'}, {given.trusted_proxies} proxies trusted")

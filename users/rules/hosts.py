@@ -1,0 +1,37 @@
+"""The hosts that a service answers to: what ENROL_TRUSTED_HOSTS takes, and whether a Host header is among them."""
+
+import re
+from collections.abc import Collection
+from ipaddress import IPv6Address
+
+from users.rules import ip_addresses
+
+_NAME = re.compile(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
+
+
+def is_host(text: str) -> bool:
+    """Tell whether `text` is a host name, one with a leading dot, or an IP address, in brackets or not. No port."""
+    return bool(_NAME.fullmatch(text)) or _is_ipv6(re.sub(r"^\[(.*)\]$", r"\1", text))
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return "%" not in text  # a zone is never part of a Host header (RFC 6874, section 3)
+
+
+def is_trusted(host: str, trusted: Collection[str]) -> bool:
+    """Tell whether `host`, with or without a port, is among `trusted`. A leading dot there takes in the names below."""
+    name = _without_port(host)
+    wanted = {_without_port(one) for one in trusted}
+    return name in wanted or any(one.startswith(".") and f".{name}".endswith(one) for one in wanted)
+
+
+def _without_port(host: str) -> str:
+    """Return the one spelling of a host: an IP address has several, and a name may end in a dot (RFC 1034, 3.1)."""
+    try:
+        return str(ip_addresses.parse(host))
+    except ValueError:
+        return host.partition(":")[0].lower().removesuffix(".")
