@@ -10,10 +10,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from flask import current_app
-from psycopg import ProgrammingError
-from psycopg.conninfo import make_conninfo
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
 
 from users.passwords import cores, hash_queue
 from users.passwords.argon2id import HashParameters
@@ -21,6 +17,7 @@ from users.passwords.policy import MIN_LENGTH
 from users.rate_limits import Rate
 from users.rules import environment, hosts
 from users.rules.validation import Rules
+from users.storage import database_url
 
 # Every variable and what it takes, in the order of the table in OPERATIONS.md, which a test compares with this one.
 TAKES = {
@@ -161,29 +158,10 @@ def _database_url(values: Mapping[str, str], instance: Path) -> str:
     if not given:
         _require_writable(instance)
         return f"sqlite:///{instance / 'enrol.db'}"
-    # SQLAlchemy knows neither postgres:// nor, before 2.1, that postgresql:// means psycopg 3.
-    given = re.sub(r"^postgres(ql)?(\+psycopg)?://", "postgresql+psycopg://", given)
     try:
-        url = make_url(given)
-    except (ArgumentError, ValueError):
-        raise _bad("DATABASE_URL") from None
-    # A database in memory would be a different one for each connection; "file:" URLs can name one too.
-    is_file = url.drivername == "sqlite" and not re.match(r"$|:memory:|file:", url.database or "")
-    if not is_file and url.drivername != "postgresql+psycopg":
-        raise _bad("DATABASE_URL")
-    _check_options(url)
-    return given
-
-
-def _check_options(url: URL) -> None:
-    """Refuse options after the `?` of the URL that the driver would refuse at each connection."""
-    try:
-        _arguments, options = url.get_dialect()().create_connect_args(url)
-        if url.drivername != "sqlite":
-            int(options.get("connect_timeout", 0))
-            make_conninfo(**options)
-    except (ArgumentError, ProgrammingError, TypeError, ValueError):
-        raise _bad("DATABASE_URL") from None
+        return database_url.read(given)
+    except database_url.BadDatabaseUrl as error:
+        raise BadSetting(f"DATABASE_URL cannot be read: {error}.") from None
 
 
 def _require_writable(folder: Path) -> None:

@@ -89,8 +89,9 @@ def may_import(module: str, other: str) -> bool:
     ours, theirs = folder_of(module), folder_of(other)
     if not theirs or ours == theirs:
         return True
-    if not ours:  # a single file; `settings` reads what HashParameters and Rules are
-        return module == "users.settings" and theirs in ("passwords", "rules")
+    if not ours:  # a single file; `settings` reads what HashParameters and Rules are, and DATABASE_URL
+        known = theirs in ("passwords", "rules") or other == "users.storage.database_url"
+        return module == "users.settings" and known
     return theirs not in DOORS and FOLDERS.index(ours) < FOLDERS.index(theirs)
 
 
