@@ -216,10 +216,14 @@ class Overloaded(EnrolError):
     default_headers: ClassVar = {"Retry-After": "2"}
 
 
+READ_ONLY = "read-only"  # the reason of an Unavailable: the database can be read, and takes no writes
+
+
 class Unavailable(EnrolError):
     """The database cannot be used now. `hint` is a sentence for the operator, never the driver's text.
 
-    `reason` is "database" or "schema", as /readyz shows it. `outcome_unknown`: the connection was lost during COMMIT.
+    `reason` is that of /readyz: "database", "schema" or READ_ONLY. `outcome_unknown`: the connection was lost during
+    COMMIT.
     """
 
     code = "SERVICE_UNAVAILABLE"

@@ -118,7 +118,7 @@ def test_the_error_page_needs_no_database(ada: Visitor, monkeypatch: pytest.Monk
     def away(_engine: object) -> None:
         raise Unavailable("away")
 
-    monkeypatch.setattr(schema_version, "require_head", away)
+    monkeypatch.setattr(schema_version, "require_usable", away)
     for path in ("/", "/admin/users", "/setup"):
         answer = ada.get(path)
         assert answer.status_code == 503

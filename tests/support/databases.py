@@ -1,6 +1,7 @@
 """Both databases, read and changed without the service."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -65,3 +66,24 @@ def _plan(statement: str, parameters: Any) -> str:
             return "\n".join(row.detail for row in steps)
         connection.exec_driver_sql("SET LOCAL enable_seqscan = off")  # small tables are walked through
         return "\n".join(connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars())
+
+
+@contextlib.contextmanager
+def read_only(app: Flask) -> Iterator[None]:
+    """Let the database take no writes, as a standby or a protected file."""
+    on_sqlite = app.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite")
+    statement = "PRAGMA query_only = ON" if on_sqlite else "SET default_transaction_read_only = on"
+
+    def protect(connection: Any, _record: object) -> None:
+        connection.execute(statement)
+        connection.commit()
+
+    with app.app_context():
+        engine = db.engine
+    event.listen(engine, "connect", protect)
+    engine.dispose()
+    try:
+        yield
+    finally:
+        event.remove(engine, "connect", protect)
+        engine.dispose()

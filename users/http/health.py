@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import wraps
 
-from flask import Response, g, jsonify
+from flask import Response, g, jsonify, request
 
 from users.blueprint import bp, same_for_all
 from users.errors import Unavailable
@@ -33,17 +33,20 @@ def show_health() -> ProbeResponse:
 @bp.get("/readyz")
 @probe
 def show_readiness() -> ProbeResponse:
-    """Answer 200 if the database is readable and at HEAD, else 503 with the reason, within a request's time budget."""
-    reason = _reason_not_ready()
+    """Answer 200 if this process can serve, else 503 with the reason, within a request's time budget.
+
+    `?for=reads` asks for reads alone, which a read-only database can answer. Any other value is as none.
+    """
+    reason = _reason_not_ready(for_reads=request.args.get("for") == "reads")
     if reason:
         g.error_code = Unavailable.code
         return jsonify(status="unavailable", reason=reason), Unavailable.status
     return jsonify(status="ok"), 200
 
 
-def _reason_not_ready() -> str | None:
+def _reason_not_ready(*, for_reads: bool) -> str | None:
     try:
-        database.check()
+        database.check(for_reads=for_reads)
     except Unavailable as error:
         return error.reason
     return None

@@ -8,7 +8,16 @@ from flask import Flask, g, make_response, request
 from werkzeug.wrappers import Response
 
 from users.blueprint import PUBLIC
-from users.errors import Conflict, Invalid, LastAdministrator, Overloaded, RateLimitExceeded, Unavailable
+from users.errors import (
+    READ_ONLY,
+    Conflict,
+    EnrolError,
+    Invalid,
+    LastAdministrator,
+    Overloaded,
+    RateLimitExceeded,
+    Unavailable,
+)
 from users.form_errors import FormRefused, Outdated, SessionEnded, SetupLinkEnded, SetupOver
 from users.http import csrf, session_cookie
 from users.pages import forms, login_redirect
@@ -105,9 +114,18 @@ def _respond(view: View, again: View | None, values: Mapping[str, Any]) -> PageR
         g.error = error
         return _show_again(again, values, problems_of(error), 422 if isinstance(error, Conflict) else error.status)
     except (Overloaded, RateLimitExceeded) as error:
-        response = _show_again(again, values, problems_of(error), error.status)
-        response.headers.update(error.headers)  # Retry-After
-        return response
+        return _show_again_later(again, values, error)
+    except Unavailable as error:
+        if error.reason != READ_ONLY:
+            raise
+        g.error_code = error.code
+        return _show_again_later(again, values, error)
+
+
+def _show_again_later(again: View, values: Mapping[str, Any], error: EnrolError) -> Response:
+    response = _show_again(again, values, problems_of(error), error.status)
+    response.headers.update(error.headers)  # Retry-After
+    return response
 
 
 def _show_again(again: View, values: Mapping[str, Any], problems: list[Problem], status: int) -> Response:

@@ -9,12 +9,17 @@ from flask import g, request, url_for
 from users import clock
 from users.actors import ActorKind
 from users.audit import trail
-from users.errors import Conflict, EnrolError, Invalid, LastAdministrator
+from users.errors import Conflict, EnrolError, Invalid, LastAdministrator, Unavailable
 from users.field_errors import FieldCode, FieldError
 from users.form_errors import FormRefused
 from users.pages import forms
 from users.services import user_queries
 from users.storage.models import AuditEvent
+
+_READ_ONLY = (
+    "The database is read-only at the moment, so nothing was saved. Send it again in a few minutes. "
+    "If this lasts, tell the administrator of this service."
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,8 @@ def problems_of(error: EnrolError) -> list[Problem]:
         return [_taken(error)]
     if isinstance(error, FormRefused) and error.problems:
         return [Problem(words, name) for name, words in error.problems.items()]
+    if isinstance(error, Unavailable):  # of all its reasons, the form is shown again for this one
+        return [Problem(_READ_ONLY)]
     if isinstance(error, LastAdministrator) and "global_role_id" in request.form:
         return [Problem(error.message, "global_role_id")]
     return [Problem(error.message)]

@@ -62,11 +62,12 @@ def create_user(new: NewUser, *, actor: Actor, before_insert: Callable[[Session,
 
 
 def check_new_user(new: NewUser, *, actor: Actor) -> None:
-    """Raise Denied or Conflict if `create_user` would do so now, and write nothing.
+    """Raise Denied, Conflict or Unavailable if `create_user` would do so now, and write nothing.
 
     Another request may create the user before `create_user` runs: only that decides.
     """
     _require_may_create(new, actor)
+    database.require_writable()
     found = conflict(new.email, actor)
     if found.user_id:
         raise found

@@ -20,7 +20,7 @@ from users import forks
 from users.errors import Unavailable
 from users.storage import postgres, schema_version, sqlite
 from users.storage.deadlines import SHORT_WAIT_SECONDS, deadline, give_up_at
-from users.storage.driver_errors import AWAY, translate_errors
+from users.storage.driver_errors import AWAY, read_only, translate_errors
 from users.storage.models import db
 
 POOL_SIZE = 16  # connections of one process; hashing a password holds none
@@ -139,9 +139,9 @@ def session_on(connection: Connection) -> Session:
 
 @contextlib.contextmanager
 def _connection(**options: Any) -> Iterator[Connection]:
-    """Yield a connection to a database at HEAD; the caller commits."""
+    """Yield a connection to a database whose schema is usable; the caller commits."""
     with _budget(), translate_errors():
-        schema_version.require_head(db.engine)
+        schema_version.require_usable(db.engine)
         connection = db.engine.connect().execution_options(**options)
         try:
             connection.begin()
@@ -179,14 +179,21 @@ def advisory_lock(session: Session, number: int) -> None:
         session.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
 
 
-def check() -> None:
-    """Raise Unavailable with the reason unless the database can be read now and is at HEAD.
-
-    A database that was at HEAD before stays in use: while servers are being replaced, an old one may still work with
-    the newer schema.
-    """
+def check(*, for_reads: bool = False) -> None:
+    """Raise Unavailable with the reason unless the database can be used now, `for_reads` only or for writes too."""
     with _budget(), translate_errors():
-        schema_version.require_head_now(db.engine)
+        schema_version.require_usable_now(db.engine)
+        if not for_reads:
+            require_writable()
+
+
+def require_writable() -> None:
+    """Raise Unavailable if the database takes no writes now. Writes nothing and waits for no other writer."""
+    with _connection() as connection:
+        if connection.dialect.name == "sqlite":
+            sqlite.require_writable(connection)
+        elif connection.scalar(text("SELECT current_setting('transaction_read_only')")) == "on":
+            raise read_only()
 
 
 @contextlib.contextmanager

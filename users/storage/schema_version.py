@@ -1,4 +1,8 @@
-"""The version of the database's schema, and the 503 when it is not the version that this code needs (HEAD)."""
+"""The version of the database's schema, and the 503 when it is not one that this process can work with.
+
+That is the version of this code (HEAD), or a newer one that came while the process ran: migrations only add what older
+code can live with, so that servers can be replaced one after another.
+"""
 
 from dataclasses import dataclass
 
@@ -15,9 +19,10 @@ NEWER = "The database was made by a newer version of Enrol. Install that version
 
 @dataclass
 class _Schema:
-    """Whether the database was seen at HEAD. Once it was, requests do not ask again."""
+    """What this process has seen of the schema. Once it was usable, requests do not ask again."""
 
-    is_at_head: bool = False
+    is_usable: bool = False
+    was_at_head: bool = False
 
 
 def init_app(app: Flask) -> None:
@@ -25,24 +30,26 @@ def init_app(app: Flask) -> None:
     app.extensions["enrol.schema"] = _Schema()
 
 
-def require_head(engine: Engine) -> None:
-    """Raise Unavailable unless the database is at HEAD or was when it was last looked at."""
-    if not _schema().is_at_head:
-        require_head_now(engine)
+def require_usable(engine: Engine) -> None:
+    """Raise Unavailable unless the schema is usable or was when it was last looked at."""
+    if not _schema().is_usable:
+        require_usable_now(engine)
 
 
-def require_head_now(engine: Engine) -> None:
-    """Ask the database for its version now. Raises Unavailable unless it is HEAD."""
+def require_usable_now(engine: Engine) -> None:
+    """Ask the database for its version now. Raises Unavailable unless it is HEAD, or newer and was HEAD before."""
+    schema = _schema()
     with engine.connect() as connection:
         found = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    if found != HEAD:
+    schema.was_at_head |= found == HEAD
+    schema.is_usable = found == HEAD or (is_newer(found) and schema.was_at_head)
+    if not schema.is_usable:
         raise Unavailable(NEWER if is_newer(found) else BEHIND, reason="schema")
-    _schema().is_at_head = True
 
 
 def forget() -> None:
-    """Have the next request look at the version again: a table or column was missing."""
-    _schema().is_at_head = False
+    """Look at the version again, and accept none but HEAD: a table or column was missing."""
+    _schema().is_usable = _schema().was_at_head = False
 
 
 def is_newer(revision: str | None) -> bool:

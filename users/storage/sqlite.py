@@ -1,12 +1,15 @@
 """SQLite: private files, durable writes, and a write lock that is asked for until the deadline."""
 
 import contextlib
+import os
 import sqlite3
 import time
+from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import OperationalError
 
 from users.storage.deadlines import give_up_at
 from users.storage.private_files import open_private
@@ -40,7 +43,8 @@ def _set_pragmas(connection: DBAPIConnection, _record: object) -> None:
     connection.isolation_level = None  # `_begin` sends BEGIN
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
-    cursor.execute("PRAGMA journal_mode = WAL")
+    with _allowing(sqlite3.SQLITE_READONLY):  # a write-protected file can still be read
+        cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = FULL")  # a 201 promises that the row is on disk
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute("PRAGMA secure_delete = ON")  # overwrite deleted rows with zeros; not every build does so by default
@@ -116,6 +120,49 @@ def _try_statement(driver: sqlite3.Connection, statement: str) -> bool:
     return row is None or row[0] != 1  # https://sqlite.org/pragma.html#pragma_wal_checkpoint
 
 
+def require_writable(connection: Connection) -> None:
+    """Raise OperationalError if the database takes no writes, which BEGIN IMMEDIATE does not tell. Writes nothing.
+
+    Another writer that holds the lock shows that it does.
+    """
+    driver: Any = connection.connection.driver_connection
+    driver.execute("PRAGMA busy_timeout = 0")
+    try:
+        with _allowing(sqlite3.SQLITE_BUSY):
+            connection.exec_driver_sql("DELETE FROM alembic_version WHERE 0")
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+
+
+@contextlib.contextmanager
+def _allowing(code: int) -> Iterator[None]:
+    """Go on after an error with this primary code."""
+    try:
+        yield
+    except (sqlite3.Error, OperationalError) as error:
+        if _primary_code(getattr(error, "orig", error)) != code:
+            raise
+
+
+def says_read_only(error: sqlite3.Error, url: str) -> bool:
+    """Tell whether `error` came because the database at `url` is write-protected: the file, its folder or its disk."""
+    code = _primary_code(error)
+    # A file in WAL mode on a disk that is mounted read-only cannot even be opened: it has no place for its -shm.
+    by_disk = code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR) and _is_disk_read_only(url)
+    return code == sqlite3.SQLITE_READONLY or by_disk
+
+
+def _is_disk_read_only(url: str) -> bool:
+    try:
+        return bool(os.statvfs(make_url(url).database or "").f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
 def _says_busy(error: sqlite3.Error) -> bool:
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    return code & 0xFF == sqlite3.SQLITE_BUSY  # the upper bits hold the reason, such as a recovery
+    return _primary_code(error) == sqlite3.SQLITE_BUSY
+
+
+def _primary_code(error: object) -> int:
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return code & 0xFF  # the upper bits hold the reason, such as a recovery

@@ -1,6 +1,7 @@
 """Upgrades of the schema: one process at a time, after a copy of the file, all or nothing. Servers start here."""
 
 import contextlib
+import errno
 import fcntl
 import sqlite3
 from collections.abc import Iterator
@@ -23,21 +24,22 @@ STUCK = (
     "The database could not be upgraded and is as it was. Does it hold tables that are not Enrol's? "
     "Set DATABASE_URL to a database of its own."
 )
+_WRITE_PROTECTED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _UPGRADE_LOCK = 0x656E726F6C  # "enrol" in ASCII: the number of the advisory lock on Postgres
 
 
 def prepare(app: Flask) -> bool:
     """Create or upgrade a SQLite file; on Postgres only look whether the database can be used.
 
-    Return whether it can be used. If not, the server starts anyway: one sentence on stderr gives the reason, and
-    requests get 503 until the database can be used.
+    Return whether it can be used, for writes too. If not, the server starts anyway: one sentence on stderr gives the
+    reason, and requests get 503 until the database can be used.
     """
     with app.app_context():
         try:
             if database.sqlite_file():
                 alembic.command.upgrade(app.extensions["migrate"].migrate.get_config(), "head")
-            with database.reading():
-                return True
+            database.check()
+            return True
         except Unavailable as error:
             logs.say(error.hint)
         except CommandError as error:
@@ -89,8 +91,9 @@ def _lock_file(engine: Engine) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX)
             _copy_if_behind(path)
             yield
-    except (OSError, sqlite3.Error):
-        raise Unavailable(driver_errors.AWAY) from None
+    except (OSError, sqlite3.Error) as error:
+        protected = getattr(error, "errno", None) in _WRITE_PROTECTED
+        raise (driver_errors.read_only() if protected else Unavailable(driver_errors.AWAY)) from None
 
 
 def _copy_if_behind(path: Path) -> None:

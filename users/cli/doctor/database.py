@@ -7,8 +7,9 @@ from users.storage import database, schema_version
 
 
 def check_database() -> Finding:
-    """Check that the database can be read and is at HEAD."""
+    """Check that the database can be read and written and is at HEAD."""
     try:
+        database.require_writable()
         with database.reading() as session:
             return ok("database", f"{session.get_bind().dialect.name}, at {schema_version.HEAD}")
     except Unavailable as error:
