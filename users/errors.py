@@ -222,8 +222,8 @@ READ_ONLY = "read-only"  # the reason of an Unavailable: the database can be rea
 class Unavailable(EnrolError):
     """The database cannot be used now. `hint` is a sentence for the operator, never the driver's text.
 
-    `reason` is that of /readyz: "database", "schema" or READ_ONLY. `outcome_unknown`: the connection was lost during
-    COMMIT.
+    `reason` is that of /readyz: "database", "encoding", "schema" or READ_ONLY. `outcome_unknown`: the connection was
+    lost during COMMIT.
     """
 
     code = "SERVICE_UNAVAILABLE"

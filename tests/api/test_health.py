@@ -18,6 +18,7 @@ from support.installations import installed
 from support.postgres_wire import Wire
 from support.servers import KINDS, Server
 from users.storage import database, schema_version
+from users.storage.deadlines import BUDGET_SECONDS
 from users.storage.models import db
 
 OK = {"status": "ok"}
@@ -124,7 +125,7 @@ def test_silent_postgres_is_503_in_time() -> None:
         with application(url) as stranger:
             start = time.monotonic()
             assert status_and_body(stranger.get("/readyz")) == (503, unavailable("database"))
-            assert time.monotonic() - start < database.BUDGET_SECONDS + 1
+            assert time.monotonic() - start < BUDGET_SECONDS + 1
             start = time.monotonic()
             assert status_and_body(stranger.get("/healthz")) == (200, OK)
             assert time.monotonic() - start < 2

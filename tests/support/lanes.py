@@ -8,7 +8,7 @@ from types import CodeType, FunctionType
 import pytest
 
 TESTS = Path(__file__).parents[1]
-STARTS = {"in_a_shell", "installed", "own_postgres", "subprocess"}  # names of what starts a process
+STARTS = {"in_a_shell", "installed", "own_postgres", "pgbouncer", "subprocess"}  # names of what starts a process
 
 
 def mark(item: pytest.Function) -> None:

@@ -44,9 +44,9 @@ def _named(server: str, name: str) -> str:
 
 
 @contextmanager
-def postgres_database(server: str) -> Iterator[str]:
-    """Make a database on `server`, yield its url, and drop it."""
+def postgres_database(server: str, options: str = "") -> Iterator[str]:
+    """Make a database on `server`, with these options of CREATE DATABASE, yield its url, and drop it."""
     name = f"enrol_{uuid.uuid4().hex}"
-    run_on_postgres(server, f"CREATE DATABASE {name}")
+    run_on_postgres(server, f"CREATE DATABASE {name} {options}")
     yield _named(server, name)
     run_on_postgres(server, f"DROP DATABASE {name} WITH (FORCE)")

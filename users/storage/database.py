@@ -19,13 +19,12 @@ from sqlalchemy.orm import Session
 from users import forks
 from users.errors import Unavailable
 from users.storage import postgres, schema_version, sqlite
-from users.storage.deadlines import SHORT_WAIT_SECONDS, deadline, give_up_at
+from users.storage.deadlines import BUDGET_SECONDS, SHORT_WAIT_SECONDS, deadline, give_up_at
 from users.storage.driver_errors import AWAY, read_only, translate_errors
 from users.storage.models import db
 
 POOL_SIZE = 16  # connections of one process; hashing a password holds none
 POOL_WAIT_SECONDS = 2
-BUDGET_SECONDS = 4.0  # of one request: waiting for a connection, connecting, and all statements
 
 
 def init_app(app: Flask, url: str) -> None:
@@ -38,6 +37,8 @@ def init_app(app: Flask, url: str) -> None:
         "pool_timeout": POOL_WAIT_SECONDS,
         "pool_use_lifo": True,  # the connection used last is most likely alive
     }
+    if url.startswith("postgresql"):
+        app.config["SQLALCHEMY_ENGINE_OPTIONS"]["isolation_level"] = "READ COMMITTED"  # said in each BEGIN
     schema_version.init_app(app)
     app.extensions["enrol.writer"] = threading.Lock()
     db.init_app(app)
@@ -47,7 +48,7 @@ def init_app(app: Flask, url: str) -> None:
         if db.engine.dialect.name == "sqlite":
             sqlite.set_up(db.engine)
         else:
-            postgres.set_up(db.engine, BUDGET_SECONDS)
+            postgres.set_up(db.engine)
 
 
 def _close_idle_connections(app: Flask) -> None:

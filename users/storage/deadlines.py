@@ -3,6 +3,7 @@
 import time
 from contextvars import ContextVar
 
+BUDGET_SECONDS = 4.0  # of one request: waiting for a connection, connecting, and all statements
 SHORT_WAIT_SECONDS = 0.02  # the longest wait for a lock of a write that may be left out
 
 deadline: ContextVar[float | None] = ContextVar("deadline", default=None)  # by `time.monotonic`

@@ -1,5 +1,6 @@
-"""Postgres: connections whose waits end at the deadline, and a ping only after an idle time."""
+"""Postgres: connections set up once, whose waits end at the deadline, and a ping only after an idle time."""
 
+import os
 import select
 import time
 from functools import partial
@@ -12,16 +13,36 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
-from users.storage.deadlines import deadline
+from users.errors import Unavailable
+from users.storage.deadlines import BUDGET_SECONDS, deadline
 
 CONNECT_SECONDS = 2  # for each IP address of the host; psycopg accepts no less
+UTF8 = "UTF8"
+NOT_UTF8 = (
+    "The database is in the encoding {encoding} and must be in UTF8. Make another one, for example with: "
+    "createdb --encoding=UTF8 --locale=C --template=template0 enrol, and name it in DATABASE_URL."
+)
 IDLE_SECONDS = 1  # a connection to Postgres that was idle for longer is pinged before its next use
+# What a new session is told, whatever the role or the database sets. Through a pooler nothing is: its sessions have
+# other clients too, which would find the same values.
+SESSION = {
+    "default_transaction_isolation": "read committed",  # of reads; a transaction says it in its BEGIN
+    "extra_float_digits": "1",  # floats are read as they were written
+    "lock_timeout": "0",  # a wait for a lock ends with its statement
+    "standard_conforming_strings": "on",
+    # Otherwise a statement that waits for a lock would keep its session while the pool opens another one: 16
+    # connections became 64 sessions in 16 s of a locked table.
+    "statement_timeout": f"{BUDGET_SECONDS:.0f}s",
+}
+# What libpq sends while it connects, so that poolers apply it too. It takes these from the environment alone
+# (https://www.postgresql.org/docs/current/libpq-envars.html).
+STARTUP = {"PGDATESTYLE": "ISO, MDY", "PGTZ": "UTC"}
 
 
-def set_up(engine: Engine, statement_seconds: float) -> None:
-    """Set up every connection of `engine`. Postgres ends a statement after `statement_seconds`."""
+def set_up(engine: Engine) -> None:
+    """Set up every connection of `engine`."""
+    os.environ.update(STARTUP)
     event.listen(engine, "do_connect", _connect)
-    event.listen(engine, "connect", partial(_limit_statements, statement_seconds))
     event.listen(engine, "checkin", _note_idle)
     event.listen(engine, "checkout", partial(_ping_if_idle, engine.dialect))
 
@@ -51,19 +72,40 @@ def _connect(_dialect: object, _record: object, arguments: list[Any], options: d
     if end is not None and time.monotonic() >= end:  # the pool connects again when its ping fails
         raise psycopg.OperationalError
     options.setdefault("connect_timeout", CONNECT_SECONDS)
-    return DeadlineConnection.connect(*arguments, **options)
+    connection = DeadlineConnection.connect(*arguments, **{**options, "client_encoding": UTF8})
+    try:
+        _begin_session(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
-def _limit_statements(seconds: float, connection: Any, _record: object) -> None:
-    """Let the server end statements that Enrol no longer waits for.
+def _begin_session(connection: DeadlineConnection) -> None:
+    """Tell the session what Enrol relies on, in one round trip; through a pooler prepare nothing and SET nothing.
 
-    Otherwise a statement that waits for a lock would keep its session while the pool opens another one: 16 connections
-    became 64 sessions in 16 s of a locked table. A statement sets the limit: PgBouncer refuses it as an option of the
-    connection.
+    Raises Unavailable if the database is not in UTF8.
     """
+    encoding = connection.info.parameter_status("server_encoding") or UTF8
+    if encoding != UTF8:
+        raise Unavailable(NOT_UTF8.format(encoding=encoding), reason="encoding")
+    if not _set_if_direct(connection):
+        connection.prepare_threshold = None
+
+
+def _set_if_direct(connection: DeadlineConnection) -> bool:
+    """Set SESSION if no pooler stands between; tell whether none does.
+
+    A pooler gives its clients a process id of its own, which is not that of the session behind it. The transaction is
+    for a standby: without it, a session whose default is SERIALIZABLE refuses every query there.
+    """
+    settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in SESSION.items())
+    query = f"SELECT {settings} WHERE pg_backend_pid() = {connection.info.backend_pid}"
     connection.autocommit = True
-    connection.execute(f"SET statement_timeout = {seconds * 1000:.0f}")
+    cursor = connection.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED; {query}; COMMIT".encode())
     connection.autocommit = False
+    cursor.nextset()
+    return cursor.fetchone() is not None
 
 
 def _note_idle(_connection: object, record: ConnectionPoolEntry) -> None:
