@@ -41,6 +41,8 @@ class Wire:
             "?sslmode=disable&gssencmode=disable"
         )
         self.at_commit = ""
+        self._thawed = threading.Event()
+        self._thawed.set()
         self._sockets: list[socket.socket] = []
         self._unheard: socket.socket | None = None  # whose next answer is lost, and the connection with it
 
@@ -49,6 +51,10 @@ class Wire:
         self._listener.listen()
         threading.Thread(target=self._accept, daemon=True).start()
 
+    def freeze(self) -> None:
+        """Let nothing through any more, and close nothing: as in front of a frozen server."""
+        self._thawed.clear()
+
     def cut(self) -> None:
         """End every connection that is open now."""
         while self._sockets:
@@ -56,6 +62,7 @@ class Wire:
 
     def close(self) -> None:
         """End all connections and refuse new ones."""
+        self._thawed.set()
         self._close(self._listener)
         self.cut()
 
@@ -78,6 +85,7 @@ class Wire:
     def _pump(self, source: socket.socket, sink: socket.socket, from_client: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                self._thawed.wait()
                 if from_client and self.at_commit and self._COMMIT in data:
                     self._interfere(data, source, sink)
                     return

@@ -1,16 +1,19 @@
-"""Postgres: connections set up once, whose waits end at the deadline, and a ping only after an idle time."""
+"""Postgres: sessions set up once, waits that end at the deadline, pings after an idle time, and a new primary found."""
 
+import contextlib
 import os
 import select
 import time
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import psycopg
 from psycopg.abc import PQGen
 from sqlalchemy import Dialect, Engine, event
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from users.errors import Unavailable
@@ -23,6 +26,10 @@ NOT_UTF8 = (
     "createdb --encoding=UTF8 --locale=C --template=template0 enrol, and name it in DATABASE_URL."
 )
 IDLE_SECONDS = 1  # a connection to Postgres that was idle for longer is pinged before its next use
+# The longest wait for a ping. Of the 4 s of a request it leaves 2 to find out that the first host is frozen too, and 1
+# to connect to the second.
+PING_SECONDS = 1
+READ_ONLY_SECONDS = 1  # a connection to a read-only server is kept at least this long, and the pool with it
 # What a new session is told, whatever the role or the database sets. Through a pooler nothing is: its sessions have
 # other clients too, which would find the same values.
 SESSION = {
@@ -43,6 +50,8 @@ def set_up(engine: Engine) -> None:
     """Set up every connection of `engine`."""
     os.environ.update(STARTUP)
     event.listen(engine, "do_connect", _connect)
+    event.listen(engine, "connect", _note_connected)
+    event.listen(engine, "handle_error", _leave_read_only)
     event.listen(engine, "checkin", _note_idle)
     event.listen(engine, "checkout", partial(_ping_if_idle, engine.dialect))
 
@@ -108,6 +117,21 @@ def _set_if_direct(connection: DeadlineConnection) -> bool:
     return cursor.fetchone() is not None
 
 
+def _note_connected(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.info["connected_at"] = time.monotonic()
+
+
+def _leave_read_only(context: ExceptionContext) -> None:
+    """Let the pool connect anew if a server refused a write because it is read-only.
+
+    After a failover the pool may hold connections to the former primary, or to a standby behind a proxy that now leads
+    elsewhere. While no server takes writes, this happens once in READ_ONLY_SECONDS, so reads keep their connections.
+    """
+    if context.connection and getattr(context.original_exception, "sqlstate", None) == "25006":
+        connected_at: float = context.connection.info["connected_at"]
+        context.is_disconnect = time.monotonic() - connected_at >= READ_ONLY_SECONDS
+
+
 def _note_idle(_connection: object, record: ConnectionPoolEntry) -> None:
     record.info["idle_since"] = time.monotonic()
 
@@ -115,7 +139,7 @@ def _note_idle(_connection: object, record: ConnectionPoolEntry) -> None:
 def _ping_if_idle(
     dialect: Dialect, connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: PoolProxiedConnection
 ) -> None:
-    """Let the pool replace a connection that was lost while idle.
+    """Let the pool replace a connection that was lost while idle, and all older ones.
 
     SQLAlchemy's `pool_pre_ping` makes one more round trip before each use. Here a connection that was idle for less
     than IDLE_SECONDS is pinged only if its socket has data or was closed.
@@ -126,9 +150,21 @@ def _ping_if_idle(
         return
     try:
         if time.monotonic() - since >= IDLE_SECONDS or not _is_quiet(connection):
-            dialect.do_ping(connection)
+            with _at_most(PING_SECONDS):
+                dialect.do_ping(connection)
     except psycopg.Error:
-        raise DisconnectionError from None
+        raise InvalidatePoolError from None
+
+
+@contextlib.contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """Let the waits for the database end after `seconds`, or at the deadline if that is earlier."""
+    soon = time.monotonic() + seconds
+    token = deadline.set(min(deadline.get() or soon, soon))
+    try:
+        yield
+    finally:
+        deadline.reset(token)
 
 
 def _is_quiet(connection: Any) -> bool:
