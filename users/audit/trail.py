@@ -26,6 +26,7 @@ class Action(StrEnum):
     KEY_REVOKE = "key.revoke"
     KEY_ROLL = "key.roll"
     REQUEST_REFUSE = "request.refuse"
+    SECRET_KEY_ADOPT = "secret_key.adopt"  # noqa: S105
     SESSION_CREATE = "session.create"
     SESSION_END = "session.end"
     SESSION_END_OTHERS = "session.end_others"

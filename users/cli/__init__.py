@@ -1,11 +1,15 @@
 """The door for the operator: flask users, keys, audit and doctor, and what `flask run` prints at its start."""
 
+from typing import Any
+
 from flask import Flask
 
-from users.cli import audit, doctor, keys, users
+from users.cli import adopt_key, audit, doctor, keys, users
 
 
 def init_app(app: Flask) -> None:
     """Give `app` its commands."""
     for command in (users.users_group, keys.keys_group, audit.audit_group, doctor.doctor_command):
         app.cli.add_command(command)
+    migrations: Any = app.cli.commands["db"]  # Flask-Migrate's group
+    migrations.add_command(adopt_key.adopt_key_command)

@@ -1,4 +1,4 @@
-"""What a start prints on stderr: what a new installation still needs."""
+"""What a start prints on stderr: what a new installation still needs, or that its secret key is another."""
 
 import click
 from flask import Flask
@@ -8,7 +8,7 @@ from werkzeug.serving import is_running_from_reloader
 
 from users import logs, settings
 from users.errors import Unavailable
-from users.services import api_keys, setup_link
+from users.services import api_keys, secret_key_checks, setup_link
 
 
 def is_flask_run() -> bool:
@@ -21,9 +21,11 @@ def is_flask_run() -> bool:
 
 
 def print_first_steps(app: Flask) -> None:
-    """Print on stderr what a new installation still needs, nothing if the database cannot be read."""
+    """Print on stderr what this installation still needs, nothing if the database cannot be read."""
     with app.app_context():
         try:
+            if not secret_key_checks.introduce(wait=True):
+                logs.say(secret_key_checks.UNKNOWN)
             if not setup_link.is_over():
                 logs.say(_how_to_set_up())
             if not api_keys.has_key():

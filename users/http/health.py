@@ -7,6 +7,7 @@ from flask import Response, g, jsonify, request
 
 from users.blueprint import bp, same_for_all
 from users.errors import Unavailable
+from users.services import secret_key_checks
 from users.storage import database
 
 ProbeResponse = tuple[Response, int]
@@ -47,6 +48,6 @@ def show_readiness() -> ProbeResponse:
 def _reason_not_ready(*, for_reads: bool) -> str | None:
     try:
         database.check(for_reads=for_reads)
+        return None if secret_key_checks.introduce(wait=False) else "secret_key"
     except Unavailable as error:
         return error.reason
-    return None

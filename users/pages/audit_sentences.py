@@ -18,6 +18,7 @@ _DONE: Mapping[str, str] = {
     Action.KEY_CREATE: "created {}",
     Action.KEY_REVOKE: "revoked {}",
     Action.KEY_ROLL: "rolled {}",
+    Action.SECRET_KEY_ADOPT: "made its secret key the only one",
     Action.SESSION_CREATE: "signed in",
     Action.SESSION_END: "signed out",
     Action.SESSION_END_OTHERS: "ended their other sessions",

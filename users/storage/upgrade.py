@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from users import logs
-from users.errors import Unavailable
+from users.errors import READ_ONLY, Unavailable
 from users.storage import database, driver_errors, schema_version
 from users.storage.private_files import open_private
 from users.storage.schema_version import HEAD, NEWER
@@ -31,7 +31,7 @@ _UPGRADE_LOCK = 0x656E726F6C  # "enrol" in ASCII: the number of the advisory loc
 def prepare(app: Flask) -> bool:
     """Create or upgrade a SQLite file; on Postgres only look whether the database can be used.
 
-    Return whether it can be used, for writes too. If not, the server starts anyway: one sentence on stderr gives the
+    Return whether it can be read. If it cannot be used, the server starts anyway: one sentence on stderr gives the
     reason, and requests get 503 until the database can be used.
     """
     with app.app_context():
@@ -39,12 +39,13 @@ def prepare(app: Flask) -> bool:
             if database.sqlite_file():
                 alembic.command.upgrade(app.extensions["migrate"].migrate.get_config(), "head")
             database.check()
-            return True
         except Unavailable as error:
             logs.say(error.hint)
+            return error.reason == READ_ONLY
         except CommandError as error:
             logs.say(str(error))
-    return False
+            return False
+    return True
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Checks of the machine and of what the installation keeps on it."""
 
+import contextlib
 import os
 import sqlite3
 import stat
@@ -7,6 +8,8 @@ import sys
 from pathlib import Path
 
 from users.cli.doctor.findings import Finding, failed, ok, warning
+from users.errors import Unavailable
+from users.services import secret_key_checks
 from users.settings import Settings
 from users.storage import database
 
@@ -40,8 +43,12 @@ def check_instance(folder: Path, given: Settings) -> Finding:
 
 
 def check_secret_key(given: Settings) -> Finding:
-    """Tell where the secret key is; the start has checked it."""
-    return ok("secret key", f"in {given.secret_key_file}" if given.secret_key_file else "in SECRET_KEY")
+    """Check that the key is one that the database is used with. The start has checked that it is strong."""
+    place = f"in {given.secret_key_file}" if given.secret_key_file else "in SECRET_KEY"
+    with contextlib.suppress(Unavailable):  # the check of the database tells it
+        if not secret_key_checks.is_known():
+            return failed("secret key", f"{place}. {secret_key_checks.UNKNOWN}")
+    return ok("secret key", place)
 
 
 def check_environment(given: Settings) -> Finding:
