@@ -66,7 +66,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     logs.configure(loaded.log_format)
     for sentence in loaded.ignored_variables:
         logs.say(f"Warning: {sentence}")
-    database.init_app(app, loaded.database_url)
+    database.init_app(app, loaded.database_url, connections=loaded.database_pool)
     users.init_app(app)
     if first_run.is_flask_run():
         _prepare_to_serve(app, loaded)

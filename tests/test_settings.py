@@ -42,6 +42,7 @@ def test_variables() -> None:
         "DATABASE_URL",
         "SECRET_KEY",
         "SECRET_KEY_FALLBACKS",
+        "ENROL_DATABASE_POOL",
         "ENROL_PUBLIC_URL",
         "ENROL_PASSWORD_MIN_LENGTH",
         "ENROL_PASSWORD_BLOCKLIST",
@@ -66,6 +67,7 @@ def test_defaults(tmp_path: Path) -> None:
         secret_key=(tmp_path / "secret_key").read_text(),
         secret_key_file=tmp_path / "secret_key",
         secret_key_fallbacks=(),
+        database_pool=16,
         public_url=None,
         rules=Rules(
             password_min_length=8, password_blocklist=False, allow_domains=frozenset(), check_deliverability=False
@@ -94,6 +96,8 @@ GOOD: list[tuple[str, str, str, Any]] = [
     ("DATABASE_URL", "sqlite:////var/enrol.db", "database_url", "sqlite:////var/enrol.db"),
     ("SECRET_KEY", OTHER_KEY, "secret_key", OTHER_KEY),
     ("SECRET_KEY_FALLBACKS", f"{OTHER_KEY} , {SECRET_KEY},", "secret_key_fallbacks", (OTHER_KEY, SECRET_KEY)),
+    ("ENROL_DATABASE_POOL", "1", "database_pool", 1),
+    ("ENROL_DATABASE_POOL", "256", "database_pool", 256),
     ("ENROL_PUBLIC_URL", "https://Users.Example.com/", "public_url", "https://users.example.com"),
     ("ENROL_PUBLIC_URL", "http://localhost:5000", "public_url", "http://localhost:5000"),
     ("ENROL_PUBLIC_URL", "http://localhost:", "public_url", "http://localhost"),
@@ -157,6 +161,7 @@ BAD: dict[str, list[str]] = {
         "sqlite+pysqlite:////tmp/x.db",
         ":// ",
     ],
+    "ENROL_DATABASE_POOL": ["0", "257", "-1", "two", "1.5", "16 "],
     "ENROL_PUBLIC_URL": [
         "users.example.com",
         "//users.example.com",

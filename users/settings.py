@@ -25,6 +25,7 @@ TAKES = {
     "SECRET_KEY": "at least 32 characters that nobody can guess; make one with: "
     "python3 -c 'import secrets; print(secrets.token_hex(32))'",
     "SECRET_KEY_FALLBACKS": "older secret keys of at least 32 characters, separated by commas",
+    "ENROL_DATABASE_POOL": "how many connections to the database one process may have, from 1 to 256",
     "ENROL_PUBLIC_URL": "the address people use, like https://users.example.com, without a path",
     "ENROL_PASSWORD_MIN_LENGTH": f"a whole number from {MIN_LENGTH} to 256",
     "ENROL_PASSWORD_BLOCKLIST": "on or off",
@@ -42,6 +43,7 @@ TAKES = {
     "ENROL_LOG_FORMAT": "text or json",
 }
 
+_DATABASE_POOL = 16  # hashing a password holds no connection
 _SECRET_KEY_LENGTH = 32
 _SECRET_KEY_FILE = "secret_key"  # noqa: S105  (a file's name)
 # Keys from tutorials and templates: all readers of those could sign with them.
@@ -66,6 +68,7 @@ class Settings:
     secret_key: str = field(repr=False)
     secret_key_file: Path | None  # None if SECRET_KEY is set
     secret_key_fallbacks: tuple[str, ...] = field(repr=False)
+    database_pool: int
     public_url: str | None
     rules: Rules
     password_hash: HashParameters
@@ -104,6 +107,7 @@ def load(values: Mapping[str, str], instance: Path) -> Settings:
         secret_key_fallbacks=tuple(
             _strong_key("SECRET_KEY_FALLBACKS", key) for key in _list(values, "SECRET_KEY_FALLBACKS")
         ),
+        database_pool=_whole_number(values, "ENROL_DATABASE_POOL", 1, 256, default=_DATABASE_POOL),
         public_url=_public_url(values),
         rules=Rules(
             password_min_length=_whole_number(values, "ENROL_PASSWORD_MIN_LENGTH", MIN_LENGTH, 256, default=MIN_LENGTH),

@@ -17,7 +17,7 @@ from support.people import make_key
 from support.postgres import run_on_postgres
 from support.postgres_wire import Wire
 from users.roles import Permission
-from users.storage import database, postgres
+from users.storage import database, idle_connections, postgres
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 
@@ -75,7 +75,7 @@ def test_host_freezes_while_idle(database_url: str, wire: Wire, monkeypatch: pyt
     api = caller(url_of(database_url, wire))
     assert create(api) == 201
     wire.freeze()
-    monkeypatch.setattr(postgres, "IDLE_SECONDS", 0)
+    monkeypatch.setattr(idle_connections, "PING_AFTER_SECONDS", 0)
     start = time.monotonic()
     assert create(api) == 201
     assert time.monotonic() - start < 4

@@ -28,7 +28,7 @@ from users.actors import terminal
 from users.errors import Unavailable, UserNotFound
 from users.roles import Permission
 from users.services import user_changes
-from users.storage import database, postgres
+from users.storage import database, idle_connections, postgres
 from users.storage.deadlines import BUDGET_SECONDS
 from users.storage.models import User, db
 
@@ -105,7 +105,7 @@ def test_connections_lost_while_idle(wire: Wire, wired_api: Api) -> None:
 def test_ping_after_idle_time(wired_api: Api, monkeypatch: pytest.MonkeyPatch, idle: float, asked: int) -> None:
     """Only a connection that was idle is pinged."""
     assert wired_api.create(email=_email()).status_code == 201
-    monkeypatch.setattr(postgres, "IDLE_SECONDS", idle)
+    monkeypatch.setattr(idle_connections, "PING_AFTER_SECONDS", idle)
     with wired_api.client.application.app_context():
         engine = db.engine
         with mock.patch.object(engine.dialect, "do_ping", wraps=engine.dialect.do_ping) as ping:
@@ -116,7 +116,7 @@ def test_ping_after_idle_time(wired_api: Api, monkeypatch: pytest.MonkeyPatch, i
 def test_new_connection_is_not_pinged(wired_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """The replacement for a lost connection is not pinged."""
     assert wired_api.create(email=_email()).status_code == 201
-    monkeypatch.setattr(postgres, "_is_quiet", lambda _connection: False)
+    monkeypatch.setattr(idle_connections, "_is_quiet", lambda _connection: False)
     with wired_api.client.application.app_context():
         dialect = db.engine.dialect
     with mock.patch.object(dialect, "do_ping", side_effect=psycopg.OperationalError) as ping:

@@ -34,8 +34,9 @@ def _sqlite_locked(app: Flask) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("settings", [{"ENROL_DATABASE_POOL": "4"}])
 def test_waiting_writers_hold_no_connections(app: Flask) -> None:
-    users = [make_user(app, f"jo{number}@example.com") for number in range(database.POOL_SIZE + 4)]
+    users = [make_user(app, f"jo{number}@example.com") for number in range(8)]
     with ThreadPoolExecutor(len(users)) as pool:
         with _sqlite_locked(app):
             waiting = [pool.submit(_deactivate, app, user) for user in users]

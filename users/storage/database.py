@@ -23,16 +23,15 @@ from users.storage.deadlines import BUDGET_SECONDS, SHORT_WAIT_SECONDS, deadline
 from users.storage.driver_errors import AWAY, read_only, translate_errors
 from users.storage.models import db
 
-POOL_SIZE = 16  # connections of one process; hashing a password holds none
 POOL_WAIT_SECONDS = 2
 
 
-def init_app(app: Flask, url: str) -> None:
-    """Connect `app` to the database at `url`. Nothing is opened yet."""
+def init_app(app: Flask, url: str, *, connections: int) -> None:
+    """Connect `app` to the database at `url`, with so many connections at most. Nothing is opened yet."""
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {
         "hide_parameters": True,  # error texts must not contain the values of a statement
-        "pool_size": POOL_SIZE,
+        "pool_size": connections,
         "max_overflow": 0,
         "pool_timeout": POOL_WAIT_SECONDS,
         "pool_use_lifo": True,  # the connection used last is most likely alive
@@ -42,13 +41,13 @@ def init_app(app: Flask, url: str) -> None:
     schema_version.init_app(app)
     app.extensions["enrol.writer"] = threading.Lock()
     db.init_app(app)
-    forks.register(app, before=_close_idle_connections, in_child=_connect_anew)
     Migrate(app, db, directory=str(Path(__file__).with_name("migrations")))
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
             sqlite.set_up(db.engine)
         else:
             postgres.set_up(db.engine)
+    forks.register(app, before=_close_idle_connections, in_child=_connect_anew)
 
 
 def _close_idle_connections(app: Flask) -> None:

@@ -1,23 +1,18 @@
-"""Postgres: sessions set up once, waits that end at the deadline, pings after an idle time, and a new primary found."""
+"""Postgres: sessions set up once, waits that end at the deadline, and a new primary found."""
 
-import contextlib
 import os
-import select
 import time
-from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import psycopg
 from psycopg.abc import PQGen
-from sqlalchemy import Dialect, Engine, event
+from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import InvalidatePoolError
-from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from users.errors import Unavailable
 from users.storage.deadlines import BUDGET_SECONDS, deadline
+from users.storage.idle_connections import IdleConnections
 
 CONNECT_SECONDS = 2  # for each IP address of the host; psycopg accepts no less
 UTF8 = "UTF8"
@@ -25,10 +20,6 @@ NOT_UTF8 = (
     "The database is in the encoding {encoding} and must be in UTF8. Make another one, for example with: "
     "createdb --encoding=UTF8 --locale=C --template=template0 enrol, and name it in DATABASE_URL."
 )
-IDLE_SECONDS = 1  # a connection to Postgres that was idle for longer is pinged before its next use
-# The longest wait for a ping. Of the 4 s of a request it leaves 2 to find out that the first host is frozen too, and 1
-# to connect to the second.
-PING_SECONDS = 1
 READ_ONLY_SECONDS = 1  # a connection to a read-only server is kept at least this long, and the pool with it
 # What a new session is told, whatever the role or the database sets. Through a pooler nothing is: its sessions have
 # other clients too, which would find the same values.
@@ -45,6 +36,12 @@ SESSION = {
 # (https://www.postgresql.org/docs/current/libpq-envars.html).
 STARTUP = {"PGDATESTYLE": "ISO, MDY", "PGTZ": "UTC"}
 
+_ROLE_SETTINGS = text(
+    "SELECT format('ALTER ROLE %I SET %s = %L', session_user, name, value) "
+    "FROM unnest(CAST(:names AS text[]), CAST(:values AS text[])) AS wanted (name, value) "
+    "WHERE current_setting(name) <> value"
+)
+
 
 def set_up(engine: Engine) -> None:
     """Set up every connection of `engine`."""
@@ -52,8 +49,7 @@ def set_up(engine: Engine) -> None:
     event.listen(engine, "do_connect", _connect)
     event.listen(engine, "connect", _note_connected)
     event.listen(engine, "handle_error", _leave_read_only)
-    event.listen(engine, "checkin", _note_idle)
-    event.listen(engine, "checkout", partial(_ping_if_idle, engine.dialect))
+    IdleConnections(engine)
 
 
 class DeadlineConnection(psycopg.Connection[Any]):
@@ -132,42 +128,13 @@ def _leave_read_only(context: ExceptionContext) -> None:
         context.is_disconnect = time.monotonic() - connected_at >= READ_ONLY_SECONDS
 
 
-def _note_idle(_connection: object, record: ConnectionPoolEntry) -> None:
-    record.info["idle_since"] = time.monotonic()
+def is_direct(connection: Connection) -> bool:
+    """Tell whether no pooler stands between; only then Enrol prepares statements and has set SESSION."""
+    driver: Any = connection.connection.driver_connection
+    return driver.prepare_threshold is not None
 
 
-def _ping_if_idle(
-    dialect: Dialect, connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: PoolProxiedConnection
-) -> None:
-    """Let the pool replace a connection that was lost while idle, and all older ones.
-
-    SQLAlchemy's `pool_pre_ping` makes one more round trip before each use. Here a connection that was idle for less
-    than IDLE_SECONDS is pinged only if its socket has data or was closed.
-    """
-    since = record.info.get("idle_since")
-    # A new connection is not pinged: the pool takes two losses in a row for an error of the program.
-    if since is None:
-        return
-    try:
-        if time.monotonic() - since >= IDLE_SECONDS or not _is_quiet(connection):
-            with _at_most(PING_SECONDS):
-                dialect.do_ping(connection)
-    except psycopg.Error:
-        raise InvalidatePoolError from None
-
-
-@contextlib.contextmanager
-def _at_most(seconds: float) -> Iterator[None]:
-    """Let the waits for the database end after `seconds`, or at the deadline if that is earlier."""
-    soon = time.monotonic() + seconds
-    token = deadline.set(min(deadline.get() or soon, soon))
-    try:
-        yield
-    finally:
-        deadline.reset(token)
-
-
-def _is_quiet(connection: Any) -> bool:
-    readable = select.poll()  # unlike epoll it needs no file descriptor, and all may be in use
-    readable.register(connection, select.POLLIN)
-    return not readable.poll(0)
+def role_settings_to_change(connection: Connection) -> list[str]:
+    """Return the statements that make the role set by itself what Enrol relies on, as far as it does not."""
+    wanted = {**SESSION, "DateStyle": STARTUP["PGDATESTYLE"], "TimeZone": STARTUP["PGTZ"]}
+    return list(connection.scalars(_ROLE_SETTINGS, {"names": list(wanted), "values": list(wanted.values())}))

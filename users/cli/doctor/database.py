@@ -1,9 +1,11 @@
 """Checks of the database and of what must be in it."""
 
-from users.cli.doctor.findings import Finding, failed, ok
+from sqlalchemy import Connection
+
+from users.cli.doctor.findings import Finding, failed, ok, warning
 from users.errors import Unavailable
 from users.services import user_queries
-from users.storage import database, schema_version
+from users.storage import database, postgres, schema_version
 
 
 def check_database() -> Finding:
@@ -11,9 +13,22 @@ def check_database() -> Finding:
     try:
         database.require_writable()
         with database.reading() as session:
-            return ok("database", f"{session.get_bind().dialect.name}, at {schema_version.HEAD}")
+            return _tell_about(session.connection())
     except Unavailable as error:
         return failed("database", error.hint)
+
+
+def _tell_about(connection: Connection) -> Finding:
+    found = f"{connection.dialect.name}, at {schema_version.HEAD}"
+    if connection.dialect.name == "sqlite":
+        return ok("database", found)
+    if postgres.is_direct(connection):
+        return ok("database", f"{found}, direct")
+    found = f"{found}, through a pooler, nothing prepared"
+    if missing := postgres.role_settings_to_change(connection):
+        todo = "Enrol sets nothing on the sessions of a pooler. Run this in the database and reconnect the pooler"
+        return warning("database", f"{found}. {todo}: {'; '.join(missing)}")
+    return ok("database", found)
 
 
 def check_administrator() -> Finding:
