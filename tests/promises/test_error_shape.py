@@ -172,6 +172,36 @@ def test_untrusted_host_is_400(api: Api) -> None:
         assert api.get("/v1/user/me", headers={"Host": host}).status_code == 404
 
 
+@pytest.mark.one_database
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"])
+def test_double_slash_is_404(api: Api, method: str) -> None:
+    """A client with an empty id must not get all users. It is the answer to an unknown path, which needs no key."""
+    for path in (
+        "/v1/user//",
+        "//v1/user/",
+        "//v1/user",
+        "/v1//user/",
+        "/v1/user///",
+        "/v1/user//me",
+        "/v1/user//verification",
+        "/v1/user/me//",
+        "/v1/user/batch//",
+    ):
+        answer = api.call(method, "/", key=None, environ_overrides={"PATH_INFO": path})
+        assert answer.status_code == 404, path
+        if method != "HEAD":
+            assert answer.json["error"]["code"] == "NOT_FOUND"
+    for path in ("/admin/users//", "//admin/users", "//", "//docs", "//healthz", "//openapi.json"):
+        assert api.call(method, "/", environ_overrides={"PATH_INFO": path}).status_code == 404, path
+
+
+@pytest.mark.one_database
+def test_one_slash_at_the_end_is_no_redirect(api: Api) -> None:
+    for path in ("/v1/user", "/v1/user/", "/healthz", "/healthz/", "/openapi.json/"):
+        assert api.get(path).status_code == 200
+    assert api.get("/v1/user/email/a//b@example.com").json["error"]["code"] == "USER_NOT_FOUND"
+
+
 def test_405_names_the_allowed_methods(api: Api) -> None:
     assert api.call("DELETE", "/v1/user/").headers["Allow"] == "GET, HEAD, POST"
     assert api.call("PATCH", "/v1/user/verify-password").headers["Allow"] == "POST"

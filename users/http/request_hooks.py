@@ -6,13 +6,15 @@ from flask import Flask, Response, g, request
 
 from users import ids, logs, settings
 from users.audit import trail
-from users.errors import AuthenticationRequired
+from users.errors import AuthenticationRequired, NotFound
 from users.http import headers
 from users.request_errors import UntrustedHost
 from users.rules import hosts
 
 # Of RFC 9110 and RFC 5789. The log shows only these: a client can send any word, of any length.
 _METHODS = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
+
+_EMAIL = "/v1/user/email/"  # an email address may contain two slashes
 
 
 def init_app(app: Flask) -> None:
@@ -31,6 +33,10 @@ def _start() -> None:
     # Not Werkzeug's own check, which never finds an IPv6 address in the list.
     if trusted and not hosts.is_trusted(request.host, trusted):
         raise UntrustedHost
+    if "//" in request.environ["PATH_INFO"] and not request.path.startswith(_EMAIL):
+        # Werkzeug takes `/v1/user//` for the list: a client with an empty id would get all users.
+        request.url_rule = None
+        raise NotFound
 
 
 def _finish(response: Response) -> Response:
