@@ -16,6 +16,7 @@ import pytest
 
 from support.answers import documented, judge_of
 from support.application import app_on
+from support.databases import rows
 from support.installations import Installation, installed
 from support.people import PASSWORD, make_key, make_user
 from support.servers import Server
@@ -89,6 +90,24 @@ def test_sample_runs(
     first = one.responses[0].status
     schema = documented((one.method.lower(), one.path), first)["content"]["application/json"]["schema"]
     judge_of(schema).validate(read(output, language))
+
+
+def test_all_pages(site: tuple[Installation, Server], key: str) -> None:
+    """The sample joins relative addresses: the server does not know the name by which the sample calls it."""
+    here, server = site
+    address = f"http://127.0.0.1:{server.port}"
+    for number in range(3):
+        body = {"email": f"page{number}@example.com", "password": PASSWORD}
+        assert server.call("POST", "/v1/user/", key=key, body=body).status == 201
+    text = shown(site)["all-pages"].replace(address, "http://users.example").replace("limit=1000", "limit=2")
+    assert "http://users.example/v1/user/?limit=2" in text
+    # As a proxy, the server is asked for that name without a look-up.
+    environment = {"API_KEY": key, "http_proxy": address}
+    output = subprocess.check_output([sys.executable, "-c", text], env=environment, text=True)
+    with app_on(here) as app:
+        emails = [email for (email,) in rows(app, "SELECT email FROM users WHERE deleted_at IS NULL ORDER BY id")]
+    assert len(emails) > 3
+    assert output.split() == emails
 
 
 def read(output: str, language: str) -> Any:

@@ -35,6 +35,22 @@ def python(method: str, url: str, body: Body = None) -> str:
     )
 
 
+def python_pages(url: str) -> str:
+    """Return a Python program that reads the list at `url`, page by page. A Link may be relative (RFC 8288, 3.1)."""
+    return f"""\
+import json, os, re, urllib.request
+from urllib.parse import urljoin
+
+url = {json.dumps(url)}
+while url:
+    request = urllib.request.Request(url, headers={{"X-API-Key": os.environ["API_KEY"]}})
+    with urllib.request.urlopen(request) as response:
+        for user in json.load(response):
+            print(user["email"])
+        link = re.search(r'<([^>]+)>; rel="next"', response.headers.get("Link", ""))
+    url = urljoin(url, link[1]) if link else None"""
+
+
 def javascript(method: str, url: str, body: Body = None) -> str:
     """Return the call as a module for Node.js 18 or newer."""
     headers = '"X-API-Key": process.env.API_KEY'

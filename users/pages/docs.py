@@ -99,6 +99,7 @@ def _page(base_url: str | None) -> CachedBody:
         wrong_keys=rate_limits.WRONG_KEYS,
         limits=attempt_limits,
         samples=partial(_samples, base_url),
+        pages_sample=code_samples.python_pages(f"{base_url or urls.PLACEHOLDER_URL}/v1/user/?limit=1000"),
         coded=_coded,
     )
     return _made(page, "text/html")
