@@ -4,7 +4,7 @@ The codes, types, statuses and messages are the contract's error tables, like th
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from users.errors import EnrolError
 
@@ -74,6 +74,16 @@ class PreconditionFailed(EnrolError):
     system_message = "The user's ETag is not among those in the If-Match header"
 
 
+class WeakEntityTag(PreconditionFailed):
+    """If-Match holds a weak tag, which never matches, and no tag that does."""
+
+    message = (
+        "If-Match holds a weak ETag, which begins with W/ and never matches. A proxy that compresses answers has made "
+        "it weak. Set the proxy to keep ETags as they are, or send the ETag without the W/."
+    )
+    system_message = "If-Match compares strongly (RFC 9110, 13.1.1), so a weak tag does not match"
+
+
 class PayloadTooLarge(EnrolError):
     """The body is larger than 64 KiB."""
 
@@ -92,3 +102,11 @@ class UnsupportedMediaType(EnrolError):
     type = "invalid_request_error"
     message = "Send the body as JSON, with the header Content-Type: application/json."
     system_message = "Content-Type must be application/json in UTF-8, without a Content-Encoding"
+
+
+class UnsupportedContentEncoding(UnsupportedMediaType):
+    """The body is compressed. Accept-Encoding tells this from a wrong media type (RFC 9110, section 15.5.16)."""
+
+    message = "Send the body as it is, without the header Content-Encoding: a compressed body is not read."
+    system_message = "Content-Encoding must be absent or identity"
+    default_headers: ClassVar = {"Accept-Encoding": "identity"}

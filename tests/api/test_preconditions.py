@@ -91,6 +91,23 @@ def test_change_needs_a_matching_tag(api: Api, cast: Cast, header: str, fits: bo
     assert api.delete_user(cast.sam.id, if_match=header.format(answer.headers["ETag"])).status_code == 200
 
 
+@pytest.mark.one_database
+def test_weak_tag(api: Api, cast: Cast) -> None:
+    """A proxy that compresses answers makes tags weak; the error says so. Without the W/, the tag matches."""
+    strong = tag(api, cast.sam)
+    for header in (f"W/{strong}", 'W/"other"', f'"other", W/{strong}'):
+        for answer in (
+            api.patch_user(cast.sam.id, first_name="Sam", if_match=header),
+            api.delete_user(cast.sam.id, if_match=header),
+        ):
+            assert status_and_code(answer) == (412, "PRECONDITION_FAILED")
+            message = answer.json["error"]["message"]
+            assert "weak ETag" in message
+            assert "proxy" in message
+    assert "weak" not in api.delete_user(cast.sam.id, if_match='"other"').json["error"]["message"]
+    assert api.patch_user(cast.sam.id, first_name="Sam", if_match=f'W/"other", {strong}').status_code == 200
+
+
 MALFORMED = ["", "abc", '"abc', 'abc"', '"a" "b"', '"a";"b"', '*, "a"', 'w/"a"', 'W/ "a"', "W/*", ",", "'a'", '"a b"']
 
 

@@ -20,8 +20,8 @@ flask = Flask(__name__)
 
 def parse(body: bytes = b"", **more: Any) -> dict[str, object]:
     """Return what `json_object` reads from a request with this body, or with what `more` says instead."""
-    given = {"data": body, "content_type": "application/json", **more}
-    with flask.test_request_context("/v1/user/", method="POST", **given):
+    given = {"method": "POST", "data": body, "content_type": "application/json", **more}
+    with flask.test_request_context("/v1/user/", **given):
         return json_object(request)
 
 
@@ -185,12 +185,39 @@ def test_media_type_json(content_type: str) -> None:
         {"Content-Type": "application/x-www-form-urlencoded"},
         {"Content-Type": "application/json; charset=utf-16"},
         {"Content-Type": "application/json; charset=latin-1"},
-        {"Content-Type": "application/json", "Content-Encoding": "gzip"},
+        {"Content-Type": "text/json", "Content-Encoding": "gzip"},
     ],
 )
 def test_other_media_type(headers: dict[str, str]) -> None:
-    with pytest.raises(UnsupportedMediaType):
+    """The error says what is taken."""
+    with pytest.raises(UnsupportedMediaType) as caught:
         parse(b"not even JSON", content_type=None, headers=headers)
+    assert caught.value.headers == {"Accept": "application/json"}
+
+
+def test_media_types_of_a_patch() -> None:
+    """A PATCH is a merge patch (RFC 7396), under either name."""
+    for content_type in ("application/merge-patch+json", "Application/Merge-Patch+JSON; charset=utf-8"):
+        assert parse(b'{"a": null}', method="PATCH", content_type=content_type) == {"a": None}
+    for content_type in ("application/json-patch+json", "application/merge-patch+json; charset=utf-16"):
+        with pytest.raises(UnsupportedMediaType) as caught:
+            parse(b"{}", method="PATCH", content_type=content_type)
+        assert caught.value.headers == {"Accept-Patch": "application/json, application/merge-patch+json"}
+
+
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "br", "deflate", "identity, gzip", "x"])
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_compressed_body(coding: str, method: str) -> None:
+    """The error names the header and, with Accept-Encoding, what is taken (RFC 9110, section 15.5.16)."""
+    with pytest.raises(UnsupportedMediaType) as caught:
+        parse(b"{}", method=method, headers={"Content-Encoding": coding})
+    assert "Content-Encoding" in caught.value.message
+    assert caught.value.headers == {"Accept-Encoding": "identity"}
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", "", "identity, identity"])
+def test_body_in_no_coding(coding: str) -> None:
+    assert parse(b"{}", headers={"Content-Encoding": coding}) == {}
 
 
 @pytest.mark.parametrize("size", [MAX_BYTES - 1, MAX_BYTES])

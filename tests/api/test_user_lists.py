@@ -78,7 +78,7 @@ def test_list_is_filtered_oldest_first(api: Api, people: list[User], query: str,
             f"skip={value}"
             for value in ("-1", "100001", "2147483647", str(2**63), "9" * 5000, "", "0x1", "1&skip=1", "1_0")
         ),
-        *(f"active_only={value}" for value in ("1", "True", "", "true&active_only=true")),
+        *(f"active_only={value}" for value in ("2", "yes", "", "true&active_only=true")),
         *(f"after={value}" for value in ("", "1", "usr_", UNKNOWN_ID.upper(), UNKNOWN_ID + "0")),
         f"after={UNKNOWN_ID}&after={UNKNOWN_ID}",
     ],

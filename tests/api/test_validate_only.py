@@ -67,11 +67,18 @@ def test_no_hash_is_computed(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     assert post(api, "validate_only=true").json == {"valid": True}
 
 
-def test_false_creates_the_user(api: Api) -> None:
-    assert post(api, "validate_only=false").status_code == 201
+@pytest.mark.one_database
+@pytest.mark.parametrize("value", ["true", "True", "TRUE", "1"])
+def test_true_in_any_case(api: Api, value: str) -> None:
+    assert post(api, f"validate_only={value}").json == {"valid": True}
 
 
-WRONG = ("", "True", "1", "yes", "%00", "%ff", "true,true")
+@pytest.mark.parametrize("value", ["false", "False", "FALSE", "0"])
+def test_false_creates_the_user(api: Api, value: str) -> None:
+    assert post(api, f"validate_only={value}").status_code == 201
+
+
+WRONG = ("", " true", "2", "yes", "truе", "%00", "%ff", "true,true")
 TWICE = ("true&validate_only=true", "true&validate_only=false", "&validate_only=true")
 
 
@@ -81,7 +88,7 @@ def test_wrong_or_repeated_value_is_400(app: Flask, api: Api, query: str) -> Non
     answer = post(api, query)
     assert (answer.status_code, answer.json["error"]["code"]) == (400, "INVALID_PARAMETER")
     assert answer.json["error"]["details"] == {"parameter": "validate_only"}
-    assert answer.json["error"]["message"] == "validate_only takes true or false, once."
+    assert answer.json["error"]["message"] == "validate_only takes true, false, 1 or 0, once."
     assert rows(app, "SELECT id FROM users") == []
 
 

@@ -12,15 +12,16 @@ _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 # RFC 9110, 8.8.3 and 5.6.1: entity tags, with at least one comma between two.
 _ENTITY_TAG = r'(?:W/)?"[!#-~\x80-\xff]*"'
 _ENTITY_TAGS = re.compile(rf"[ \t,]*{_ENTITY_TAG}(?:[ \t]*,[ \t,]*{_ENTITY_TAG})*[ \t,]*")
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,20}")
 
 
 def boolean(request: Request, name: str) -> bool:
-    """Return the query parameter `name`, "true" or "false"; False if it is absent."""
-    values = request.args.getlist(name) or ["false"]
-    if values not in (["true"], ["false"]):
-        raise InvalidParameter(name, "true or false, once")
-    return values == ["true"]
+    """Return the query parameter `name`: true, false, 1 or 0 in any case; False if it is absent."""
+    values = [value.lower() for value in request.args.getlist(name)] or ["false"]
+    if len(values) != 1 or values[0] not in _BOOLEANS:
+        raise InvalidParameter(name, "true, false, 1 or 0, once")
+    return _BOOLEANS[values[0]]
 
 
 def skip(request: Request) -> int:
@@ -50,17 +51,17 @@ def after(request: Request) -> str:
 
 
 def if_match(request: Request) -> frozenset[str] | None:
-    """Return the strong entity tags in the header If-Match, one of which must match; None if any state will do.
+    """Return the entity tags in the header If-Match, one of which must match; None if any state will do.
 
-    A weak tag never matches (RFC 9110, section 13.1.1). A header that is no list of tags is an error: to ignore it,
-    or to answer that the user has changed, would mislead the caller.
+    A weak tag keeps its `W/` and so never matches a strong one (RFC 9110, section 13.1.1). A header that is no list
+    of tags is an error: to ignore it, or to answer that the user has changed, would mislead the caller.
     """
     value = request.headers.get("If-Match", "*").strip(" \t")
     if value == "*":
         return None
     if not _ENTITY_TAGS.fullmatch(value):
         raise InvalidParameter("If-Match", '* or entity tags in double quotes, as in "abc", "def"')
-    return frozenset(tag for tag in re.findall(_ENTITY_TAG, value) if not tag.startswith("W/"))
+    return frozenset(re.findall(_ENTITY_TAG, value))
 
 
 def idempotency_key(request: Request) -> str | None:

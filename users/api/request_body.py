@@ -8,10 +8,15 @@ from typing import Any, NoReturn
 from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from users.request_errors import InvalidJson, PayloadTooLarge, UnsupportedMediaType
+from users.request_errors import InvalidJson, PayloadTooLarge, UnsupportedContentEncoding, UnsupportedMediaType
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
+# The media types of the body, and the header that names them in a 415 (RFC 9110, section 15.5.16; RFC 5789, 2.2).
+_ACCEPTED = {
+    "POST": ("Accept", ("application/json",)),
+    "PATCH": ("Accept-Patch", ("application/json", "application/merge-patch+json")),  # RFC 7396
+}
 _TOO_LARGE = "The request body holds a number that is too large."
 
 
@@ -36,10 +41,13 @@ def json_object(request: Request) -> dict[str, object]:
 
 
 def _require_json(request: Request) -> None:
+    header, accepted = _ACCEPTED.get(request.method, _ACCEPTED["POST"])
     charset = request.mimetype_params.get("charset", "utf-8").lower()
-    encoding = request.headers.get("Content-Encoding", "identity").lower()
-    if request.mimetype != "application/json" or charset not in ("utf-8", "utf8") or encoding != "identity":
-        raise UnsupportedMediaType
+    if request.mimetype not in accepted or charset not in ("utf-8", "utf8"):
+        raise UnsupportedMediaType(headers={header: ", ".join(accepted)})
+    codings = request.headers.get("Content-Encoding", "").lower().split(",")
+    if any(coding.strip() not in ("", "identity") for coding in codings):
+        raise UnsupportedContentEncoding
 
 
 def _body(request: Request) -> bytes:

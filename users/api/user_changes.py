@@ -12,7 +12,7 @@ from users.auth import signin
 from users.blueprint import bp
 from users.http import urls
 from users.passwords.hashing import WrongPassword
-from users.request_errors import PreconditionFailed
+from users.request_errors import PreconditionFailed, WeakEntityTag
 from users.roles import Permission
 from users.rules import validation
 from users.services import email_verification, user_changes
@@ -45,7 +45,7 @@ def _precondition() -> user_changes.Precondition | None:
 
     def check(user: User) -> None:
         if user.etag not in tags:
-            raise PreconditionFailed
+            raise WeakEntityTag if any(tag.startswith("W/") for tag in tags) else PreconditionFailed
 
     return check
 
