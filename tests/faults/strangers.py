@@ -46,7 +46,7 @@ class Browser:
 
     def leave(self) -> None:
         """Forget the session, and stay a known browser."""
-        self._cookies.pop("enrol", None)
+        self._cookies.pop(f"enrol-{self._server.port}", None)
 
     def _send(self, method: str, ip_address: str, form: str | None = None) -> tuple[int, bytes]:
         cookies = "; ".join(f"{name}={value}" for name, value in self._cookies.items())

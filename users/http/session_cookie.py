@@ -2,14 +2,16 @@
 
 import hashlib
 import hmac
+from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, after_this_request, current_app, g, request, session
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 
+from users import settings
 from users.actors import Actor, ActorKind
 from users.auth import known_devices, sessions
 from users.auth.known_devices import Device
-from users.http import csrf, headers
+from users.http import csrf, headers, urls
 from users.storage.models import User
 
 _COOKIE = "enrol"
@@ -129,6 +131,12 @@ def set_cookie(name: str, value: str, *, max_age: int | None = None) -> None:
 
 
 def cookie_name(suffix: str = "") -> str:
-    """Return the name of the session's cookie or of the cookie for `suffix`; over https it is bound to the host."""
-    name = f"{_COOKIE}-{suffix}" if suffix else _COOKIE
+    """Return the name of the session's cookie or of the cookie for `suffix`; over https it is bound to the host.
+
+    The name ends in the port, if people see one: browsers send a cookie to all ports of its host (RFC 6265, 8.5), and
+    two services on one machine would sign each other's users out. Over https only a loopback address has one.
+    """
+    seen = urlsplit(settings.current().public_url or request.host_url)
+    has_port = seen.port and (not headers.is_https() or urls.is_loopback(seen.hostname or ""))
+    name = "-".join(part for part in (_COOKIE, suffix, str(seen.port) if has_port else "") if part)
     return f"__Host-{name}" if headers.is_https() else name

@@ -19,7 +19,7 @@ def base_url() -> str | None:
     That is ENROL_PUBLIC_URL, else the request's host if it is trusted or loopback: a client can send any Host header.
     """
     current = settings.current()
-    if current.public_url or not (current.trusted_hosts or _is_loopback(urlsplit(request.host_url).hostname or "")):
+    if current.public_url or not (current.trusted_hosts or is_loopback(urlsplit(request.host_url).hostname or "")):
         return current.public_url
     return request.host_url.rstrip("/")
 
@@ -38,7 +38,8 @@ def curl(path: str, body: Mapping[str, str] | None = None, *, key: str = "$API_K
     return code_samples.curl("GET" if body is None else "POST", url, body, key=key)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether a URL with this host stays on the machine that asks."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
