@@ -8,7 +8,7 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 
 from support.api import Api
-from support.create_cases import API, CASES, CLI, TAKEN, through
+from support.create_cases import API, CASES, CLI, FORM, TAKEN, through
 from support.visitors import Visitor, problems_in
 from users.services import user_queries
 
@@ -63,7 +63,7 @@ def test_command_line_prints_the_apis_user(runner: FlaskCliRunner, name: str) ->
 
 @pytest.mark.one_database
 @pytest.mark.usefixtures("taken")
-@pytest.mark.parametrize(("database_url", "name"), through(CLI), indirect=["database_url"])
+@pytest.mark.parametrize(("database_url", "name"), through(FORM), indirect=["database_url"])
 def test_form(app: Flask, ada: Visitor, name: str) -> None:
     case = CASES[name]
     answer = ada.create(**case.members)

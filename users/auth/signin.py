@@ -167,13 +167,11 @@ def _recording_refusal(attempt: AttemptCounters, action: Action, target_id: str 
 
 def _claimed_account(email: str, verifier: Actor | None = None) -> ClaimedAccount:
     """Return the account of `email`; it is not counted if the user has permissions that `verifier` does not hold."""
-    try:
-        email_key = emails.lookup_key(email)
-    except emails.BadEmail:
-        email_key = ""
-    user = database.find(_SIGN_IN_COLUMNS, email_key=email_key)
+    keys = [possible.key for possible in emails.possible_emails(email)] or [""]
+    found = [database.find(_SIGN_IN_COLUMNS, email_key=key) for key in keys]  # all: the time tells of no user
+    user = next((one for one in found if one is not None), None)
     is_counted = user is None or verifier is None or needed_to_act_on(user.global_role_id) <= verifier.permissions
-    return ClaimedAccount(user, email_key or email, is_counted)
+    return ClaimedAccount(user, keys[0] or email, is_counted)
 
 
 @contextlib.contextmanager

@@ -207,10 +207,8 @@ def _changed_meanwhile(user: User, formdata: FormData) -> list[str]:
 
 def _is_same_email(stored: str, typed: str) -> bool:
     """Tell whether both are the same email; the stored spelling may differ."""
-    try:
-        return emails.lookup_key(stored) == emails.lookup_key(typed)
-    except emails.BadEmail:
-        return False
+    keys = [{possible.key for possible in emails.possible_emails(text)} for text in (stored, typed)]
+    return bool(keys[0] & keys[1])
 
 
 def _change_message(name: str, now: str, is_typed: bool) -> str:

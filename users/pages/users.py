@@ -93,10 +93,7 @@ def _can_be_created(q: str, found: Count) -> bool:
     """Tell whether `q` is an email that no user has, and the administrator may create users."""
     if found.number or Permission.USERS_CREATE not in g.actor.permissions:
         return False
-    try:
-        return bool(emails.lookup_key(q))
-    except emails.BadEmail:
-        return False
+    return bool(emails.possible_emails(q))
 
 
 def _about(user: User) -> dict[str, Any]:

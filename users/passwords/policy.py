@@ -26,14 +26,20 @@ def check_new_password(password: str, *, min_length: int = MIN_LENGTH, blocklist
     # By bytes first: NFKC is then only computed on a short text.
     if size(password) > MAX_BYTES or size(normalise(password)) > MAX_BYTES:
         raise FieldRefused(FieldCode.PASSWORD_TOO_LONG, f"Password must be {MAX_BYTES:,} bytes or fewer")
-    if any(c == "\0" or unicodedata.category(c) == "Cs" for c in password):
-        raise FieldRefused(FieldCode.INVALID_CHARACTERS, "Password must not contain NUL or lone surrogates")
+    if has_control_characters(password):  # it could not be typed, and nothing shows it
+        message = "Password must not contain line breaks or control characters"
+        raise FieldRefused(FieldCode.INVALID_CHARACTERS, message)
     if min(len(password), len(normalise(password))) < min_length:
         raise FieldRefused(FieldCode.PASSWORD_TOO_SHORT, f"Password must be at least {min_length} characters")
     if blocklist and is_common(password):
         message = "This password is on a list of common passwords. Choose a different one"
         raise FieldRefused(FieldCode.PASSWORD_TOO_COMMON, message)
     return password
+
+
+def has_control_characters(text: str) -> bool:
+    """Tell whether `text` holds a control character, a line or paragraph separator, or a lone surrogate."""
+    return any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text)
 
 
 def size(password: str) -> int:

@@ -1,5 +1,6 @@
 """Email addresses: the syntax, the stored form, and the key that makes them unique."""
 
+import contextlib
 import difflib
 import re
 from collections.abc import Collection
@@ -11,6 +12,7 @@ from dns.exception import DNSException
 from email_validator import EmailNotValidError, EmailUndeliverableError, ValidatedEmail, validate_email
 
 from users.field_errors import FieldCode
+from users.rules import invisible
 from users.rules.search_keys import folded
 
 MAX_BYTES = 254  # of UTF-8 and of the IDNA form; RFC 5321, 4.5.3.1.3: a path of 256 with its two angle brackets
@@ -21,6 +23,7 @@ DNS_SECONDS = 3
 RESERVED_DOMAINS = frozenset(email_validator.SPECIAL_USE_DOMAIN_NAMES)
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
+_AT_SIGNS = str.maketrans("\uff20\ufe6b", "@@")  # full-width and small, as East Asian keyboards type them
 _PUBLIC_DOMAIN = re.compile(r".+\.[^.]*[a-z]", re.ASCII)  # a dot, and a top-level domain that ends with a letter
 
 # fmt: off
@@ -31,6 +34,8 @@ _COMMON_DOMAINS = [
 ]
 # fmt: on
 _SIMILARITY = 0.87  # gmial.com has 0.89 with gmail.com
+# Quotation marks, primes and accents that word processors and hands put in the place of the apostrophe.
+_APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u201b\u02bb\u02bc\u2032\u00b4`\uff07", "'"))
 
 
 @dataclass(frozen=True)
@@ -50,14 +55,22 @@ class BadEmail(Exception):
         self.domain = domain
 
 
+def tidied(text: str) -> str:
+    """Return `text` without white space and invisible characters around it, with a plain @ for a full-width one."""
+    return invisible.trimmed(text).translate(_AT_SIGNS)
+
+
 def parse_email(text: str, *, allow_domains: Collection[str] = (), check_deliverability: bool = False) -> Email:
-    """Return the email address in `text`, without white space around it.
+    """Return the email address in `text`, which is `tidied` first.
 
     `allow_domains` are reserved domains that this installation uses, each with its subdomains. Raises BadEmail with
     EMAIL_TOO_LONG, INVALID_EMAIL_FORMAT, EMAIL_DOMAIN_RESERVED or, with `check_deliverability`,
     EMAIL_DOMAIN_UNDELIVERABLE.
     """
+    text = tidied(text)
     found, domain = _read(text)
+    if invisible.name_of_first(text):
+        raise BadEmail(FieldCode.INVALID_EMAIL_FORMAT)
     if not _in_or_under(domain, allow_domains):
         if _in_or_under(domain, RESERVED_DOMAINS):
             raise BadEmail(FieldCode.EMAIL_DOMAIN_RESERVED, found.domain)
@@ -68,26 +81,29 @@ def parse_email(text: str, *, allow_domains: Collection[str] = (), check_deliver
     return _email(found, domain)
 
 
-def parse_any_email(text: str) -> Email:
-    """Return the email address in `text`, whatever its domain. Raises BadEmail if it is none."""
-    return _email(*_read(text))
+def possible_emails(text: str) -> list[Email]:
+    """Return the email addresses of present users that `text` may mean, whatever their domains; [] if it is none.
 
-
-def lookup_key(text: str) -> str:
-    """Return the uniqueness key of the email address in `text`. Raises BadEmail if it is none."""
-    return parse_any_email(text).key
+    They are one as a rule. Older versions kept some characters that `tidied` removes, so the text as it was sent
+    comes first, then the tidied one.
+    """
+    found = []
+    for spelling in dict.fromkeys((text.strip(), tidied(text))):
+        with contextlib.suppress(BadEmail):
+            found.append(_email(*_read(spelling)))
+    return found
 
 
 def likely_meant(email: str) -> str | None:
-    """Return the email address that was probably meant if its domain resembles a common one: gmial.com."""
+    """Return the email address that was probably meant: a domain like gmial.com, or a curly apostrophe (o’brien@)."""
     local, _, domain = email.rpartition("@")
     near = difflib.get_close_matches(domain.lower(), _COMMON_DOMAINS, n=1, cutoff=_SIMILARITY)
-    return f"{local}@{near[0]}" if near and domain.lower() not in _COMMON_DOMAINS else None
+    meant = f"{local.translate(_APOSTROPHES)}@{near[0] if near and domain.lower() not in _COMMON_DOMAINS else domain}"
+    return meant if meant != email else None
 
 
 def _read(text: str) -> tuple[ValidatedEmail, str]:
     """Return the email address in `text` and its domain in lower-case ASCII, or raise BadEmail."""
-    text = text.strip()
     # By length first: the library takes 1 s for 2 MB. "replace" because a lone surrogate has no UTF-8 form.
     if len(text.encode("utf-8", "replace")) > MAX_BYTES:
         raise BadEmail(FieldCode.EMAIL_TOO_LONG)

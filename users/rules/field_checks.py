@@ -4,28 +4,25 @@
 """
 
 import difflib
-import unicodedata
 from collections.abc import Collection, Mapping
 from itertools import islice
 
 from users.field_errors import FieldCode, FieldError, FieldRefused
 from users.passwords import policy
 from users.roles import Role
-from users.rules import ip_addresses
+from users.rules import email_faults, invisible, ip_addresses
 from users.rules.emails import MAX_BYTES as EMAIL_MAX_BYTES
-from users.rules.emails import BadEmail, Email, parse_email
+from users.rules.emails import BadEmail, Email, parse_email, tidied
 
 NAME_MAX_LENGTH = 255  # code points
 MAX_USER_IDS = 100  # in one batch
 _EMAIL_MESSAGES = {
     FieldCode.EMAIL_TOO_LONG: f"Email address must be {EMAIL_MAX_BYTES} bytes or fewer",
-    FieldCode.INVALID_EMAIL_FORMAT: "Enter an email address in the correct format, like name@example.com",
     FieldCode.EMAIL_DOMAIN_RESERVED: '"{domain}" is reserved and cannot receive email. Use a real domain',
     FieldCode.EMAIL_DOMAIN_UNDELIVERABLE: '"{domain}" does not receive email. Check the spelling',
 }
 # Formatting characters that reorder the text around them: a name must not change how the page around it reads.
 _BIDI_OVERRIDES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_CONTROL_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control, lone surrogate, line and paragraph separator
 _UNKNOWN_SHOWN = 20  # a body of 64 KiB can hold thousands of unknown members
 _UNKNOWN_NAME_SHOWN = 64  # characters of an unknown member's name
 
@@ -47,11 +44,12 @@ def required_text(label: str, value: object) -> str:
 def email(value: object, *, allow_domains: Collection[str], check_deliverability: bool) -> Email:
     """Return the email address in `value`."""
     given = text("Email address", value)
-    _required("Email address", given.strip())
+    _required("Email address", tidied(given))
     try:
         return parse_email(given, allow_domains=allow_domains, check_deliverability=check_deliverability)
     except BadEmail as bad:
-        raise FieldRefused(bad.code, _EMAIL_MESSAGES[bad.code].format(domain=bad.domain)) from None
+        words = _EMAIL_MESSAGES.get(bad.code) or email_faults.describe(given)
+        raise FieldRefused(bad.code, words.format(domain=bad.domain)) from None
 
 
 def password(value: object, *, min_length: int, blocklist: bool) -> str:
@@ -60,14 +58,14 @@ def password(value: object, *, min_length: int, blocklist: bool) -> str:
 
 
 def name(label: str, value: object) -> str | None:
-    """Return `value` as sent, without white space around it; None if nothing is left."""
+    """Return `value` as sent, without white space around it; None if it shows nothing."""
     given = text(label, value).strip()
     if len(given) > NAME_MAX_LENGTH:
         raise FieldRefused(FieldCode.NAME_TOO_LONG, f"{label} must be {NAME_MAX_LENGTH} characters or fewer")
-    if any(c in _BIDI_OVERRIDES or unicodedata.category(c) in _CONTROL_CATEGORIES for c in given):
+    if policy.has_control_characters(given) or not _BIDI_OVERRIDES.isdisjoint(given):
         message = f"{label} must not contain line breaks or control characters"
         raise FieldRefused(FieldCode.INVALID_CHARACTERS, message)
-    return given or None
+    return None if invisible.shows_nothing(given) else given
 
 
 def required_name(value: object) -> str:

@@ -5,6 +5,8 @@ import unicodedata
 
 import idna
 
+from users.rules import invisible
+
 # Enough for all that people type. Without a limit NFKC could make a name longer than a Postgres index allows (2,704
 # bytes).
 KEY_LENGTH = 255
@@ -33,9 +35,13 @@ def keys(email: str, first_name: str | None, last_name: str | None) -> dict[str,
 
 
 def query_key(text: str) -> str:
-    """Return the key for a typed query, "" for an empty one. `@domain` and `xn--…` mean the domain."""
-    key = _key(_NOT_STORED.sub(_NO_MATCH, text).strip().removeprefix("@"))
-    return _ENCODED_LABEL.sub(_in_unicode, key)
+    """Return the key for a typed query, "" for an empty one. `@domain` and `xn--…` mean the domain.
+
+    No email has an invisible character at its ends, but a name may: only a text with @ is an email for certain.
+    """
+    key = _key(_NOT_STORED.sub(_NO_MATCH, text))
+    local_part, at, domain = (invisible.trimmed(key) if "@" in key else key).rpartition("@")
+    return (local_part and local_part + at) + _ENCODED_LABEL.sub(_in_unicode, domain)
 
 
 def upper_bound(prefix: str) -> str:

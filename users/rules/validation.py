@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from users.errors import Invalid
-from users.field_errors import FieldErrors, FieldRefused
+from users.field_errors import FieldErrors
 from users.passwords import policy
 from users.roles import Permission, Role
 from users.rules import field_checks
-from users.rules.emails import BadEmail, Email, parse_any_email
+from users.rules.emails import Email, possible_emails
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ class NewUser:
 class UserChanges:
     """Changes to a user: checked and normalised. Only the fields in `given` change; None clears one.
 
-    A user may keep an email whose domain is not allowed any more: `bad_domain` is the error to raise if the user's
-    present email differs from `email`.
+    A user may keep an email that is not allowed any more: `bad_email` is the error to raise if the user's present email
+    differs from `email`.
     """
 
     given: frozenset[str]  # of CHANGE_FIELDS
@@ -101,7 +101,7 @@ class UserChanges:
     password: str | None = field(default=None, repr=False)
     is_active: bool | None = None
     global_role_id: Role | None = None
-    bad_domain: Invalid | None = None
+    bad_email: Invalid | None = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def user_changes(given: Mapping[str, object], rules: Rules) -> UserChanges:
     if [one.field for one in found.errors] != ["email"]:
         raise refused
     values["email"] = _of_any_domain(given["email"], refused)
-    return UserChanges(frozenset(values), **values, bad_domain=refused)
+    return UserChanges(frozenset(values), **values, bad_email=refused)
 
 
 def credentials(given: Mapping[str, object]) -> Credentials:
@@ -196,8 +196,8 @@ def _check(found: FieldErrors, profile_field: ProfileField, value: object, rules
 
 
 def _of_any_domain(value: object, refused: Invalid) -> Email:
-    """Return the email if only its domain was refused, else raise `refused`."""
-    try:
-        return parse_any_email(field_checks.text("Email address", value))
-    except (BadEmail, FieldRefused):
-        raise refused from None
+    """Return the email if an older version or other settings may have taken it, else raise `refused`."""
+    possible = possible_emails(value) if isinstance(value, str) else []
+    if not possible:
+        raise refused
+    return possible[0]

@@ -32,9 +32,10 @@ Precondition = Callable[[User], None]
 def update_user(user_id: str, changes: UserChanges, *, actor: Actor, precondition: Precondition | None = None) -> User:
     """Change the user and return it. A value that the user has already is no change and leaves no audit row.
 
-    A new email is not verified. A new password and a deactivation end the user's sessions; while a user is deactivated,
-    the API keys do not work. Raises Conflict if another user has the email (the database's unique index decides),
-    LastAdministrator, and Invalid for a new email whose domain is not allowed (`bad_domain`).
+    A new email is not verified; another spelling of the same email stays so. A new password and a deactivation end the
+    user's sessions; while a user is deactivated, the API keys do not work. Raises Conflict if another user has the
+    email (the database's unique index decides), LastAdministrator, and Invalid for a new email that is not allowed
+    (`bad_email`).
     """
     actor.require(Permission.USERS_UPDATE)
     # Slow, so before the transaction and its lock.
@@ -147,9 +148,11 @@ def _differences(user: User, changes: UserChanges, password_hash: str | None) ->
     plain = changes.given & set(COLUMN_FIELDS)
     values = {name: getattr(changes, name) for name in plain if getattr(changes, name) != getattr(user, name)}
     if changes.email and changes.email.text != user.email:
-        if changes.bad_domain:
-            raise changes.bad_domain
-        values |= {"email": changes.email.text, "email_key": changes.email.key, "last_verified": None}
+        if changes.bad_email:
+            raise changes.bad_email
+        values |= {"email": changes.email.text, "email_key": changes.email.key}
+        if changes.email.key != user.email_key:  # another email, not another spelling
+            values["last_verified"] = None
     return values | ({"password_hash": password_hash} if password_hash else {})
 
 

@@ -1,5 +1,6 @@
 """Users read by id, by email or as a list, and the active administrators. For the search see `user_search`."""
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Select, bindparam, select
@@ -36,11 +37,10 @@ def get_user_even_deleted(user_id: str) -> User:
 
 def get_user_by_email(email: str) -> User:
     """Return the user who has this email, or another spelling of it, and is not deleted, or raise UserNotFound."""
-    try:
-        email_key = emails.lookup_key(email)
-    except emails.BadEmail:
-        raise UserNotFound from None
-    return _found(_BY_EMAIL, email_key=email_key)
+    for possible in emails.possible_emails(email):
+        with contextlib.suppress(UserNotFound):
+            return _found(_BY_EMAIL, email_key=possible.key)
+    raise UserNotFound
 
 
 def get_users(user_ids: Sequence[str]) -> Sequence[User]:
