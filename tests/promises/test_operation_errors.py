@@ -132,7 +132,7 @@ PROVOKED: dict[str, Callable[[Caller], Answer]] = {
     "INVALID_JSON": lambda caller: send_raw(caller, b"{"),
     "INVALID_PARAMETER": with_malformed_parameter,
     "LAST_ADMINISTRATOR": lambda caller: caller.call(body={"is_active": False}),
-    "NOT_FOUND": lambda caller: caller.call(path=caller.path("/x", "/x")),
+    "NOT_FOUND": lambda caller: caller.call(path=caller.path("/x", "")),
     "OVERLOADED": while_patched(HashQueue, "place", Overloaded()),
     "PAYLOAD_TOO_LARGE": lambda caller: send_raw(caller, b" " * 65537),
     "PRECONDITION_FAILED": lambda caller: caller.call(headers={"If-Match": '"other"'}),

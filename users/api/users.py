@@ -30,9 +30,17 @@ class _IdConverter(BaseConverter):
     part_isolating = True  # Werkzeug sees the slash in `regex` and assumes that a value can contain one
 
 
+class _EmailConverter(BaseConverter):
+    """An email in a path: any text, since the part before its @ may begin with a slash and hold several."""
+
+    regex = "(?s:.+?)"
+    part_isolating = False
+
+
 def init_app(app: Flask) -> None:
-    """Let the routes of `app` use `<id:…>`."""
+    """Let the routes of `app` use `<id:…>` and `<email:…>`."""
     app.url_map.converters["id"] = _IdConverter
+    app.url_map.converters["email"] = _EmailConverter
 
 
 @bp.post("/v1/user/")
@@ -130,7 +138,7 @@ def get_user(user_id: str) -> tuple[Response, dict[str, str]]:
     return jsonify(user.as_profile()), {"ETag": user.etag}
 
 
-@bp.get("/v1/user/email/<path:email>")
+@bp.get("/v1/user/email/<email:email>")
 @requires(Permission.USERS_READ)
 def get_user_by_email(email: str) -> Response:
     """Answer 200 with the user who has this email, or another spelling of it, or 404."""

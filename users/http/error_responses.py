@@ -69,6 +69,7 @@ def _as_enrol_error(exception: Exception) -> EnrolError:
     if (
         isinstance(exception, HTTPNotFound)
         and exception is request.routing_exception
+        and not request.path.endswith("/")
         and (methods := _methods_with_slash())
     ):
         return _method_not_allowed(methods)
