@@ -196,7 +196,7 @@ def _request_ids() -> dict[str, str]:
 def say(sentence: str) -> None:
     """Print `sentence` on stderr, for the operator. A stderr that is full or closed stops no start."""
     with contextlib.suppress(OSError, ValueError):
-        click.echo(sentence, err=True)
+        click.echo(sentence, file=sys.stderr)
 
 
 def unexpected(error: BaseException) -> None:

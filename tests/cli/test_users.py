@@ -66,10 +66,60 @@ def test_unknown_role_is_exit_3(runner: FlaskCliRunner) -> None:
     assert result.stderr == words
 
 
-def test_password_that_is_not_utf_8(runner: FlaskCliRunner) -> None:
-    result = run(runner, "users", "create", "jo@example.com", "--password-stdin", stdin=b"caf\xe9 au lait")
-    assert result.exit_code == 3
-    assert result.stderr == "Password must not contain NUL or lone surrogates\n"
+ONE_LINE = "The password on standard input must be one line."
+UTF_8 = "The password on standard input must be UTF-8."
+OTHER = "The password on standard input must be UTF-8, not UTF-16 or another encoding."
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize(
+    ("stdin", "refusal"),
+    [
+        (b"correct horse", None),
+        (b"correct horse\n", None),
+        (b"correct horse\r\n", None),
+        (b"\xef\xbb\xbfcorrect horse\n", None),
+        (b"correct horse\n\n", ONE_LINE),
+        (b"correct horse\r\n\r\n", ONE_LINE),
+        (b"correct horse\nbattery\n", ONE_LINE),
+        (b"\ncorrect horse\n", ONE_LINE),
+        (b"correct\rhorse\n", ONE_LINE),
+        (b"correct horse\r", ONE_LINE),
+        (b"correct horse\n" * 9000, ONE_LINE),
+        (b"caf\xe9 au lait", UTF_8),
+        (b"correct horse\xc3", UTF_8),
+        ("correct horse\r\n".encode("utf-16"), OTHER),
+        ("correct horse\r\n".encode("utf-16-be"), OTHER),
+        (b"\xfe\xff" + "correct horse\r\n".encode("utf-16-be"), OTHER),
+        ("correct horse".encode("utf-32"), OTHER),
+        (b"correct horse\0", OTHER),
+    ],
+)
+def test_password_on_stdin(app: Flask, runner: FlaskCliRunner, stdin: bytes, refusal: str | None) -> None:
+    """It is one line in UTF-8: its end and a byte order mark are no part of it."""
+    result = run(runner, "users", "create", "jo@example.com", "--password-stdin", stdin=stdin)
+    assert (result.exit_code, result.stdout == "") == ((2, True) if refusal else (0, False))
+    assert (refusal or "User created") in result.stderr
+    stored = rows(app, "SELECT password_hash FROM users")
+    assert [PasswordHasher().verify(one.password_hash, "correct horse") for one in stored] == [True] * (not refusal)
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize(
+    ("stdin", "words"),
+    [
+        (b"", "Enter a password"),
+        (b"\n", "Enter a password"),
+        (b"\xef\xbb\xbf", "Enter a password"),
+        ("ä".encode() * 40_000, "Password must be 1,024 bytes or fewer"),
+        ("a" + "ä" * 40_000, "Password must be 1,024 bytes or fewer"),
+        ("correct\u2028horse", "Password must not contain line breaks or control characters"),
+    ],
+    ids=range(6),
+)
+def test_line_on_stdin_that_is_no_password(runner: FlaskCliRunner, stdin: bytes, words: str) -> None:
+    result = run(runner, "users", "create", "jo@example.com", "--password-stdin", stdin=stdin)
+    assert (result.exit_code, result.stderr) == (3, f"{words}\n")
 
 
 def test_last_administrator_is_exit_3(runner: FlaskCliRunner, cast: Cast) -> None:

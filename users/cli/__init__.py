@@ -2,13 +2,16 @@
 
 from typing import Any
 
+import click
 from flask import Flask
 
-from users.cli import adopt_key, audit, doctor, keys, users
+from users.cli import adopt_key, audit, doctor, keys, output, users
 
 
 def init_app(app: Flask) -> None:
-    """Give `app` its commands."""
+    """Give `app` its commands, and this process output that never fails if it is a command."""
+    if click.get_current_context(silent=True):
+        output.escape_what_cannot_be_encoded()
     for command in (users.users_group, keys.keys_group, audit.audit_group, doctor.doctor_command):
         app.cli.add_command(command)
     migrations: Any = app.cli.commands["db"]  # Flask-Migrate's group

@@ -3,7 +3,9 @@
 import click
 from flask.cli import with_appcontext
 
+from users import logs
 from users.cli.command import Command, actor
+from users.cli.output import say_done
 from users.cli.prompts import confirm, yes_option
 from users.services import secret_key_checks
 
@@ -20,7 +22,7 @@ Processes with another key answer /readyz with 503 from now on."""
 def adopt_key_command(yes: bool) -> None:
     """Make this installation's secret key the only one."""
     if not yes:
-        click.echo(_WHAT_ENDS, err=True)
+        logs.say(_WHAT_ENDS)
         confirm("Go on?")
     secret_key_checks.adopt(actor=actor())
-    click.echo("The database is now used with this secret key alone.", err=True)
+    say_done("The database is now used with this secret key alone.")

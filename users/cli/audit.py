@@ -10,6 +10,7 @@ from users import clock, ids
 from users.audit import queries
 from users.cli.arguments import period
 from users.cli.command import Command, actor
+from users.cli.output import say_done, write
 from users.cli.prompts import confirm, yes_option
 from users.services import audit_prune
 
@@ -25,7 +26,7 @@ def export_events(after: str, since: datetime | None) -> None:
     if after and not ids.is_event_id(after):
         raise click.BadParameter("takes the id of an event.", param_hint="--after")
     for event in queries.export(after=after, since=since and since.replace(tzinfo=UTC)):
-        click.echo(queries.line(event), nl=False)
+        write(queries.line(event), end="")
 
 
 @audit_group.command("prune")
@@ -51,5 +52,5 @@ def prune_events(before: timedelta, file: Path, yes: bool) -> None:
     except OSError as error:
         words = f"{file} cannot be used ({error.strerror}). No event was deleted that is not in it."
         raise click.ClickException(words) from None
-    click.echo("Events pruned from the audit trail:", err=True)
-    click.echo(pruned)
+    say_done("Events pruned from the audit trail:")
+    write(pruned)

@@ -1,5 +1,6 @@
 """The class and the actor of all commands. A command ends with data on stdout, or a sentence on stderr and a code."""
 
+import contextlib
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -9,7 +10,7 @@ import click
 from users import ids, logs
 from users.actors import Actor, terminal
 from users.audit import trail
-from users.cli.output import print_json
+from users.cli.output import OutputLost, is_done, print_json
 from users.errors import Conflict, EnrolError, Invalid, LastAdministrator, NotFound, Unavailable
 from users.http import error_responses
 
@@ -35,11 +36,12 @@ class Command(click.Command):
             _fail(ctx, error)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except BrokenPipeError:
-            raise  # the reader has closed the pipe (`| head`); click ends without a word
+        except OutputLost as lost:
+            _report_lost(lost)
+            ctx.exit(EXIT_UNEXPECTED)
         except Exception as error:
             logs.unexpected(error)
-            click.echo("Something went wrong; the line above says where.", err=True)
+            logs.say("Something went wrong; the line above says where.")
             ctx.exit(EXIT_UNEXPECTED)
 
 
@@ -48,12 +50,21 @@ def _fail(ctx: click.Context, error: EnrolError) -> None:
     request_id = ids.new_request_id()
     target_id = error.user_id if isinstance(error, LastAdministrator) else None
     trail.record_refusal(error, terminal(request_id), target_id)
-    if ctx.params.get("as_json"):
-        print_json(error_responses.json_body(error, request_id))
     for sentence in _sentences(error):
-        click.echo(sentence, err=True)
+        logs.say(sentence)
+    if ctx.params.get("as_json"):
+        with contextlib.suppress(OutputLost):
+            print_json(error_responses.json_body(error, request_id))
     codes = (code for kind, code in _EXIT_CODES.items() if isinstance(error, kind))
     ctx.exit(next(codes, EXIT_UNEXPECTED))
+
+
+def _report_lost(lost: OutputLost) -> None:
+    """Say that standard output could not be written. A reader that ended early (`| head`) has all that it wanted."""
+    if is_done():
+        logs.say(f"This was done, but what the command prints is lost: standard output cannot be written ({lost}).")
+    elif not lost.broken_pipe:
+        logs.say(f"Standard output cannot be written ({lost}).")
 
 
 def _sentences(error: EnrolError) -> Iterable[str]:

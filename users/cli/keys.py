@@ -7,11 +7,11 @@ from itertools import starmap
 import click
 from flask.cli import AppGroup
 
-from users import clock, ids
+from users import clock, ids, logs
 from users.auth.key_states import KeyState
 from users.cli.arguments import find_user, period
 from users.cli.command import Command, actor
-from users.cli.output import json_option, print_array, print_result, print_table
+from users.cli.output import json_option, print_array, print_result, print_table, say_done
 from users.errors import KeyNotFound
 from users.roles import Permission, permissions_of
 from users.rules import validation
@@ -43,13 +43,13 @@ def create_key(
     key_owner = find_user(owner) if owner is not None else None
     new = validation.new_key(name, frozenset(Permission(scope) for scope in scopes))
     issued = api_keys.create_key(new, owner=key_owner, lifetime=expires_in, actor=actor())
-    click.echo(f"API key created: {issued.key.name} ({issued.key.id}). It is shown this once.", err=True)
+    say_done(f"API key created: {issued.key.name} ({issued.key.id}). It is shown this once.")
     not_held = new.scopes - permissions_of(key_owner.global_role_id) if key_owner else frozenset()
     if key_owner and not key_owner.is_active:
-        click.echo(f"Note: {key_owner.email} is deactivated, and so is the key until that changes.", err=True)
+        logs.say(f"Note: {key_owner.email} is deactivated, and so is the key until that changes.")
     if key_owner and not_held:
         missing = " ".join(sorted(not_held))
-        click.echo(f"Note: {key_owner.email} does not hold {missing} now, nor does the key.", err=True)
+        logs.say(f"Note: {key_owner.email} does not hold {missing} now, nor does the key.")
     members = issued.key.as_key()
     shown = {"id": members.pop("id"), "key": issued.secret, **members}
     print_result(shown if as_json else None, issued.secret)
@@ -74,7 +74,7 @@ def revoke_key(key_id: str, as_json: bool) -> None:
     if not ids.is_key_id(key_id):  # Postgres fails on a string with NUL
         raise KeyNotFound
     key = api_keys.revoke_key(key_id, actor=actor())
-    click.echo(f"API key revoked: {key.name}", err=True)
+    say_done(f"API key revoked: {key.name}")
     print_result(key.as_key() if as_json else None, key.id)
 
 

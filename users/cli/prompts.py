@@ -1,8 +1,13 @@
-"""What a command asks at the terminal: a confirmation or a password. Without a terminal it names an option instead."""
+"""What a command asks for: a confirmation or a password at the terminal, or a password on standard input."""
 
+import codecs
+import re
 import sys
 
 import click
+
+_STDIN_BYTES = 64 * 1024  # far over the longest password: validation then sees, and says, that one is too long
+_UTF_16_OR_32 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)  # UTF-32-LE begins as UTF-16-LE does
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
@@ -20,6 +25,26 @@ def ask_for_password() -> str:
         raise click.UsageError("Give --password-stdin or --generate-password: there is no terminal to ask at.")
     answer: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     return answer
+
+
+def read_password() -> str:
+    """Return the line on standard input, which is not None, without its end and a byte order mark.
+
+    A second line and bytes that are no UTF-8 are a UsageError: guessed at, they would make another password than the
+    one that was meant.
+    """
+    given = sys.stdin.buffer.read(_STDIN_BYTES)
+    if given.startswith(_UTF_16_OR_32) or b"\0" in given:  # as PowerShell pipes to a program
+        raise click.UsageError("The password on standard input must be UTF-8, not UTF-16 or another encoding.")
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    try:
+        text = decoder.decode(given, final=len(given) < _STDIN_BYTES)
+    except UnicodeDecodeError:
+        raise click.UsageError("The password on standard input must be UTF-8.") from None
+    line = re.sub(r"\r?\n\Z", "", text)  # echo and editors add one line break
+    if "\n" in line or "\r" in line:
+        raise click.UsageError("The password on standard input must be one line.")
+    return line
 
 
 def has_terminal() -> bool:

@@ -1,6 +1,5 @@
 """`flask users …`: create users and look after them."""
 
-import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -9,18 +8,16 @@ from typing import Any
 import click
 from flask.cli import AppGroup
 
-from users import clock, ids, settings
+from users import clock, ids, logs, settings
 from users.cli.arguments import find_user, period
 from users.cli.command import Command, actor
-from users.cli.output import json_option, print_json, print_result, print_table
-from users.cli.prompts import ask_for_password, confirm, yes_option
+from users.cli.output import json_option, print_json, print_result, print_table, say_done, write
+from users.cli.prompts import ask_for_password, confirm, read_password, yes_option
 from users.passwords import policy
 from users.roles import Role
 from users.rules import validation
 from users.services import user_changes, user_creation, user_purge, user_queries
 from users.storage import database
-
-_STDIN_BYTES = 64 * 1024  # far over the longest password: validation then sees, and says, that one is too long
 
 users_group = AppGroup("users", help="Create users and look after them.")
 users_group.command_class = Command
@@ -34,7 +31,7 @@ def _text_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def _password_options(command: Callable[..., None]) -> Callable[..., None]:
     generate = click.option("--generate-password", is_flag=True, help="Make a strong password and print it, alone.")
-    stdin = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+    stdin = click.option("--password-stdin", is_flag=True, help="Read the password, one line, from standard input.")
     return stdin(generate(command))
 
 
@@ -57,7 +54,7 @@ def create_user(
     given = {"email": email, **texts, "password": password, "global_role_id": role}
     new = validation.new_user(given, settings.current().rules, fields=validation.ADMIN_FIELDS)
     user = user_creation.create_user(new, actor=actor())
-    click.echo(f"User created: {user.email} ({user.id})", err=True)
+    say_done(f"User created: {user.email} ({user.id})")
     print_result(user.as_user() if as_json else None, password if generate_password else user.id)
 
 
@@ -77,7 +74,7 @@ def list_users(after: str, limit: int, active_only: bool, as_json: bool) -> None
         columns = ("ID", "EMAIL", "NAME", "STATUS", "ROLE", "CREATED")
         print_table(columns, lambda: [_user_row(user.as_profile()) for user in users])
     if len(users) == limit:
-        click.echo(f"There may be more: --after {users[-1].id}", err=True)
+        logs.say(f"There may be more: --after {users[-1].id}")
 
 
 @users_group.command("show")
@@ -90,7 +87,7 @@ def show_user(user: str, as_json: bool) -> None:
         print_json(profile)
     else:
         for name, value in profile.items():
-            click.echo(f"{name}: {'' if value is None else value}")
+            write(f"{name}: {'' if value is None else value}")
 
 
 @users_group.command("deactivate")
@@ -99,7 +96,7 @@ def show_user(user: str, as_json: bool) -> None:
 def deactivate_user(user: str, as_json: bool) -> None:
     """Deactivate a user, whose API keys stop at once."""
     changed = user_changes.deactivate_user(find_user(user).id, actor=actor())
-    click.echo(f"User deactivated: {changed.email}", err=True)
+    say_done(f"User deactivated: {changed.email}")
     print_result(changed.as_user() if as_json else None, changed.id)
 
 
@@ -113,7 +110,7 @@ def set_password(user: str, password_stdin: bool, generate_password: bool, as_js
     given = _read_password(password_stdin, generate_password, as_json)
     password = validation.new_password(given, settings.current().rules)
     changed = user_changes.set_password(found.id, password, actor=actor())
-    click.echo(f"Password set: {changed.email}", err=True)
+    say_done(f"Password set: {changed.email}")
     print_result(changed.as_user() if as_json else None, password if generate_password else changed.id)
 
 
@@ -123,7 +120,7 @@ def set_password(user: str, password_stdin: bool, generate_password: bool, as_js
 def unlock_user(user: str, as_json: bool) -> None:
     """Let a user try passwords again after too many wrong ones."""
     unlocked = user_changes.unlock_user(find_user(user).id, actor=actor())
-    click.echo(f"User unlocked: {unlocked.email}", err=True)
+    say_done(f"User unlocked: {unlocked.email}")
     print_result(unlocked.as_user() if as_json else None, unlocked.id)
 
 
@@ -136,10 +133,17 @@ def purge_users(deleted_before: timedelta, yes: bool) -> None:
     if not yes:
         confirm(f"Users to erase for good, with their API keys: {user_purge.count(moment)}. Go on?")
     erased = user_purge.purge_users(moment, actor=actor())
-    click.echo("Users erased for good:", err=True)
-    click.echo(erased)
+    say_done("Users erased for good:")
+    try:
+        write(erased)
+    finally:  # also if nothing can be printed
+        _erase_remains()
+
+
+def _erase_remains() -> None:
+    """Name the copies of the database that hold erased users, and remove their traces from its file."""
     for copy in user_purge.copies_with_erased():
-        click.echo(f"Erased users are still in this copy, made before an upgrade. Delete it: {copy}", err=True)
+        logs.say(f"Erased users are still in this copy, made before an upgrade. Delete it: {copy}")
     if not database.compact():
         raise click.ClickException(
             "Remains of the erased may still be in the database file or its -wal: another program kept it busy, "
@@ -156,9 +160,7 @@ def _read_password(from_stdin: bool, generate: bool, as_json: bool) -> str:
     if generate:
         return policy.generate(settings.current().rules.password_min_length)
     if from_stdin and sys.stdin is not None:
-        # Bytes that are not UTF-8 become lone surrogates, which validation rejects.
-        text = sys.stdin.buffer.read(_STDIN_BYTES).decode("utf-8", "surrogateescape")
-        return re.sub(r"\r?\n\Z", "", text)  # echo and editors add one line break
+        return read_password()
     return ask_for_password()
 
 

@@ -13,6 +13,7 @@ from users.cli.doctor.database import check_administrator, check_database
 from users.cli.doctor.findings import Finding, Level
 from users.cli.doctor.hashing import check_hashing
 from users.cli.doctor.installation import check_environment, check_instance, check_secret_key, check_versions
+from users.cli.output import write
 
 
 @click.command("doctor", cls=Command)
@@ -21,7 +22,7 @@ def doctor_command() -> None:
     """Check this installation: a line each, ok or what to do."""
     findings = _check_installation()
     for finding in findings:
-        click.echo(f"{finding.level:<4} {finding.subject}: {finding.words}")
+        write(f"{finding.level:<4} {finding.subject}: {finding.words}")
     if any(finding.level is Level.FAILED for finding in findings):
         click.get_current_context().exit(EXIT_UNEXPECTED)
 
