@@ -26,6 +26,7 @@ from sqlalchemy.exc import DBAPIError
 from users import forks
 
 FIELDS = (
+    "cause",
     "client_request_id",
     "code",
     "count",

@@ -17,10 +17,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from users import forks
-from users.errors import Unavailable
-from users.storage import postgres, schema_version, sqlite
+from users.storage import causes, postgres, schema_version, sqlite
 from users.storage.deadlines import BUDGET_SECONDS, SHORT_WAIT_SECONDS, deadline, give_up_at
-from users.storage.driver_errors import AWAY, read_only, translate_errors
+from users.storage.driver_errors import read_only, translate_errors, unavailable
 from users.storage.models import db
 
 POOL_WAIT_SECONDS = 2
@@ -163,7 +162,7 @@ def _exclusive_write(wait: bool) -> Iterator[None]:
         return
     lock: threading.Lock = current_app.extensions["enrol.writer"]
     if not lock.acquire(timeout=max(0, give_up_at(wait=wait) - time.monotonic())):
-        raise Unavailable(AWAY)
+        raise unavailable(causes.LOCKED.found())
     try:
         yield
     finally:
@@ -205,7 +204,7 @@ def _budget() -> Iterator[None]:
     start = time.monotonic()
     left: float = g.get("database_seconds", BUDGET_SECONDS) if has_request_context() else BUDGET_SECONDS
     if left <= 0:
-        raise Unavailable(AWAY)
+        raise unavailable(causes.SLOW.found())
     token = deadline.set(start + left)
     try:
         yield

@@ -1,21 +1,21 @@
 """The errors of the two drivers: which of them mean that the database cannot be used, and which constraint refused."""
 
 import contextlib
+import logging
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
 
+from flask import current_app, has_request_context
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from users import settings
+from users import logs, settings
 from users.errors import READ_ONLY, Unavailable
-from users.storage import schema_version, sqlite
+from users.storage import causes, schema_version, sqlite
 
-AWAY = (
-    "The database cannot be used. Check DATABASE_URL, that its server runs, that its user may create and change "
-    "tables there and that its disk is not full."
-)
+AWAY = causes.UNKNOWN.sentence
 TAKES_NO_WRITES = (
     "The database is read-only at the moment. If it is a standby, set DATABASE_URL to the primary server. If it is a "
     "SQLite file, make the file, its folder and its disk writable."
@@ -24,7 +24,8 @@ TAKES_NO_WRITES = (
 _SCHEMA_SQLSTATES = {"42P01", "42703"}  # undefined table, undefined column
 _SCHEMA_WORDS = re.compile("no such (table|column): |table .* has no column named ")
 _READ_ONLY_SQLSTATE = "25006"
-_REFUSED_SQLSTATES = {_READ_ONLY_SQLSTATE, "42501"}  # the second: insufficient privilege
+_REFUSED_SQLSTATES = {_READ_ONLY_SQLSTATE, "42501", "3F000"}  # the others: insufficient privilege, no schema to use
+_LOG_SECONDS = 1  # between two lines of one cause
 
 
 @contextlib.contextmanager
@@ -44,7 +45,24 @@ def translate_errors(*, committing: bool = False) -> Iterator[None]:
         if is_read_only(error):
             raise read_only() from None
         lost = isinstance(error, DBAPIError) and error.connection_invalidated
-        raise Unavailable(AWAY, outcome_unknown=committing and lost) from None
+        found = causes.find(error.orig) if isinstance(error, DBAPIError) else causes.BUSY.found()
+        raise unavailable(found, outcome_unknown=committing and lost) from None
+
+
+def unavailable(cause: causes.Found, *, outcome_unknown: bool = False) -> Unavailable:
+    """Return the error of a database that cannot be used for this cause, and log the cause."""
+    _log(cause.code)
+    return Unavailable(cause.sentence, outcome_unknown=outcome_unknown)
+
+
+def _log(code: str) -> None:
+    """Log the cause of a request's 503, at most once in _LOG_SECONDS in this process. A command prints its sentence."""
+    if not has_request_context():
+        return
+    logged: dict[str, float] = current_app.extensions.setdefault("enrol.logged_causes", {})
+    if time.monotonic() - logged.get(code, -_LOG_SECONDS) >= _LOG_SECONDS:
+        logged[code] = time.monotonic()
+        logs.event("database_unavailable", level=logging.WARNING, cause=code)
 
 
 def is_violation(error: IntegrityError, constraint: str, *columns: str) -> bool:
@@ -63,7 +81,8 @@ def is_schema(error: Exception) -> bool:
 
 
 def read_only() -> Unavailable:
-    """Return the error of a database that can be read and takes no writes."""
+    """Return the error of a database that can be read and takes no writes, and log it."""
+    _log("read_only")
     return Unavailable(TAKES_NO_WRITES, reason=READ_ONLY)
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from users import logs
 from users.errors import READ_ONLY, Unavailable
-from users.storage import database, driver_errors, schema_version
+from users.storage import causes, database, driver_errors, schema_version
 from users.storage.private_files import open_private
 from users.storage.schema_version import HEAD, NEWER
 
@@ -93,8 +93,9 @@ def _lock_file(engine: Engine) -> Iterator[None]:
             _copy_if_behind(path)
             yield
     except (OSError, sqlite3.Error) as error:
-        protected = getattr(error, "errno", None) in _WRITE_PROTECTED
-        raise (driver_errors.read_only() if protected else Unavailable(driver_errors.AWAY)) from None
+        if getattr(error, "errno", None) in _WRITE_PROTECTED:
+            raise driver_errors.read_only() from None
+        raise driver_errors.unavailable(causes.find(error)) from None
 
 
 def _copy_if_behind(path: Path) -> None:
