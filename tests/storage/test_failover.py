@@ -99,3 +99,21 @@ def test_server_became_read_only(
         run_on_postgres(postgres_server, f"ALTER DATABASE {name} RESET default_transaction_read_only")
     assert [create(api), create(api)] == [status, status]
     dispose(api.client.application)
+
+
+def test_readiness_finds_the_primary(postgres_server: str, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A balancer that sends no requests to a host that is not ready does not keep it there."""
+    name = conninfo_to_dict(database_url)["dbname"]
+    api = caller(database_url)
+    dispose(api.client.application)
+    monkeypatch.setattr(postgres, "READ_ONLY_SECONDS", 0)
+    try:
+        run_on_postgres(postgres_server, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        with api.client.application.app_context(), database.reading(), database.reading():
+            pass  # the pool has two connections now that refuse writes
+    finally:
+        run_on_postgres(postgres_server, f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    unready = {"status": "unavailable", "reason": "read-only"}
+    first, second = (api.client.get("/readyz") for _ in range(2))
+    assert (first.status_code, first.json, second.status_code) == (503, unready, 200)
+    dispose(api.client.application)

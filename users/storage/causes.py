@@ -54,7 +54,7 @@ SLOW = Cause(
 )
 BUSY = Cause(
     "busy",
-    "all connections of this process are in use. Look at the database's load, or start more processes",
+    "all connections of this process are in use. Look at the database's load, or raise ENROL_DATABASE_POOL",
 )
 
 # In this order: of several hosts one may be down, and another tells more.
@@ -93,7 +93,7 @@ CAUSES = (
     Cause(
         "connections",
         "{server} has no connection left. Raise its limit (max_connections, that of the role or database, or the "
-        "pooler's), or let fewer processes connect",
+        "pooler's), or lower ENROL_DATABASE_POOL",
         ("53300",),
         r"too many (clients|connections)|connection slots are reserved|no more connections allowed",
     ),

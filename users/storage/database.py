@@ -192,6 +192,7 @@ def require_writable() -> None:
         if connection.dialect.name == "sqlite":
             sqlite.require_writable(connection)
         elif connection.scalar(text("SELECT current_setting('transaction_read_only')")) == "on":
+            postgres.leave_read_only(connection)
             raise read_only()
 
 

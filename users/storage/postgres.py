@@ -118,14 +118,26 @@ def _note_connected(_connection: object, record: ConnectionPoolEntry) -> None:
 
 
 def _leave_read_only(context: ExceptionContext) -> None:
-    """Let the pool connect anew if a server refused a write because it is read-only.
+    """Let the pool connect anew if a server refused a write because it is read-only."""
+    if context.connection and getattr(context.original_exception, "sqlstate", None) == "25006":
+        context.is_disconnect = _may_be_left(context.connection)
+
+
+def leave_read_only(connection: Connection) -> None:
+    """Let the pool connect anew after a look at a server that takes no writes."""
+    if _may_be_left(connection):
+        connection.invalidate()
+        connection.engine.dispose()
+
+
+def _may_be_left(connection: Connection) -> bool:
+    """Tell whether to give up all connections to the read-only server that this one leads to.
 
     After a failover the pool may hold connections to the former primary, or to a standby behind a proxy that now leads
     elsewhere. While no server takes writes, this happens once in READ_ONLY_SECONDS, so reads keep their connections.
     """
-    if context.connection and getattr(context.original_exception, "sqlstate", None) == "25006":
-        connected_at: float = context.connection.info["connected_at"]
-        context.is_disconnect = time.monotonic() - connected_at >= READ_ONLY_SECONDS
+    connected_at: float = connection.info["connected_at"]
+    return time.monotonic() - connected_at >= READ_ONLY_SECONDS
 
 
 def is_direct(connection: Connection) -> bool:
