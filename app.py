@@ -14,6 +14,7 @@ import users
 from users import logs, settings
 from users.api import request_body
 from users.cli import first_run
+from users.logs import server as server_log
 from users.passwords.hash_queue import HashQueue
 from users.passwords.hashing import Hasher
 from users.storage import database, upgrade
@@ -75,9 +76,10 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
 def serve() -> Flask:
     """Return the application for a production server. A SQLite database is created or upgraded first."""
-    app = create_app()
-    _prepare_to_serve(app, app.extensions["enrol.settings"])
-    return app
+    with server_log.json_lines():
+        app = create_app()
+        _prepare_to_serve(app, app.extensions["enrol.settings"])
+        return app
 
 
 def _prepare_to_serve(app: Flask, loaded: settings.Settings) -> None:

@@ -11,9 +11,10 @@
     rules/      what may become a user or an API key: validation without Flask
     passwords/  password policy, argon2id and the hash queue, without Flask
     openapi/    the API's contract, openapi.json, and code samples
+    logs/       the log: one line for each event, as text or JSON
 
 A door reads input and writes output; no door imports another. Every folder may import the single files: settings,
-errors, roles, ids, the clock, the log.
+errors, roles, ids, the clock.
 """
 
 from flask import Flask

@@ -17,7 +17,7 @@ from support.application import app_on
 from support.installations import Installation, installed
 from support.people import PASSWORD, make_key
 from support.servers import KINDS, Reply, Server
-from users import logs
+from users.logs import handlers
 from users.roles import Permission
 
 PIPE_BYTES = 4096  # the smallest there is: some twenty lines
@@ -95,13 +95,13 @@ def test_dropped_lines_are_counted(here: Installation, key: str, pipe: int) -> N
     """The log says how many lines were dropped, at the place where they are missing."""
     (server,) = here.start("granian", output=">/dev/null 2>pipe")
     for _ in range(2):
-        ask(server, "/v1/user/profile", times=logs.BUFFERED_LINES + 200)
-        text = read(pipe, until='"event": "request"', times=logs.BUFFERED_LINES)
+        ask(server, "/v1/user/profile", times=handlers.BUFFERED_LINES + 200)
+        text = read(pipe, until='"event": "request"', times=handlers.BUFFERED_LINES)
         ask(server, "/v1/user/current")  # for which there is room again
         text += read(pipe, until='"/v1/user/current"')
         told = json.loads(text.splitlines()[-2])
         assert (told["event"], told["level"]) == ("log_lines_dropped", "warning")
-        assert told["count"] + text.count('"/v1/user/profile"') == logs.BUFFERED_LINES + 200
+        assert told["count"] + text.count('"/v1/user/profile"') == handlers.BUFFERED_LINES + 200
 
 
 def ask(server: Server, path: str, *, times: int = 1) -> None:

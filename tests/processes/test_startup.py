@@ -1,5 +1,6 @@
 """A start takes seconds and ends in a service or in one sentence that says what to do, whatever is missing."""
 
+import json
 import socket
 import stat
 import sys
@@ -110,7 +111,7 @@ def _command(here: Installation, door: str) -> list[str]:
 def test_bad_setting(here: Installation, door: str, name: str, value: str) -> None:
     """A setting that cannot be read stops the start, with its name."""
     ended = here.run(_command(here, door), **{name: value})
-    sentence = _only_sentence(ended.stderr)
+    sentence = _only_sentence(door, ended.stderr)
     assert sentence.startswith(f"Enrol cannot start: {name} ")
     assert value not in sentence
     assert ended.returncode == 1
@@ -122,19 +123,21 @@ def test_unwritable_folder(here: Installation, door: str) -> None:
     here.instance.rmdir()
     here.instance.touch()  # a file in its place: not even root can write in it
     ended = here.run(_command(here, door))
-    sentence = _only_sentence(ended.stderr)
+    sentence = _only_sentence(door, ended.stderr)
     assert sentence.startswith(f"Enrol cannot start: The folder {here.instance} must be there and writable")
     assert "set both DATABASE_URL and SECRET_KEY" in sentence
     assert ended.returncode == 1
 
 
-def _only_sentence(stderr: str) -> str:
-    """Return the only thing said but for the production server's own lines, which start with a level.
+def _only_sentence(door: str, stderr: str) -> str:
+    """Return the only sentence said. The production server writes it as JSON.
 
     That server starts a worker that ended once more, which says it once more.
     """
-    (line,) = {line for line in stderr.splitlines() if not line.startswith(("[INFO]", "[ERROR]"))}
-    return line
+    lines = stderr.splitlines()
+    told = [json.loads(line) for line in lines] if door == "granian" else []
+    (sentence,) = {line["message"] for line in told if "logger" not in line} or lines
+    return str(sentence)
 
 
 def _causes(stderr: str) -> list[str]:

@@ -18,6 +18,7 @@ from support.installations import Installation, installed, production_line
 from support.servers import REPOSITORY
 from users import logs, rate_limits, settings
 from users.auth import attempt_limits, known_devices, known_networks
+from users.logs import handlers
 from users.passwords import hash_queue
 from users.passwords.argon2id import HashParameters
 from users.passwords.policy import MIN_LENGTH, common_passwords
@@ -99,7 +100,13 @@ def test_systemd_runs_the_production_line() -> None:
 
 
 def test_the_lines_that_wait_are_the_codes_own() -> None:
-    assert f"each worker keeps {logs.BUFFERED_LINES:,} lines" in section(OPERATIONS, "Logs")
+    assert f"each worker keeps {handlers.BUFFERED_LINES:,} lines" in section(OPERATIONS, "Logs")
+
+
+def test_the_table_of_log_members_is_the_codes_own() -> None:
+    head = ["time", "level", "event", "trace_id", "request_id"]
+    told = [cell.strip("`") for cell in first_cells(section(OPERATIONS, "Logs"))]
+    assert told == [*head, *logs.FIELDS]
 
 
 def test_argon2_is_built_at_the_version_that_is_pinned() -> None:

@@ -9,7 +9,7 @@ from users.audit import trail
 from users.errors import AuthenticationRequired, NotFound
 from users.http import headers
 from users.request_errors import UntrustedHost
-from users.rules import hosts
+from users.rules import hosts, ip_addresses
 
 # Of RFC 9110 and RFC 5789. The log shows only these: a client can send any word, of any length.
 _METHODS = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
@@ -76,6 +76,16 @@ def _log(response: Response) -> None:
         status=response.status_code,
         code=g.get("error_code"),
         milliseconds=round((time.monotonic() - g.started) * 1000),
+        ip_address=_ip_address(),
         key_id=getattr(g.get("actor"), "key_id", None),
+        user_id=getattr(g.get("actor"), "user_id", None),
         client_request_id=g.client_request_id if g.client_request_id != g.trace_id else None,
     )
+
+
+def _ip_address() -> str | None:
+    """Return the caller's IP address. What a proxy passes on may be any text of a client, which is not logged."""
+    try:
+        return str(ip_addresses.parse(request.remote_addr or ""))
+    except ValueError:
+        return None

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import logging
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,10 +41,10 @@ def prepare(app: Flask) -> bool:
                 alembic.command.upgrade(app.extensions["migrate"].migrate.get_config(), "head")
             database.check()
         except Unavailable as error:
-            logs.say(error.hint)
+            logs.say(error.hint, level=logging.WARNING)
             return error.reason == READ_ONLY
         except CommandError as error:
-            logs.say(str(error))
+            logs.say(str(error), level=logging.WARNING)
             return False
     return True
 

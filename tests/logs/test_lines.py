@@ -14,7 +14,10 @@ import sqlalchemy as sa
 from flask import Flask, g
 from werkzeug.serving import WSGIRequestHandler
 
+from support.people import Cast, make_key
+from support.visitors import Visitor
 from users import logs
+from users.roles import Permission
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00"
 
@@ -159,7 +162,7 @@ def test_unexpected_error(log: Log, style: str) -> None:
     (line,) = log.lines
     assert "hunter2" not in line
     assert "ValueError from KeyError" in line
-    assert re.search(r"tests/test_logs\.py:\d+ fail", line)
+    assert re.search(r"logs/test_lines\.py:\d+ fail", line)
     assert re.search(
         "error unexpected_error" if style == "text" else '"level": "error", "event": "unexpected_error"', line
     )
@@ -186,7 +189,7 @@ def test_sqlite_error(log: Log) -> None:
     (line,) = log.lines
     assert log.last["error"] == "IntegrityError(SQLITE_CONSTRAINT_UNIQUE) from IntegrityError"
     assert re.search(
-        r"^engine/default\.py:\d+ do_execute < tests/test_logs\.py:\d+ test_sqlite_error", log.last["place"]
+        r"^engine/default\.py:\d+ do_execute < logs/test_lines\.py:\d+ test_sqlite_error", log.last["place"]
     )  # without the frames between them
     assert "hunter2" not in line
     assert "INSERT" not in line
@@ -261,3 +264,37 @@ def test_unknown_method(app: Flask, events: list[logging.LogRecord]) -> None:
     app.test_client().open("/v1/user/", method="A" * 30_000)
     (line,) = [record for record in events if record.getMessage() == "request"]
     assert vars(line)["fields"]["method"] is None
+
+
+def request_line(events: list[logging.LogRecord]) -> dict[str, Any]:
+    """Return the fields of the only line of a request."""
+    (line,) = [vars(record)["fields"] for record in events if record.getMessage() == "request"]
+    events.clear()
+    return dict(line)
+
+
+@pytest.mark.one_database
+def test_who_and_from_where(app: Flask, ada: Visitor, cast: Cast, events: list[logging.LogRecord]) -> None:
+    """The line of a request has the address of the client, and the id of the key or of the user who is signed in."""
+    key = make_key(app, Permission.USERS_READ, owner=cast.omar)
+    app.test_client().get("/v1/user/me", headers={"X-API-Key": key})
+    line = request_line(events)
+    assert (line["ip_address"], line["user_id"]) == ("127.0.0.1", cast.omar.id)
+    assert line["key_id"].startswith("akid_")
+    ada.get("/admin/users")
+    line = request_line(events)
+    assert (line["ip_address"], line["key_id"], line["user_id"]) == ("127.0.0.1", None, cast.ada.id)
+    app.test_client().get("/v1/user/me", environ_base={"REMOTE_ADDR": "2001:db8::1"})
+    line = request_line(events)
+    assert (line["ip_address"], line["key_id"], line["user_id"]) == ("2001:db8::1", None, None)
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize("settings", [{"ENROL_TRUSTED_PROXIES": "1", "ENROL_PUBLIC_URL": "https://users.example.com"}])
+@pytest.mark.parametrize(
+    ("sent", "told"), [("203.0.113.9", "203.0.113.9"), ("203.0.113.9:4711", "203.0.113.9"), ("hunter2", None)]
+)
+def test_address_from_a_proxy(app: Flask, events: list[logging.LogRecord], sent: str, told: str | None) -> None:
+    """What is no address is not logged: a client may have written it."""
+    app.test_client().get("/v1/user/me", headers={"X-Forwarded-For": sent})
+    assert request_line(events)["ip_address"] == told
