@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import ssl
 import threading
 import time
 import uuid
@@ -32,6 +33,7 @@ class Load:
     port: int
     key: str = field(repr=False)
     clients: int = 8
+    context: ssl.SSLContext | None = None  # for https
 
     def __post_init__(self) -> None:
         self.answers: list[Answer] = []
@@ -73,10 +75,14 @@ class Load:
 
     def _create_until_stopped(self) -> None:
         while not self._stop.is_set():
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_SECONDS)
-            with closing(connection):
+            with closing(self._connection()) as connection:
                 while not self._stop.is_set() and self._note(connection):
                     pass
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self.context:
+            return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=ANSWER_SECONDS, context=self.context)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_SECONDS)
 
     def _note(self, connection: http.client.HTTPConnection) -> bool:
         """Create one user and write down what came of it; tell whether the connection still holds."""

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import resource
 import select
 import signal
 import socket
@@ -14,6 +15,7 @@ import pytest
 
 from support.installations import Installation, installed
 from support.servers import START_SECONDS, Server
+from support.skips import unavailable
 
 pytestmark = pytest.mark.xdist_group("production_server")  # they share a server, which one worker of xdist starts
 
@@ -22,6 +24,7 @@ THREADS = 64  # of one worker
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # RFC 9113, section 3.4
 SETTINGS, HEADERS, DATA, END_HEADERS = 4, 1, 0, 4
 HEAD_BYTES = 32768
+IDLE = 1800  # connections of the 2,048 that two workers hold: the kernel deals them out, but not evenly
 CONNECTIONS = 300
 # What CONNECTIONS unfinished heads of HEAD_BYTES may cost in MiB: twice what was sent, since a buffer grows by
 # doubling, and some for the connections. Without a bound it was 140.
@@ -97,6 +100,28 @@ def everything(connection: socket.socket) -> bytes:
         while more := connection.recv(65536):
             content += more
     return content
+
+
+def test_idle_connections(server: Server) -> None:
+    """Clients that keep their connections, as pools do, leave room for others."""
+    raise_limit_of_files(2 * IDLE)
+    before = server.memory()
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(server.connect()) for _ in range(IDLE)]
+        for one in sockets:
+            one.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        for one in sockets:
+            assert one.recv(12) == b"HTTP/1.1 200"
+        assert_serves(server)
+        assert server.memory() - before < MOST_MEMORY
+
+
+def raise_limit_of_files(count: int) -> None:
+    """Let this process open so many files and connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < count:
+        unavailable(f"a limit of {count} open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count), hard))
 
 
 def test_abandoned_forms(server: Server) -> None:

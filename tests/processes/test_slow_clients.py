@@ -1,41 +1,25 @@
 """Clients that stall delay no other request: through the proxy of OPERATIONS.md, and 50 of them without it."""
 
 import contextlib
-import os
 import select
-import shutil
 import socket
 import ssl
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from support.application import app_on
-from support.documents import OPERATIONS, blocks
 from support.installations import Installation, installed
+from support.nginx import HOST, proxied
 from support.people import make_key
-from support.servers import START_SECONDS, Server
-from support.skips import unavailable
+from support.servers import Server
 from users.roles import Permission
 
 pytestmark = pytest.mark.xdist_group("slow_clients")  # they share servers, which one worker of xdist starts
 
 WITHOUT_PROXY = 50
 WITH_PROXY = 200  # more than the threads of two workers
-HOST = "users.example.com"
-
-
-class Secure(Server):
-    """A server behind a proxy that speaks TLS."""
-
-    context: ssl.SSLContext
-
-    def connect(self) -> socket.socket:
-        """Return a new connection, encrypted."""
-        return self.context.wrap_socket(super().connect(), server_hostname=HOST)
 
 
 @pytest.fixture(scope="module")
@@ -53,61 +37,10 @@ def direct(here: Installation) -> Server:
 
 
 @pytest.fixture(scope="module")
-def proxied(direct: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def behind_nginx(direct: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The production server behind the nginx of OPERATIONS.md."""
-    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None:
-        unavailable("nginx")
-    folder = tmp_path_factory.mktemp("nginx")
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
-    (folder / "nginx.conf").write_text(configuration(folder, port, direct.port))
-    make_certificate(folder)
-    log = folder / "log"
-    with open(log, "wb") as file:
-        line = [program, "-e", str(log), "-p", str(folder), "-c", str(folder / "nginx.conf")]
-        process = subprocess.Popen(line, stdout=file, stderr=file, start_new_session=True)
-    server = Secure(process, port, log)
-    server.context = ssl.create_default_context(cafile=str(folder / f"{HOST}.pem"))
-    try:
-        wait_until_it_listens(server)
+    with proxied(tmp_path_factory.mktemp("proxied") / "nginx", direct.port) as server:
         yield server
-    finally:
-        server.end()
-
-
-def configuration(folder: Path, port: int, app_on: int) -> str:
-    """Return the nginx configuration of OPERATIONS.md, with its files in `folder` and its ports exchanged."""
-    site = blocks(OPERATIONS, "nginx")[0]
-    for shown, ours in (
-        ("listen 443", f"listen 127.0.0.1:{port}"),
-        ("/etc/ssl/", f"{folder}/"),
-        ("127.0.0.1:8000", f"127.0.0.1:{app_on}"),
-    ):
-        assert shown in site
-        site = site.replace(shown, ours)
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    paths = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
-    user = "user root;" if os.geteuid() == 0 else ""  # no other user may enter a test's folder
-    return f"daemon off;\npid {folder}/pid;\n{user}\nevents {{}}\nhttp {{\naccess_log off;\n{paths}{site}}}\n"
-
-
-def make_certificate(folder: Path) -> None:
-    """Sign a certificate for HOST by itself, under the names that OPERATIONS.md has."""
-    line = f"openssl req -x509 -nodes -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -subj /CN={HOST}"
-    files = ["-out", f"{HOST}.pem", "-keyout", f"{HOST}.key", "-addext", f"subjectAltName=DNS:{HOST}"]
-    subprocess.run([*line.split(), *files], cwd=folder, check=True, capture_output=True)
-
-
-def wait_until_it_listens(server: Server) -> None:
-    """Return at the first connection."""
-    limit = time.monotonic() + START_SECONDS
-    while True:
-        assert server.process.poll() is None, server.log()
-        assert time.monotonic() < limit, server.log()
-        with contextlib.suppress(OSError), server.connect():
-            return
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -182,19 +115,27 @@ def test_fifty_stalled_clients(direct: Server, key: str, stall: Stall) -> None:
 
 
 @pytest.mark.parametrize("stall", STALLS)
-def test_stalled_clients_behind_the_proxy(proxied: Server, key: str, stall: Stall) -> None:
+def test_stalled_clients_behind_the_proxy(behind_nginx: Server, key: str, stall: Stall) -> None:
     """Behind the proxy, any number of clients that stall delay no other request."""
     # What a reader asked is answered all the same: from so many it would be load, and no stalling.
     count = WITHOUT_PROXY if stall is slow_reader else WITH_PROXY
-    with stalled(proxied, stall(key), count) as sockets:
-        assert_serves(proxied, key)
+    with stalled(behind_nginx, stall(key), count) as sockets:
+        assert_serves(behind_nginx, key)
         assert_still_stalled(sockets, stall)
 
 
 def assert_still_stalled(sockets: list[socket.socket], stall: Stall) -> None:
     """Assert that stalled senders got no answer; the answers of stalled readers wait for them."""
-    answered = select.select(sockets, [], [], 0)[0]
-    assert len(answered) == (len(sockets) if stall is slow_reader else 0)
+    assert sum(map(has_answer, sockets)) == (len(sockets) if stall is slow_reader else 0)
+
+
+def has_answer(one: socket.socket) -> bool:
+    """Tell whether there is a byte of an answer, or its end. What belongs to TLS 1.3 itself is none."""
+    try:
+        one.recv(1)
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return False
+    return True
 
 
 def test_stall_without_a_key(direct: Server, key: str) -> None:

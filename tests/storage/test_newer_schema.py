@@ -1,6 +1,8 @@
 """A schema newer than the process: one that began at its own schema works on, so servers can be replaced one by one."""
 
+import ast
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -11,6 +13,8 @@ from support.application import CHEAP, dispose
 from support.databases import execute
 from users.storage import schema_version, upgrade
 
+MIGRATIONS = Path(schema_version.__file__).parent / "migrations" / "versions"
+FIRST = "0008"  # the rule is younger than those before
 NOT_READY = (503, {"status": "unavailable", "reason": "schema"})
 READY = (200, {"status": "ok"})
 
@@ -69,3 +73,26 @@ def test_schema_that_breaks_it(newer: Flask, api: Api) -> None:
     execute(newer, "UPDATE alembic_version SET version_num = :head", head=schema_version.HEAD)
     assert readiness(api) == READY
     assert api.create().status_code == 201
+
+
+def calls_in_upgrade(path: Path) -> list[ast.Call]:
+    """Return the calls of Alembic's operations in the upgrade of a migration."""
+    (upgrading,) = (
+        node
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.FunctionDef) and node.name == "upgrade"
+    )
+    calls = [node for node in ast.walk(upgrading) if isinstance(node, ast.Call)]
+    return [call for call in calls if ast.unparse(call.func).startswith("op.")]
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in sorted(MIGRATIONS.glob("*.py")) if path.stem >= FIRST], ids=lambda path: path.stem
+)
+def test_migration_only_adds(path: Path) -> None:
+    """Older servers, which do not know what it adds, still write to the tables."""
+    for call in calls_in_upgrade(path):
+        words = ast.unparse(call)
+        assert ast.unparse(call.func) in ("op.create_table", "op.create_index", "op.add_column"), words
+        assert "unique=True" not in words or "op.create_table" in words, words
+        assert "op.add_column" not in words or "nullable=True" in words or "server_default" in words, words

@@ -21,16 +21,16 @@ def production_line() -> str:
 
 
 class Installation:
-    """A copy of the application in `folder`, with its own settings and `instance/`."""
+    """A copy of the application of `source` in `folder`, with its own settings and `instance/`."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, source: Path = REPOSITORY, **settings: str) -> None:
         self.folder = folder
         self.instance = folder / "instance"
         self.instance.mkdir(parents=True)
         # A copy: Flask resolves links to find the application's folder, and with it instance/.
-        (folder / "app.py").write_bytes((REPOSITORY / "app.py").read_bytes())
+        (folder / "app.py").write_bytes((source / "app.py").read_bytes())
         for name in ("users", "templates", "static"):
-            (folder / name).symlink_to(REPOSITORY / name)
+            (folder / name).symlink_to(source / name)
         # The last would have every start of a server compile all of it again.
         dropped = ("FLASK_", "GRANIAN_", "PYTHONDONTWRITEBYTECODE")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
@@ -114,9 +114,11 @@ class Installation:
 
 
 @contextlib.contextmanager
-def installed(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Installation]:
+def installed(
+    folder: Path, settings: Mapping[str, str] | None = None, source: Path = REPOSITORY
+) -> Iterator[Installation]:
     """Yield a copy of the application in `folder`; the servers started there are ended at the end."""
-    made = Installation(folder, **(settings or {}))
+    made = Installation(folder, source, **(settings or {}))
     try:
         yield made
     finally:
