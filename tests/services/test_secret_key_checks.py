@@ -111,6 +111,7 @@ def test_read_only_database(app: Flask, host: Host) -> None:
     first, other, newer = host(A), host(B), host(B, A)
     with read_only(first):
         assert readiness(first, "?for=reads") == READY, "the database knows no key"
+    dispose(first)
     assert readiness(first) == READY
     for one, told in ((first, READY), (newer, READY), (other, NOT_READY)):
         with read_only(one):

@@ -18,11 +18,19 @@ from support.databases import read_only, rows
 from support.people import PASSWORD
 from support.skips import unavailable
 from support.visitors import LOGIN, Visitor, problems_in, summary_in
-from users.storage import database, driver_errors, upgrade
+from users.storage import database, driver_errors, postgres, upgrade
+
+pytestmark = pytest.mark.usefixtures("impatient")
 
 NOT_READY = (503, {"status": "unavailable", "reason": "read-only"})
 READY = (200, {"status": "ok"})
 BODY = {"email": "jo@example.com", "password": PASSWORD}
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections from while the database was read-only are given up at once."""
+    monkeypatch.setattr(postgres, "READ_ONLY_SECONDS", 0)
 
 
 def readiness(api: Api, query: str = "") -> tuple[int, object]:
@@ -33,12 +41,21 @@ def readiness(api: Api, query: str = "") -> tuple[int, object]:
 
 @pytest.mark.parametrize("query", ["", "?for=writes", "?for=", "?for=READS", "?for=writes&for=reads", "?to=reads"])
 def test_not_ready_but_for_reads(app: Flask, api: Api, query: str) -> None:
-    """Any other value of `for` asks for writes too. It is ready again once the database takes writes."""
+    """Any other value of `for` asks for writes too."""
     with read_only(app):
         assert readiness(api, query) == NOT_READY
         assert readiness(api, "?for=reads") == READY
         assert api.get("/v1/user/").status_code == 200
-    assert readiness(api, query) == READY
+
+
+def test_ready_again(app: Flask, api: Api) -> None:
+    """The probe alone finds that the database takes writes again: a process that is not ready gets no requests."""
+    assert readiness(api) == READY
+    with read_only(app):
+        assert readiness(api, "?for=reads") == READY  # this connection is in the pool
+    assert readiness(api) == NOT_READY
+    assert readiness(api) == READY
+    assert api.create().status_code == 201
 
 
 def comparable(answer: Answer) -> dict[str, object]:
@@ -85,7 +102,7 @@ def test_sign_in(app: Flask, visitor: Visitor) -> None:
         assert "read-only at the moment, so nothing was saved" in summary_in(page)
 
 
-def test_commands(app: Flask, runner: FlaskCliRunner) -> None:
+def test_commands(app: Flask, runner: FlaskCliRunner, caplog: pytest.LogCaptureFixture) -> None:
     """They say it in their sentence; those that read work."""
     with read_only(app):
         assert f"FAIL database: {driver_errors.TAKES_NO_WRITES}" in run(runner, "doctor").stdout
@@ -97,6 +114,8 @@ def test_commands(app: Flask, runner: FlaskCliRunner) -> None:
             ended = run(runner, *command)
             assert (ended.exit_code, ended.stderr, ended.stdout) == (1, f"{driver_errors.TAKES_NO_WRITES}\n", "")
         assert run(runner, "db", "upgrade").exit_code == 0, "there is nothing to do"
+        assert run(runner, "db", "downgrade", "0007").exit_code == 1
+    assert f"Error: {driver_errors.TAKES_NO_WRITES}" in caplog.text
 
 
 def test_start(app: Flask, capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,7 +70,7 @@ def _plan(statement: str, parameters: Any) -> str:
 
 @contextlib.contextmanager
 def read_only(app: Flask) -> Iterator[None]:
-    """Let the database take no writes, as a standby or a protected file."""
+    """Let the database take no writes, as a standby or a protected file. The pool keeps connections from meanwhile."""
     on_sqlite = app.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite")
     statement = "PRAGMA query_only = ON" if on_sqlite else "SET default_transaction_read_only = on"
 
@@ -86,4 +86,3 @@ def read_only(app: Flask) -> Iterator[None]:
         yield
     finally:
         event.remove(engine, "connect", protect)
-        engine.dispose()

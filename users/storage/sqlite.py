@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event, make_url
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import OperationalError
 
@@ -26,6 +27,7 @@ def set_up(engine: Engine) -> None:
     event.listen(engine, "do_connect", _create_private_file)
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
+    event.listen(engine, "handle_error", _leave_read_only)
 
 
 def _create_private_file(_dialect: object, _record: object, arguments: list[Any], _options: dict[str, Any]) -> None:
@@ -51,6 +53,12 @@ def _set_pragmas(connection: DBAPIConnection, _record: object) -> None:
     cursor.close()
 
 
+def _leave_read_only(context: ExceptionContext) -> None:
+    """Let the pool open the file anew: a connection made while the file was write-protected takes no writes ever."""
+    if _primary_code(context.original_exception) == sqlite3.SQLITE_READONLY:
+        context.is_disconnect = True
+
+
 def _begin(connection: Connection) -> None:
     # When another process writes between a transaction's first read and its first write, the write fails at once,
     # whatever the busy timeout (SQLITE_BUSY_SNAPSHOT). So writers take the lock at their start.
@@ -71,7 +79,12 @@ def _take_write_lock(connection: Connection, until: float) -> None:
         if not driver.in_transaction:
             connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails with SQLAlchemy's error
     finally:
-        driver.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+        _wait_when_busy(connection)
+
+
+def _wait_when_busy(connection: Connection) -> None:
+    if not connection.invalidated:  # by `_leave_read_only`
+        connection.connection.cursor().execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
 
 
 def _try_write_lock(driver: sqlite3.Connection) -> bool:
@@ -131,7 +144,7 @@ def require_writable(connection: Connection) -> None:
         with _allowing(sqlite3.SQLITE_BUSY):
             connection.exec_driver_sql("DELETE FROM alembic_version WHERE 0")
     finally:
-        driver.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+        _wait_when_busy(connection)
 
 
 @contextlib.contextmanager
