@@ -19,6 +19,8 @@ errors, roles, ids, the clock.
 
 from flask import Flask
 
+__version__ = "1.0.0"  # semantic, as CHANGELOG.md explains
+
 
 def init_app(app: Flask) -> None:
     """Put Enrol's routes, error responses and commands on `app`, whose settings and database are set up."""

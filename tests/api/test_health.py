@@ -17,11 +17,14 @@ from support.databases import execute
 from support.installations import installed
 from support.postgres_wire import Wire
 from support.servers import KINDS, Server
+from users import __version__
 from users.storage import database, schema_version
 from users.storage.deadlines import BUDGET_SECONDS
 from users.storage.models import db
 
 OK = {"status": "ok"}
+READY = {"status": "ok", "version": __version__}
+BODIES = {"/healthz": OK, "/readyz": READY}
 
 
 def unavailable(reason: str) -> dict[str, str]:
@@ -53,7 +56,7 @@ def stranger(app: Flask) -> Api:
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/healthz/", "/readyz/"])
 def test_ok(stranger: Api, path: str) -> None:
     answer = stranger.get(path)
-    assert status_and_body(answer) == (200, OK)
+    assert status_and_body(answer) == (200, BODIES[path.rstrip("/")])
     assert "Set-Cookie" not in answer.headers
     head = stranger.call("HEAD", path)
     assert (head.status_code, head.data) == (200, b"")
@@ -63,7 +66,7 @@ def test_ok(stranger: Api, path: str) -> None:
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 def test_any_caller_gets_the_same_answer(api: Api, path: str) -> None:
     for key in (api.key, "no key", None):
-        assert status_and_body(api.get(path, key=key)) == (200, OK)
+        assert status_and_body(api.get(path, key=key)) == (200, BODIES[path])
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
@@ -84,7 +87,7 @@ def test_other_methods_are_405(stranger: Api, method: str, path: str) -> None:
 )
 def test_other_schema_is_503(app: Flask, stranger: Api, breaks: str, mends: str) -> None:
     """And 200 again once the schema is right."""
-    assert status_and_body(stranger.get("/readyz")) == (200, OK)
+    assert status_and_body(stranger.get("/readyz")) == (200, READY)
     execute(app, breaks)
     try:
         assert status_and_body(stranger.get("/readyz")) == (503, unavailable("schema"))
@@ -92,7 +95,7 @@ def test_other_schema_is_503(app: Flask, stranger: Api, breaks: str, mends: str)
         assert status_and_body(stranger.get("/healthz")) == (200, OK)
     finally:
         execute(app, mends.format(head=schema_version.HEAD))
-    assert status_and_body(stranger.get("/readyz")) == (200, OK)
+    assert status_and_body(stranger.get("/readyz")) == (200, READY)
 
 
 def test_empty_database_is_503(tmp_path: Path, empty_postgres: str) -> None:
@@ -112,9 +115,9 @@ def test_database_that_cannot_be_opened_is_503(tmp_path: Path) -> None:
 
 def test_lost_postgres_is_503(wire: Wire) -> None:
     with application(wire.url) as stranger:
-        assert status_and_body(stranger.get("/readyz")) == (200, OK)
+        assert status_and_body(stranger.get("/readyz")) == (200, READY)
         wire.cut()  # connections that were idle are replaced
-        assert status_and_body(stranger.get("/readyz")) == (200, OK)
+        assert status_and_body(stranger.get("/readyz")) == (200, READY)
         wire.close()
         assert status_and_body(stranger.get("/readyz")) == (503, unavailable("database"))
 
@@ -132,11 +135,11 @@ def test_silent_postgres_is_503_in_time() -> None:
 
 
 def test_probe_does_not_wait_for_a_writer(app: Flask, stranger: Api) -> None:
-    assert status_and_body(stranger.get("/readyz")) == (200, OK)
+    assert status_and_body(stranger.get("/readyz")) == (200, READY)
     with app.app_context(), database.transaction() as session:
         session.execute(db.text("DELETE FROM users"))
         start = time.monotonic()
-        assert status_and_body(stranger.get("/readyz")) == (200, OK)
+        assert status_and_body(stranger.get("/readyz")) == (200, READY)
         assert time.monotonic() - start < 2
 
 
@@ -144,7 +147,7 @@ def test_probe_does_not_wait_for_a_writer(app: Flask, stranger: Api) -> None:
 def test_probe_needs_a_trusted_host(stranger: Api) -> None:
     for path in ("/healthz", "/readyz"):
         assert stranger.get(path, headers={"Host": "10.0.0.7"}).status_code == 400
-        assert status_and_body(stranger.get(path, headers={"Host": "users.example.com"})) == (200, OK)
+        assert status_and_body(stranger.get(path, headers={"Host": "users.example.com"})) == (200, BODIES[path])
 
 
 def test_only_failures_are_logged(app: Flask, stranger: Api, events: list[logging.LogRecord]) -> None:
@@ -171,7 +174,7 @@ def test_servers_log_no_probe(kind: str, tmp_path: Path) -> None:
         server: Server
         (server,) = made.start(kind)
         for path in ("/healthz", "/readyz"):
-            assert (server.call("GET", path).status, server.call("GET", path).json) == (200, OK)
+            assert (server.call("GET", path).status, server.call("GET", path).json) == (200, BODIES[path])
             assert server.call("HEAD", path).body == b""
         server.call("GET", "/v1/user/deleted")
         limit = time.monotonic() + 10

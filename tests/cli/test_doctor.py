@@ -10,6 +10,7 @@ from flask.testing import FlaskCliRunner
 
 from support.command_line import run
 from support.people import make_user
+from users import __version__
 from users.passwords import argon2id
 from users.roles import Role
 
@@ -33,6 +34,9 @@ def test_ok_or_what_to_do(app: Flask, runner: FlaskCliRunner) -> None:
     ]
     assert [line[5:].split(":")[0] for line in well.stdout.splitlines()] == subjects
     assert well.exit_code == 0, well.stdout
+    assert f"ok   versions: Enrol {__version__}, Python 3." in well.stdout
+    assert re.search(r", argon2-cffi 2\d[\d.]+, argon2-cffi-bindings 2\d[\d.]+ \(\w+\)\n", well.stdout)
+    assert re.search(r"ok   database: (sqlite|postgresql) \d+\.[\d.]+, at ", well.stdout)
     assert re.search(r"password hash: argon2id m=19456,t=2,p=1, \d+ ms a hash, \d+ a second", well.stdout)
 
 

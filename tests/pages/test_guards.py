@@ -13,6 +13,7 @@ from support.databases import rows
 from support.page_forms import CANARY, EVERY_FIELD
 from support.people import PASSWORD, Cast, make_user
 from support.visitors import LOGIN, NEW_USER, Visitor, problems_in, token_in
+from users import __version__
 from users.auth import sessions
 from users.errors import Unavailable
 from users.roles import Role
@@ -185,3 +186,12 @@ def test_problems_shown_twice(ada: Visitor) -> None:
     assert page.text.count('aria-invalid="true"') == 3
     assert page.text.index("There is a problem") < page.text.index("<h1>")
     assert 'aria-describedby="password-hint password-error"' in page.text
+
+
+@pytest.mark.one_database
+def test_version_is_shown_to_users_alone(ada: Visitor, visitor: Visitor) -> None:
+    """At the foot of the pages; a stranger does not learn it from a page."""
+    shown = f"<span>Enrol {__version__}</span>"
+    assert shown in ada.get("/admin/users").text
+    for path in (LOGIN, "/nothing", "/docs"):
+        assert "<span>Enrol</span>" in visitor.get(path).text

@@ -13,7 +13,7 @@ from support.answers import judge_of, operation_of
 from support.api import Api
 from support.application import WITHOUT_DATABASE
 from support.people import PASSWORD
-from users import clock, errors, ids
+from users import __version__, clock, errors, ids
 from users.api import parameters, request_body
 from users.openapi import contract
 from users.passwords import policy
@@ -23,6 +23,10 @@ from users.storage.models import User
 
 DOCUMENT = contract.document()
 SCHEMAS = DOCUMENT["components"]["schemas"]
+
+
+def test_version_of_the_release() -> None:
+    assert DOCUMENT["info"]["version"] == __version__
 
 
 def examples(node: Any, schema: contract.Node | None = None) -> list[tuple[contract.Node, Any]]:

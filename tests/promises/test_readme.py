@@ -11,7 +11,7 @@ import pytest
 
 import users
 from support.api import USER_FIELDS
-from support.documents import CONTRIBUTING, MAP, README, blocks, first_cells, section
+from support.documents import CONTRIBUTING, MAP, README, blocks, first_cells, page, section
 from support.installations import Installation, installed
 from support.servers import REPOSITORY, Server
 
@@ -104,6 +104,14 @@ def test_every_path_it_names_exists(path: Path) -> None:
 def test_readme_leads_to_every_page() -> None:
     linked = {(REPOSITORY / link).resolve() for link in re.findall(r"\]\(([\w/]+\.md)\)", README)}
     assert linked == set(PAGES) - {REPOSITORY / "README.md"}
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    versions = re.findall(r"^## (\d.*)$", page("users/CHANGELOG.md"), re.MULTILINE)
+    assert versions[0] == users.__version__
+    numbers = [tuple(map(int, one.split("."))) for one in versions]
+    assert all(len(number) == 3 for number in numbers)
+    assert numbers == sorted(set(numbers), reverse=True)
 
 
 def test_the_map_has_the_words_of_the_package() -> None:

@@ -15,14 +15,14 @@ from support.application import CHEAP, dispose
 from support.command_line import run
 from support.databases import execute, read_only, rows
 from support.people import make_user
-from users import clock
+from users import __version__, clock
 from users.cli import first_run
 from users.roles import Role
 from users.services import secret_key_checks
 from users.settings import load
 
 A, B, C = ("0123456789abcdef" * 2 + letter for letter in "abc")
-READY = (200, {"status": "ok"})
+READY = (200, {"status": "ok", "version": __version__})
 NOT_READY = (503, {"status": "unavailable", "reason": "secret_key"})
 
 Host = Callable[..., Flask]

@@ -257,7 +257,7 @@ def test_size_of_the_pool(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_doctor_names_the_way(connect: Callable[[dict[str, str]], Flask], way: str) -> None:
     found = run(connect({"statement_timeout": "4s"}).test_cli_runner(), "doctor").stdout
     told = {"direct": "direct", "pooled": "through a pooler, nothing prepared"}[way]
-    assert f"ok   database: postgresql, at {schema_version.HEAD}, {told}\n" in found
+    assert re.search(rf"ok   database: postgresql [\d.]+, at {schema_version.HEAD}, {told}\n", found)
 
 
 def test_doctor_checks_the_role(migrated_postgres: str, emptying: "psycopg.Connection[Any]") -> None:
@@ -266,7 +266,8 @@ def test_doctor_checks_the_role(migrated_postgres: str, emptying: "psycopg.Conne
     emptying.execute(f'CREATE ROLE "{role}" LOGIN SUPERUSER; ALTER ROLE "{role}" SET lock_timeout = \'5s\''.encode())
     url = make_url(migrated_postgres).set(username=role).render_as_string(hide_password=False)
     ill = _doctor_through_a_pooler(url)
-    assert ill.startswith(f"warn database: postgresql, at {schema_version.HEAD}, through a pooler, nothing prepared. ")
+    told = rf"warn database: postgresql [\d.]+, at {schema_version.HEAD}, through a pooler, nothing prepared\. "
+    assert re.match(told, ill)
     statements = ill.partition("the pooler: ")[2]
     assert statements.split("; ") == [
         f"ALTER ROLE \"{role}\" SET lock_timeout = '0'",

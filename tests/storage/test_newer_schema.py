@@ -11,12 +11,13 @@ from app import create_app
 from support.api import Api, status_and_code
 from support.application import CHEAP, dispose
 from support.databases import execute
+from users import __version__
 from users.storage import schema_version, upgrade
 
 MIGRATIONS = Path(schema_version.__file__).parent / "migrations" / "versions"
 FIRST = "0008"  # the rule is younger than those before
 NOT_READY = (503, {"status": "unavailable", "reason": "schema"})
-READY = (200, {"status": "ok"})
+READY = (200, {"status": "ok", "version": __version__})
 
 
 @pytest.fixture

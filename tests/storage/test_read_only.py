@@ -18,12 +18,13 @@ from support.databases import read_only, rows
 from support.people import PASSWORD
 from support.skips import unavailable
 from support.visitors import LOGIN, Visitor, problems_in, summary_in
+from users import __version__
 from users.storage import database, driver_errors, postgres, upgrade
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
 NOT_READY = (503, {"status": "unavailable", "reason": "read-only"})
-READY = (200, {"status": "ok"})
+READY = (200, {"status": "ok", "version": __version__})
 BODY = {"email": "jo@example.com", "password": PASSWORD}
 
 

@@ -5,6 +5,7 @@ from functools import wraps
 
 from flask import Response, g, jsonify, request
 
+from users import __version__
 from users.blueprint import bp, same_for_all
 from users.errors import Unavailable
 from users.services import secret_key_checks
@@ -42,7 +43,7 @@ def show_readiness() -> ProbeResponse:
     if reason:
         g.error_code = Unavailable.code
         return jsonify(status="unavailable", reason=reason), Unavailable.status
-    return jsonify(status="ok"), 200
+    return jsonify(status="ok", version=__version__), 200
 
 
 def _reason_not_ready(*, for_reads: bool) -> str | None:

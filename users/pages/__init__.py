@@ -2,7 +2,7 @@
 
 from flask import Flask, g
 
-from users import clock
+from users import __version__, clock
 from users.http import csrf, headers, session_cookie, urls
 from users.pages import (  # noqa: F401  (their routes are registered by the import)
     account,
@@ -37,4 +37,5 @@ def init_app(app: Flask) -> None:
         may=lambda permission: "actor" in g and Permission(permission) in g.actor.permissions,
         placeholder_url=urls.PLACEHOLDER_URL,
         role_words={role.value: words[0] for role, words in forms.ROLE_WORDS.items()},
+        version=__version__,
     )

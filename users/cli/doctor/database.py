@@ -19,7 +19,8 @@ def check_database() -> Finding:
 
 
 def _tell_about(connection: Connection) -> Finding:
-    found = f"{connection.dialect.name}, at {schema_version.HEAD}"
+    version = ".".join(map(str, connection.dialect.server_version_info or ()))
+    found = f"{connection.dialect.name} {version}, at {schema_version.HEAD}"
     if connection.dialect.name == "sqlite":
         return ok("database", found)
     if postgres.is_direct(connection):

@@ -2,11 +2,14 @@
 
 import contextlib
 import os
+import re
 import sqlite3
 import stat
 import sys
+from importlib import metadata
 from pathlib import Path
 
+from users import __version__
 from users.cli.doctor.findings import Finding, failed, ok, warning
 from users.errors import Unavailable
 from users.services import secret_key_checks
@@ -18,11 +21,21 @@ _SQLITE = (3, 27)  # VACUUM INTO
 
 
 def check_versions() -> Finding:
-    """Check the versions of Python and SQLite."""
-    found = f"Python {sys.version.split()[0]}, SQLite {sqlite3.sqlite_version}"
+    """Check the versions of Python and SQLite, and tell those of Enrol and of argon2."""
+    found = (
+        f"Enrol {__version__}, Python {sys.version.split()[0]}, SQLite {sqlite3.sqlite_version}, "
+        f"argon2-cffi {metadata.version('argon2-cffi')}, argon2-cffi-bindings {_bindings()}"
+    )
     if sys.version_info < _PYTHON or sqlite3.sqlite_version_info < _SQLITE:
         return failed("versions", f"{found}. Use Python 3.11 and SQLite 3.27, or newer.")
     return ok("versions", found)
+
+
+def _bindings() -> str:
+    """Return the version and the platform of the compiled argon2: `manylinux` is a wheel, `linux` was built here."""
+    bindings = metadata.distribution("argon2-cffi-bindings")
+    platforms = re.findall(r"^Tag: .*-(\w+)$", bindings.read_text("WHEEL") or "", re.MULTILINE)
+    return f"{bindings.version} ({platforms[-1] if platforms else 'unknown build'})"
 
 
 def check_instance(folder: Path, given: Settings) -> Finding:
