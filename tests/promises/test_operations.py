@@ -1,7 +1,7 @@
 """The pages for operators tell the truth: what they show was run, and what they list is what there is."""
 
+import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,7 +31,6 @@ UNUSED = {**CHEAP, "DATABASE_URL": "sqlite:////nowhere/enrol.db"}  # for an appl
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """An installation whose server runs."""
     with installed(tmp_path_factory.mktemp("operations") / "enrol") as made:
-        (made.folder / ".venv").symlink_to(sys.prefix)
         made.start("granian")
         yield made
 
@@ -115,15 +114,31 @@ def test_argon2_is_built_at_the_version_that_is_pinned() -> None:
     assert built == pinned
 
 
+def as_shown(block: str, here: Installation, backups: Path) -> str:
+    """Return a block of OPERATIONS.md for an installation without systemd and without a user of its own."""
+    for shown, ours in (
+        ("/opt/enrol/.venv", sys.prefix),
+        ("/opt/enrol", str(here.folder)),
+        ("/var/lib/enrol-backup", str(backups)),
+        (" -o enrol -g enrol", ""),
+        ("sudo systemctl", "true"),
+        ("sudo ", ""),
+    ):
+        block = block.replace(shown, ours)
+    return block
+
+
 def test_the_backup_is_private_and_can_be_restored(here: Installation, tmp_path: Path) -> None:
-    backup, restore = blocks(section(OPERATIONS, "Backup and restore"), "sh")
+    backup, _enable, restore, _restore_postgres = blocks(section(OPERATIONS, "Backup and restore"), "sh")
     key = here.flask("keys", "create", "backup", "--scope", "users:create").stdout.strip()
-    subprocess.run(["bash", "-euc", backup], cwd=here.folder, check=True)
-    (made,) = here.instance.glob("backup-*")
+    backups = tmp_path / "backups"
+    (backups / "2020").mkdir(parents=True)
+    os.utime(backups / "2020", (0, 0))  # so old that it is removed
+    subprocess.run(["sh", "-c", as_shown(backup, here, backups)], check=True)
+    (made,) = backups.iterdir()
     assert [oct(file.stat().st_mode)[-3:] for file in (made, *sorted(made.iterdir()))] == ["700", "600", "600"]
     with installed(tmp_path / "elsewhere") as elsewhere:
-        shutil.copytree(made, elsewhere.instance / made.name)
-        subprocess.run(["bash", "-euc", restore], cwd=elsewhere.folder, check=True)
+        subprocess.run(["bash", "-euc", as_shown(restore, elsewhere, backups)], check=True)
         (server,) = elsewhere.start("granian")
         body = {"email": "restored@example.com", "password": "three random words"}
         assert server.call("POST", "/v1/user/", key=key, body=body).status == 201
