@@ -165,7 +165,7 @@ def test_lock_held_at_the_fork(here: Installation) -> None:
 buckets = rate_limits.Buckets(rate_limits.Rate(10, 60))
 
 def hold():
-    with app.extensions["enrol.writer"], buckets._lock:
+    with app.extensions["enrol.writers"], buckets._lock:
         held.set()
         time.sleep(60)
 held = threading.Event()

@@ -56,6 +56,11 @@ BUSY = Cause(
     "busy",
     "all connections of this process are in use. Look at the database's load, or raise ENROL_DATABASE_POOL",
 )
+COMMITS = Cause(
+    "commits",
+    "it did not answer the last COMMITs in time, so Enrol writes no more until it does. If a synchronous standby is "
+    "gone, bring it back or take it out of synchronous_standby_names",
+)
 
 # In this order: of several hosts one may be down, and another tells more.
 CAUSES = (

@@ -4,7 +4,6 @@ import contextlib
 import select
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -14,7 +13,7 @@ from sqlalchemy.exc import DisconnectionError, InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from users import forks
-from users.storage.deadlines import deadline
+from users.storage.deadlines import at_most
 
 PING_AFTER_SECONDS = 1
 # The longest wait for a ping. Of the 4 s of a request it leaves 2 to find out that the first host is frozen too, and 1
@@ -88,21 +87,10 @@ class IdleConnections:
             return
         try:
             if time.monotonic() - since >= PING_AFTER_SECONDS or not _is_quiet(connection):
-                with _at_most(PING_SECONDS):
+                with at_most(PING_SECONDS):
                     self._dialect.do_ping(connection)
         except psycopg.Error:
             raise InvalidatePoolError from None
-
-
-@contextlib.contextmanager
-def _at_most(seconds: float) -> Iterator[None]:
-    """Let the waits for the database end after `seconds`, or at the deadline if that is earlier."""
-    soon = time.monotonic() + seconds
-    token = deadline.set(min(deadline.get() or soon, soon))
-    try:
-        yield
-    finally:
-        deadline.reset(token)
 
 
 def _is_quiet(connection: Any) -> bool:
