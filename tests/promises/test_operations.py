@@ -18,6 +18,7 @@ from support.installations import Installation, installed, production_line
 from support.servers import REPOSITORY
 from users import logs, rate_limits, settings
 from users.auth import attempt_limits, known_devices, known_networks
+from users.errors import READ_ONLY
 from users.logs import handlers
 from users.passwords import hash_queue
 from users.passwords.argon2id import HashParameters
@@ -143,6 +144,13 @@ def test_the_backup_is_private_and_can_be_restored(here: Installation, tmp_path:
         body = {"email": "restored@example.com", "password": "three random words"}
         assert server.call("POST", "/v1/user/", key=key, body=body).status == 201
         assert (elsewhere.instance / "secret_key").read_text() == (here.instance / "secret_key").read_text()
+
+
+def test_the_reasons_of_readyz_are_the_codes_own() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "users").rglob("*.py"))
+    given = {"database", READ_ONLY, "secret_key", *re.findall(r'Unavailable\(.*reason="([\w-]+)"', code)}
+    cells = {cell.strip("`") for cell in first_cells(section(OPERATIONS, "Health checks")) if cell.startswith("`")}
+    assert {cell for cell in cells if not cell.startswith("/")} == given
 
 
 def test_the_table_of_faults_is_the_programs_own() -> None:

@@ -15,6 +15,7 @@ from support.api import Answer, Api
 from support.application import CHEAP, dispose
 from support.command_line import run
 from support.databases import read_only, rows
+from support.page_forms import EVERY_FIELD
 from support.people import PASSWORD
 from support.skips import unavailable
 from support.visitors import LOGIN, Visitor, problems_in, summary_in
@@ -92,6 +93,17 @@ def test_form_keeps_what_was_typed(app: Flask, ada: Visitor) -> None:
         assert PASSWORD not in page.text
         assert ada.get("/admin/users").status_code == 200
     assert rows(app, "SELECT 1 FROM users WHERE email = 'jo@example.com'") == []
+
+
+@pytest.mark.one_database
+def test_every_form(app: Flask, ada: Visitor, changing: list[str]) -> None:
+    """Each says it, but for those that are refused for another reason first."""
+    token = ada.token("/admin/account")
+    with read_only(app):
+        answers = {path: ada.post(path, token=token, **EVERY_FIELD) for path in changing}
+    told = [path for path, page in answers.items() if "The database is read-only at the moment" in summary_in(page)]
+    assert [path for path, page in answers.items() if page.status_code == 503] == told
+    assert [path.rpartition("/")[2] for path in changing if path not in told] == ["edit", "setup", "verify"]
 
 
 def test_sign_in(app: Flask, visitor: Visitor) -> None:
