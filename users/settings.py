@@ -223,17 +223,20 @@ def _secret_key_of_instance(instance: Path) -> str:
 
 def _public_url(values: Mapping[str, str]) -> str | None:
     given = values.get("ENROL_PUBLIC_URL")
-    if not given:
-        return None
     try:
-        url = urlsplit(given)
-        usable = url.scheme in ("http", "https") and re.fullmatch(r"[a-z0-9_.:-]+", url.hostname or "")
-        extra = url.path.strip("/") or url.query or url.fragment or "@" in url.netloc
-        _ = url.port
+        return read_base_url(given) if given else None
     except ValueError:
         raise _bad("ENROL_PUBLIC_URL") from None
+
+
+def read_base_url(text: str) -> str:
+    """Return the base URL in `text`, in lower case and without a slash at its end. Raises ValueError."""
+    url = urlsplit(text)
+    usable = url.scheme in ("http", "https") and re.fullmatch(r"[a-z0-9_.:-]+", url.hostname or "")
+    extra = url.path.strip("/") or url.query or url.fragment or "@" in url.netloc
+    _ = url.port
     if not usable or extra:
-        raise _bad("ENROL_PUBLIC_URL")
+        raise ValueError
     return f"{url.scheme}://{url.netloc.lower().removesuffix(':')}"
 
 

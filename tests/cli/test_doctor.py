@@ -19,7 +19,7 @@ from users.roles import Role
 def test_ok_or_what_to_do(app: Flask, runner: FlaskCliRunner) -> None:
     ill = run(runner, "doctor")
     assert ill.exit_code == 1
-    assert "FAIL administrators: There is none. Run: flask users create you@example.com --role role_admin" in ill.stdout
+    assert "FAIL administrators: There is none. Run: flask setup-link" in ill.stdout
     make_user(app, "ada@example.com", Role.ADMIN)
     well = run(runner, "doctor")
     subjects = [

@@ -48,11 +48,20 @@ def test_flask_run_prints_the_link(here: Installation) -> None:
     assert re.search(rf"(?m)^{block}(.*\n)* \* Running on", server.log()), server.log()
 
 
-def test_production_server_prints_the_command(here: Installation) -> None:
-    """Its output is a log, where a link would be readable for others."""
+def test_production_server_names_the_command(here: Installation) -> None:
+    """Its output is a log, where a link would be readable for others. The command prints one while the server runs."""
     (server,) = here.start("granian")
-    assert f"No administrator yet. Run: {COMMAND}" in server.log()
-    assert "token=" not in server.log()
+    assert "No administrator yet. Run: flask setup-link" in server.log()
+    printed = here.flask("setup-link", "--base-url", base_url(server))
+    assert re.fullmatch(rf"{re.escape(base_url(server))}/setup\?token=[\w-]{{43}}\n", printed.stdout)
+    assert printed.stderr == "Open this link within 30 minutes to create the first administrator:\n"
+    browser = requests.Session()
+    ended = send(browser, printed.stdout.strip(), email="ada@example.com", password=PASSWORD)
+    assert ended.url.endswith("/admin/start")
+    assert "token" not in server.log()
+    again = here.flask("setup-link")
+    assert (again.returncode, again.stdout) == (4, "")
+    assert again.stderr.startswith("There is an administrator already.")
 
 
 @pytest.mark.parametrize(
@@ -85,7 +94,8 @@ def test_restart(here: Installation) -> None:
     assert server.log().count(link.partition("token=")[2]) == 1  # where it was shown, and in no line of a request
     server.end()
 
-    (server,) = here.start("flask")
+    # On the same port, which is part of a cookie's name: other instances of the machine have theirs.
+    server = here.launch(here.command("flask", "--port", str(server.port))[0], server.port)
     assert "setup" not in server.log()
     assert browser.get(f"{base_url(server)}/admin/users", timeout=10, allow_redirects=False).status_code == 200
     assert server.call("GET", "/v1/user/me", key=key).status == 200

@@ -81,7 +81,7 @@ def test_the_table_of_commands_is_the_codes_own() -> None:
     groups = {name: app.cli.commands[name] for name in ("users", "keys", "audit")}
     commands = {f"{group} {name}" for group, found in groups.items() for name in found.commands}  # type: ignore[attr-defined]
     shown = {" ".join(re.findall(r"[a-z-]+", cell)[1:3]) for cell in first_cells(section(OPERATIONS, "Command line"))}
-    assert shown == commands | {"db upgrade", "db adopt-key", "doctor"}
+    assert shown == commands | {"db upgrade", "db adopt-key", "doctor", "setup-link"}
 
 
 def test_the_table_of_roles_is_the_codes_own() -> None:

@@ -38,7 +38,7 @@ def test_redirect_to_set_up(visitor: Visitor) -> None:
     assert visitor.get("/").location == "/setup"
     page = visitor.get("/setup")
     assert page.status_code == 200
-    assert "flask users create you@example.com --role role_admin" in page.text
+    assert "flask setup-link" in page.text
 
 
 def test_creates_an_administrator(app: Flask) -> None:

@@ -5,14 +5,15 @@ from typing import Any
 import click
 from flask import Flask
 
-from users.cli import adopt_key, audit, doctor, keys, output, users
+from users.cli import adopt_key, audit, doctor, first_run, keys, output, users
 
 
 def init_app(app: Flask) -> None:
     """Give `app` its commands, and this process output that never fails if it is a command."""
     if click.get_current_context(silent=True):
         output.escape_what_cannot_be_encoded()
-    for command in (users.users_group, keys.keys_group, audit.audit_group, doctor.doctor_command):
+    groups = (users.users_group, keys.keys_group, audit.audit_group)
+    for command in (*groups, doctor.doctor_command, first_run.setup_link_command):
         app.cli.add_command(command)
     migrations: Any = app.cli.commands["db"]  # Flask-Migrate's group
     migrations.add_command(adopt_key.adopt_key_command)

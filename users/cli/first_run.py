@@ -1,12 +1,14 @@
-"""What a start prints on stderr: what a new installation still needs, or that its secret key is another."""
+"""The first run: `flask setup-link`, and what a start prints on stderr: what the installation still needs."""
 
 import click
 from flask import Flask
-from flask.cli import run_command
+from flask.cli import run_command, with_appcontext
 from flask.helpers import get_debug_flag
 from werkzeug.serving import is_running_from_reloader
 
 from users import logs, settings
+from users.cli.command import EXIT_EXISTS, Command
+from users.cli.output import say_done, write
 from users.errors import Unavailable
 from users.services import api_keys, secret_key_checks, setup_link
 
@@ -39,15 +41,14 @@ def _how_to_set_up() -> str:
 
     The output of a production server goes to a log, and the link must not.
     """
-    command = "flask users create you@example.com --role role_admin"
     base_url = _served_base_url()
     token = setup_link.issue() if base_url else None
-    if not token:
-        return f"No administrator yet. Run: {command}"
+    if not base_url or not token:
+        return "No administrator yet. Run: flask setup-link"
     return (
         "No administrator yet. Open this link within 30 minutes to create one:\n\n"
-        f"    {base_url}/setup?token={token}\n\n"
-        f"or run: {command}\n"
+        f"    {setup_link.url(base_url, token)}\n\n"
+        "or run: flask users create you@example.com --role role_admin\n"
     )
 
 
@@ -62,3 +63,31 @@ def _served_base_url() -> str | None:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  (compared, not bound)
     scheme = "https" if options.get("cert") else "http"
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{options['port']}"
+
+
+def _read_base_url(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    try:
+        return settings.read_base_url(value) if value else None
+    except ValueError:
+        raise click.BadParameter(f"takes {settings.TAKES['ENROL_PUBLIC_URL']}.") from None
+
+
+@click.command("setup-link", cls=Command)
+@click.option(
+    "--base-url",
+    metavar="URL",
+    callback=_read_base_url,
+    help="The address at which the browser reaches Enrol, where ENROL_PUBLIC_URL does not say it.",
+)
+@with_appcontext
+def setup_link_command(base_url: str | None) -> None:
+    """Print a link that creates the first administrator. It works once, for 30 minutes, and ends an earlier one."""
+    token = setup_link.issue()
+    if not token:
+        logs.say("There is an administrator already. See flask users --help for a new password or another user.")
+        click.get_current_context().exit(EXIT_EXISTS)
+    base_url = base_url or settings.current().public_url
+    say_done("Open this link within 30 minutes to create the first administrator:")
+    if not base_url:
+        logs.say("(It is for a browser on this machine. For another one, add --base-url and the address it uses.)")
+    write(setup_link.url(base_url or setup_link.DEFAULT_BASE_URL, token))

@@ -31,8 +31,16 @@ def show_setup(formdata: FormData | None = None) -> PageResponse:
         return redirect(url_for("users.show_setup"), 303)
     given = request.cookies.get(session_cookie.cookie_name("setup"), "")
     if not setup_link.is_valid(given):
-        return render_template("setup/no_link.html", ended=bool(given))
+        return render_template("setup/no_link.html", ended=bool(given), command=_command())
     return render_template("setup/form.html", form=forms.SetupForm(formdata), rules=settings.current().rules)
+
+
+def _command() -> str:
+    """Return the command that prints a new link, with the base URL of this request if no setting says it."""
+    base = urls.base_url()
+    if base in (None, settings.current().public_url, setup_link.DEFAULT_BASE_URL):
+        return "flask setup-link"
+    return f"flask setup-link --base-url {base}"
 
 
 @bp.post("/setup")

@@ -1,4 +1,4 @@
-"""The set-up link, which creates the first administrator: the terminal shows it once, when the service starts."""
+"""The set-up link, which creates the first administrator: a terminal shows it, at a start or by `flask setup-link`."""
 
 import hashlib
 import re
@@ -18,6 +18,7 @@ from users.storage import database
 from users.storage.models import SetupLink, User
 
 LIFETIME = timedelta(minutes=30)
+DEFAULT_BASE_URL = "http://127.0.0.1:8000"  # where the production line of OPERATIONS.md listens
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)  # 32 bytes
 _LOCK = 0x7365747570  # "setup", the number of the lock
 
@@ -32,6 +33,11 @@ def issue() -> str | None:
         session.execute(delete(SetupLink))
         session.add(SetupLink(token_hash=_digest(token), created_at=clock.now()))
     return token
+
+
+def url(base_url: str, token: str) -> str:
+    """Return the link itself."""
+    return f"{base_url}/setup?token={token}"
 
 
 def is_over() -> bool:

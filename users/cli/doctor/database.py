@@ -39,6 +39,6 @@ def check_administrator() -> Finding:
     except Unavailable:
         return failed("administrators", "They are in the database: mend that first.")
     if not count:
-        todo = "There is none. Run: flask users create you@example.com --role role_admin"
+        todo = "There is none. Run: flask setup-link"
         return failed("administrators", todo)
     return ok("administrators", f"{count} active")
