@@ -15,6 +15,14 @@ class CrossSite(Denied):
         super().__init__(missing=())
 
 
+class WrongOrigin(CrossSite):
+    """A form came from an address that is not known as the service's own. `advice` names both and what to change."""
+
+    def __init__(self, advice: str) -> None:
+        super().__init__()
+        self.message = f"This form was refused. {advice} If another site sent it, open the page here and send it again."
+
+
 class FormNotUtf8(InvalidParameter):
     """A form holds bytes that are not UTF-8. No browser sends such bytes from Enrol's pages."""
 

@@ -31,6 +31,7 @@ def test_ok_or_what_to_do(app: Flask, runner: FlaskCliRunner) -> None:
         "administrators",
         "password hash",
         "addresses",
+        "requests",
     ]
     assert [line[5:].split(":")[0] for line in well.stdout.splitlines()] == subjects
     assert well.exit_code == 0, well.stdout

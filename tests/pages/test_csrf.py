@@ -84,7 +84,10 @@ def test_planted_cookie(app: Flask, cast: Cast, visitor: Visitor) -> None:
         {"Origin": ""},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": ""},
+        {"Sec-Fetch-Site": "same-origin, same-origin"},
         {"Origin": "http://localhost", "Sec-Fetch-Site": "cross-site"},
+        {"Origin": "null", "Sec-Fetch-Site": "same-site"},
     ],
     ids=str,
 )
@@ -102,7 +105,14 @@ def test_foreign_form(app: Flask, ada: Visitor, changing: list[str], headers: di
 
 @pytest.mark.parametrize(
     "headers",
-    [{}, {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}],
+    [
+        {},
+        {"Origin": "http://localhost"},
+        {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"},
+        {"Origin": "null", "Sec-Fetch-Site": "same-origin"},
+        {"Origin": "https://localhost:8443", "Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none"},
+    ],
     ids=str,
 )
 def test_a_form_from_this_site_is_believed(ada: Visitor, headers: dict[str, str]) -> None:

@@ -7,7 +7,11 @@ from flask_wtf.csrf import generate_csrf, validate_csrf
 from wtforms import ValidationError
 
 from users import settings
-from users.form_errors import CrossSite
+from users.form_errors import CrossSite, Outdated, WrongOrigin
+from users.http import urls
+from users.rules import hosts
+from users.services import observations
+from users.services.observations import Seen
 
 FIELD = "csrf_token"
 
@@ -38,14 +42,36 @@ def bind(digest: str) -> None:
 
 
 def refuse_cross_site() -> None:
-    """Raise CrossSite for a form sent from a page of another site or of a sibling host."""
-    origin = request.headers.get("Origin")
-    own = {_origin_of(url) for url in (request.host_url, settings.current().public_url) if url}
-    foreign = origin is not None and origin not in own
-    if foreign or request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
+    """Raise CrossSite for a form sent from a page of another site or of a sibling host.
+
+    Where the browser sends Sec-Fetch-Site, that decides: no page can forge it, and no proxy has a reason to. Behind a
+    proxy the Origin may be one that Enrol does not know as its own, or `null` (`Referrer-Policy: no-referrer`).
+    """
+    origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
+    if site not in (None, "same-origin", "none"):
         raise CrossSite
+    if origin is None:
+        return
+    own, given = hosts.origin_of(f"{request.scheme}://{request.host}") or "", settings.current()
+    fits = origin in {own, hosts.origin_of(given.public_url or "")}
+    advice = observations.origin_advice(origin, own, given) if _is_well_formed(origin) else None
+    # Without a proxy, at loopback, people look after the service itself.
+    if advice and not (fits and urls.is_loopback(urlsplit(own).hostname or "")):
+        observations.note(Seen.ORIGIN, f"{origin} {own}")
+    if not fits and site is None:
+        raise WrongOrigin(advice) if advice else CrossSite
 
 
-def _origin_of(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}".lower()
+def _is_well_formed(origin: str) -> bool:
+    return origin == "null" or hosts.origin_of(origin) == origin
+
+
+def stale_form_message() -> str:
+    """Return why the CSRF token is not valid, for the page that shows the form again."""
+    public_url = settings.current().public_url or ""
+    over_http = request.headers.get("Origin", f"{request.scheme}:").startswith("http:")
+    if public_url.startswith("https:") and over_http and FIELD not in session:
+        return (
+            f"Your browser opened this page over http, so it kept no cookie and nothing was saved. Open {public_url}."
+        )
+    return Outdated.message

@@ -7,7 +7,7 @@ from flask import Flask, Response, g, request
 from users import ids, logs, settings
 from users.audit import trail
 from users.errors import AuthenticationRequired, NotFound
-from users.http import headers
+from users.http import headers, proxies
 from users.request_errors import UntrustedHost
 from users.rules import hosts, ip_addresses
 
@@ -51,6 +51,7 @@ def _finish(response: Response) -> Response:
         response.headers["Connection"] = "close"
     if "error" in g and "actor" in g:
         trail.record_refusal(g.error, g.actor, _target())
+    proxies.observe(response)
     if "is_probe" not in g or response.status_code >= 400:
         _log(response)
     return response

@@ -18,7 +18,7 @@ from users.errors import (
     RateLimitExceeded,
     Unavailable,
 )
-from users.form_errors import FormRefused, Outdated, SessionEnded, SetupLinkEnded, SetupOver
+from users.form_errors import FormRefused, SessionEnded, SetupLinkEnded, SetupOver
 from users.http import csrf, session_cookie
 from users.pages import forms, login_redirect
 from users.pages.problems import Problem, problems_of
@@ -107,7 +107,7 @@ def _respond(view: View, again: View | None, values: Mapping[str, Any]) -> PageR
         return view(**values)
     assert again  # noqa: S101  (`check_views` has seen to it)
     if not csrf.token_is_valid():
-        return _show_again(again, values, [Problem(Outdated.message)], 400)
+        return _show_again(again, values, [Problem(csrf.stale_form_message())], 400)
     try:
         return view(**values)
     except (BaseUrlUnknown, Conflict, Invalid, LastAdministrator, FormRefused, SetupLinkEnded, SetupOver) as error:

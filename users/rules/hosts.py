@@ -8,6 +8,20 @@ from users.rules import ip_addresses
 
 _NAME = re.compile(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
 
+_ORIGIN = re.compile(r"(https?)://([a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::([0-9]{1,5}))?/?")
+
+
+def origin_of(url: str) -> str | None:
+    """Return the scheme, host and port of an http or https URL without a path, as browsers write an Origin, or None.
+
+    The port is left out where it is the scheme's own (RFC 6454, section 6.2).
+    """
+    match = _ORIGIN.fullmatch(url[:300].lower())
+    if not match:
+        return None
+    scheme, host, port = match.groups()
+    return f"{scheme}://{host}" if port in (None, "80" if scheme == "http" else "443") else f"{scheme}://{host}:{port}"
+
 
 def is_host(text: str) -> bool:
     """Tell whether `text` is a host name, one with a leading dot, or an IP address, in brackets or not. No port."""

@@ -8,7 +8,7 @@ from flask.cli import with_appcontext
 
 from users import settings
 from users.cli.command import EXIT_UNEXPECTED, Command
-from users.cli.doctor.addresses import check_addresses
+from users.cli.doctor.addresses import check_addresses, check_requests
 from users.cli.doctor.database import check_administrator, check_database
 from users.cli.doctor.findings import Finding, Level
 from users.cli.doctor.hashing import check_hashing
@@ -39,4 +39,5 @@ def _check_installation() -> list[Finding]:
         check_administrator(),
         check_hashing(given),
         check_addresses(given),
+        check_requests(given),
     ]

@@ -2,8 +2,10 @@
 
 from urllib.parse import urlsplit
 
-from users.cli.doctor.findings import Finding, failed, ok
+from users.cli.doctor.findings import Finding, failed, ok, warning
+from users.errors import Unavailable
 from users.rules import hosts
+from users.services import observations
 from users.settings import Settings
 
 
@@ -20,3 +22,12 @@ def check_addresses(given: Settings) -> Finding:
     if host and given.trusted_hosts and not hosts.is_trusted(host, given.trusted_hosts):
         return failed(subject, "Add the host of ENROL_PUBLIC_URL to ENROL_TRUSTED_HOSTS.")
     return ok(subject, f"{given.public_url or 'no public address'}, {given.trusted_proxies} proxies trusted")
+
+
+def check_requests(given: Settings) -> Finding:
+    """Tell what requests of the last days revealed, as far as the settings do not fit it."""
+    try:
+        advice = observations.current_advice(given)
+    except Unavailable:
+        return failed("requests", "What they revealed is in the database: mend that first.")
+    return warning("requests", " ".join(advice)) if advice else ok("requests", "the settings fit what was seen")
