@@ -66,7 +66,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.extensions["enrol.hasher"] = Hasher(loaded.password_hash, HashQueue(loaded.hash_slots, loaded.hash_queue))
     logs.configure(loaded.log_format)
     for sentence in loaded.ignored_variables:
-        logs.say(f"Warning: {sentence}")
+        logs.say(f"Warning: {sentence}", level=logging.WARNING)
     database.init_app(app, loaded.database_url, connections=loaded.database_pool)
     users.init_app(app)
     if first_run.is_flask_run():
