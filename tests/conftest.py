@@ -37,6 +37,7 @@ pytest_plugins = [
     "support.four_servers",
     "support.guessers",
     "support.inspector",
+    "support.pgbouncer",
     "support.postgres_wire",
     "support.pruned_events",
     "support.visitors",

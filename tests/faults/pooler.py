@@ -98,13 +98,15 @@ def _load(server: Server, key: str, requests: int) -> list[tuple[str, int, float
 
 
 def main() -> None:
-    """Run all ways on a Postgres of its own."""
+    """Run all ways on a Postgres of its own; exit with 1 if a request failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=4000)
     given = parser.parse_args()
     with own_postgres() as server:
-        for way in WAYS:
-            print(f"{way}: {run(server.get_uri(), way, given.requests)}")
+        outcomes = {way: run(server.get_uri(), way, given.requests) for way in WAYS}
+    for way, outcome in outcomes.items():
+        print(f"{way}: {outcome}")
+    sys.exit(any(set(outcome.statuses) != {200, 201} for outcome in outcomes.values()))
 
 
 if __name__ == "__main__":

@@ -157,6 +157,40 @@ look()
     assert [inherited for _, inherited in told] == [[], [], [], []]
 
 
+def test_child_closes_its_idle_connections(migrated_postgres: str, tmp_path: Path) -> None:
+    """A timer of its own does it, and the parent keeps its timer."""
+    with installed(tmp_path / "enrol", {"ENROL_LOG_FORMAT": "json", "DATABASE_URL": migrated_postgres}) as here:
+        told, _ = run(
+            here,
+            """
+from users.storage import idle_connections
+idle_connections.CLOSE_AFTER_SECONDS = 0.1
+
+def read_and_wait():
+    with app.app_context(), database.reading() as session:
+        session.scalar(text("SELECT 1"))
+        opened = sockets()
+    limit = time.monotonic() + 10
+    while sockets() == opened and time.monotonic() < limit:
+        time.sleep(0.01)
+    tell(opened - sockets())
+
+def sockets():
+    count = 0
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the listing itself
+            count += os.readlink(f"/proc/self/fd/{number}").startswith("socket:")
+    return count
+
+with app.app_context(), database.reading() as session:
+    session.scalar(text("SELECT 1"))
+wait(in_child(read_and_wait))
+read_and_wait()
+""",
+        )
+    assert told == [1, 1]
+
+
 def test_lock_held_at_the_fork(here: Installation) -> None:
     """A lock that another thread held at the fork does not block the child."""
     told, _ = run(

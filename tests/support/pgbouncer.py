@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from support.skips import unavailable
@@ -31,7 +32,7 @@ max_client_conn = 200
 
 
 @contextlib.contextmanager
-def pgbouncer(url: str, *, mode: str = "transaction", size: int = 4) -> Iterator[str]:
+def pgbouncer(url: str, *, mode: str = "transaction", size: int = 4, port: int | None = None) -> Iterator[str]:
     """Run PgBouncer in front of the Postgres at `url`, with `size` connections to it; yield the url through it.
 
     All clients become the user of `url`.
@@ -41,8 +42,7 @@ def pgbouncer(url: str, *, mode: str = "transaction", size: int = 4) -> Iterator
         unavailable("pgbouncer")
     given = conninfo_to_dict(url)
     database = given.pop("dbname")
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
+    port = port or _free_port()
     with TemporaryDirectory(prefix="enrol-pgbouncer-") as folder:
         Path(folder).chmod(0o755)
         settings = Path(folder) / "pgbouncer.ini"
@@ -57,6 +57,11 @@ def pgbouncer(url: str, *, mode: str = "transaction", size: int = 4) -> Iterator
             process.kill()
             process.wait()
             log.close()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
 
 
 def _user(host: object) -> int | None:
@@ -74,3 +79,10 @@ def _wait_until_it_listens(process: "subprocess.Popen[bytes]", port: int, log: P
             return
         time.sleep(0.01)
     raise AssertionError(f"no pgbouncer in {START_SECONDS} s: {log.read_text()}")
+
+
+@pytest.fixture
+def pooled_url(migrated_postgres: str) -> Iterator[str]:
+    """The url of the database through a PgBouncer of its own."""
+    with pgbouncer(migrated_postgres) as url:
+        yield url
