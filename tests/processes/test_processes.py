@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from urllib.parse import quote
 
 import pytest
 from flask import Flask
@@ -44,6 +45,17 @@ def owner(four: FourServers) -> User:
 def key(four: FourServers, owner: User) -> str:
     """A key of the owner, who may create and read users."""
     return make_key(four.app, Permission.USERS_CREATE, Permission.USERS_READ, owner=owner)
+
+
+@pytest.mark.one_database
+def test_slashes_of_an_email(four: FourServers, key: str) -> None:
+    """Each server passes on all slashes and dots of an email in a path, percent-encoded or not."""
+    local_part = uuid.uuid4().hex
+    for email in (f"/{local_part}@example.com", f"//{local_part}//b@example.com", f"a/./{local_part}@example.com"):
+        user = make_user(four.app, email).as_user()
+        for server in four.servers:
+            for path in (quote(email), quote(email, safe=""), quote(email) + "/"):
+                assert server.call("GET", f"/v1/user/email/{path}", key=key).json == user
 
 
 def test_first_start_of_four(

@@ -91,7 +91,7 @@ class UserChanges:
     """Changes to a user: checked and normalised. Only the fields in `given` change; None clears one.
 
     A user may keep an email that is not allowed any more: `bad_email` is the error to raise if the user's present email
-    differs from `email`.
+    differs from `email`. No email changes where the present one is `email_as_sent`, which older versions did not tidy.
     """
 
     given: frozenset[str]  # of CHANGE_FIELDS
@@ -101,6 +101,7 @@ class UserChanges:
     password: str | None = field(default=None, repr=False)
     is_active: bool | None = None
     global_role_id: Role | None = None
+    email_as_sent: object = None
     bad_email: Invalid | None = None
 
 
@@ -142,13 +143,14 @@ def user_changes(given: Mapping[str, object], rules: Rules) -> UserChanges:
     found = FieldErrors()
     values = {one.name: _check(found, one, given[one.name], rules) for one in PROFILE_FIELDS if one.name in given}
     found.errors += field_checks.unknown_fields(given, CHANGE_FIELDS)
+    sent = given.get("email")
     if not found.errors:
-        return UserChanges(frozenset(values), **values)
+        return UserChanges(frozenset(values), **values, email_as_sent=sent)
     refused = Invalid(found.errors)
     if [one.field for one in found.errors] != ["email"]:
         raise refused
-    values["email"] = _of_any_domain(given["email"], refused)
-    return UserChanges(frozenset(values), **values, bad_email=refused)
+    values["email"] = _present_email(sent, refused)
+    return UserChanges(frozenset(values), **values, email_as_sent=sent, bad_email=refused)
 
 
 def credentials(given: Mapping[str, object]) -> Credentials:
@@ -195,7 +197,7 @@ def _check(found: FieldErrors, profile_field: ProfileField, value: object, rules
     return found.check(profile_field.name, profile_field.check, profile_field.label, value, rules)
 
 
-def _of_any_domain(value: object, refused: Invalid) -> Email:
+def _present_email(value: object, refused: Invalid) -> Email:
     """Return the email if an older version or other settings may have taken it, else raise `refused`."""
     possible = possible_emails(value) if isinstance(value, str) else []
     if not possible:

@@ -147,7 +147,7 @@ def _differences(user: User, changes: UserChanges, password_hash: str | None) ->
     """Return the columns of `user` that are to change, with their new values."""
     plain = changes.given & set(COLUMN_FIELDS)
     values = {name: getattr(changes, name) for name in plain if getattr(changes, name) != getattr(user, name)}
-    if changes.email and changes.email.text != user.email:
+    if changes.email and user.email not in (changes.email.text, changes.email_as_sent):
         if changes.bad_email:
             raise changes.bad_email
         values |= {"email": changes.email.text, "email_key": changes.email.key}
