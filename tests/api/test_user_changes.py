@@ -30,6 +30,7 @@ CHANGES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"first_name": "Jo", "last_name": " Doe "}, {"first_name": "Jo", "last_name": "Doe"}),
     ({"first_name": None, "last_name": ""}, {"first_name": None, "last_name": None}),
     ({"email": " Jo@EXAMPLE.com "}, {"email": "Jo@example.com", "last_verified": None}),
+    ({"email": "Sam@EXAMPLE.com"}, {"email": "Sam@example.com"}),  # another spelling, which stays verified
     ({"is_active": False}, {"is_active": False}),
     ({"global_role_id": "role_auditor"}, {"global_role_id": "role_auditor"}),
     ({"global_role_id": None}, {"global_role_id": None}),

@@ -55,17 +55,23 @@ def test_unlock_needs_permissions(app: Flask, cast: Cast, locked_out: Callable[[
     assert locked_out() == "locked"
 
 
-@pytest.mark.parametrize("door", ["page", "API", "command line"])
-def test_new_password_unlocks(
-    app: Flask, cast: Cast, locked_out: Callable[..., str], runner: FlaskCliRunner, api: Api, door: str
-) -> None:
+def set_password(app: Flask, user_id: str, door: str, runner: FlaskCliRunner, key: str) -> None:
+    """Give the user the password NEW, by an administrator at one of the doors."""
     if door == "page":
         grace = signed_in(app, make_user(app, "grace@example.com", Role.ADMIN))
-        grace.post(f"/admin/users/{cast.ada.id}/password", choice="type", password=NEW)
+        assert grace.post(f"/admin/users/{user_id}/password", choice="type", password=NEW).status_code == 303
     elif door == "API":
-        api.call("PATCH", f"/v1/user/{cast.ada.id}", json={"password": NEW}, key=make_key(app, *Permission))
+        assert Api(app.test_client(), key).patch_user(user_id, password=NEW).status_code == 200
     else:
-        runner.invoke(args=["users", "set-password", "ada@example.com", "--password-stdin"], input=NEW)
+        done = runner.invoke(args=["users", "set-password", user_id, "--password-stdin"], input=NEW)
+        assert done.exit_code == 0
+
+
+@pytest.mark.parametrize("door", ["page", "API", "command line"])
+def test_new_password_unlocks(
+    app: Flask, cast: Cast, locked_out: Callable[..., str], runner: FlaskCliRunner, door: str
+) -> None:
+    set_password(app, cast.ada.id, door, runner, make_key(app, *Permission))
     assert locked_out() == "wrong"
     assert locked_out(NEW) == "in"
 
@@ -89,3 +95,26 @@ def test_unlock_at_both_doors(
     assert ask(verifier, "203.0.113.1", PASSWORD, "ada@example.com", key=wide) == "in"
     assert guesser.guess("ada@example.com", "203.0.113.1", PASSWORD) == "in"
     assert [bytes(row.key) for row in rows(app, "SELECT key FROM throttles WHERE account IS NOT NULL")] == []
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize("door", ["page", "API", "command line"])
+@pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])
+def test_new_password_gives_the_tries_back(
+    app: Flask, cast: Cast, verifier: Api, runner: FlaskCliRunner, door: str, known: bool
+) -> None:
+    """It works at once in the browser and from the network where ten wrong ones came from."""
+    browser = signed_in(app, cast.omar) if known else Visitor(app.test_client())
+    browser.client.delete_cookie("enrol")
+    wide, ip = make_key(app, *Permission), "192.0.2.1"
+    if known:
+        assert ask(verifier, ip, PASSWORD, "omar@example.com", key=wide) == "in"
+    for _ in range(11):
+        page = browser.sign_in("omar@example.com", "wrong horse battery")
+        told = ask(verifier, ip, email="omar@example.com", key=wide)
+        alone = ask(verifier, None, email="omar@example.com", key=wide)
+    assert (page.status_code, told, alone) == (429, "refused", "refused")
+    set_password(app, cast.omar.id, door, runner, wide)
+    assert browser.sign_in("omar@example.com", NEW).status_code == 303
+    assert ask(verifier, ip, NEW, "omar@example.com", key=wide) == "in"
+    assert ask(verifier, None, NEW, "omar@example.com", key=wide) == "in"

@@ -149,6 +149,16 @@ def test_two_equal_edits(app: Flask, ada: Visitor, cast: Cast) -> None:
     assert user_row(app, cast.omar.id) == ("omar@example.com", "O.", "Sy", "role_operator")
 
 
+@pytest.mark.one_database
+def test_another_spelling_stays_verified(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """The address of another spelling is the same, and so is its verification."""
+    ada.post(f"/admin/users/{cast.sam.id}/verify")
+    assert edit(ada, cast.sam.id, email="Sam＠example.com\u200b").status_code == 303
+    page = ada.get(f"/admin/users/{cast.sam.id}").text
+    assert "Sam@example.com" in page
+    assert "Not yet" not in page.partition("Email verified")[2][:60]
+
+
 def test_edit_during_save(app: Flask, ada: Visitor, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     """A change during the save is pointed out too."""
     update_user = user_changes.update_user

@@ -70,6 +70,14 @@ WORDS = [
         "jo",
         "Enter an email address in the correct format, like name@example.com",
     ),
+    ("email", "INVALID_EMAIL_FORMAT", "jo@example.com;", "Enter one email address alone, like name@example.com"),
+    ("email", "INVALID_EMAIL_FORMAT", "a" * 65 + "@x.com", "The part before the @ must be 64 characters or fewer"),
+    (
+        "email",
+        "INVALID_EMAIL_FORMAT",
+        "j\u200bo@example.com",
+        "Email address must not contain an invisible character: U+200B (zero width space)",
+    ),
     (
         "email",
         "EMAIL_DOMAIN_RESERVED",
@@ -87,6 +95,7 @@ WORDS = [
     ),
     ("first_name", "NAME_TOO_LONG", "x" * 256, "First name must be 255 characters or fewer"),
     ("last_name", "NAME_TOO_LONG", "x" * 256, "Last name must be 255 characters or fewer"),
+    ("password", "INVALID_CHARACTERS", "correct\thorse", "Password must not contain line breaks or control characters"),
     ("first_name", "INVALID_CHARACTERS", "a\nb", "First name must not contain line breaks or control characters"),
     ("last_name", "INVALID_CHARACTERS", "a\nb", "Last name must not contain line breaks or control characters"),
     (

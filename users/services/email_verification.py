@@ -2,7 +2,7 @@
 
 Nothing is stored. The signature covers the user, the expiry, the email (which is not in the link) and the time when the
 email last changed. So a link from before a change is invalid, also after the email is changed back, and so is the link
-of a deleted user.
+of a deleted user. Another spelling is a change too: a link is for the text to which it was sent.
 """
 
 import hashlib
