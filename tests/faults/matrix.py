@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 
 from faults.load import Load
+from faults.pair import primary_frozen, primary_killed, standby_gone
 from faults.site import CHECKS, PostgresSite, Site, SqliteSite, open_site
 
 Fault = Callable[[Site], AbstractContextManager[None]]
@@ -81,8 +82,8 @@ def under_load(name: str, database: str, fault: Fault, *, seconds: float, size: 
             time.sleep(1)
             with fault(site):
                 time.sleep(seconds)
-            well = load.seconds_until_well(time.monotonic())
-        wrong = reckon(site, load)
+            well = load.seconds_until_well(site.mended_at or time.monotonic())
+        wrong = site.complaints + reckon(site, load)
         if unexpected := {f"{one.status} {one.error}" for one in load.answers if one.status not in EXPECTED}:
             wrong.append(f"answers of {sorted(unexpected)}")
         slowest = max(one.seconds for one in load.answers)
@@ -211,4 +212,9 @@ FAULTS: dict[str, tuple[tuple[str, ...], Fault, str]] = {
     "no connection left": (("postgres",), crowded, ""),
     "read-only": (("postgres",), read_only, ""),
     "50 stalled clients": (("sqlite", "postgres"), stalled, ""),
+}
+PAIR_FAULTS: dict[str, Fault] = {
+    "primary killed": primary_killed,
+    "primary frozen": primary_frozen,
+    "synchronous standby gone": standby_gone,
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
-from faults.matrix import CRASHES, FAULTS, Verdict, crash, under_load  # noqa: E402  (the path is set first)
+from faults.matrix import CRASHES, FAULTS, PAIR_FAULTS, Verdict, crash, under_load  # noqa: E402  (the path is set first)
 
 
 def main() -> None:
@@ -26,6 +26,9 @@ def main() -> None:
         for database in databases:
             if given.only in name:
                 verdicts.append(tell(under_load(name, database, fault, seconds=given.seconds, size=size)))
+    for name, fault in PAIR_FAULTS.items():
+        if given.only in name:
+            verdicts.append(tell(under_load(name, "two of postgres", fault, seconds=given.seconds)))
     sys.exit(any(verdict.wrong for verdict in verdicts))
 
 

@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -36,6 +36,8 @@ class Site:
 
     def __init__(self, installation: Installation) -> None:
         self.installation = installation
+        self.complaints: list[str] = []  # of a fault that looks at more than the answers
+        self.mended_at: float | None = None  # on the monotonic clock, if a fault ends before all is done
         with app_on(installation) as app:
             self.key = make_key(app, Permission.USERS_CREATE, Permission.USERS_READ)
         self.server = self.start()
@@ -85,11 +87,15 @@ class PostgresSite(Site):
     """A site on a separate Postgres, with its data in `folder`."""
 
     def __init__(self, installation: Installation, folder: Path) -> None:
+        installation.environment["DATABASE_URL"] = self._begin(folder)
+        super().__init__(installation)
+
+    def _begin(self, folder: Path) -> str:
+        """Start Postgres and return what DATABASE_URL is."""
         self.folder = folder / "data"
         self._server: Any = get_server(self.folder, cleanup_mode=None)
         self.url = str(self._server.get_uri())
-        installation.environment["DATABASE_URL"] = self.url
-        super().__init__(installation)
+        return self.url
 
     def rows(self, query: str) -> Sequence[Any]:
         """Return the rows of a query, without the service."""
@@ -154,6 +160,9 @@ def _wait_until_gone(pids: list[int]) -> None:
     raise AssertionError("Postgres did not end")
 
 
+SITES: dict[str, Callable[[Installation, Path], Site]] = {"sqlite": SqliteSite, "postgres": PostgresSite}
+
+
 @contextlib.contextmanager
 def open_site(database: str, *, size: str = "") -> Iterator[Site]:
     """Yield a running site on `database`, its data on a separate file system of `size` if one is given."""
@@ -163,7 +172,7 @@ def open_site(database: str, *, size: str = "") -> Iterator[Site]:
         # One key creates them all, as fast as it can.
         installed(Path(folder) / "enrol", {"ENROL_RATE_LIMIT": "1000000/second"}) as made,
     ):
-        site = SqliteSite(made, data) if database == "sqlite" else PostgresSite(made, data)
+        site = SITES[database](made, data)
         try:
             yield site
         finally:

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from faults.matrix import CRASHES, FAULTS, crash, under_load
+from faults.matrix import CRASHES, FAULTS, PAIR_FAULTS, crash, under_load
 from support.skips import unavailable
 
 
@@ -23,3 +23,9 @@ def test_fault_that_heals(name: str, database: str) -> None:
     if size and os.geteuid() != 0:
         unavailable("root, to mount a disk that is soon full")
     assert under_load(name, database, fault, seconds=2, size=size).wrong == ()
+
+
+def test_failover() -> None:
+    """No acknowledged user is lost when the synchronous standby takes the place of a primary that was killed."""
+    name = "primary killed"
+    assert under_load(name, "two of postgres", PAIR_FAULTS[name], seconds=0.5).wrong == ()
