@@ -35,12 +35,15 @@ class Secure(Server):
 
 
 @contextlib.contextmanager
-def proxied(folder: Path, *ports: int) -> Iterator[Secure]:
-    """Run nginx in front of the servers on these ports, with its files in a new `folder`, and yield it."""
+def proxied(folder: Path, *ports: int, also: str = "") -> Iterator[Secure]:
+    """Run nginx in front of the servers on these ports, with its files in a new `folder`, and yield it.
+
+    `also` are directives for its location.
+    """
     folder.mkdir()
     port, plain_port = free_port(), free_port()
     log = folder / "log"
-    (folder / "nginx.conf").write_text(configuration(folder, port, plain_port, *ports))
+    (folder / "nginx.conf").write_text(configuration(folder, port, plain_port, *ports, also=also))
     make_certificate(folder)
     with open(log, "wb") as file:
         line = [program(), "-e", str(log), "-p", str(folder), "-c", str(folder / "nginx.conf")]
@@ -68,7 +71,7 @@ def free_port() -> int:
     return port
 
 
-def configuration(folder: Path, port: int, plain_port: int, *servers: int) -> str:
+def configuration(folder: Path, port: int, plain_port: int, *servers: int, also: str = "") -> str:
     """Return the site of OPERATIONS.md between what Debian's nginx.conf says: one process, and gzip on."""
     site = blocks(OPERATIONS, "nginx")[0]
     for shown, ours in (
@@ -76,6 +79,7 @@ def configuration(folder: Path, port: int, plain_port: int, *servers: int) -> st
         (r"listen 80;", f"listen 127.0.0.1:{plain_port};"),
         (r"listen 443", f"listen 127.0.0.1:{port}"),
         (r"/etc/ssl/", f"{folder}/"),
+        (r"proxy_pass", f"{also}\nproxy_pass"),
         (r"server 127.0.0.1:8000(.*)", "\n".join(rf"server 127.0.0.1:{one}\1" for one in servers)),
     ):
         site, found = re.subn(shown, ours, site)
