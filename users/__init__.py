@@ -4,11 +4,11 @@
     pages/      the door for administrators: HTML pages and forms
     cli/        the door for the operator: flask users, keys, audit, doctor
     http/       what both web doors share: error responses, headers, session cookie, CSRF, URLs, health probes
-    services/   what is done to users, API keys and links: one function and one transaction each; cleanup
+    services/   what is done to users, API keys and links: one function and one transaction each; cleanup, advice
     auth/       sign-in, sessions, limits on password attempts, and whether an actor may still act
     audit/      the audit trail: events are written and found
     storage/    tables, migrations, schema version, and access to the database in bounded time
-    rules/      what may become a user or an API key: validation without Flask
+    rules/      what may become a user, an API key or a setting: validation without Flask
     passwords/  password policy, argon2id and the hash queue, without Flask
     openapi/    the API's contract, openapi.json, and code samples
     logs/       the log: one line for each event, as text or JSON

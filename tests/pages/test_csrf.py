@@ -1,6 +1,8 @@
 """Only forms of this site and this session change something, and only in UTF-8."""
 
+import gzip
 import re
+import zlib
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -177,6 +179,20 @@ def test_form_not_utf8(app: Flask, ada: Visitor, cast: Cast, kind: str, signed_o
         assert answer.status_code == 400
         assert "This form was not sent in UTF-8, so nothing was saved." in answer.text
     assert state(app) == before
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_compressed_form(app: Flask, ada: Visitor, coding: str) -> None:
+    """No browser compresses a form; its bytes are not UTF-8, and nothing is saved."""
+    form = urlencode(
+        {"email": "jo@example.com", "choice": "generate", "csrf_token": ada.token("/admin/users")}
+    ).encode()
+    body = gzip.compress(form) if coding == "gzip" else zlib.compress(form)
+    headers = {"Content-Encoding": coding, "Content-Type": "application/x-www-form-urlencoded"}
+    answer = ada.client.post(NEW_USER, data=body, headers=headers)
+    assert answer.status_code == 400
+    assert "This form was not sent in UTF-8, so nothing was saved." in answer.text
 
 
 @pytest.mark.parametrize("name", ["René", "René \N{REPLACEMENT CHARACTER}", "100%E9", "سامي +"])

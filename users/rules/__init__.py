@@ -1,1 +1,1 @@
-"""What may become a user or an API key: pure functions on the input of a door. No Flask, no database."""
+"""What may become a user, an API key or a setting: pure functions on the input of a door. No Flask, no database."""

@@ -1,10 +1,10 @@
 """What requests reveal about the set-up: the newest of each kind is kept, for the log and for `flask doctor`."""
 
-import contextlib
 import logging
 from collections.abc import Callable
 from datetime import timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from flask import current_app
 from sqlalchemy import insert, select, update
@@ -31,28 +31,41 @@ class Seen(StrEnum):
     SCHEME = "scheme"  # "https", from a proxy
 
 
+class _Noted(NamedTuple):
+    """What this process has noted last of one kind, and when."""
+
+    detail: str
+    at: float
+    is_kept: bool
+
+    def due_at(self, detail: str) -> float:
+        """Return when to note `detail`."""
+        return self.at + (AGAIN_SECONDS if self.is_kept and detail == self.detail else EVERY_SECONDS)
+
+
 def note(name: Seen, detail: str) -> None:
     """Keep and log what a request revealed, if it is worth advice. It waits for no other writer and raises nothing."""
     advice = _advice(name, detail, settings.current())
-    noted: dict[Seen, tuple[str, float]] = current_app.extensions.setdefault("enrol.observations", {})
-    last, at = noted.get(name, ("", -AGAIN_SECONDS))
-    if advice is None or clock.monotonic() < at + (AGAIN_SECONDS if detail == last else EVERY_SECONDS):
+    noted: dict[Seen, _Noted] = current_app.extensions.setdefault("enrol.observations", {})
+    last = noted.get(name)
+    if advice is None or (last and clock.monotonic() < last.due_at(detail)):
         return
-    noted[name] = detail, clock.monotonic()
-    if detail != last:
+    if last is None or last.detail != detail:
         logs.event("set_up_advice", level=logging.WARNING, message=advice)
-    try:
-        _keep(name, detail)
-    except Unavailable:  # try again in a minute
-        noted[name] = detail, clock.monotonic() - AGAIN_SECONDS + EVERY_SECONDS
+    noted[name] = _Noted(detail, clock.monotonic(), is_kept=False)  # before the write: other threads must not repeat it
+    noted[name] = noted[name]._replace(is_kept=_keep(name, detail))
 
 
-def _keep(name: Seen, detail: str) -> None:
+def _keep(name: Seen, detail: str) -> bool:
+    """Write it, and tell whether that worked."""
     values = {"detail": detail, "seen_at": clock.now()}
-    # IntegrityError: another process inserted the row at the same time.
-    with contextlib.suppress(IntegrityError), database.writing(wait=False) as connection:
-        if not connection.execute(update(Observation).where(Observation.name == name).values(values)).rowcount:
-            connection.execute(insert(Observation).values(name=name, **values))
+    try:
+        with database.writing(wait=False) as connection:
+            if not connection.execute(update(Observation).where(Observation.name == name).values(values)).rowcount:
+                connection.execute(insert(Observation).values(name=name, **values))
+    except (IntegrityError, Unavailable):  # another process was faster, or the database cannot write now
+        return False
+    return True
 
 
 def current_advice(given: Settings) -> list[str]:
@@ -96,10 +109,9 @@ def _origin(detail: str, given: Settings) -> str | None:
 def _proxy(detail: str, given: Settings) -> str | None:
     if given.trusted_proxies:
         return None
-    if detail:
-        return f"A proxy at {detail} is not trusted: all clients count as one address. Set ENROL_TRUSTED_PROXIES to 1."
-    return (
-        "A request came with X-Forwarded-For or Forwarded. If a proxy sent it, the proxy is not trusted: all clients "
+    sender = f"a proxy at {detail}" if detail else "a proxy"
+    return (  # not more surely: without a proxy, this setting would let each client choose its address
+        f"A request came with X-Forwarded-For or Forwarded. If {sender} sent it, the proxy is not trusted: all clients "
         "count as one address. Set ENROL_TRUSTED_PROXIES to 1 then."
     )
 
