@@ -20,6 +20,7 @@ from users.cli import first_run
 from users.roles import Role
 from users.services import secret_key_checks
 from users.settings import load
+from users.storage import database
 
 A, B, C = ("0123456789abcdef" * 2 + letter for letter in "abc")
 READY = (200, {"status": "ok", "version": __version__})
@@ -106,8 +107,9 @@ def test_hosts_that_start_at_once(app: Flask, host: Host) -> None:
         assert kept(app) == 1
 
 
-def test_read_only_database(app: Flask, host: Host) -> None:
+def test_read_only_database(app: Flask, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing can be added, and only a key that is not known is told."""
+    monkeypatch.setattr(database, "READ_ONLY_SECONDS", 0)
     first, other, newer = host(A), host(B), host(B, A)
     with read_only(first):
         assert readiness(first, "?for=reads") == READY, "the database knows no key"

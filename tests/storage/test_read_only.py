@@ -1,5 +1,6 @@
 """A database that can be read and takes no writes: a standby, a setting of Postgres, a protected file or disk."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
+from sqlalchemy import event
 
 from app import create_app
 from support.api import Answer, Api
@@ -21,6 +23,7 @@ from support.skips import unavailable
 from support.visitors import LOGIN, Visitor, problems_in, summary_in
 from users import __version__
 from users.storage import database, driver_errors, postgres, upgrade
+from users.storage.models import db
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
@@ -31,8 +34,9 @@ BODY = {"email": "jo@example.com", "password": PASSWORD}
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Connections from while the database was read-only are given up at once."""
-    monkeypatch.setattr(postgres, "READ_ONLY_SECONDS", 0)
+    """Connections from while the database was read-only are given up at once, and each write is tried."""
+    for module in (database, postgres):
+        monkeypatch.setattr(module, "READ_ONLY_SECONDS", 0)
 
 
 def readiness(api: Api, query: str = "") -> tuple[int, object]:
@@ -60,9 +64,36 @@ def test_ready_again(app: Flask, api: Api) -> None:
     assert api.create().status_code == 201
 
 
+@contextlib.contextmanager
+def asked_of(app: Flask) -> Iterator[list[str]]:
+    """Yield a list of the statements that reach the database meanwhile."""
+    asked: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        asked.append(statement)
+
+    with app.app_context():
+        engine = db.engine
+    event.listen(engine, "before_cursor_execute", note)
+    yield asked
+    event.remove(engine, "before_cursor_execute", note)
+
+
 def comparable(answer: Answer) -> dict[str, object]:
     """Return an error without its trace id and time."""
     return {**answer.json["error"], "trace_id": "", "timestamp": ""}
+
+
+def test_reads_try_no_write_each(app: Flask, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many reads by a key, one tries to note its use. A write that must be is tried all the same."""
+    monkeypatch.setattr(database, "READ_ONLY_SECONDS", 60)
+    with read_only(app):
+        with asked_of(app) as asked:
+            for _ in range(5):
+                assert api.get("/v1/user/").status_code == 200
+        assert sum(statement.startswith(("BEGIN IMMEDIATE", "UPDATE api_keys")) for statement in asked) == 1
+        assert api.create().status_code == 503
+    assert api.create().status_code == 201
 
 
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "once"}])
