@@ -187,6 +187,7 @@ TEXTS = [
     ("FATAL:  the database system is starting up", "starting"),
     ("FATAL:  unsupported startup parameter: extra_float_digits", "pooler_option"),
     ("FATAL:  pgbouncer cannot connect to server", "pooler"),
+    ("transaction blocks not allowed in statement pooling mode", "pooler_mode"),
     ("FATAL:  query_wait_timeout", "pooler"),
     ('channel binding required, but server authenticated client without "channel binding"', "option"),
     ("connection timeout expired", "unreachable"),

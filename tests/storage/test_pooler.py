@@ -58,6 +58,14 @@ def test_pooler_started_again(migrated_postgres: str) -> None:
     dispose(app)
 
 
+def test_statement_mode(migrated_postgres: str) -> None:
+    """It cannot work, and Enrol says what to set."""
+    with pgbouncer(migrated_postgres, mode="statement") as url:
+        app = create_app({**CHEAP, "DATABASE_URL": url})
+        assert "Set pool_mode = transaction there." in run(app.test_cli_runner(), "users", "list").stderr
+        dispose(app)
+
+
 def test_pooler_without_postgres() -> None:
     """It answers, but nothing behind it does."""
     with socket.create_server(("127.0.0.1", 0)) as found:

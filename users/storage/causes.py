@@ -152,6 +152,11 @@ CAUSES = (
         r"|definition of service|network address|authentication method requirement|channel binding|GSSAPI",
     ),
     Cause(
+        "pooler_mode",
+        "the pooler at {server} is in statement mode, which has no transactions. Set pool_mode = transaction there",
+        texts=r"statement pooling mode",
+    ),
+    Cause(
         "pooler",
         "the pooler at {server} does not reach its Postgres, or has no connection for Enrol. Its log says more",
         texts=r"pgbouncer cannot connect|server login|query_wait_timeout|client_login_timeout",
@@ -204,6 +209,8 @@ CAUSES = (
     Cause("disk", "its disk has an error. Look at the log of the system", ("58030",), sqlite=(sqlite3.SQLITE_IOERR,)),
 )
 
+POOLER_SQLSTATE = "08P01"  # PgBouncer gives it to all its errors, which carry no row
+
 _SERVER = re.compile(r'server at "([^"]+)"(?: \([^)]*\))?, port (\d+)|on socket "([^"]+)"|resolve host \'([^\']+)\'')
 
 
@@ -211,7 +218,7 @@ def find(error: BaseException | None) -> Found:
     """Return the cause of the driver's `error`."""
     sqlite_code = getattr(error, "sqlite_errorcode", None)
     sqlstate = getattr(error, "sqlstate", None)
-    if sqlite_code is None and sqlstate is None:
+    if (sqlite_code is None and sqlstate is None) or sqlstate == POOLER_SQLSTATE:
         return _by_text(str(error))
     for cause in CAUSES:
         if sqlstate in cause.sqlstates or (sqlite_code or 0) & 0xFF in cause.sqlite:  # the upper bits are the reason
