@@ -21,7 +21,7 @@ from support.people import PASSWORD, make_key, make_user
 from support.postgres import postgres_database, run_on_postgres
 from users.roles import Permission
 from users.rules import key_format
-from users.storage import database, postgres, schema_version, upgrade
+from users.storage import database, driver_errors, schema_version, upgrade
 from users.storage.models import db
 
 WAYS = ["direct", "pooled"]
@@ -136,7 +136,7 @@ def test_database_not_in_utf8(
 ) -> None:
     """It is refused everywhere, with one sentence."""
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
-    sentence = postgres.NOT_UTF8.format(encoding=encoding)
+    sentence = driver_errors.NOT_UTF8.format(encoding=encoding)
     with postgres_database(postgres_server, f"ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0") as url:
         app = create_app({**CHEAP, "DATABASE_URL": url})
         assert not upgrade.prepare(app)
@@ -150,12 +150,14 @@ def test_database_not_in_utf8(
         assert (ready.status_code, ready.json) == (503, {"status": "unavailable", "reason": "encoding"})
         answer = Api(client, key_format.new_key()).create()
         assert status_and_code(answer) == (503, "SERVICE_UNAVAILABLE")
+        assert '"event": "database_unavailable"' in (told := capsys.readouterr().err)
+        assert '"cause": "encoding"' in told
         dispose(app)
 
 
 def test_words_make_a_database(postgres_server: str) -> None:
     """The command in the sentence makes a database that Enrol can use."""
-    found = re.search("createdb [^,]*", postgres.NOT_UTF8)
+    found = re.search("createdb [^,]*", driver_errors.NOT_UTF8)
     assert found
     url, name = make_url(postgres_server), f"enrol_{uuid.uuid4().hex}"
     command = found[0].split()

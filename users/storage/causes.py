@@ -48,7 +48,8 @@ LOCKED = Cause(
 )
 SLOW = Cause(
     "slow",
-    "it gave no answer in time. Look at its load, at locks that are held there, and at the network",
+    "it gave no answer in time. Look at its load, at locks that are held there, at the connections that a "
+    "pooler has left, and at the network",
     ("57014",),
     r"^$|timeout|timed out",
 )

@@ -21,6 +21,11 @@ TAKES_NO_WRITES = (
     "SQLite file, make the file, its folder and its disk writable."
 )
 
+NOT_UTF8 = (
+    "The database is in the encoding {encoding} and must be in UTF8. Make another one, for example with: "
+    "createdb --encoding=UTF8 --locale=C --template=template0 enrol, and name it in DATABASE_URL."
+)
+
 _SCHEMA_SQLSTATES = {"42P01", "42703"}  # undefined table, undefined column
 _SCHEMA_WORDS = re.compile("no such (table|column): |table .* has no column named ")
 _READ_ONLY_SQLSTATE = "25006"
@@ -84,6 +89,12 @@ def read_only() -> Unavailable:
     """Return the error of a database that can be read and takes no writes, and log it."""
     _log("read_only")
     return Unavailable(TAKES_NO_WRITES, reason=READ_ONLY)
+
+
+def not_in_utf8(encoding: str) -> Unavailable:
+    """Return the error of a Postgres database in another encoding than UTF8, and log it."""
+    _log("encoding")
+    return Unavailable(NOT_UTF8.format(encoding=encoding), reason="encoding")
 
 
 def is_read_only(error: Exception) -> bool:

@@ -10,16 +10,12 @@ from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from users.errors import Unavailable
 from users.storage.deadlines import BUDGET_SECONDS, deadline
+from users.storage.driver_errors import not_in_utf8
 from users.storage.idle_connections import IdleConnections
 
 CONNECT_SECONDS = 2  # for each IP address of the host; psycopg accepts no less
 UTF8 = "UTF8"
-NOT_UTF8 = (
-    "The database is in the encoding {encoding} and must be in UTF8. Make another one, for example with: "
-    "createdb --encoding=UTF8 --locale=C --template=template0 enrol, and name it in DATABASE_URL."
-)
 READ_ONLY_SECONDS = 1  # a connection to a read-only server is kept at least this long, and the pool with it
 # What a new session is told, whatever the role or the database sets. Through a pooler nothing is: its sessions have
 # other clients too, which would find the same values.
@@ -93,7 +89,7 @@ def _begin_session(connection: DeadlineConnection) -> None:
     """
     encoding = connection.info.parameter_status("server_encoding") or UTF8
     if encoding != UTF8:
-        raise Unavailable(NOT_UTF8.format(encoding=encoding), reason="encoding")
+        raise not_in_utf8(encoding)
     if not _set_if_direct(connection):
         connection.prepare_threshold = None
 
