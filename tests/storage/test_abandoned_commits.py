@@ -14,6 +14,7 @@ from flask import Flask
 from app import create_app
 from support.api import Api
 from support.application import CHEAP, dispose, migrate
+from support.command_line import run
 from support.people import make_key
 from support.postgres import own_postgres, run_on_postgres
 from support.postgres_wire import Wire
@@ -74,11 +75,11 @@ def repeated(act: Callable[[], T], *, threads: int = 1) -> Iterator[list[T]]:
     told: list[T] = []
     stop = threading.Event()
 
-    def run() -> None:
+    def repeat() -> None:
         while not stop.wait(0.03):
             told.append(act())
 
-    running = [threading.Thread(target=run) for _ in range(threads)]
+    running = [threading.Thread(target=repeat) for _ in range(threads)]
     for thread in running:
         thread.start()
     try:
@@ -89,10 +90,10 @@ def repeated(act: Callable[[], T], *, threads: int = 1) -> Iterator[list[T]]:
             thread.join()
 
 
-def sessions(server: str) -> int:
-    """Return how many sessions the server has."""
+def sessions(server: str, *, like: str = "backend_type = 'client backend'") -> int:
+    """Return how many sessions of this kind the server has."""
     with psycopg.connect(server) as connection:
-        row = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")
+        row = connection.execute(f"SELECT count(*) FROM pg_stat_activity WHERE {like}".encode())
         return int((row.fetchone() or [0])[0])
 
 
@@ -145,6 +146,21 @@ def test_commit_of_nothing(app: Flask, server: str) -> None:
     assert app.extensions["enrol.commits"].abandoned
     assert create(api)[0] == 201
     assert not app.extensions["enrol.commits"].abandoned
+
+
+def test_commands(app: Flask, server: str) -> None:
+    """A command asks first, so it leaves no session behind; doctor says what to do."""
+    api = Api(app.test_client(), make_key(app, Permission.USERS_CREATE))
+    todo = "bring it back or take it out of synchronous_standby_names."
+    with standby_gone(server):
+        create(api)
+        time.sleep(1)
+        told = run(app.test_cli_runner(), "users", "create", "jo@example.com", "--generate-password")
+        assert (told.exit_code, told.stdout) == (1, "")
+        assert todo in told.stderr
+        assert sessions(server, like="wait_event = 'SyncRep'") == 1
+        assert todo in run(app.test_cli_runner(), "doctor").stdout
+    assert run(app.test_cli_runner(), "users", "create", "jo@example.com", "--generate-password").exit_code == 0
 
 
 def test_frozen_during_commit(wire: Wire, wired_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from flask import Flask, current_app
+from flask import Flask, current_app, has_request_context
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
@@ -43,17 +43,20 @@ def init_app(app: Flask) -> None:
 def one_at_a_time(engine: Engine, *, wait: bool) -> Iterator[None]:
     """Let a write go on unless a COMMIT was abandoned; then only one that may wait, if no session waits any more.
 
-    Raises Unavailable otherwise: nothing of the write was begun.
+    A command is a process of its own and knows of no COMMIT, so it asks before each write. Raises Unavailable if the
+    write may not go on: nothing of it was begun.
     """
     commits = _current()
-    if not commits.abandoned:
+    is_command = wait and not has_request_context() and engine.dialect.name == "postgresql"
+    if not (commits.abandoned or is_command):
         yield
         return
     if not (wait and commits.probe.acquire(blocking=False)):
         raise unavailable(causes.COMMITS.found())
     try:
-        if _does_a_session_wait(engine):
-            raise unavailable(causes.COMMITS.found())
+        with translate_errors(), engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            if does_a_session_wait(connection):
+                raise unavailable(causes.COMMITS.found())
         yield
     finally:
         commits.probe.release()
@@ -84,6 +87,6 @@ def _current() -> _Commits:
     return commits
 
 
-def _does_a_session_wait(engine: Engine) -> bool:
-    with translate_errors(), engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        return bool(connection.scalar(_IS_WAITING))
+def does_a_session_wait(connection: Connection) -> bool:
+    """Tell whether a session of Enrol has waited for a synchronous standby for a second. Not on SQLite."""
+    return connection.dialect.name == "postgresql" and bool(connection.scalar(_IS_WAITING))

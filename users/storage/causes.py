@@ -48,8 +48,8 @@ LOCKED = Cause(
 )
 SLOW = Cause(
     "slow",
-    "it gave no answer in time. Look at its load, at locks that are held there, at the connections that a "
-    "pooler has left, and at the network",
+    "it gave no answer in time. Look at its load, at locks that are held there, at the connections that a pooler has "
+    "left, at a synchronous standby, and at the network",
     ("57014",),
     r"^$|timeout|timed out",
 )
@@ -187,7 +187,7 @@ CAUSES = (
     Cause(
         "unreachable",
         "{server} cannot be reached. Check the host in DATABASE_URL, the network and the firewall",
-        texts=r"unreachable|No route to host|connection timeout expired",
+        texts=r"unreachable|No route to host|connection timeout expired|Connection timed out",
     ),
     LOCKED,
     SLOW,
@@ -212,7 +212,10 @@ CAUSES = (
 
 POOLER_SQLSTATE = "08P01"  # PgBouncer gives it to all its errors, which carry no row
 
-_SERVER = re.compile(r'server at "([^"]+)"(?: \([^)]*\))?, port (\d+)|on socket "([^"]+)"|resolve host \'([^\']+)\'')
+_SERVER = re.compile(
+    r'server at "([^"]+)"(?: \([^)]*\))?, port (\d+)|on socket "([^"]+)"'
+    r"|host: '([^']+)', port: '(\d+)'|resolve host '([^']+)'"
+)
 
 
 def find(error: BaseException | None) -> Found:

@@ -14,13 +14,17 @@ from users.cli.doctor.findings import Finding, Level
 from users.cli.doctor.hashing import check_hashing
 from users.cli.doctor.installation import check_environment, check_instance, check_secret_key, check_versions
 from users.cli.output import write
+from users.storage.deadlines import at_most
+
+DATABASE_SECONDS = 2  # for all checks together; once a connection has taken them, the other checks open none
 
 
 @click.command("doctor", cls=Command)
 @with_appcontext
 def doctor_command() -> None:
     """Check this installation: a line each, ok or what to do."""
-    findings = _check_installation()
+    with at_most(DATABASE_SECONDS):
+        findings = _check_installation()
     for finding in findings:
         write(f"{finding.level:<4} {finding.subject}: {finding.words}")
     if any(finding.level is Level.FAILED for finding in findings):

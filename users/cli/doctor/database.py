@@ -5,7 +5,7 @@ from sqlalchemy import Connection
 from users.cli.doctor.findings import Finding, failed, ok, warning
 from users.errors import Unavailable
 from users.services import user_queries
-from users.storage import database, postgres, schema_version
+from users.storage import abandoned_commits, causes, database, postgres, schema_version
 
 
 def check_database() -> Finding:
@@ -23,6 +23,8 @@ def _tell_about(connection: Connection) -> Finding:
     found = f"{connection.dialect.name} {version}, at {schema_version.HEAD}"
     if connection.dialect.name == "sqlite":
         return ok("database", found)
+    if abandoned_commits.does_a_session_wait(connection):
+        return failed("database", causes.COMMITS.found().sentence)
     if postgres.is_direct(connection):
         return ok("database", f"{found}, direct")
     found = f"{found}, through a pooler, nothing prepared"
