@@ -58,6 +58,7 @@ def test_a_worker_has_threads_for_more_than_every_place_of_the_hash_queue() -> N
     assert "Set `ENROL_HASH_SLOTS=1` with it" in told
     assert f"{places} of the {threads} here" in told
     assert places < threads
+    assert f"A worker holds {int(line[line.index('--backpressure') + 1]):,} (" in told
 
 
 def test_the_limits_are_the_codes_own() -> None:
@@ -113,6 +114,23 @@ def test_argon2_is_built_at_the_version_that_is_pinned() -> None:
     built = re.findall(r"(argon2-cffi-bindings==\S+)", section(OPERATIONS, "A faster argon2"))
     pinned = re.findall(r"^argon2-cffi-bindings==.*$", (REPOSITORY / "requirements.txt").read_text(), re.MULTILINE)
     assert built == pinned
+
+
+def test_commands_read_the_settings_as_systemd_does(tmp_path: Path) -> None:
+    """Between single quotes systemd and the shell take every character as it is (systemd.exec(5), EnvironmentFile)."""
+    value = r'a  b $HOME `id` \n \\ # ; "c" %i !x é'
+    (tmp_path / "enrol.env").write_text(f"ENROL_TEST='{value}'\n", encoding="utf-8")
+    (script,) = re.findall(r"(#!/bin/sh\n.*?)END\n", section(OPERATIONS, "2. Settings and commands"), re.DOTALL)
+    for shown, ours in (
+        ("/etc/enrol.env", f"{tmp_path}/enrol.env"),
+        ("/opt/enrol", str(tmp_path)),
+        ('runuser -u enrol -- .venv/bin/flask "$@"', "env"),
+    ):
+        assert shown in script
+        script = script.replace(shown, ours)
+    told = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+    assert f"ENROL_TEST={value}\n" in told
+    assert f"HOME={tmp_path}\n" in told
 
 
 def as_shown(block: str, here: Installation, backups: Path) -> str:
