@@ -1,6 +1,5 @@
 """The first run: the set-up link creates one administrator, also if several people use it in parallel."""
 
-import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -10,11 +9,11 @@ from flask import Flask
 from sqlalchemy import event
 
 from support.databases import rows
-from support.people import PASSWORD, Cast, make_key, make_user
+from support.people import PASSWORD, make_user
 from support.visitors import Visitor, problems_in
 from users import clock
 from users.passwords.hashing import PasswordPlace
-from users.roles import Permission, Role
+from users.roles import Role
 from users.services import setup_link
 from users.storage.models import db
 
@@ -181,15 +180,6 @@ def test_index_is_used(app: Flask, visitor: Visitor, path: str) -> None:
     assert "ix_users_global_role_id" in str(plan)
 
 
-def test_first_steps_done(ada: Visitor, app: Flask, cast: Cast) -> None:
-    key = make_key(app, Permission.USERS_READ, owner=cast.ada)
-    app.test_client().get("/v1/user/me", headers={"X-API-Key": key})
-    page = ada.get("/admin/start").text
-    assert "<h1>All set</h1>" in page
-    assert "Each ticks itself off" not in page
-    assert re.findall(r'<a class="button[^"]*" href="([^"]+)"', page) == ["/admin/users", "/admin/keys"]
-
-
 def test_errors(app: Flask) -> None:
     ada = opened(app, link(app))
     answer = ada.post("/setup", token=ada.token("/setup"), email="ada", first_name="Ada", password="short")
@@ -223,19 +213,3 @@ def test_loser_of_the_race(app: Flask) -> None:
     assert answer.status_code == 404
     assert "<h1>There is an administrator already</h1>" in answer.text
     assert "<h1>There is an administrator already</h1>" in second.get("/setup").text
-
-
-def test_first_steps(ada: Visitor, app: Flask) -> None:
-    def done() -> int:
-        return int(ada.get("/admin/start").text.count('<li class="done">'))
-
-    assert done() == 1  # the cast has been created
-    key = ada.post("/admin/keys/new", name="CI", scopes="users:create", owner="ada@example.com", expires="90")
-    assert done() == 2
-    secret = re.findall(r"ak_[0-9A-Za-z]{40}", key.text)[0]
-    assert app.test_client().get("/v1/user/me", headers={"X-API-Key": secret}).status_code == 200
-    assert done() == 3
-
-
-def test_first_steps_need_permissions(omar: Visitor, cast: Cast) -> None:
-    assert omar.get("/admin/start").status_code == 403

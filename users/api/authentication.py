@@ -14,6 +14,7 @@ from users.auth import authorization
 from users.errors import AuthenticationRequired, Unavailable
 from users.roles import Permission
 from users.rules import ip_addresses, key_format
+from users.services import first_steps
 from users.storage import database
 from users.storage.models import ApiKey
 
@@ -44,7 +45,9 @@ def requires(*permissions: Permission) -> Callable[[Callable[P, R]], Callable[P,
             g.actor.require(*permissions)
             if "allowance" in g:
                 g.allowance.require()
-            return view(*args, **kwargs)
+            answer = view(*args, **kwargs)
+            first_steps.note_call()
+            return answer
 
         guarded.guard = permissions  # type: ignore[attr-defined]  # a test walks the URL map and reads it
         return guarded

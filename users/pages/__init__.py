@@ -17,6 +17,7 @@ from users.pages import (  # noqa: F401  (their routes are registered by the imp
     verify,
 )
 from users.roles import Permission
+from users.services import first_steps
 
 
 def init_app(app: Flask) -> None:
@@ -34,6 +35,7 @@ def init_app(app: Flask) -> None:
     app.jinja_env.globals.update(
         asset=headers.asset,
         csrf_token=csrf.token,
+        first_steps=first_steps.unfinished,
         may=lambda permission: "actor" in g and Permission(permission) in g.actor.permissions,
         placeholder_url=urls.PLACEHOLDER_URL,
         role_words={role.value: words[0] for role, words in forms.ROLE_WORDS.items()},

@@ -12,9 +12,9 @@ from users.http import session_cookie, urls
 from users.pages import forms
 from users.pages.forms import FormData
 from users.pages.guards import PageResponse, page, public
-from users.roles import ALL_PERMISSIONS, Permission, Role
+from users.roles import ALL_PERMISSIONS, Permission, Role, permissions_of
 from users.rules import validation
-from users.services import api_keys, setup_link, user_search
+from users.services import api_keys, first_steps, setup_link, user_queries
 
 
 @bp.get("/setup")
@@ -63,11 +63,31 @@ def set_up() -> PageResponse:
 @page(Permission.USERS_CREATE, Permission.KEYS_MANAGE)
 def show_start() -> PageResponse:
     """Show the three first steps; the data says which are done."""
+    words, curl = _first_call()
     return render_template(
-        "setup/start.html",
-        has_key=api_keys.has_key(),
-        has_user=user_search.count() > 1,
-        has_called=api_keys.has_key(used=True),
-        base_url=urls.base_url(),
-        curl=urls.curl("/v1/user/me"),
+        "setup/start.html", steps=first_steps.read(), words=words, curl=curl, base_url=urls.base_url()
     )
+
+
+def _first_call() -> tuple[str, str | None]:
+    """Return what the first call does, and the call: one that works with the newest key. None if no such key can."""
+    key = api_keys.newest_active()
+    scopes, owner = set(key.scopes) if key else {Permission.USERS_CREATE}, None
+    if key and key.owner_id:
+        owner = user_queries.get_user(key.owner_id)
+        scopes &= permissions_of(owner.global_role_id)
+    if Permission.USERS_CREATE in scopes:
+        words = "It checks whether a user can be created, and creates none."
+        return words, urls.curl("/v1/user/?validate_only=true", _new_user_that_is_valid())
+    if owner:
+        return "It asks who owns the key.", urls.curl("/v1/user/me")
+    if Permission.USERS_READ in scopes:
+        return "It asks for one user.", urls.curl("/v1/user/?limit=1")
+    return "Your newest key can neither create nor read users. Create one that can.", None
+
+
+def _new_user_that_is_valid() -> dict[str, str]:
+    """Return a body that passes the rules here: the domain may need to receive mail, as the administrator's does."""
+    words = "three random words"
+    long_enough = " ".join([words] * -(-settings.current().rules.password_min_length // len(words)))
+    return {"email": f"first.call@{g.user.email.rpartition('@')[2]}", "password": long_enough}

@@ -133,11 +133,17 @@ def find_keys(*, before: str | None = None, after: str | None = None) -> tuple[P
     return paging.newest(ApiKey, before=before, after=after), Count(number, number > COUNTED)
 
 
-def has_key(*, used: bool = False) -> bool:
-    """Tell whether there is an API key; with `used`, whether one was ever used."""
-    query = select(ApiKey.id).limit(1)
+def has_key() -> bool:
+    """Tell whether there is an API key."""
     with database.reading() as session:
-        return session.scalar(query.where(ApiKey.last_used_at.is_not(None)) if used else query) is not None
+        return session.scalar(select(ApiKey.id).limit(1)) is not None
+
+
+def newest_active() -> ApiKey | None:
+    """Return the newest of the last keys that works now, None if none does."""
+    newest, _count = find_keys(before=None, after=None)
+    states = states_of(newest.rows)
+    return next((key for key in newest.rows if states[key.id] == KeyState.ACTIVE), None)
 
 
 def names_of(key_ids: Iterable[str | None]) -> Mapping[str, str]:

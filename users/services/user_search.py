@@ -56,13 +56,6 @@ def find(
     return Page(users, newer, older), {name: _sum(counts[status] for status in SHOWN[name]) for name in SHOWN}
 
 
-def count() -> int:
-    """Return how many users are not deleted; a number above COUNTED if they are more than that."""
-    with database.reading() as session:
-        counts = _counts(session)
-    return _sum(counts[status] for status in SHOWN["all"]).number
-
-
 def _sum(counts: Iterable[Count]) -> Count:
     counts = list(counts)
     return Count(sum(count.number for count in counts), any(count.many for count in counts))
