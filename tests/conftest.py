@@ -25,6 +25,7 @@ from support.application import CHEAP, dispose, migrate, share_statements
 from support.databases import DATABASES, TRIGGERS_OFF_AND_ON
 from support.people import Cast, make_key, make_user
 from support.postgres import own_postgres, postgres_database
+from users.logs import commands
 from users.roles import Permission, Role
 from users.services import cleanup
 from users.storage.models import db
@@ -50,7 +51,8 @@ COMPILED = FileSystemBytecodeCache()  # of this user alone, and told from others
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Try few examples in the fast lane."""
+    """Show commands alike wherever pytest was started from, and try few examples in the fast lane."""
+    commands.PROGRAM = "flask"
     if "not processes" in config.getoption("markexpr"):
         hypothesis_settings.load_profile("fast")
 

@@ -11,6 +11,7 @@ import sys
 import click
 from flask import g, has_request_context
 
+from users.logs import commands
 from users.logs.handlers import AsyncHandler, StderrHandler
 from users.logs.lines import LineFormatter, facts_of
 
@@ -85,6 +86,7 @@ def says_lines() -> bool:
 
 def say(sentence: str, *, level: int = logging.INFO) -> None:
     """Print `sentence` on stderr, for the operator. A stderr that is full or closed stops no start."""
+    sentence = commands.runnable(sentence)
     if says_lines():
         event("message", level=level, message=sentence)
         return

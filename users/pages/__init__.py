@@ -4,6 +4,7 @@ from flask import Flask, g
 
 from users import __version__, clock
 from users.http import csrf, headers, session_cookie, urls
+from users.logs import commands
 from users.pages import (  # noqa: F401  (their routes are registered by the import)
     account,
     audit,
@@ -31,7 +32,7 @@ def init_app(app: Flask) -> None:
     )
     app.session_interface = session_cookie.FormSessionInterface()
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.jinja_env.filters.update(rfc3339=clock.rfc3339, moment=clock.date_and_time)
+    app.jinja_env.filters.update(rfc3339=clock.rfc3339, moment=clock.date_and_time, runnable=commands.runnable)
     app.jinja_env.globals.update(
         asset=headers.asset,
         csrf_token=csrf.token,

@@ -14,6 +14,7 @@ from users.cli.doctor.findings import Finding, Level
 from users.cli.doctor.hashing import check_hashing
 from users.cli.doctor.installation import check_environment, check_instance, check_secret_key, check_versions
 from users.cli.output import write
+from users.logs import commands
 from users.storage.deadlines import at_most
 
 DATABASE_SECONDS = 2  # for all checks together; once a connection has taken them, the other checks open none
@@ -26,7 +27,7 @@ def doctor_command() -> None:
     with at_most(DATABASE_SECONDS):
         findings = _check_installation()
     for finding in findings:
-        write(f"{finding.level:<4} {finding.subject}: {finding.words}")
+        write(f"{finding.level:<4} {finding.subject}: {commands.runnable(finding.words)}")
     if any(finding.level is Level.FAILED for finding in findings):
         click.get_current_context().exit(EXIT_UNEXPECTED)
 
