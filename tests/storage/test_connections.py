@@ -25,7 +25,7 @@ from users.storage import database, driver_errors, schema_version, upgrade
 from users.storage.models import db
 
 WAYS = ["direct", "pooled"]
-# What a role or a database could set, and the text or the time of an answer or a race would show.
+# What a role or a database could set, and what would then change an answer or decide a race.
 FOREIGN = {
     "bytea_output": "escape",
     "client_encoding": "LATIN1",

@@ -34,7 +34,8 @@ class IdleConnections:
         forks.register(self, in_child=IdleConnections._begin)
 
     def _begin(self) -> None:
-        self._lock = threading.Lock()
+        # Reentrant: the garbage collector may give a connection back while its thread holds the lock.
+        self._lock = threading.RLock()
         self._since: dict[ConnectionPoolEntry, float] = {}
         self._timer: threading.Timer | None = None
 
@@ -59,7 +60,7 @@ class IdleConnections:
         with self._lock:
             self._timer = None
             last = time.monotonic() - CLOSE_AFTER_SECONDS
-            for record in [record for record, since in self._since.items() if since <= last]:
+            for record in [record for record, since in list(self._since.items()) if since <= last]:
                 del self._since[record]
                 record.close()  # the pool keeps the record, and connects again when it uses it
             if self._since:
