@@ -221,6 +221,7 @@ def test_bad_values(name: str, value: str) -> None:
     sentence = refusal({name: value})
     if name == "DATABASE_URL":  # tests/storage/test_database_url.py has its sentences
         assert sentence.startswith("DATABASE_URL cannot be read: ")
+        assert sentence.endswith(f". It takes {TAKES[name]}.")
         assert not re.search("hunter2|secret", sentence)
     else:
         assert sentence == f"{name} cannot be read. It takes {TAKES[name]}."

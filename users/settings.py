@@ -165,7 +165,7 @@ def _database_url(values: Mapping[str, str], instance: Path) -> str:
     try:
         return database_url.read(given)
     except database_url.BadDatabaseUrl as error:
-        raise BadSetting(f"DATABASE_URL cannot be read: {error}.") from None
+        raise BadSetting(f"DATABASE_URL cannot be read: {error}. It takes {TAKES['DATABASE_URL']}.") from None
 
 
 def _require_writable(folder: Path) -> None:

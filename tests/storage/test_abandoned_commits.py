@@ -25,6 +25,8 @@ pytestmark = pytest.mark.xdist_group("abandoned commits")
 T = TypeVar("T")
 BUDGET_SECONDS = 0.5  # instead of 4, so COMMITs are abandoned eight times as fast
 
+LIMITS = {"ENROL_DATABASE_POOL": "4", "ENROL_RATE_LIMIT": "off"}  # three may write at once, and one is left for reads
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
@@ -38,7 +40,7 @@ def server() -> Iterator[str]:
 def app(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     """An application there with little patience."""
     monkeypatch.setattr(database, "BUDGET_SECONDS", BUDGET_SECONDS)
-    made = create_app({**CHEAP, "DATABASE_URL": server, "TESTING": True, "ENROL_RATE_LIMIT": "off"})
+    made = create_app({**CHEAP, "DATABASE_URL": server, "TESTING": True, **LIMITS})
     yield made
     dispose(made)
 
@@ -114,10 +116,10 @@ def test_standby_gone(app: Flask, server: str) -> None:
             time.sleep(3)
         assert {status for status, _ in created} == {503}
         unknown = sum(details == {"outcome": "unknown"} for _, details in created)
-        assert unknown <= 8 + 3, "the first of each writer, then one at a time until a session waits for a second"
+        assert unknown <= 3 + 3, "the first of each writer, then one at a time until a session waits for a second"
         assert len(created) > 100, "the others are told at once"
         assert set(read_statuses) == {200}
-        assert max(counts) <= 24
+        assert max(counts) <= 16
     start = time.monotonic()
     while create(Api(app.test_client(), key))[0] != 201:
         assert time.monotonic() - start < 2

@@ -150,7 +150,8 @@ CAUSES = (
         "option",
         "libpq or {server} refuses {option} after the ? of DATABASE_URL or in PGOPTIONS. Correct it, or leave it out",
         texts=r'configuration parameter "(?P<option>\w+)|for parameter "(?P<value>\w+)|invalid (?P<choice>\w+) value'
-        r"|definition of service|network address|authentication method requirement|channel binding|GSSAPI",
+        r"|definition of service|network address|could not match|authentication method requirement|channel binding"
+        r"|GSSAPI",
     ),
     Cause(
         "pooler_mode",

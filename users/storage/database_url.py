@@ -33,6 +33,7 @@ def read(given: str) -> str:
     """Return `given` as a URL of SQLAlchemy: a SQLite file, or Postgres by psycopg 3. Raises BadDatabaseUrl."""
     if given.startswith("sqlite://"):
         return _sqlite_url(given)
+    given = given.strip()  # a secret from a file often ends with a line break
     scheme = _SCHEME.match(given)
     if not scheme:
         raise BadDatabaseUrl(_wrong_scheme(given))
@@ -42,6 +43,8 @@ def read(given: str) -> str:
 
 
 def _wrong_scheme(given: str) -> str:
+    if given[:1] in ("'", '"'):
+        return "it stands in quotation marks. Leave them out"
     found = re.match(r"[A-Za-z0-9+.-]{1,30}(?=://)", given)
     begins = f"it begins with {found[0]}://" if found else "it does not begin with a scheme"
     return f"{begins}. Begin it with postgresql:// or sqlite:///, in lower case and without another driver"
