@@ -9,10 +9,10 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 
 from support.command_line import run
-from support.people import make_user
+from support.people import make_key, make_user
 from users import __version__
 from users.passwords import argon2id
-from users.roles import Role
+from users.roles import Permission, Role
 
 
 @pytest.mark.parametrize("settings", [{"ENROL_PASSWORD_HASH": "m=19456,t=2,p=1"}])
@@ -29,6 +29,7 @@ def test_ok_or_what_to_do(app: Flask, runner: FlaskCliRunner) -> None:
         "instance",
         "secret key",
         "administrators",
+        "API keys",
         "password hash",
         "addresses",
         "requests",
@@ -88,3 +89,15 @@ def test_files_that_others_can_read(runner: FlaskCliRunner, tmp_path: Path) -> N
     assert "ok   instance" in run(runner, "doctor").stdout
     (tmp_path / "enrol.db.before-0001").touch(0o644)
     assert f"Run: chmod 600 {tmp_path / 'enrol.db.before-0001'}" in run(runner, "doctor").stdout
+
+
+def test_keys_that_change_no_administrator(app: Flask, runner: FlaskCliRunner) -> None:
+    """A change of a user needs all permissions that the user holds; a permission that is new is added to no key."""
+    assert "ok   API keys: 0 active\n" in run(runner, "doctor").stdout
+    make_key(app, Permission.USERS_CREATE)
+    make_key(app, *Permission)
+    assert "ok   API keys: 2 active\n" in run(runner, "doctor").stdout
+    for number in range(7):
+        make_key(app, (Permission.USERS_UPDATE, Permission.USERS_DELETE)[number % 2], name=f"app {number}")
+    told = "9 active. Not all permissions, so no change of administrators: app 0, app 1, app 2, app 3, app 4 and 2 more"
+    assert f"ok   API keys: {told}\n" in run(runner, "doctor").stdout

@@ -9,7 +9,7 @@ from flask.cli import with_appcontext
 from users import settings
 from users.cli.command import EXIT_UNEXPECTED, Command
 from users.cli.doctor.addresses import check_addresses, check_requests
-from users.cli.doctor.database import check_administrator, check_database
+from users.cli.doctor.database import check_administrator, check_database, check_keys
 from users.cli.doctor.findings import Finding, Level
 from users.cli.doctor.hashing import check_hashing
 from users.cli.doctor.installation import check_environment, check_instance, check_secret_key, check_versions
@@ -42,6 +42,7 @@ def _check_installation() -> list[Finding]:
         check_instance(Path(current_app.instance_path), given),
         check_secret_key(given),
         check_administrator(),
+        check_keys(),
         check_hashing(given),
         check_addresses(given),
         check_requests(given),

@@ -1,11 +1,18 @@
 """Checks of the database and of what must be in it."""
 
+from itertools import islice
+
 from sqlalchemy import Connection
 
+from users.auth.key_states import KeyState
 from users.cli.doctor.findings import Finding, failed, ok, warning
 from users.errors import Unavailable
-from users.services import user_queries
+from users.roles import ALL_PERMISSIONS, Permission
+from users.services import api_keys, user_queries
 from users.storage import abandoned_commits, causes, database, postgres, schema_version
+
+_CHANGES = {Permission.USERS_DELETE, Permission.USERS_UPDATE}
+_MOST_KEYS, _MOST_NAMES = 1000, 5  # that are looked at, and that are named
 
 
 def check_database() -> Finding:
@@ -44,3 +51,17 @@ def check_administrator() -> Finding:
         todo = "There is none. Run: flask setup-link"
         return failed("administrators", todo)
     return ok("administrators", f"{count} active")
+
+
+def check_keys() -> Finding:
+    """Name the API keys that change users but not administrators: that needs all permissions, later ones too."""
+    try:
+        found = [key for key, state in islice(api_keys.list_keys_with_states(), _MOST_KEYS) if state == KeyState.ACTIVE]
+    except Unavailable:
+        return failed("API keys", "They are in the database: mend that first.")
+    narrow = [key.name for key in found if _CHANGES & set(key.scopes) and not set(key.scopes) >= ALL_PERMISSIONS]
+    words = f"{len(found)} active"
+    if narrow:
+        more = f" and {len(narrow) - _MOST_NAMES} more" if len(narrow) > _MOST_NAMES else ""
+        words += f". Not all permissions, so no change of administrators: {', '.join(narrow[:_MOST_NAMES])}{more}"
+    return ok("API keys", words)
