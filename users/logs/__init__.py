@@ -60,7 +60,7 @@ def start_log_thread() -> None:
     (handler,) = _logger.handlers
     _logger.handlers = [AsyncHandler(handler)]
     if says_lines():
-        _root.handlers = _logger.handlers
+        _root.handlers = list(_logger.handlers)
 
 
 def event(name: str, *, level: int = logging.INFO, **fields: object) -> None:
