@@ -84,6 +84,7 @@ def test_planted_cookie(app: Flask, cast: Cast, visitor: Visitor) -> None:
         {"Origin": "http://["},
         {"Origin": "null"},
         {"Origin": ""},
+        {"Origin": "", "Host": "a b"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
         {"Sec-Fetch-Site": ""},

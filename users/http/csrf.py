@@ -53,7 +53,7 @@ def refuse_cross_site() -> None:
     if origin is None:
         return
     own, given = hosts.origin_of(f"{request.scheme}://{request.host}") or "", settings.current()
-    fits = origin in {own, hosts.origin_of(given.public_url or "")}
+    fits = origin != "" and origin in {own, hosts.origin_of(given.public_url or "")}
     advice = observations.origin_advice(origin, own, given) if _is_well_formed(origin) else None
     # Without a proxy, at loopback, people look after the service itself.
     if advice and not (fits and urls.is_loopback(urlsplit(own).hostname or "")):
@@ -67,9 +67,12 @@ def _is_well_formed(origin: str) -> bool:
 
 
 def stale_form_message() -> str:
-    """Return why the CSRF token is not valid, for the page that shows the form again."""
+    """Return why the CSRF token is not valid, for the page that shows the form again.
+
+    A browser keeps no `Secure` cookie from a page that it opened over http.
+    """
     public_url = settings.current().public_url or ""
-    over_http = request.headers.get("Origin", f"{request.scheme}:").startswith("http:")
+    over_http = request.headers.get("Origin", "").startswith("http:")
     if public_url.startswith("https:") and over_http and FIELD not in session:
         return (
             f"Your browser opened this page over http, so it kept no cookie and nothing was saved. Open {public_url}."

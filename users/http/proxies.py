@@ -9,9 +9,9 @@ from users.services.observations import Seen
 
 
 def observe(response: Response) -> None:
-    """Note where the proxies and the settings do not fit, after a request that had a view and was not refused early.
+    """Note where the proxies and the settings do not fit.
 
-    Not for health probes, which must not touch the database, nor after an error of the database.
+    Only after a request that looked for its caller in the database: a health probe must not wait for it.
     """
     if "actor" not in g or response.status_code >= 500:
         return
