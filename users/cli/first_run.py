@@ -1,5 +1,7 @@
 """The first run: `flask setup-link`, and what a start prints on stderr: what the installation still needs."""
 
+import logging
+
 import click
 from flask import Flask
 from flask.cli import run_command, with_appcontext
@@ -27,7 +29,7 @@ def print_first_steps(app: Flask) -> None:
     with app.app_context():
         try:
             if not secret_key_checks.introduce(wait=True):
-                logs.say(secret_key_checks.UNKNOWN)
+                logs.say(secret_key_checks.UNKNOWN, level=logging.WARNING)
             if not setup_link.is_over():
                 logs.say(_how_to_set_up())
             if not api_keys.has_key():
