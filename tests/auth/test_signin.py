@@ -7,12 +7,13 @@ import pytest
 from argon2 import PasswordHasher
 from flask import Flask
 
+from support.api import Api
 from support.databases import execute, rows
-from support.people import PASSWORD, Cast, make_user
+from support.people import PASSWORD, Cast, make_key, make_user
 from support.visitors import LOGIN, Visitor, form_session_of, problems_in, token_in
 from users.passwords import argon2id
 from users.passwords.hashing import PasswordPlace
-from users.roles import Role
+from users.roles import Permission, Role
 
 WRONG = [("email", "The email address or password is wrong")]
 
@@ -48,6 +49,26 @@ def test_one_message(app: Flask, cast: Cast, visitor: Visitor, email: str, passw
     assert PASSWORD not in answer.text
     (row,) = rows(app, "SELECT outcome, actor_user_id FROM audit_events WHERE action = 'session.create'")
     assert tuple(row) == ("refused", None)
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize(
+    "old", ["correct\thorse", "correct horse\n", "\ufeffcorrect horse", "correct\x07horse\r\nbattery"]
+)
+def test_password_of_an_older_version(app: Flask, cast: Cast, visitor: Visitor, old: str) -> None:
+    """Where a password is only checked, it may hold what a new one may not."""
+    execute(app, "UPDATE users SET password_hash = :hash WHERE id = :id", hash=hash_of(old), id=cast.ada.id)
+    assert visitor.sign_in("ada@example.com", old).status_code == 303
+    verifier = Api(app.test_client(), make_key(app, *Permission))
+    body = {"email": "ada@example.com", "password": old}
+    assert verifier.call("POST", "/v1/user/verify-password", json=body).json["valid"] is True
+    assert verifier.call("POST", "/v1/user/verify-password", json={**body, "password": f"\a{old}"}).status_code == 200
+    assert visitor.post("/admin/account", current_password=old, password=PASSWORD).status_code == 303
+
+
+def hash_of(password: str) -> str:
+    """Return the hash of a password, whatever is in it."""
+    return PasswordHasher(memory_cost=8, time_cost=1, parallelism=1).hash(password)
 
 
 @pytest.mark.parametrize("email", ["ada@example.com", "sam@example.com", "nobody@example.com", "no address"])

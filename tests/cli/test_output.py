@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -21,6 +22,7 @@ from support.application import CHEAP, dispose
 from support.command_line import in_a_shell, run
 from support.databases import rows
 from support.people import PASSWORD, Cast
+from users.cli import output
 from users.cli.command import Command
 from users.storage import database
 
@@ -40,6 +42,13 @@ def at(app: Flask, encoding: str, *args: str, stdin: str = PASSWORD) -> Any:
     result = CliRunner(charset=encoding).invoke(group, list(args), input=stdin.encode())
     dispose(made[0])
     return result
+
+
+def test_one_module_prints() -> None:
+    """What the commands print goes through `users/cli/output.py` and `users/logs`, where it cannot fail."""
+    folder = Path(output.__file__).parent
+    printing = [path.name for path in folder.rglob("*.py") if re.search(r"\b(echo|print)\(", path.read_text("utf-8"))]
+    assert printing == ["output.py"]
 
 
 @pytest.mark.one_database
