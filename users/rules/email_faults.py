@@ -13,9 +13,16 @@ LOCAL_PART_MAX_LENGTH = 64  # RFC 5321, 4.5.3.1.1, in octets; email-validator co
 
 _QUOTED = re.compile(r'"[^"]*"@[^@]*')
 _LITERAL = re.compile(r"[^@]*@\[[^@]*\]")
-# What stands around an address that was copied with a name, a second address, a link or quotation marks.
+# An address that was copied with a name, a label, a second address or signs around it. A comma for a dot
+# (jo@example,com) is none of these.
 _MORE_THAN_AN_ADDRESS = re.compile(
-    r"[,;:<>()\[\]]|[^\s@]@[^\s@].*[^\s@]@[^\s@]|\A([\"'‘’“”„«»]).*[\"'‘’“”„«»]\Z", re.DOTALL
+    r"""
+    \A[<(\[,;:] | [>)\],;:]\Z | [<>()] | [,;]\s        # <jo@example.com>, jo@example.com;
+    | \A[\w\s-]+:                                     # mailto:jo@example.com
+    | \A["'‘’“”„«»].*["'‘’“”„«»]\Z                     # “jo@example.com”
+    | [^\s@]@[^\s@].*[^\s@]@[^\s@]                    # jo@example.com ada@example.com
+    """,
+    re.DOTALL | re.VERBOSE,
 )
 
 

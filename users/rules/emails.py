@@ -23,7 +23,6 @@ DNS_SECONDS = 3
 RESERVED_DOMAINS = frozenset(email_validator.SPECIAL_USE_DOMAIN_NAMES)
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
-_AT_SIGNS = str.maketrans("\uff20\ufe6b", "@@")  # full-width and small, as East Asian keyboards type them
 _PUBLIC_DOMAIN = re.compile(r".+\.[^.]*[a-z]", re.ASCII)  # a dot, and a top-level domain that ends with a letter
 
 # fmt: off
@@ -56,8 +55,8 @@ class BadEmail(Exception):
 
 
 def tidied(text: str) -> str:
-    """Return `text` without white space and invisible characters around it, with a plain @ for a full-width one."""
-    return invisible.trimmed(text).translate(_AT_SIGNS)
+    """Return `text` without white space and invisible characters around it, and with a plain @ for ＠ and ﹫."""
+    return invisible.trimmed(text).replace("\uff20", "@").replace("\ufe6b", "@")
 
 
 def parse_email(text: str, *, allow_domains: Collection[str] = (), check_deliverability: bool = False) -> Email:

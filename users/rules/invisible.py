@@ -1,7 +1,8 @@
 """Characters that show nothing, which people paste without knowing: found, named and trimmed."""
 
 import unicodedata
-from itertools import chain, dropwhile
+from collections.abc import Iterable
+from itertools import chain, takewhile
 
 # Default_Ignorable_Code_Point in Unicode's DerivedCoreProperties.txt (17.0), which `unicodedata` does not have.
 DEFAULT_IGNORABLE = frozenset(
@@ -27,13 +28,14 @@ INVISIBLE = DEFAULT_IGNORABLE | frozenset("\u2800\ufff9\ufffa\ufffb\U0001d159")
 
 def shows_nothing(text: str) -> bool:
     """Tell whether `text` has only white space and invisible characters."""
-    return not _without_start(text)
+    return all(map(_is_unseen, text))
 
 
 def trimmed(text: str) -> str:
     """Return `text` without the white space and the invisible characters at its ends."""
     # A regular expression would take quadratic time where many of them stand in the middle.
-    return _without_start(_without_start(text)[::-1])[::-1]
+    text = text[_count_unseen(text) :]
+    return text[: len(text) - _count_unseen(reversed(text))]
 
 
 def name_of_first(text: str) -> str | None:
@@ -45,5 +47,10 @@ def name_of_first(text: str) -> str | None:
     return f"U+{ord(found):04X}" + (f" ({name})" if name else "")
 
 
-def _without_start(text: str) -> str:
-    return "".join(dropwhile(lambda c: c in INVISIBLE or c.isspace(), text))
+def _is_unseen(character: str) -> bool:
+    return character in INVISIBLE or character.isspace()
+
+
+def _count_unseen(text: Iterable[str]) -> int:
+    """Return with how many characters `text` begins that show nothing."""
+    return sum(1 for _ in takewhile(_is_unseen, text))

@@ -39,8 +39,8 @@ def query_key(text: str) -> str:
 
     No email has an invisible character at its ends, but a name may: only a text with @ is an email for certain.
     """
-    key = _key(_NOT_STORED.sub(_NO_MATCH, text))
-    local_part, at, domain = (invisible.trimmed(key) if "@" in key else key).rpartition("@")
+    text = _NOT_STORED.sub(_NO_MATCH, text)
+    local_part, at, domain = _key(invisible.trimmed(text) if "@" in folded(text) else text).rpartition("@")
     return (local_part and local_part + at) + _ENCODED_LABEL.sub(_in_unicode, domain)
 
 
