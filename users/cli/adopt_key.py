@@ -3,9 +3,8 @@
 import click
 from flask.cli import with_appcontext
 
-from users import logs
 from users.cli.command import Command, actor
-from users.cli.output import say_done
+from users.cli.output import say, say_done
 from users.cli.prompts import confirm, yes_option
 from users.services import secret_key_checks
 
@@ -22,7 +21,7 @@ Processes with another key answer /readyz with 503 from now on."""
 def adopt_key_command(yes: bool) -> None:
     """Make this installation's secret key the only one."""
     if not yes:
-        logs.say(_WHAT_ENDS)
+        say(_WHAT_ENDS)
         confirm("Go on?")
     secret_key_checks.adopt(actor=actor())
     say_done("The database is now used with this secret key alone.")

@@ -10,7 +10,7 @@ import click
 from users import ids, logs
 from users.actors import Actor, terminal
 from users.audit import trail
-from users.cli.output import OutputLost, is_done, print_json
+from users.cli.output import OutputLost, is_done, print_json, say
 from users.errors import Conflict, EnrolError, Invalid, LastAdministrator, NotFound, Unavailable
 from users.http import error_responses
 
@@ -41,7 +41,7 @@ class Command(click.Command):
             ctx.exit(EXIT_UNEXPECTED)
         except Exception as error:
             logs.unexpected(error)
-            logs.say("Something went wrong; the line above says where.")
+            say("Something went wrong; the line above says where.")
             ctx.exit(EXIT_UNEXPECTED)
 
 
@@ -51,7 +51,7 @@ def _fail(ctx: click.Context, error: EnrolError) -> None:
     target_id = error.user_id if isinstance(error, LastAdministrator) else None
     trail.record_refusal(error, terminal(request_id), target_id)
     for sentence in _sentences(error):
-        logs.say(sentence)
+        say(sentence)
     if ctx.params.get("as_json"):
         with contextlib.suppress(OutputLost):
             print_json(error_responses.json_body(error, request_id))
@@ -62,9 +62,9 @@ def _fail(ctx: click.Context, error: EnrolError) -> None:
 def _report_lost(lost: OutputLost) -> None:
     """Say that standard output could not be written. A reader that ended early (`| head`) has all that it wanted."""
     if is_done():
-        logs.say(f"This was done, but what the command prints is lost: standard output cannot be written ({lost}).")
+        say(f"This was done, but what the command prints is lost: standard output cannot be written ({lost}).")
     elif not lost.broken_pipe:
-        logs.say(f"Standard output cannot be written ({lost}).")
+        say(f"Standard output cannot be written ({lost}).")
 
 
 def _sentences(error: EnrolError) -> Iterable[str]:

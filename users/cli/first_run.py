@@ -10,7 +10,7 @@ from werkzeug.serving import is_running_from_reloader
 
 from users import logs, settings
 from users.cli.command import EXIT_EXISTS, Command
-from users.cli.output import say_done, write
+from users.cli.output import say, say_done, write
 from users.errors import Unavailable
 from users.services import api_keys, secret_key_checks, setup_link
 
@@ -86,10 +86,10 @@ def setup_link_command(base_url: str | None) -> None:
     """Print a link that creates the first administrator. It works once, for 30 minutes, and ends an earlier one."""
     token = setup_link.issue()
     if not token:
-        logs.say("There is an administrator already. See flask users --help for a new password or another user.")
+        say("There is an administrator already. See flask users --help for a new password or another user.")
         click.get_current_context().exit(EXIT_EXISTS)
     base_url = base_url or settings.current().public_url
     say_done("Open this link within 30 minutes to create the first administrator:")
     if not base_url:
-        logs.say("(It is for a browser on this machine. For another one, add --base-url and the address it uses.)")
+        say("(It is for a browser on this machine. For another one, add --base-url and the address it uses.)")
     write(setup_link.url(base_url or setup_link.DEFAULT_BASE_URL, token))

@@ -7,11 +7,11 @@ from itertools import starmap
 import click
 from flask.cli import AppGroup
 
-from users import clock, ids, logs
+from users import clock, ids
 from users.auth.key_states import KeyState
 from users.cli.arguments import find_user, period
 from users.cli.command import Command, actor
-from users.cli.output import json_option, print_array, print_result, print_table, say_done
+from users.cli.output import json_option, print_array, print_result, print_table, say, say_done
 from users.errors import KeyNotFound
 from users.roles import Permission, permissions_of
 from users.rules import validation
@@ -46,10 +46,10 @@ def create_key(
     say_done(f"API key created: {issued.key.name} ({issued.key.id}). It is shown this once.")
     not_held = new.scopes - permissions_of(key_owner.global_role_id) if key_owner else frozenset()
     if key_owner and not key_owner.is_active:
-        logs.say(f"Note: {key_owner.email} is deactivated, and so is the key until that changes.")
+        say(f"Note: {key_owner.email} is deactivated, and so is the key until that changes.")
     if key_owner and not_held:
         missing = " ".join(sorted(not_held))
-        logs.say(f"Note: {key_owner.email} does not hold {missing} now, nor does the key.")
+        say(f"Note: {key_owner.email} does not hold {missing} now, nor does the key.")
     members = issued.key.as_key()
     shown = {"id": members.pop("id"), "key": issued.secret, **members}
     print_result(shown if as_json else None, issued.secret)

@@ -13,7 +13,7 @@ from typing import Any
 import click
 from flask import jsonify
 
-from users import logs
+from users.logs import commands
 
 _ESCAPE = "enrol-escape"
 _DONE = "users.cli.done"
@@ -62,10 +62,16 @@ def _discard_the_rest() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def say(sentence: str) -> None:
+    """Print `sentence` on stderr, as it is in every process. A stderr that is full or closed stops no command."""
+    with contextlib.suppress(OSError, ValueError):
+        click.echo(commands.runnable(sentence), file=sys.stderr)
+
+
 def say_done(sentence: str) -> None:
     """Say on stderr that the command has acted, before anything is printed on stdout, which may fail."""
     click.get_current_context().meta[_DONE] = True
-    logs.say(sentence)
+    say(sentence)
 
 
 def is_done() -> bool:

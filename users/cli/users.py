@@ -8,10 +8,10 @@ from typing import Any
 import click
 from flask.cli import AppGroup
 
-from users import clock, ids, logs, settings
+from users import clock, ids, settings
 from users.cli.arguments import find_user, period
 from users.cli.command import Command, actor
-from users.cli.output import json_option, print_json, print_result, print_table, say_done, write
+from users.cli.output import json_option, print_json, print_result, print_table, say, say_done, write
 from users.cli.prompts import ask_for_password, confirm, read_password, yes_option
 from users.passwords import policy
 from users.roles import Role
@@ -74,7 +74,7 @@ def list_users(after: str, limit: int, active_only: bool, as_json: bool) -> None
         columns = ("ID", "EMAIL", "NAME", "STATUS", "ROLE", "CREATED")
         print_table(columns, lambda: [_user_row(user.as_profile()) for user in users])
     if len(users) == limit:
-        logs.say(f"There may be more: --after {users[-1].id}")
+        say(f"There may be more: --after {users[-1].id}")
 
 
 @users_group.command("show")
@@ -143,7 +143,7 @@ def purge_users(deleted_before: timedelta, yes: bool) -> None:
 def _erase_remains() -> None:
     """Name the copies of the database that hold erased users, and remove their traces from its file."""
     for copy in user_purge.copies_with_erased():
-        logs.say(f"Erased users are still in this copy, made before an upgrade. Delete it: {copy}")
+        say(f"Erased users are still in this copy, made before an upgrade. Delete it: {copy}")
     if not database.compact():
         raise click.ClickException(
             "Remains of the erased may still be in the database file or its -wal: another program kept it busy, "
