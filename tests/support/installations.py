@@ -14,9 +14,9 @@ from support.servers import BIN, REPOSITORY, START_SECONDS, Server
 CHEAP_HASH = {"ENROL_PASSWORD_HASH": "m=8,t=1,p=1", "ENROL_PASSWORD_HASH_UNSAFE": "1"}
 
 
-def production_line() -> str:
-    """Return the command that OPERATIONS.md gives for production."""
-    page = (REPOSITORY / "users" / "OPERATIONS.md").read_text(encoding="utf-8")
+def production_line(source: Path = REPOSITORY) -> str:
+    """Return the command that the OPERATIONS.md of `source` gives for production."""
+    page = (source / "users" / "OPERATIONS.md").read_text(encoding="utf-8")
     return next(line for line in page.splitlines() if line.startswith(".venv/bin/granian"))
 
 
@@ -43,7 +43,7 @@ class Installation:
             port = found.getsockname()[1]
         if kind == "flask":
             return [str(BIN / "flask"), "run", "--port", str(port), *options], port
-        program, *arguments, target = production_line().split()
+        program, *arguments, target = production_line(self.folder).split()
         if kind == "granian":  # one worker of it, which does for most tests
             options = ("--workers", "1", *options)
         return [str(BIN / Path(program).name), *arguments, "--port", str(port), *options, target], port
