@@ -165,6 +165,12 @@ def test_commands(app: Flask, server: str) -> None:
     assert run(app.test_cli_runner(), "users", "create", "jo@example.com", "--generate-password").exit_code == 0
 
 
+def test_writes_outside_requests(app: Flask) -> None:
+    """They do not stand in each other's way."""
+    with app.app_context(), database.transaction(), database.transaction():
+        pass
+
+
 def test_frozen_during_commit(wire: Wire, wired_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """A COMMIT that was given up for another reason holds up no later write."""
     assert create(wired_api)[0] == 201

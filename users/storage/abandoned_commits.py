@@ -47,16 +47,15 @@ def one_at_a_time(engine: Engine, *, wait: bool) -> Iterator[None]:
     write may not go on: nothing of it was begun.
     """
     commits = _current()
-    is_command = wait and not has_request_context() and engine.dialect.name == "postgresql"
-    if not (commits.abandoned or is_command):
+    if not commits.abandoned:
+        if wait and not has_request_context() and engine.dialect.name == "postgresql":
+            _require_no_waiting_session(engine)
         yield
         return
     if not (wait and commits.probe.acquire(blocking=False)):
         raise unavailable(causes.COMMITS.found())
     try:
-        with translate_errors(), engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            if does_a_session_wait(connection):
-                raise unavailable(causes.COMMITS.found())
+        _require_no_waiting_session(engine)
         yield
     finally:
         commits.probe.release()
@@ -85,6 +84,12 @@ def noting(connection: Connection) -> Iterator[None]:
 def _current() -> _Commits:
     commits: _Commits = current_app.extensions["enrol.commits"]
     return commits
+
+
+def _require_no_waiting_session(engine: Engine) -> None:
+    with translate_errors(), engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if does_a_session_wait(connection):
+            raise unavailable(causes.COMMITS.found())
 
 
 def does_a_session_wait(connection: Connection) -> bool:
