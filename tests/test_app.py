@@ -130,7 +130,6 @@ def test_warning_about_a_weak_hash(
         "ENROL_LOG_FORMAT": "text",  # JSON would change the log of the whole process, and so the tests after this one
         "ENROL_PASSWORD_HASH": parameters,
     }
-    given["ENROL_LOG_FORMAT"] = "text"  # as JSON, `serve` would make all words of this process lines of the log
     for name, value in {**CHEAP, **given}.items():
         monkeypatch.setenv(name, value)
     for _ in range(2):
