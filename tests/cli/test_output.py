@@ -39,7 +39,8 @@ def at(app: Flask, encoding: str, *args: str, stdin: str = PASSWORD) -> Any:
         return made[0]
 
     group = FlaskGroup(create_app=create, add_default_commands=False, set_debug_flag=False)
-    result = CliRunner(charset=encoding).invoke(group, list(args), input=stdin.encode())
+    environment = {"FLASK_RUN_FROM_CLI": "true"}  # Flask sets it, and the runner restores only what it is given
+    result = CliRunner(charset=encoding, env=environment).invoke(group, list(args), input=stdin.encode())
     dispose(made[0])
     return result
 
