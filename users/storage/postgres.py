@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
@@ -14,7 +15,7 @@ from users.storage.deadlines import BUDGET_SECONDS, deadline
 from users.storage.driver_errors import not_in_utf8
 from users.storage.idle_connections import IdleConnections
 
-CONNECT_SECONDS = 2  # for each IP address of the host; psycopg accepts no less
+CONNECT_SECONDS = 2  # for each IP address of a host, unless DATABASE_URL says more; psycopg accepts no less
 UTF8 = "UTF8"
 READ_ONLY_SECONDS = 1  # a connection to a read-only server is kept at least this long, and the pool with it
 # What a new session is told, whatever the role or the database sets. Through a pooler nothing is: its sessions have
@@ -42,7 +43,7 @@ _ROLE_SETTINGS = text(
 def set_up(engine: Engine) -> None:
     """Set up every connection of `engine`."""
     os.environ.update(STARTUP)
-    event.listen(engine, "do_connect", _connect)
+    event.listen(engine, "do_connect", _Connector().connect)
     event.listen(engine, "connect", _note_connected)
     event.listen(engine, "handle_error", _leave_read_only)
     IdleConnections(engine)
@@ -68,18 +69,55 @@ class DeadlineConnection(psycopg.Connection[Any]):
             raise
 
 
-def _connect(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
-    end = deadline.get()
-    if end is not None and time.monotonic() >= end:  # the pool connects again when its ping fails
-        raise psycopg.OperationalError
-    options.setdefault("connect_timeout", CONNECT_SECONDS)
-    connection = DeadlineConnection.connect(*arguments, **{**options, "client_encoding": UTF8})
-    try:
-        _begin_session(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+class _Connector:
+    """Connects to the hosts of DATABASE_URL in their order.
+
+    If target_session_attrs chooses among them, the order does not matter, and a host that did not answer is tried last
+    from then on: of three hosts, two that are switched off would take the whole budget of each request.
+    """
+
+    def __init__(self) -> None:
+        self._first = 0  # counts up, also beyond the number of hosts
+
+    def connect(self, _dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
+        """Return a new connection whose session is set up."""
+        start, end = time.monotonic(), deadline.get()
+        if end is not None and start >= end:  # the pool connects again when its ping fails
+            raise psycopg.OperationalError
+        first = self._first
+        seconds = _seconds_to_connect(options, end)
+        options = {**_rotate_hosts(options, first), "connect_timeout": seconds, "client_encoding": UTF8}
+        try:
+            connection = DeadlineConnection.connect(*arguments, **options)
+        finally:
+            if time.monotonic() - start >= CONNECT_SECONDS and "target_session_attrs" in options:
+                self._first = first + 1
+        try:
+            _begin_session(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _seconds_to_connect(options: Mapping[str, Any], end: float | None) -> int:
+    """Return the longest wait for one IP address. What DATABASE_URL says ends at the deadline, which is at `end`."""
+    given = int(options.get("connect_timeout", CONNECT_SECONDS))  # 0 and less: without limit
+    if end is None:
+        return given
+    left = max(CONNECT_SECONDS, int(end - time.monotonic()))
+    return min(given, left) if given > 0 else left
+
+
+def _rotate_hosts(options: Mapping[str, Any], first: int) -> dict[str, Any]:
+    """Return libpq's options, with their lists of hosts and ports begun at number `first`."""
+    rotated = dict(options)
+    for name in ("host", "hostaddr", "port"):
+        values = str(options.get(name, "")).split(",")
+        begin = first % len(values)
+        if begin:
+            rotated[name] = ",".join(values[begin:] + values[:begin])
+    return rotated
 
 
 def _begin_session(connection: DeadlineConnection) -> None:
