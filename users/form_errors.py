@@ -20,7 +20,7 @@ class WrongOrigin(CrossSite):
 
     def __init__(self, advice: str) -> None:
         super().__init__()
-        self.message = f"This form was refused. {advice} If another site sent it, open the page here and send it again."
+        self.message = f"{advice} If another site sent it, open the page here and send it again."
 
 
 class FormNotUtf8(InvalidParameter):
