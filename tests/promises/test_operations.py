@@ -1,7 +1,9 @@
 """The pages for operators tell the truth: what they show was run, and what they list is what there is."""
 
+import contextlib
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -162,6 +164,22 @@ def test_the_backup_is_private_and_can_be_restored(here: Installation, tmp_path:
         body = {"email": "restored@example.com", "password": "three random words"}
         assert server.call("POST", "/v1/user/", key=key, body=body).status == 201
         assert (elsewhere.instance / "secret_key").read_text() == (here.instance / "secret_key").read_text()
+
+
+def test_backup_of_a_sqlite_file_elsewhere(tmp_path: Path) -> None:
+    """DATABASE_URL decides, and a file that is not there is no empty backup."""
+    here, backup = Installation(tmp_path / "enrol"), blocks(section(OPERATIONS, "Backup and restore"), "sh")[0]
+    with contextlib.closing(sqlite3.connect(tmp_path / "users.db")) as database:
+        database.execute("CREATE TABLE users (id)")
+    for name, code in (("users.db", 0), ("absent.db", 1)):
+        (backups := tmp_path / f"backup-{name}").mkdir()
+        command = ["sh", "-c", as_shown(backup, here, backups)]
+        done = here.run(command, DATABASE_URL=f"sqlite:///{tmp_path / name}")
+        assert done.returncode == code, done.stderr
+    with contextlib.closing(sqlite3.connect(next((tmp_path / "backup-users.db").glob("2*/enrol.db")))) as copy:
+        assert copy.execute("SELECT name FROM sqlite_schema").fetchall() == [("users",)]
+    assert "There is no database at " in done.stderr
+    assert not (tmp_path / "absent.db").exists()
 
 
 def test_the_reasons_of_readyz_are_the_codes_own() -> None:
