@@ -40,6 +40,7 @@ def test_schemes(scheme: str) -> None:
         ("h/my%20d%C3%A9", {"dbname": "my dé"}),
         ("h/d?ssl=true", {"sslmode": "require"}),
         ("h/d?options=-c+search_path%3Dx", {"options": "-c search_path=x"}),
+        ("h/d?options=-c search_path=x", {"options": "-c search_path=x"}),
         ("h:5432/d?application_name=me@x", {"host": "h", "port": 5432, "application_name": "me@x"}),
         ("u%40x:p%40%2F%25%23@h/d", {"user": "u@x", "password": "p@/%#"}),
         ("ada@server:p@h/d", {"user": "ada@server", "password": "p"}),
@@ -51,7 +52,7 @@ def test_forms(given: str, options: dict[str, Any]) -> None:
     assert {name: found.get(name) for name in options} == options
 
 
-@pytest.mark.parametrize("password", ["p#w", "p?w", "p:w", "p/w", "100%", "50%off", "a+b", "é"])
+@pytest.mark.parametrize("password", ["p#w", "p?w", "p:w", "p/w", "100%", "50%off", "a+b", "a b", "é"])
 def test_password_that_is_clear(password: str) -> None:
     """Characters that can stand only for themselves there need no encoding."""
     assert options_of(f"postgresql://u:{password}@h/d") == {
@@ -81,6 +82,7 @@ def test_password_that_is_clear(password: str) -> None:
         ("postgresql://h/d?schema=hunter2", "no option schema: write options=-csearch_path%3DNAME"),
         ("postgresql://h/d?colour=hunter2", "no option colour: leave it out"),
         ("postgresql://u:hunter2/x?hunter2=x@h/d", "the part after the ? is not name=value"),
+        ("postgresql://u:5432/x?hunter=x@h/d", "the part after the ? is not name=value"),
         ("postgresql://h/d?sslmode", "the part after the ? is not name=value"),
         ("postgresql://h/d?connect_timeout=soon", "connect_timeout is not a number"),
         ("postgresql://u:%00@h/d", "it holds %00"),

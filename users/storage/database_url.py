@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from typing import Any, cast
-from urllib.parse import quote
+from urllib.parse import quote, unquote_plus
 
 from psycopg import ProgrammingError, pq
 from psycopg.conninfo import conninfo_to_dict
@@ -69,12 +69,12 @@ def _postgres_options(rest: str) -> dict[str, Any]:
     https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS. Only for several hosts in
     SQLAlchemy's form its reader does.
     """
-    parts = _encode(_split(rest))
+    parts = _split(rest)
     try:
         if _SQLALCHEMYS_HOSTS.search(rest):
             url = make_url(f"postgresql+psycopg://{rest}")
             return dict(url.get_dialect()().create_connect_args(url)[1])
-        return conninfo_to_dict(f"postgresql://{''.join(parts.values())}")
+        return conninfo_to_dict(f"postgresql://{''.join(_encode(parts).values())}")
     except (ArgumentError, ProgrammingError, ValueError):
         raise BadDatabaseUrl(_wrong_part(parts)) from None
 
@@ -92,13 +92,16 @@ def _split(rest: str) -> dict[str, str]:
 
 def _encode(parts: Mapping[str, str]) -> dict[str, str]:
     """Return the parts in libpq's spelling. Characters that can only stand for themselves need not be encoded."""
-    raw = {"user": "@", "password": "/"}
-    return {
-        name: re.sub(
-            rf"[{raw.get(name, '')}\0]|%(?![0-9A-Fa-f]{{2}})", lambda found: quote(found[0], safe=""), part
-        ).replace("+", "%20" if name == "options" else "+")
+    raw = {"user": r"@\s", "password": r"/\s", "database": r"\s"}
+    encoded = {
+        name: re.sub(rf"[{raw.get(name, '')}\0]|%(?![0-9A-Fa-f]{{2}})", lambda found: quote(found[0], safe=""), part)
         for name, part in parts.items()
     }
+    # libpq takes a + for itself, and no = in a value.
+    encoded["options"] = re.sub(
+        "=([^&]*)", lambda found: f"={quote(unquote_plus(found[1]), safe='')}", parts["options"]
+    )
+    return encoded
 
 
 def _wrong_part(parts: Mapping[str, str]) -> str:
