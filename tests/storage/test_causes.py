@@ -17,6 +17,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 from flask import Flask
+from sqlalchemy import text
 
 from app import create_app
 from support.application import CHEAP, dispose
@@ -227,6 +228,15 @@ def test_sqlstates(kind: type[psycopg.Error], code: str) -> None:
     found = causes.find(kind(f'password authentication failed for "{SECRET}"'))
     assert found.code == code
     assert SECRET not in found.sentence
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_serializable_standby(app: Flask) -> None:
+    """Through a pooler Enrol cannot set what the role should."""
+    refuse = "RAISE feature_not_supported USING MESSAGE = 'cannot use serializable mode in a hot standby'"
+    with app.app_context(), pytest.raises(Unavailable) as caught, database.transaction() as session:
+        session.execute(text(f"DO $$BEGIN {refuse}; END$$"))
+    assert "ALTER ROLE enrol SET default_transaction_isolation = 'read committed'" in caught.value.hint
 
 
 @pytest.mark.parametrize(

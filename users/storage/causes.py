@@ -62,6 +62,13 @@ COMMITS = Cause(
     "it did not answer the last COMMITs in time, so Enrol writes no more until it does. If a synchronous standby is "
     "gone, bring it back or take it out of synchronous_standby_names",
 )
+ISOLATION = Cause(
+    "isolation",
+    "it is a standby whose role makes every session serializable, and a pooler stands before it. Run on its "
+    "primary, with the user in DATABASE_URL for enrol: ALTER ROLE enrol SET default_transaction_isolation = 'read "
+    "committed', and reconnect the pooler",
+    texts=r"serializable mode in a hot standby",
+)
 
 # In this order: of several hosts one may be down, and another tells more.
 CAUSES = (
@@ -158,6 +165,7 @@ CAUSES = (
         "the pooler at {server} is in statement mode, which has no transactions. Set pool_mode = transaction there",
         texts=r"statement pooling mode",
     ),
+    ISOLATION,
     Cause(
         "pooler",
         "the pooler at {server} does not reach its Postgres, or has no connection for Enrol. Its log says more",
@@ -211,7 +219,9 @@ CAUSES = (
     Cause("disk", "its disk has an error. Look at the log of the system", ("58030",), sqlite=(sqlite3.SQLITE_IOERR,)),
 )
 
-POOLER_SQLSTATE = "08P01"  # PgBouncer gives it to all its errors, which carry no row
+# Of these errors the text decides, which carries no row: PgBouncer gives one to all its errors, and Postgres one to all
+# that it does not support.
+TEXT_SQLSTATES = {"08P01", "0A000"}
 
 _SERVER = re.compile(
     r'server at "([^"]+)"(?: \([^)]*\))?, port (\d+)|on socket "([^"]+)"'
@@ -223,7 +233,7 @@ def find(error: BaseException | None) -> Found:
     """Return the cause of the driver's `error`."""
     sqlite_code = getattr(error, "sqlite_errorcode", None)
     sqlstate = getattr(error, "sqlstate", None)
-    if (sqlite_code is None and sqlstate is None) or sqlstate == POOLER_SQLSTATE:
+    if (sqlite_code is None and sqlstate is None) or sqlstate in TEXT_SQLSTATES:
         return _by_text(str(error))
     for cause in CAUSES:
         if sqlstate in cause.sqlstates or (sqlite_code or 0) & 0xFF in cause.sqlite:  # the upper bits are the reason

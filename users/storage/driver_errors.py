@@ -113,5 +113,6 @@ def is_away(error: Exception) -> bool:
     return (
         isinstance(error, OperationalError | InterfaceError | PoolTimeout)
         or getattr(cause, "sqlstate", None) in _REFUSED_SQLSTATES
+        or causes.find(cause).code == causes.ISOLATION.code
         or type(cause) is sqlite3.DatabaseError  # the file is damaged, or is not a database
     )
