@@ -17,6 +17,7 @@ from users.cli import first_run
 from users.logs import server as server_log
 from users.passwords.hash_queue import HashQueue
 from users.passwords.hashing import Hasher
+from users.rules import hosts
 from users.storage import database, upgrade
 
 if TYPE_CHECKING:
@@ -24,12 +25,16 @@ if TYPE_CHECKING:
 
 
 class _Proxied(ProxyFix):
-    """Reads the headers of trusted proxies, and makes Host lower case: it is case-insensitive (RFC 9110, 4.2.3)."""
+    """Reads the headers of trusted proxies, and makes Host lower case: it is case-insensitive (RFC 9110, 4.2.3).
+
+    A Host that is none counts as empty.
+    """
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Serve one request."""
         if "HTTP_HOST" in environ:
-            environ["HTTP_HOST"] = environ["HTTP_HOST"].lower()
+            host = environ["HTTP_HOST"].lower()
+            environ["HTTP_HOST"] = host if hosts.is_readable(host) else ""
         return super().__call__(environ, start_response)
 
 

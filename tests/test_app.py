@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 import app as app_module
 from app import create_app, serve
@@ -71,6 +72,14 @@ def test_forwarded_host(api: Api) -> None:
 def test_host_in_capitals(api: Api) -> None:
     for host in ("users.example.com", "USERS.example.COM:8000"):
         assert api.get("/v1/user/me", headers={"Host": host}).status_code == 404
+
+
+@pytest.mark.one_database
+def test_host_that_is_none(app: Flask) -> None:
+    """It counts as absent. (The client of Werkzeug cannot read such a host either.)"""
+    environ = {**EnvironBuilder(path="/admin/login").get_environ(), "HTTP_HOST": "[:::]:5000"}
+    _body, status, _headers = run_wsgi_app(app.wsgi_app, environ)
+    assert status == "200 OK"
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from users.rules.hosts import is_host, is_trusted
+from users.rules.hosts import is_host, is_readable, is_trusted
 
 TRUSTED = ["localhost", "[::1]", "Users.example.com", ".intra.example", "10.0.0.1", "fd00::0:1", "b.example."]
 
@@ -65,3 +65,11 @@ def test_host(text: str) -> None:
 )
 def test_no_host(text: str) -> None:
     assert not is_host(text)
+
+
+@pytest.mark.parametrize(
+    ("host", "readable"),
+    [("", True), ("a.example:80", True), ("[::1]", True), ("[::1]:5000", True), ("[:::]", False), ("[1:2]:80", False)],
+)
+def test_readable(host: str, readable: bool) -> None:
+    assert is_readable(host) is readable

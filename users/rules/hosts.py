@@ -36,6 +36,12 @@ def _is_ipv6(text: str) -> bool:
     return "%" not in text  # a zone is never part of a Host header (RFC 6874, section 3)
 
 
+def is_readable(host: str) -> bool:
+    """Tell whether brackets in a Host header hold an IPv6 address: Werkzeug takes `[:::]` and fails on it later."""
+    brackets = re.fullmatch(r"\[(.*)\](:.*)?", host)
+    return not host.startswith("[") or bool(brackets and _is_ipv6(brackets[1]))
+
+
 def is_trusted(host: str, trusted: Collection[str]) -> bool:
     """Tell whether `host`, with or without a port, is among `trusted`. A leading dot there takes in the names below."""
     name = _without_port(host)
