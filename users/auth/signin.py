@@ -171,7 +171,7 @@ def _claimed_account(email: str, verifier: Actor | None = None) -> ClaimedAccoun
     found = [database.find(_SIGN_IN_COLUMNS, email_key=key) for key in keys]  # all: the time tells of no user
     user = next((one for one in found if one is not None), None)
     is_counted = user is None or verifier is None or needed_to_act_on(user.global_role_id) <= verifier.permissions
-    return ClaimedAccount(user, keys[0] or email, is_counted)
+    return ClaimedAccount(user, keys[-1] or email, is_counted)  # the last: all spellings of an email have it
 
 
 @contextlib.contextmanager
