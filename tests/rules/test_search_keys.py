@@ -24,6 +24,9 @@ near_the_end = st.text(st.sampled_from("a\ud7fb\ue000\U0010fffe\U0010ffff"), max
         ("XN--MLLER-KVA.de", "müller.de"),
         ("xn--m", "xn--m"),
         ("xn--\U0010ffff", "xn--\U0010ffff"),
+        (" \ufeff\u200b jo@example.com\ufe0f\u00a0", "jo@example.com"),
+        ("\u3164jo@example.com", "\u1160jo@example.com"),  # of an older version
+        ("\u200bJo", "\u200bjo"),
         ("50% _*\\'", "50% _*\\'"),
         (" \t\n", ""),
         ("a\0\ud800", "a\x01\x01"),

@@ -17,6 +17,8 @@ _ENCODED_LABEL = re.compile(r"xn--[0-9a-z-]+", re.ASCII)
 # or email can hold.
 _NOT_STORED = re.compile("[\0\ud800-\udfff]")
 _NO_MATCH = "\x01"
+# Older versions took emails that begin with an invisible letter or symbol, like U+3164.
+_PASTED = " " + "".join(c for c in invisible.INVISIBLE if unicodedata.category(c)[0] not in "LS")
 
 
 def folded(text: str) -> str:
@@ -37,10 +39,10 @@ def keys(email: str, first_name: str | None, last_name: str | None) -> dict[str,
 def query_key(text: str) -> str:
     """Return the key for a typed query, "" for an empty one. `@domain` and `xn--…` mean the domain.
 
-    No email has an invisible character at its ends, but a name may: only a text with @ is an email for certain.
+    No email has one of `_PASTED` at its ends, but a name may: only a text with @ is an email for certain.
     """
-    text = _NOT_STORED.sub(_NO_MATCH, text)
-    local_part, at, domain = _key(invisible.trimmed(text) if "@" in folded(text) else text).rpartition("@")
+    text = " ".join(_NOT_STORED.sub(_NO_MATCH, text).split())
+    local_part, at, domain = _key(text.strip(_PASTED) if "@" in folded(text) else text).rpartition("@")
     return (local_part and local_part + at) + _ENCODED_LABEL.sub(_in_unicode, domain)
 
 
