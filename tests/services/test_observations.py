@@ -187,7 +187,8 @@ def test_headers_of_trusted_proxies(app: Flask, api: Api) -> None:
     api.get("/v1/user/", headers={"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https"})
     line = told(app)
     assert "ENROL_TRUSTED_PROXIES is 2, but a request had passed 1," in line
-    assert "but ENROL_PUBLIC_URL is http://users.example.com. Set it to https://users.example.com." in line
+    assert "came with X-Forwarded-Proto: https, but ENROL_PUBLIC_URL is http://users.example.com. If a proxy " in line
+    assert "set ENROL_PUBLIC_URL to https://users.example.com then." in line
 
 
 def test_without_a_write(app: Flask, api: Api) -> None:

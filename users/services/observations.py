@@ -28,7 +28,7 @@ class Seen(StrEnum):
     ORIGIN = "origin"  # where a form came from, and what the service took as its own address
     PROXY = "proxy"  # the private IP address of a proxy that is not trusted, or ""
     PROXIES = "proxies"  # how many proxies a request had passed
-    SCHEME = "scheme"  # "https", from a proxy
+    SCHEME = "scheme"  # "https", as a proxy would say it
 
 
 class _Noted(NamedTuple):
@@ -130,7 +130,10 @@ def _scheme(_detail: str, given: Settings) -> str | None:
     if not public_url.startswith("http:"):
         return None
     https = public_url.replace("http:", "https:", 1)
-    return f"A proxy says that people come over https, but ENROL_PUBLIC_URL is {public_url}. Set it to {https}."
+    return (  # any client can send the header, and over http the browser would then keep no cookie
+        f"A request came with X-Forwarded-Proto: https, but ENROL_PUBLIC_URL is {public_url}. If a proxy sent it, "
+        f"people come over https: set ENROL_PUBLIC_URL to {https} then."
+    )
 
 
 _ADVICE: dict[Seen, Callable[[str, Settings], str | None]] = {
