@@ -17,8 +17,9 @@ from users.storage import causes, schema_version, sqlite
 
 AWAY = causes.UNKNOWN.sentence
 TAKES_NO_WRITES = (
-    "The database is read-only at the moment. If it is a standby, set DATABASE_URL to the primary server. If it is a "
-    "SQLite file, make the file, its folder and its disk writable."
+    "The database is read-only at the moment. If it is a standby, set DATABASE_URL to the primary server. If "
+    "default_transaction_read_only is on, turn it off. If it is a SQLite file, make the file, its folder and its disk "
+    "writable."
 )
 
 NOT_UTF8 = (
