@@ -7,6 +7,7 @@ import sqlite3
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ import psycopg
 import pytest
 from flask import Flask
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from app import create_app
 from support.application import CHEAP, dispose
@@ -237,6 +239,19 @@ def test_serializable_standby(app: Flask) -> None:
     with app.app_context(), pytest.raises(Unavailable) as caught, database.transaction() as session:
         session.execute(text(f"DO $$BEGIN {refuse}; END$$"))
     assert "ALTER ROLE enrol SET default_transaction_isolation = 'read committed'" in caught.value.hint
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_ended_by_the_server(app: Flask) -> None:
+    """A limit of the role ends the connection, with a code of the transaction's own class."""
+
+    def wait_too_long(session: Session) -> None:
+        session.execute(text("SET LOCAL idle_in_transaction_session_timeout = '1ms'"))
+        time.sleep(0.1)
+        session.execute(text("SELECT 1"))
+
+    with app.app_context(), pytest.raises(Unavailable), database.transaction() as session:
+        wait_too_long(session)
 
 
 @pytest.mark.parametrize(

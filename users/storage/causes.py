@@ -203,7 +203,8 @@ CAUSES = (
     Cause(
         "lost",
         "the connection was lost. Look at the log of the server and of what stands before it",
-        texts=r"server closed|connection (is|was) (lost|closed|bad)|reset by peer|eof|consuming input|Broken pipe",
+        ("25P03", "25P04", "57P05"),
+        r"server closed|connection (is|was) (lost|closed|bad)|reset by peer|eof|consuming input|Broken pipe",
     ),
     Cause(
         "file",

@@ -113,6 +113,7 @@ def is_away(error: Exception) -> bool:
         return False
     return (
         isinstance(error, OperationalError | InterfaceError | PoolTimeout)
+        or (isinstance(error, DBAPIError) and error.connection_invalidated)
         or getattr(cause, "sqlstate", None) in _REFUSED_SQLSTATES
         or causes.find(cause).code == causes.ISOLATION.code
         or type(cause) is sqlite3.DatabaseError  # the file is damaged, or is not a database
