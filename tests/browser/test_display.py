@@ -11,10 +11,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 
-def test_current_page_in_forced_colours(site: Site, opened: "Callable[..., Page]") -> None:
+def test_current_page_in_forced_colours(filled_site: Site, opened: "Callable[..., Page]") -> None:
     page = opened(forced_colors="active")
-    site.fill()
-    sign_in(page, site)
+    sign_in(page, filled_site)
     colours = [
         page.locator(f".bar nav a[href='/admin/{name}']").evaluate("link => getComputedStyle(link).borderBottomColor")
         for name in ("users", "keys")
@@ -22,49 +21,46 @@ def test_current_page_in_forced_colours(site: Site, opened: "Callable[..., Page]
     assert colours[0] != colours[1]
 
 
-def test_nothing_moves(site: Site, opened: "Callable[..., Page]") -> None:
+def test_nothing_moves(filled_site: Site, opened: "Callable[..., Page]") -> None:
     page = opened()
-    site.fill()
-    sign_in(page, site)
-    page.goto(f"{site.base_url}/admin/keys/new")
+    sign_in(page, filled_site)
+    page.goto(f"{filled_site.base_url}/admin/keys/new")
     page.fill("#name", "CI")
     follow(page, "text=Create key")
     assert page.evaluate("document.getAnimations().length") == 0
 
 
-def test_print(site: Site, opened: "Callable[..., Page]") -> None:
+def test_print(filled_site: Site, opened: "Callable[..., Page]") -> None:
     """A printed page is whole and shows no buttons. A command is whole on a narrow screen too."""
     page = opened(viewport={"width": 500, "height": 800})
-    site.fill()
-    sign_in(page, site)
+    sign_in(page, filled_site)
     page.emulate_media(media="print")
     assert page.is_visible("table")
     assert not any(page.is_visible(selector) for selector in ("#q", ".tabs", ".pager", ".button"))
     page.emulate_media(media="screen")
-    page.goto(f"{site.base_url}/admin/users/new")
+    page.goto(f"{filled_site.base_url}/admin/users/new")
     page.fill("#email", "somebody.with.a.long.address@example.com")
     follow(page, "text=Create user")
     for media in ("screen", "print"):
         page.emulate_media(media=media)
         assert page.evaluate("[...document.querySelectorAll('pre')].every(pre => pre.scrollWidth <= pre.clientWidth)")
     follow_link = page.locator(".row a").first.get_attribute("href")
-    page.goto(f"{site.base_url}{follow_link}")
+    page.goto(f"{filled_site.base_url}{follow_link}")
     assert not page.is_visible("#actions")
-    page.goto(f"{site.base_url}/docs")
+    page.goto(f"{filled_site.base_url}/docs")
     assert page.evaluate("[...document.querySelectorAll('pre')].every(pre => pre.checkVisibility())")
     assert not page.is_visible("nav")
     page.goto(f"{page.url.partition('?')[0]}/password")
     assert not page.is_visible("text=Cancel")
 
 
-def test_long_name_beside_an_email(site: Site, opened: "Callable[..., Page]") -> None:
+def test_long_name_beside_an_email(filled_site: Site, opened: "Callable[..., Page]") -> None:
     """A long name does not break an ordinary email into two lines."""
-    site.fill()
-    app = site.app()
+    app = filled_site.app()
     make_user(app, "person99@hopper.dev", first_name="Bartholomew-" * 6, last_name="Featherstonehaugh-" * 6)
     dispose(app)
     page = opened(viewport={"width": 1280, "height": 800})
-    sign_in(page, site)
-    page.goto(f"{site.base_url}/admin/users?q=person")
+    sign_in(page, filled_site)
+    page.goto(f"{filled_site.base_url}/admin/users?q=person")
     height = "link => link.querySelector('bdi').getBoundingClientRect().height"
     assert page.get_by_role("link", name="person25@example.com").evaluate(height) < 32  # a line is 24

@@ -14,12 +14,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def page(site: Site, opened: "Callable[..., Page]") -> "Page":
+def page(filled_site: Site, opened: "Callable[..., Page]") -> "Page":
     """A page on which Ada has signed in."""
-    site.fill()
     page = opened(permissions=["clipboard-read", "clipboard-write"])
-    sign_in(page, site)
-    page.goto(f"{site.base_url}/admin/users/new")
+    sign_in(page, filled_site)
+    page.goto(f"{filled_site.base_url}/admin/users/new")
     return page
 
 
@@ -49,7 +48,7 @@ def test_show_password(page: "Page") -> None:
 
 def test_copy(page: "Page") -> None:
     """A key or password that is shown once can be copied."""
-    create(page, "jo@example.com")
+    create(page, "copy@example.com")
     page.get_by_role("button", name="Copy password").click()
     page.wait_for_function("() => document.getElementById('said').textContent === 'Copied'")
     assert page.inner_text("[data-copy=password-shown]").startswith("Copied")
@@ -60,19 +59,19 @@ def test_copy(page: "Page") -> None:
 
 
 def test_local_times(page: "Page") -> None:
-    create(page, "jo@example.com")
+    create(page, "local.times@example.com")
     (words,) = set(page.locator(".facts time").all_inner_texts())
     assert re.fullmatch(r"\d+ \w+ \d{4}, \d\d:\d\d UTC \(.*\d\d:\d\d your time\)", words)
 
 
-def test_double_click(page: "Page", site: Site) -> None:
+def test_double_click(page: "Page", filled_site: Site) -> None:
     """A double click on Create ends at the page of the one user made."""
-    page.fill("#email", "jo@example.com")
+    page.fill("#email", "double.click@example.com")
     page.dblclick("text=Create user")
     page.wait_for_selector(".summary, .notice")
     if page.locator(".summary").count():  # the second click was faster than the first answer
         assert "created by you a moment ago" in page.inner_text(".summary")
-        follow(page, ".summary >> text=View jo@example.com")
+        follow(page, ".summary >> text=View double.click@example.com")
         assert "If you missed the generated password, set a new password" in page.inner_text("main")
     else:
         assert "User created" in page.inner_text("main")
@@ -80,15 +79,15 @@ def test_double_click(page: "Page", site: Site) -> None:
 
 def test_reload_after_create(page: "Page") -> None:
     """Reloading the page of a generated password leads to the user."""
-    create(page, "jo@example.com")
+    create(page, "reloaded@example.com")
     assert page.is_visible("#password-shown")
     page.reload()
-    assert "already exists: View jo@example.com, created by you a moment ago" in page.inner_text(".summary")
+    assert "already exists: View reloaded@example.com, created by you a moment ago" in page.inner_text(".summary")
 
 
-def test_reload_after_new_password(page: "Page", site: Site) -> None:
+def test_reload_after_new_password(page: "Page", filled_site: Site) -> None:
     """Reloading after a new password does not set another."""
-    create(page, "jo@example.com")
+    create(page, "renewed@example.com")
     follow(page, "text=See the user")
     follow(page, "text=Set a new password")
     follow(page, "button:has-text('Set password')")
@@ -99,7 +98,7 @@ def test_reload_after_new_password(page: "Page", site: Site) -> None:
 
 def test_reload_and_back(page: "Page") -> None:
     """Reload and Back after a success change nothing; the message is shown once."""
-    create(page, "jo@example.com", PASSWORD)
+    create(page, "reload.and.back@example.com", PASSWORD)
     assert "User created" in page.inner_text(".notice")
     page.reload()
     assert page.locator(".notice").count() == 0
@@ -107,11 +106,11 @@ def test_reload_and_back(page: "Page") -> None:
     assert page.inner_text("h1") == "Create a user"
     assert page.input_value("#password") == ""
     page.go_forward()
-    assert "jo@example.com" in page.inner_text("h1")
+    assert "reload.and.back@example.com" in page.inner_text("h1")
 
 
-def test_back_after_sign_out_shows_nothing(page: "Page", site: Site) -> None:
-    page.goto(f"{site.base_url}/admin/users")
+def test_back_after_sign_out_shows_nothing(page: "Page", filled_site: Site) -> None:
+    page.goto(f"{filled_site.base_url}/admin/users")
     follow(page, "text=Sign out")
     page.go_back()
     assert page.inner_text("h1") == "Sign in"

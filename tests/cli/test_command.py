@@ -69,6 +69,7 @@ def test_unavailable_database_is_exit_1(app: Flask, runner: FlaskCliRunner) -> N
     assert json.loads(result.stdout)["error"]["code"] == "SERVICE_UNAVAILABLE"
 
 
+@pytest.mark.one_database
 def test_closed_pipe_is_no_error(app: Flask) -> None:
     """`| head` closes the pipe before the command has printed all."""
     for number in range(3):
@@ -76,6 +77,7 @@ def test_closed_pipe_is_no_error(app: Flask) -> None:
     assert in_a_shell(app, "flask users list --limit 1000 | head -c 1") == (0, "I", "")
 
 
+@pytest.mark.one_database
 def test_closed_stdout_stops_the_command(app: Flask) -> None:
     """A password that cannot be printed is not made."""
     words = "Error: Standard output is closed; there is nowhere to print to.\n"

@@ -11,7 +11,7 @@ from support.skips import unavailable
 @pytest.mark.parametrize(("database", "victim"), CRASHES)
 def test_crash(database: str, victim: str) -> None:
     """A user whose create was answered 201 is there after a crash."""
-    verdict = crash(database, victim, rounds=3)
+    verdict = crash(database, victim, rounds=2)
     assert verdict.wrong == ()
     assert verdict.created > 50
 
@@ -22,7 +22,7 @@ def test_fault_that_heals(name: str, database: str) -> None:
     _databases, fault, size = FAULTS[name]
     if size and os.geteuid() != 0:
         unavailable("root, to mount a disk that is soon full")
-    assert under_load(name, database, fault, seconds=2, size=size).wrong == ()
+    assert under_load(name, database, fault, seconds=1, size=size).wrong == ()
 
 
 def test_failover() -> None:

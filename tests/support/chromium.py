@@ -1,5 +1,6 @@
 """A real Chromium at a real `flask run`, used in two ways: without JavaScript, and by keyboard."""
 
+import contextlib
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -81,7 +82,21 @@ class Site:
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """A new installation, just started."""
-    with installed(tmp_path / "enrol") as here:
+    with _started(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def filled_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """An installation with users and keys, one for all tests of a worker: each adds users of its own alone."""
+    with _started(tmp_path_factory.mktemp("site")) as made:
+        made.fill()
+        yield made
+
+
+@contextlib.contextmanager
+def _started(folder: Path) -> Iterator[Site]:
+    with installed(folder / "enrol") as here:
         (server,) = here.start("flask")
         yield Site(here, server)
 
