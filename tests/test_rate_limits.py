@@ -18,6 +18,8 @@ from users.rate_limits import Buckets, Rate
 from users.roles import Permission
 from users.rules import key_format
 
+pytestmark = pytest.mark.one_database
+
 LIMIT, REMAINING, RESET = (f"x-ratelimit-{name}-requests" for name in ("limit", "remaining", "reset"))
 REFUSED = ExpectedError(429, "RATE_LIMIT_EXCEEDED", "rate_limit_error")
 SMALL = pytest.mark.parametrize("settings", [{"ENROL_RATE_LIMIT": "3/minute"}])

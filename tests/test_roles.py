@@ -18,6 +18,8 @@ from users.roles import ALL_PERMISSIONS, Permission, Role, needed_to_act_on, per
 from users.services import user_changes
 from users.storage.models import User
 
+pytestmark = pytest.mark.one_database
+
 NEWER = "role_newer"
 
 

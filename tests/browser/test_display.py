@@ -44,13 +44,14 @@ def test_print(filled_site: Site, opened: "Callable[..., Page]") -> None:
     for media in ("screen", "print"):
         page.emulate_media(media=media)
         assert page.evaluate("[...document.querySelectorAll('pre')].every(pre => pre.scrollWidth <= pre.clientWidth)")
-    follow_link = page.locator(".row a").first.get_attribute("href")
-    page.goto(f"{filled_site.base_url}{follow_link}")
+    user = f"{filled_site.base_url}{page.locator('.row a').first.get_attribute('href')}".partition("?")[0]
+    page.goto(user)
     assert not page.is_visible("#actions")
     page.goto(f"{filled_site.base_url}/docs")
     assert page.evaluate("[...document.querySelectorAll('pre')].every(pre => pre.checkVisibility())")
     assert not page.is_visible("nav")
-    page.goto(f"{page.url.partition('?')[0]}/password")
+    page.goto(f"{user}/password")
+    assert page.is_visible("h1:has-text('password')")
     assert not page.is_visible("text=Cancel")
 
 

@@ -17,6 +17,8 @@ from support.visitors import LOGIN, NEW_USER, Visitor, signed_in, summary_in, to
 from users.actors import terminal
 from users.services import email_verification
 
+pytestmark = pytest.mark.one_database
+
 STALE = "This page was open for too long, so nothing was saved."
 
 

@@ -20,6 +20,8 @@ from users.roles import Role
 from users.services import user_search
 from users.storage import schema_version
 
+pytestmark = pytest.mark.one_database
+
 CSP = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"

@@ -25,6 +25,8 @@ from users.passwords.hashing import PasswordPlace
 from users.roles import Permission, Role
 from users.services import email_verification, user_changes
 
+pytestmark = pytest.mark.one_database
+
 TERMINAL = terminal("req_test00000000")
 
 

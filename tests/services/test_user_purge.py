@@ -174,6 +174,7 @@ def test_batches(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows(app, "SELECT 1 FROM audit_events WHERE address IS NOT NULL") == []
 
 
+@pytest.mark.one_database
 def test_killed_purge(app: Flask) -> None:
     many(app, 500)
     dispose(app)

@@ -137,6 +137,7 @@ def test_no_copy_without_need(tmp_path: Path, migrated_sqlite: Path) -> None:
     assert not list(tmp_path.glob("*before*"))
 
 
+@pytest.mark.one_database
 def test_database_of_a_newer_version(app: Flask, here: Installation, database_url: str) -> None:
     """It is left as it was."""
     here.environment["DATABASE_URL"] = database_url
