@@ -186,6 +186,7 @@ def test_double_slash_is_404(api: Api, method: str) -> None:
         "/v1/user//verification",
         "/v1/user/me//",
         "/v1/user/batch//",
+        "//v1/user/email/jo@example.com",
     ):
         answer = api.call(method, "/", key=None, environ_overrides={"PATH_INFO": path})
         assert answer.status_code == 404, path

@@ -33,7 +33,8 @@ def _start() -> None:
     # Not Werkzeug's own check, which never finds an IPv6 address in the list.
     if trusted and not hosts.is_trusted(request.host, trusted):
         raise UntrustedHost
-    if "//" in request.environ.get("PATH_INFO", "") and not request.path.startswith(_EMAIL):
+    path = request.environ.get("PATH_INFO", "")  # as it was sent: `request.path` has one slash at its beginning
+    if "//" in path and not path.startswith(_EMAIL):
         # Werkzeug takes `/v1/user//` for the list: a client with an empty id would get all users.
         request.url_rule = None
         raise NotFound
