@@ -58,7 +58,7 @@ def test_many_are_trimmed_quickly() -> None:
     assert time.thread_time() - start < 0.5
 
 
-@pytest.mark.parametrize("name", ["\u3164", "\u2800\u200b ", "\u034f\ufe0f"])
+@pytest.mark.parametrize("name", ["\u3164", "\U00013441", "\u2800\u200b ", "\u034f\ufe0f"])
 def test_key_without_a_name_that_shows(name: str) -> None:
     with pytest.raises(Invalid) as caught:
         new_key(name, frozenset())

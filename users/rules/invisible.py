@@ -22,8 +22,8 @@ DEFAULT_IGNORABLE = frozenset(
         range(0xE0000, 0xE1000),
     )
 )
-# Others without ink: the empty Braille pattern, marks of interlinear notes, a note without a head.
-INVISIBLE = DEFAULT_IGNORABLE | frozenset("\u2800\ufff9\ufffa\ufffb\U0001d159")
+# Others without ink: the empty Braille pattern, marks of interlinear notes, a note without a head, blank hieroglyphs.
+INVISIBLE = DEFAULT_IGNORABLE | frozenset("\u2800\ufff9\ufffa\ufffb\U0001d159\U00013441\U00013442")
 
 
 def shows_nothing(text: str) -> bool:
