@@ -12,6 +12,7 @@ ALONE = "Enter one email address alone, like name@example.com"
 LOCAL_PART_MAX_LENGTH = 64  # RFC 5321, 4.5.3.1.1, in octets; email-validator counts characters
 
 _QUOTED = re.compile(r'"[^"]*"@[^@]*')
+_STRAY_DOT = re.compile(r"\A\.|\.(\.|@|\Z)|@\.")
 _LITERAL = re.compile(r"[^@]*@\[[^@]*\]")
 # An address that was copied with a name, a label, a second address or signs around it. A comma for a dot
 # (jo@example,com) is none of these.
@@ -49,5 +50,8 @@ _FAULTS: tuple[tuple[Callable[[str], object], str], ...] = (
     (lambda text: text.count("@") > 1, "Email address must have only one @, like name@example.com"),
     (lambda text: any(map(str.isspace, text)), "Email address must not contain spaces or line breaks"),
     (_is_long_before_the_at, f"The part before the @ must be {LOCAL_PART_MAX_LENGTH} characters or fewer"),
-    (lambda text: text.endswith("."), "Email address must not end with a dot"),
+    (
+        _STRAY_DOT.search,
+        "Email address must not have a dot at its beginning or end, beside the @, or beside another dot",
+    ),
 )
