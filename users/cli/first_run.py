@@ -91,5 +91,6 @@ def setup_link_command(base_url: str | None) -> None:
     base_url = base_url or settings.current().public_url
     say_done("Open this link within 30 minutes to create the first administrator:")
     if not base_url:
-        say("(It is for a browser on this machine. For another one, add --base-url and the address it uses.)")
+        say("(It is for the production server on this machine. With flask run, add --base-url http://127.0.0.1:5000.")
+        say("From another machine, add --base-url and the address that the browser uses.)")
     write(setup_link.url(base_url or setup_link.DEFAULT_BASE_URL, token))
