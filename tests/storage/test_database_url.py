@@ -86,6 +86,7 @@ def test_password_that_is_clear(password: str) -> None:
         ("postgresql://h/d?sslmode", "the part after the ? is not name=value"),
         ("postgresql://h/d?connect_timeout=soon", "connect_timeout is not a number"),
         ("postgresql://u:%00@h/d", "it holds %00"),
+        ("postgresql://u:hunter2%ab@h/d", "a % and what stands after it make no character. In a user name, password"),
         ("sqlite:///:memory:", "Write sqlite:////path/to/file.db"),
         ("sqlite:////tmp/x.db?timeout=abc", "after the ? is wrong"),
     ],

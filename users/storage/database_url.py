@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from typing import Any, cast
-from urllib.parse import quote, unquote_plus
+from urllib.parse import quote, unquote, unquote_plus
 
 from psycopg import ProgrammingError, pq
 from psycopg.conninfo import conninfo_to_dict
@@ -106,8 +106,11 @@ def _encode(parts: Mapping[str, str]) -> dict[str, str]:
 
 def _wrong_part(parts: Mapping[str, str]) -> str:
     """Return which part of the URL libpq refused."""
-    if re.search(r"%00|\0", "".join(parts.values())):
+    whole = "".join(parts.values())
+    if re.search(r"%00|\0", whole):
         return "it holds %00, which Postgres cannot use"
+    if "\N{REPLACEMENT CHARACTER}" in unquote(whole):
+        return f"a % and what stands after it make no character. {ENCODING}"
     names = [pair.partition("=")[0] for pair in parts["options"].lstrip("?").split("&") if pair]
     unknown = [name for name in names if name not in _OPTIONS]
     if unknown and "@" not in parts["options"] and re.fullmatch("[A-Za-z_]{1,40}", unknown[0]):
