@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection
+from functools import lru_cache
 from ipaddress import IPv6Address
 
 from users.rules import ip_addresses
@@ -49,6 +50,7 @@ def is_trusted(host: str, trusted: Collection[str]) -> bool:
     return name in wanted or any(one.startswith(".") and f".{name}".endswith(one) for one in wanted)
 
 
+@lru_cache(maxsize=256)  # each request asks for all trusted hosts; clients choose the others
 def _without_port(host: str) -> str:
     """Return the one spelling of a host: an IP address has several, and a name may end in a dot (RFC 1034, 3.1)."""
     try:
