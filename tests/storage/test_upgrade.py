@@ -17,6 +17,7 @@ from sqlalchemy import bindparam, text
 from app import create_app
 from support.api import Api
 from support.application import CHEAP, dispose, migrate
+from support.command_line import run
 from support.databases import execute, rows
 from support.installations import Installation, installed
 from support.people import make_key, make_user
@@ -135,6 +136,17 @@ def test_no_copy_without_need(tmp_path: Path, migrated_sqlite: Path) -> None:
             dispose(app)
         migrate(f"sqlite:///{path}")
     assert not list(tmp_path.glob("*before*"))
+
+
+@pytest.mark.one_database
+def test_database_of_another_program(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
+    """Its Alembic writes other names than ours into a table of the same name."""
+    execute(app, "UPDATE alembic_version SET version_num = '1975ea83b712'")
+    fresh = create_app({**CHEAP, "DATABASE_URL": app.config["SQLALCHEMY_DATABASE_URI"]})
+    assert run(fresh.test_cli_runner(), "users", "list").stderr.strip() == schema_version.FOREIGN
+    assert run(fresh.test_cli_runner(), "db", "upgrade").exit_code == 1
+    assert caplog.messages == [f"Error: {schema_version.FOREIGN}"]
+    dispose(fresh)
 
 
 @pytest.mark.one_database

@@ -4,6 +4,7 @@ That is the version of this code (HEAD), or a newer one that came while the proc
 code can live with, so that servers can be replaced one after another.
 """
 
+import re
 from dataclasses import dataclass
 
 from flask import Flask, current_app
@@ -15,6 +16,7 @@ HEAD = "0008"  # the newest migration in storage/migrations; the names of migrat
 
 BEHIND = "The database is not set up for this version of Enrol. Run: flask db upgrade"
 NEWER = "The database was made by a newer version of Enrol. Install that version, or restore a backup."
+FOREIGN = "The database belongs to another program, whose tables it holds. Set DATABASE_URL to a database of its own."
 
 
 @dataclass
@@ -42,9 +44,10 @@ def require_usable_now(engine: Engine) -> None:
     with engine.connect() as connection:
         found = connection.scalar(text("SELECT version_num FROM alembic_version"))
     schema.was_at_head |= found == HEAD
-    schema.is_usable = found == HEAD or (is_newer(found) and schema.was_at_head)
+    refusal = why_not_upgradable(found)
+    schema.is_usable = found == HEAD or (refusal == NEWER and schema.was_at_head)
     if not schema.is_usable:
-        raise Unavailable(NEWER if is_newer(found) else BEHIND, reason="schema")
+        raise Unavailable(refusal or BEHIND, reason="schema")
 
 
 def forget() -> None:
@@ -52,9 +55,13 @@ def forget() -> None:
     _schema().is_usable = _schema().was_at_head = False
 
 
-def is_newer(revision: str | None) -> bool:
-    """Tell whether a newer version of Enrol made the schema at `revision`."""
-    return revision is not None and revision > HEAD
+def why_not_upgradable(revision: str | None) -> str | None:
+    """Return the sentence on a schema that no upgrade by this version brings to HEAD, None for any other schema."""
+    if revision is None:
+        return None
+    if not re.fullmatch("[0-9]{4}", revision):
+        return FOREIGN
+    return NEWER if revision > HEAD else None
 
 
 def _schema() -> _Schema:

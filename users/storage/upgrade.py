@@ -19,7 +19,7 @@ from users import logs
 from users.errors import READ_ONLY, Unavailable
 from users.storage import causes, database, driver_errors, schema_version
 from users.storage.private_files import open_private
-from users.storage.schema_version import HEAD, NEWER
+from users.storage.schema_version import HEAD
 
 STUCK = (
     "The database could not be upgraded and is as it was. Does it hold tables that are not Enrol's? "
@@ -61,8 +61,9 @@ def exclusive_migration(engine: Engine) -> Iterator[Connection]:
             if engine.dialect.name == "postgresql":
                 connection.execute(text("SET LOCAL statement_timeout = 0"))  # another migration may take long
                 connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _UPGRADE_LOCK})
-            if schema_version.is_newer(MigrationContext.configure(connection).get_current_revision()):
-                raise CommandError(NEWER)
+            found = MigrationContext.configure(connection).get_current_revision()
+            if refusal := schema_version.why_not_upgradable(found):
+                raise CommandError(refusal)
             with _migrating():
                 yield connection
     except Unavailable as error:
