@@ -118,6 +118,14 @@ def test_full_stdout(app: Flask) -> None:
 
 
 @pytest.mark.one_database
+def test_closed_stderr(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is for people does not get among the data for a script."""
+    monkeypatch.setenv("ENROL_UNKNOWN", "a warning")
+    code, printed, said = in_a_shell(app, "flask users create jo@example.com --generate-password 2>&-")
+    assert (code, len(printed), said) == (0, 17, "")
+
+
+@pytest.mark.one_database
 def test_reader_that_has_ended(app: Flask) -> None:
     line = "flask keys create ci --scope users:read | true; exit ${PIPESTATUS[0]}"
     code, _, said = in_a_shell(app, line)

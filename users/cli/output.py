@@ -64,8 +64,7 @@ def _discard_the_rest() -> None:
 
 def say(sentence: str) -> None:
     """Print `sentence` on stderr, as it is in every process. A stderr that is full or closed stops no command."""
-    with contextlib.suppress(OSError, ValueError):
-        click.echo(commands.runnable(sentence), file=sys.stderr)
+    commands.say(sentence)
 
 
 def say_done(sentence: str) -> None:

@@ -4,11 +4,8 @@ FIELDS lists the fields that may be logged, so nothing that a client sent gets t
 escaped, so no value can forge a line.
 """
 
-import contextlib
 import logging
-import sys
 
-import click
 from flask import g, has_request_context
 
 from users.logs import commands
@@ -86,12 +83,10 @@ def says_lines() -> bool:
 
 def say(sentence: str, *, level: int = logging.INFO) -> None:
     """Print `sentence` on stderr, for the operator. A stderr that is full or closed stops no start."""
-    sentence = commands.runnable(sentence)
     if says_lines():
-        event("message", level=level, message=sentence)
-        return
-    with contextlib.suppress(OSError, ValueError):
-        click.echo(sentence, file=sys.stderr)
+        event("message", level=level, message=commands.runnable(sentence))
+    else:
+        commands.say(sentence)
 
 
 def unexpected(error: BaseException) -> None:

@@ -1,8 +1,11 @@
-"""The commands that a sentence or a page shows, as they run in the folder of the installation."""
+"""Sentences for the operator, and the commands in them and on pages as they run in the folder of the installation."""
 
+import contextlib
 import re
 import sys
 from pathlib import Path
+
+import click
 
 import users
 
@@ -25,3 +28,11 @@ PROGRAM = _program()
 def runnable(words: str) -> str:
     """Return `words` with each `flask …` command as it runs in the folder of the installation."""
     return _SHOWN.sub(f"{PROGRAM} ", words)
+
+
+def say(sentence: str) -> None:
+    """Print `sentence` on stderr with its commands as they run. A stderr that is full or closed stops nothing."""
+    if sys.stderr is None:  # closed: click would print on stdout, among the data
+        return
+    with contextlib.suppress(OSError, ValueError):
+        click.echo(runnable(sentence), file=sys.stderr)
