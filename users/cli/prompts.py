@@ -28,11 +28,13 @@ def ask_for_password() -> str:
 
 
 def read_password() -> str:
-    """Return the line on standard input, which is not None, without its end and a byte order mark.
+    """Return the line on standard input without its end and a byte order mark.
 
     A second line and bytes that are no UTF-8 are a UsageError: guessed at, they would make another password than the
     one that was meant.
     """
+    if sys.stdin is None:
+        raise click.UsageError("Standard input is closed; there is no password to read.")
     given = sys.stdin.buffer.read(_STDIN_BYTES)
     if given.startswith(_UTF_16_OR_32) or b"\0" in given:  # as PowerShell pipes to a program
         raise click.UsageError("The password on standard input must be UTF-8, not UTF-16 or another encoding.")

@@ -1,6 +1,5 @@
 """`flask users …`: create users and look after them."""
 
-import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -159,7 +158,7 @@ def _read_password(from_stdin: bool, generate: bool, as_json: bool) -> str:
         raise click.UsageError("--generate-password prints the password alone and cannot be combined with --json.")
     if generate:
         return policy.generate(settings.current().rules.password_min_length)
-    if from_stdin and sys.stdin is not None:
+    if from_stdin:
         return read_password()
     return ask_for_password()
 
