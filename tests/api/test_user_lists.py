@@ -150,6 +150,7 @@ def test_links_of_deleted_users(app: Flask, api: Api, people: list[User]) -> Non
     ("settings", "host", "base"),
     [
         ({}, "stranger.example", ""),
+        ({"ENROL_TRUSTED_HOSTS": "xn--80ak6aa92e.com"}, "xn--80ak6aa92e.com", "http://xn--80ak6aa92e.com"),
         ({"ENROL_PUBLIC_URL": "https://users.example.com"}, "stranger.example", "https://users.example.com"),
         ({"ENROL_TRUSTED_HOSTS": "users.example.com"}, "users.example.com", "http://users.example.com"),
     ],

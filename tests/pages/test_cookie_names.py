@@ -30,6 +30,7 @@ ACCOUNT, LOGOUT = "/admin/account", "/admin/logout"
         ({}, "http://localhost:5000", "enrol-5000"),
         ({}, "http://[::1]:5000", "enrol-5000"),
         ({}, "http://192.168.0.7:5000", "enrol-5000"),
+        ({}, "http://xn--:5000", "enrol-5000"),
         ({}, "https://127.0.0.1:8443", "__Host-enrol-8443"),
         ({}, "https://users.example.com", "__Host-enrol"),
         ({}, "https://users.example.com:8443", "__Host-enrol"),

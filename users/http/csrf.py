@@ -52,7 +52,7 @@ def refuse_cross_site() -> None:
         raise CrossSite
     if origin is None:
         return
-    own, given = hosts.origin_of(f"{request.scheme}://{request.host}") or "", settings.current()
+    own, given = hosts.origin_of(urls.requested_url()) or "", settings.current()
     fits = origin != "" and origin in {own, hosts.origin_of(given.public_url or "")}
     advice = observations.origin_advice(origin, own, given) if _is_well_formed(origin) else None
     # Without a proxy, at loopback, people look after the service itself.

@@ -136,7 +136,7 @@ def cookie_name(suffix: str = "") -> str:
     The name ends in the port, if people see one: browsers send a cookie to all ports of its host (RFC 6265, 8.5), and
     two services on one machine would sign each other's users out. Over https only a loopback address has one.
     """
-    seen = urlsplit(settings.current().public_url or request.host_url)
+    seen = urlsplit(settings.current().public_url or urls.requested_url())
     has_port = seen.port and (not headers.is_https() or urls.is_loopback(seen.hostname or ""))
     name = "-".join(part for part in (_COOKIE, suffix, str(seen.port) if has_port else "") if part)
     return f"__Host-{name}" if headers.is_https() else name

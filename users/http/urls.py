@@ -18,10 +18,19 @@ def base_url() -> str | None:
 
     That is ENROL_PUBLIC_URL, else the request's host if it is trusted or loopback: a client can send any Host header.
     """
-    current = settings.current()
-    if current.public_url or not (current.trusted_hosts or is_loopback(urlsplit(request.host_url).hostname or "")):
+    current, own = settings.current(), requested_url()
+    if current.public_url or not (current.trusted_hosts or is_loopback(urlsplit(own).hostname or "")):
         return current.public_url
-    return request.host_url.rstrip("/")
+    return own
+
+
+def requested_url() -> str:
+    """Return the scheme and host of this request as a URL, without a slash at the end.
+
+    Werkzeug's `host_url` decodes a host in Punycode: it fails where that is malformed (`xn--`), and what it decodes
+    may have no place in a header.
+    """
+    return f"{request.scheme}://{request.host}"
 
 
 def absolute_url(path: str) -> str:
