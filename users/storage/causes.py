@@ -122,7 +122,14 @@ CAUSES = (
         "its user may not create, change or read tables there. Run as the owner of the database, with the user in "
         "DATABASE_URL for enrol: GRANT USAGE, CREATE ON SCHEMA public TO enrol. Tables that another user has made must "
         "be made its own with ALTER TABLE … OWNER TO enrol",
-        ("42501", "3F000"),
+        ("42501",),
+    ),
+    Cause(
+        "search_path",
+        "its user finds no schema there: the search_path names none that exists and that the user may use. Run: ALTER "
+        "ROLE enrol SET search_path = public, with the user in DATABASE_URL for enrol, or correct options in "
+        "DATABASE_URL. If that is right, run as the owner: GRANT USAGE, CREATE ON SCHEMA public TO enrol",
+        ("3F000",),
     ),
     Cause(
         "tls_missing",
@@ -156,7 +163,8 @@ CAUSES = (
     Cause(
         "option",
         "libpq or {server} refuses {option} after the ? of DATABASE_URL or in PGOPTIONS. Correct it, or leave it out",
-        texts=r'configuration parameter "(?P<option>\w+)|for parameter "(?P<value>\w+)|invalid (?P<choice>\w+) value'
+        texts=r'configuration parameter "(?P<option>\w+)|for parameter "(?P<value>\w+)'
+        r'|invalid integer value "[^"]*" for connection option "(?P<number>\w+)|invalid (?P<choice>\w+) value'
         r"|definition of service|network address|could not match|authentication method requirement|channel binding"
         r"|GSSAPI",
     ),
@@ -167,6 +175,11 @@ CAUSES = (
     ),
     ISOLATION,
     Cause(
+        "pooler_queries",
+        "the pooler at {server} refuses simple queries, which Enrol sends too. Set disable_pqexec = 0 there",
+        texts=r"PQexec disallowed",
+    ),
+    Cause(
         "pooler",
         "the pooler at {server} does not reach its Postgres, or has no connection for Enrol. Its log says more",
         texts=r"pgbouncer cannot connect|server login|query_wait_timeout|client_login_timeout",
@@ -176,6 +189,14 @@ CAUSES = (
         "{server} is starting or stopping. Enrol uses it again once it has started",
         ("57P01", "57P02", "57P03"),
         r"database system is|not (yet )?accepting connections",
+    ),
+    Cause(
+        "session_timeout",
+        "{server} ended the session after a time-out of its own: idle_in_transaction_session_timeout, "
+        "idle_session_timeout or transaction_timeout. Set them to 10s or more, or to 0, for the user in DATABASE_URL: "
+        "ALTER ROLE enrol SET idle_in_transaction_session_timeout = 0",
+        ("25P03", "25P04", "57P05"),
+        r"due to (idle-in-transaction|idle-session|transaction) timeout",
     ),
     Cause(
         "no_postgres",

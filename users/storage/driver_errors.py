@@ -30,7 +30,8 @@ NOT_UTF8 = (
 _SCHEMA_SQLSTATES = {"42P01", "42703"}  # undefined table, undefined column
 _SCHEMA_WORDS = re.compile("no such (table|column): |table .* has no column named ")
 _READ_ONLY_SQLSTATE = "25006"
-_REFUSED_SQLSTATES = {_READ_ONLY_SQLSTATE, "42501", "3F000"}  # the others: insufficient privilege, no schema to use
+# The others: insufficient privilege, no schema to use, a transaction that was idle or open for too long.
+_REFUSED_SQLSTATES = {_READ_ONLY_SQLSTATE, "42501", "3F000", "25P03", "25P04"}
 _LOG_SECONDS = 1  # between two lines of one cause
 
 
