@@ -38,3 +38,17 @@ def test_program(monkeypatch: pytest.MonkeyPatch, prefix: Path, program: str) ->
 def test_runnable(monkeypatch: pytest.MonkeyPatch, words: str, shown: str) -> None:
     monkeypatch.setattr(commands, "PROGRAM", ".venv/bin/flask")
     assert commands.runnable(words) == shown
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("flask setup-link", ".venv/bin/flask setup-link"),
+        ("flask users create --first-name 'flask users'", ".venv/bin/flask users create --first-name 'flask users'"),
+        ('curl -d \'{"first_name": "flask users"}\'', 'curl -d \'{"first_name": "flask users"}\''),
+    ],
+)
+def test_runnable_line(monkeypatch: pytest.MonkeyPatch, line: str, shown: str) -> None:
+    """A name that looks like a command stays in the call that a page shows."""
+    monkeypatch.setattr(commands, "PROGRAM", ".venv/bin/flask")
+    assert commands.runnable_line(line) == shown

@@ -30,6 +30,11 @@ def runnable(words: str) -> str:
     return _SHOWN.sub(f"{PROGRAM} ", words)
 
 
+def runnable_line(line: str) -> str:
+    """Return `line` as it runs there if it is a `flask …` command; it may hold the name of a user, which stays."""
+    return PROGRAM + line.removeprefix("flask") if line.startswith("flask ") else line
+
+
 def say(sentence: str) -> None:
     """Print `sentence` on stderr with its commands as they run. A stderr that is full or closed stops nothing."""
     if sys.stderr is None:  # closed: click would print on stdout, among the data

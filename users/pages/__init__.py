@@ -32,7 +32,7 @@ def init_app(app: Flask) -> None:
     )
     app.session_interface = session_cookie.FormSessionInterface()
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.jinja_env.filters.update(rfc3339=clock.rfc3339, moment=clock.date_and_time, runnable=commands.runnable)
+    app.jinja_env.filters.update(rfc3339=clock.rfc3339, moment=clock.date_and_time, runnable=commands.runnable_line)
     app.jinja_env.globals.update(
         asset=headers.asset,
         csrf_token=csrf.token,
