@@ -16,7 +16,7 @@ from app import create_app
 from support.api import Answer, Api
 from support.application import CHEAP, dispose
 from support.command_line import run
-from support.databases import read_only, rows
+from support.databases import every_session, read_only, rows
 from support.page_forms import EVERY_FIELD
 from support.people import PASSWORD
 from support.skips import unavailable
@@ -52,6 +52,16 @@ def test_not_ready_but_for_reads(app: Flask, api: Api, query: str) -> None:
         assert readiness(api, query) == NOT_READY
         assert readiness(api, "?for=reads") == READY
         assert api.get("/v1/user/").status_code == 200
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_user_without_rights_to_write(app: Flask, api: Api, runner: FlaskCliRunner) -> None:
+    """The probe and doctor tell it before a create does."""
+    with every_session(app, "SET ROLE pg_read_all_data"):
+        assert readiness(api) == (503, {"status": "unavailable", "reason": "database"})
+        assert readiness(api, "?for=reads") == READY
+        assert "may not create, change or read tables" in run(runner, "doctor").stdout
+        assert api.create().status_code == 503
 
 
 def test_ready_again(app: Flask, api: Api) -> None:

@@ -72,17 +72,23 @@ def _plan(statement: str, parameters: Any) -> str:
 def read_only(app: Flask) -> Iterator[None]:
     """Let the database take no writes, as a standby or a protected file. The pool keeps connections from meanwhile."""
     on_sqlite = app.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite")
-    statement = "PRAGMA query_only = ON" if on_sqlite else "SET default_transaction_read_only = on"
+    with every_session(app, "PRAGMA query_only = ON" if on_sqlite else "SET default_transaction_read_only = on"):
+        yield
 
-    def protect(connection: Any, _record: object) -> None:
+
+@contextlib.contextmanager
+def every_session(app: Flask, statement: str) -> Iterator[None]:
+    """Run `statement` in each new session. The pool keeps connections from meanwhile."""
+
+    def begin(connection: Any, _record: object) -> None:
         connection.execute(statement)
         connection.commit()
 
     with app.app_context():
         engine = db.engine
-    event.listen(engine, "connect", protect)
+    event.listen(engine, "connect", begin)
     engine.dispose()
     try:
         yield
     finally:
-        event.remove(engine, "connect", protect)
+        event.remove(engine, "connect", begin)

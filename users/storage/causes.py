@@ -70,6 +70,14 @@ ISOLATION = Cause(
     texts=r"serializable mode in a hot standby",
 )
 
+PRIVILEGES = Cause(
+    "privileges",
+    "its user may not create, change or read tables there. Run as the owner of the database, with the user in "
+    "DATABASE_URL for enrol: GRANT USAGE, CREATE ON SCHEMA public TO enrol. Tables that another user has made must "
+    "be made its own with ALTER TABLE … OWNER TO enrol",
+    ("42501",),
+)
+
 # In this order: of several hosts one may be down, and another tells more.
 CAUSES = (
     Cause(
@@ -117,13 +125,7 @@ CAUSES = (
         r"No space left on device",
         (sqlite3.SQLITE_FULL,),
     ),
-    Cause(
-        "privileges",
-        "its user may not create, change or read tables there. Run as the owner of the database, with the user in "
-        "DATABASE_URL for enrol: GRANT USAGE, CREATE ON SCHEMA public TO enrol. Tables that another user has made must "
-        "be made its own with ALTER TABLE … OWNER TO enrol",
-        ("42501",),
-    ),
+    PRIVILEGES,
     Cause(
         "search_path",
         "its user finds no schema there: the search_path names none that exists and that the user may use. Run: ALTER "

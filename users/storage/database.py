@@ -225,9 +225,8 @@ def require_writable() -> None:
     with _connection() as connection:
         if connection.dialect.name == "sqlite":
             sqlite.require_writable(connection)
-        elif connection.scalar(text("SELECT current_setting('transaction_read_only')")) == "on":
-            postgres.leave_read_only(connection)
-            raise read_only()
+        else:
+            postgres.require_writable(connection, db.metadata.tables)
 
 
 @contextlib.contextmanager

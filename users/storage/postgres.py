@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import psycopg
@@ -11,8 +11,9 @@ from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from users.storage import causes
 from users.storage.deadlines import BUDGET_SECONDS, deadline
-from users.storage.driver_errors import not_in_utf8
+from users.storage.driver_errors import not_in_utf8, read_only, unavailable
 from users.storage.idle_connections import IdleConnections
 
 CONNECT_SECONDS = 2  # for each IP address of a host, unless DATABASE_URL says more; psycopg accepts no less
@@ -33,6 +34,10 @@ SESSION = {
 # (https://www.postgresql.org/docs/current/libpq-envars.html).
 STARTUP = {"PGDATESTYLE": "ISO, MDY", "PGTZ": "UTC"}
 
+_TAKES_WRITES = text(
+    "SELECT current_setting('transaction_read_only') = 'off', (SELECT bool_and(has_table_privilege(oid, 'INSERT')) "
+    "FROM pg_class WHERE relname = ANY(CAST(:tables AS text[])) AND pg_table_is_visible(oid))"
+)
 _ROLE_SETTINGS = text(
     "SELECT format('ALTER ROLE %I SET %s = %L', session_user, name, value) "
     "FROM unnest(CAST(:names AS text[]), CAST(:values AS text[])) AS wanted (name, value) "
@@ -155,6 +160,16 @@ def _leave_read_only(context: ExceptionContext) -> None:
     """Let the pool connect anew if a server refused a write because it is read-only."""
     if context.connection and getattr(context.original_exception, "sqlstate", None) == "25006":
         context.is_disconnect = _may_be_left(context.connection)
+
+
+def require_writable(connection: Connection, tables: Collection[str]) -> None:
+    """Raise Unavailable if the server takes no writes, or not from this user to one of `tables`."""
+    takes_writes, may_write = connection.execute(_TAKES_WRITES, {"tables": list(tables)}).one()
+    if not takes_writes:
+        leave_read_only(connection)
+        raise read_only()
+    if may_write is False:  # None: there is no table yet
+        raise unavailable(causes.PRIVILEGES.found())
 
 
 def leave_read_only(connection: Connection) -> None:
