@@ -126,7 +126,7 @@ def test_isolation_of_the_database(connect: Callable[[dict[str, str]], Flask], l
     assert sorted(answer.status_code for answer in guessed) == [200] * 10 + [429] * 6
 
 
-@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1", "EUC_JP"])
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1", "EUC_JP", "MULE_INTERNAL"])
 def test_database_not_in_utf8(
     postgres_server: str,
     encoding: str,

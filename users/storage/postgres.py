@@ -1,6 +1,7 @@
 """Postgres: sessions set up once, waits that end at the deadline, and a new primary found."""
 
 import os
+import re
 import time
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -34,6 +35,8 @@ SESSION = {
 # (https://www.postgresql.org/docs/current/libpq-envars.html).
 STARTUP = {"PGDATESTYLE": "ISO, MDY", "PGTZ": "UTC"}
 
+# The server converts all encodings to UTF8 but this one, and refuses to connect, in its own language.
+_NOT_CONVERTED = re.compile(r"\bUTF8\b.*\b(MULE_INTERNAL)\b")
 _TAKES_WRITES = text(
     "SELECT current_setting('transaction_read_only') = 'off', (SELECT bool_and(has_table_privilege(oid, 'INSERT')) "
     "FROM pg_class WHERE relname = ANY(CAST(:tables AS text[])) AND pg_table_is_visible(oid))"
@@ -94,6 +97,10 @@ class _Connector:
         options = {**_rotate_hosts(options, first), "connect_timeout": seconds, "client_encoding": UTF8}
         try:
             connection = DeadlineConnection.connect(*arguments, **options)
+        except psycopg.OperationalError as error:
+            if found := _NOT_CONVERTED.search(str(error)):
+                raise not_in_utf8(found[1]) from None
+            raise
         finally:
             if time.monotonic() - start >= CONNECT_SECONDS and "target_session_attrs" in options:
                 self._first = first + 1
