@@ -13,6 +13,7 @@ from users.roles import Permission
 from users.services import user_creation
 from users.storage.models import db
 
+pytestmark = pytest.mark.one_database
 BODY = {"email": "jo@example.com", "password": PASSWORD}
 
 

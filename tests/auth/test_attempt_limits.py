@@ -176,6 +176,7 @@ def test_clocks_that_differ(guesser: Guesser, time: Time) -> None:
     assert found.count("wrong") == 10
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("settings", [{"ENROL_TRUSTED_PROXIES": "1"}])
 def test_long_attack(app: Flask, cast: Cast, ada: Visitor, verifier: Api, guesser: Guesser, time: Time) -> None:
     """700 seconds, from one IP address and from many (the full form is `tests/faults/strangers.py`)."""

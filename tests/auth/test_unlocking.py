@@ -67,6 +67,7 @@ def set_password(app: Flask, user_id: str, door: str, runner: FlaskCliRunner, ke
         assert done.exit_code == 0
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("door", ["page", "API", "command line"])
 def test_new_password_unlocks(
     app: Flask, cast: Cast, locked_out: Callable[..., str], runner: FlaskCliRunner, door: str

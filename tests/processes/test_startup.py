@@ -6,7 +6,7 @@ import stat
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -148,11 +148,10 @@ def _causes(stderr: str) -> list[str]:
     return [line for line in stderr.splitlines() if "The database cannot be used: " in line]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_postgres_away_at_the_start(here: Installation, wire: Wire, empty_postgres: str, kind: str) -> None:
+def test_postgres_away_at_the_start(here: Installation, wire: Wire, empty_postgres: str) -> None:
     """A server that starts without its Postgres answers 503, and serves once Postgres is there."""
     here.environment["DATABASE_URL"] = wire.url
-    (server,) = here.start(kind)
+    (server,) = here.start("granian")
     (sentence,) = _causes(server.log())
     assert "no server answers at 127.0.0.1:" in sentence
     assert_unavailable(create(server, key_format.new_key()))
@@ -242,11 +241,10 @@ def test_missing_sqlite_folder(here: Installation, tmp_path: Path) -> None:
     assert "unexpected_error" not in server.log()
 
 
-@pytest.mark.parametrize("make", [lambda path: path.write_bytes(b"no database " * 400), Path.mkdir])
-def test_no_sqlite_database(here: Installation, tmp_path: Path, make: Callable[[Path], object]) -> None:
+def test_no_sqlite_database(here: Installation, tmp_path: Path) -> None:
     """A file that is no SQLite database is reported in one sentence."""
     path = tmp_path / "odd.db"
-    make(path)
+    path.write_bytes(b"no database " * 400)
     here.environment["DATABASE_URL"] = f"sqlite:///{path}"
     (server,) = here.start("granian")
     (sentence,) = _causes(server.log())

@@ -27,7 +27,7 @@ expected-statuses = ["2xx", "404", "409", "412"]
 def test_service_keeps_the_contract(tmp_path: Path) -> None:
     """All checks of Schemathesis, in all its phases. Its seed is fixed unless there are many examples."""
     by_hand = settings().max_examples > 1000
-    how = ["--max-examples", "500"] if by_hand else ["--max-examples", "5", "--generation-deterministic"]
+    how = ["--max-examples", "500"] if by_hand else ["--max-examples", "3", "--generation-deterministic"]
     with installed(tmp_path / "enrol", {"ENROL_RATE_LIMIT": "off"}) as here:
         (server,) = here.start("granian")
         with app_on(here) as app:
