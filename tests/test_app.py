@@ -18,6 +18,8 @@ from support.people import PASSWORD
 from users.settings import TAKES
 from users.storage.models import db
 
+pytestmark = pytest.mark.one_database
+
 FORWARDED = {
     "X-Forwarded-For": "198.51.100.9, 203.0.113.5",
     "X-Forwarded-Proto": "https",

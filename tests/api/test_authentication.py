@@ -17,6 +17,8 @@ from users.rules import key_format
 from users.storage import database, driver_errors
 from users.storage.models import User, db
 
+pytestmark = pytest.mark.one_database
+
 CREATE, READ = Permission.USERS_CREATE, Permission.USERS_READ
 BODY = {"email": "jo@example.com", "password": PASSWORD}
 

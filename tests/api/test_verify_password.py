@@ -19,6 +19,8 @@ from users.passwords.hashing import PasswordPlace
 from users.roles import Permission, Role
 from users.storage.models import db
 
+pytestmark = pytest.mark.one_database
+
 PATH = "/v1/user/verify-password"
 VERIFY = Permission.USERS_VERIFY
 

@@ -17,6 +17,8 @@ from users.rules import key_format
 from users.services import api_keys
 from users.storage import paging
 
+pytestmark = pytest.mark.one_database
+
 
 def test_create_with_vanished_owner(
     app: Flask, runner: FlaskCliRunner, cast: Cast, monkeypatch: pytest.MonkeyPatch

@@ -14,6 +14,8 @@ from users.pages import audit_sentences
 from users.roles import ALL_PERMISSIONS, Permission
 from users.storage.models import AuditEvent
 
+pytestmark = pytest.mark.one_database
+
 GONE_USER, GONE_KEY = "usr_" + "0" * 32, "akid_" + "0" * 32
 VISITOR = Actor(kind=ActorKind.VISITOR, permissions=frozenset())
 

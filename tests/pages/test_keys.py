@@ -18,6 +18,8 @@ from users.roles import Permission, Role
 from users.services import api_keys
 from users.storage.models import db
 
+pytestmark = pytest.mark.one_database
+
 FORM: dict[str, Any] = {
     "name": "CI",
     "scopes": ["users:create", "users:read"],

@@ -11,6 +11,8 @@ from support.page_forms import CANARY
 from support.people import PASSWORD, Cast
 from support.visitors import LOGIN, NEW_USER, Visitor, token_in
 
+pytestmark = pytest.mark.one_database
+
 
 def test_stale_token(ada: Visitor) -> None:
     """The form is shown again with all fields but the password."""

@@ -18,6 +18,8 @@ from support.visitors import (
 from users.roles import Role
 from users.services import user_changes
 
+pytestmark = pytest.mark.one_database
+
 MEANWHILE = "Somebody else changed this user after the page was opened, so nothing was saved."
 
 

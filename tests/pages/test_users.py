@@ -20,6 +20,8 @@ from users.passwords.policy import GENERATED_ALPHABET
 from users.roles import Permission, Role
 from users.services import user_changes
 
+pytestmark = pytest.mark.one_database
+
 
 def new_id(answer_location: str) -> str:
     """Return the id of the user that a redirect leads to."""

@@ -25,6 +25,8 @@ from users.errors import Overloaded
 from users.passwords.hash_queue import HashQueue, Share
 from users.roles import Permission
 
+pytestmark = pytest.mark.one_database
+
 BOTH_WAYS = [(Share.TYPED, Share.CREATE), (Share.CREATE, Share.TYPED)]
 
 

@@ -12,6 +12,8 @@ from support.create_cases import API, CASES, CLI, FORM, TAKEN, through
 from support.visitors import Visitor, problems_in
 from users.services import user_queries
 
+pytestmark = pytest.mark.one_database
+
 
 def test_size_of_the_table() -> None:
     assert len(CASES) >= 60

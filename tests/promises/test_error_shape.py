@@ -17,6 +17,8 @@ from support.people import PASSWORD, make_key, make_user
 from users.roles import Permission, Role
 from users.services import user_creation
 
+pytestmark = pytest.mark.one_database
+
 
 def _send(api: Api, body: bytes, **headers: str) -> Answer:
     return api.call("POST", "/v1/user/", data=body, headers={"Content-Type": "application/json", **headers})
