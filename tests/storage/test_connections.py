@@ -90,6 +90,13 @@ def test_sets_nothing_through_a_pooler(connect: Callable[[dict[str, str]], Flask
 
 
 @on_postgres
+@pytest.mark.parametrize(("given", "kept"), [("off", "on"), ("remote_apply", "remote_apply")])
+def test_commit_waits_for_the_disk(connect: Callable[[dict[str, str]], Flask], way: str, given: str, kept: str) -> None:
+    app = connect({"synchronous_commit": given})
+    assert _show(app, "synchronous_commit") == (given if way == "pooled" else kept)
+
+
+@on_postgres
 def test_settings_of_the_database(connect: Callable[[dict[str, str]], Flask], way: str) -> None:
     """What a role or a database sets does not reach Enrol: commands, the API, throttles and the audit trail work."""
     app = connect({**FOREIGN, **(POOLED if way == "pooled" else {})})

@@ -81,6 +81,7 @@ def test_doctor_checks_the_role(migrated_postgres: str, emptying: "psycopg.Conne
     """Through a pooler the role must set what Enrol cannot; the statements in the sentence do it."""
     role = f"Enrol-{uuid.uuid4().hex}"
     emptying.execute(f'CREATE ROLE "{role}" LOGIN SUPERUSER; ALTER ROLE "{role}" SET lock_timeout = \'5s\''.encode())
+    emptying.execute(f'ALTER ROLE "{role}" SET synchronous_commit = off'.encode())
     url = make_url(migrated_postgres).set(username=role).render_as_string(hide_password=False)
     ill = _doctor_through_a_pooler(url)
     told = rf"warn database: postgresql [\d.]+, at {schema_version.HEAD}, through a pooler, nothing prepared\. "
@@ -89,6 +90,7 @@ def test_doctor_checks_the_role(migrated_postgres: str, emptying: "psycopg.Conne
     assert statements.split("; ") == [
         f"ALTER ROLE \"{role}\" SET lock_timeout = '0'",
         f"ALTER ROLE \"{role}\" SET statement_timeout = '4s'",
+        f"ALTER ROLE \"{role}\" SET synchronous_commit = 'on'",
     ]
     run_on_postgres(url, statements)
     assert _doctor_through_a_pooler(url).startswith("ok ")

@@ -31,6 +31,8 @@ SESSION = {
     # connections became 64 sessions in 16 s of a locked table.
     "statement_timeout": f"{BUDGET_SECONDS:.0f}s",
 }
+# A user who was acknowledged must be on disk. Every value but `off` waits for that or for more.
+_DURABLE = "set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), false)"
 # What libpq sends while it connects, so that poolers apply it too. It takes these from the environment alone
 # (https://www.postgresql.org/docs/current/libpq-envars.html).
 STARTUP = {"PGDATESTYLE": "ISO, MDY", "PGTZ": "UTC"}
@@ -44,7 +46,9 @@ _TAKES_WRITES = text(
 _ROLE_SETTINGS = text(
     "SELECT format('ALTER ROLE %I SET %s = %L', session_user, name, value) "
     "FROM unnest(CAST(:names AS text[]), CAST(:values AS text[])) AS wanted (name, value) "
-    "WHERE current_setting(name) <> value"
+    "WHERE current_setting(name) <> value "
+    "UNION ALL SELECT format('ALTER ROLE %I SET synchronous_commit = %L', session_user, 'on') "
+    "WHERE current_setting('synchronous_commit') = 'off'"
 )
 
 
@@ -150,8 +154,8 @@ def _set_if_direct(connection: DeadlineConnection) -> bool:
     A pooler gives its clients a process id of its own, which is not that of the session behind it. The transaction is
     for a standby: without it, a session whose default is SERIALIZABLE refuses every query there.
     """
-    settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in SESSION.items())
-    query = f"SELECT {settings} WHERE pg_backend_pid() = {connection.info.backend_pid}"
+    settings = [f"set_config('{name}', '{value}', false)" for name, value in SESSION.items()]
+    query = f"SELECT {', '.join([*settings, _DURABLE])} WHERE pg_backend_pid() = {connection.info.backend_pid}"
     connection.autocommit = True
     cursor = connection.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED; {query}; COMMIT".encode())
     connection.autocommit = False
