@@ -10,6 +10,8 @@ from support.people import PASSWORD, UNKNOWN_ID, Cast, make_key
 from users.roles import Permission
 from users.storage.models import User
 
+pytestmark = pytest.mark.one_database
+
 UPDATE = Permission.USERS_UPDATE
 
 
@@ -91,7 +93,6 @@ def test_change_needs_a_matching_tag(api: Api, cast: Cast, header: str, fits: bo
     assert api.delete_user(cast.sam.id, if_match=header.format(answer.headers["ETag"])).status_code == 200
 
 
-@pytest.mark.one_database
 def test_weak_tag(api: Api, cast: Cast) -> None:
     """A proxy that compresses answers makes tags weak; the error says so. Without the W/, the tag matches."""
     strong = tag(api, cast.sam)
@@ -111,7 +112,6 @@ def test_weak_tag(api: Api, cast: Cast) -> None:
 MALFORMED = ["", "abc", '"abc', 'abc"', '"a" "b"', '"a";"b"', '*, "a"', 'w/"a"', 'W/ "a"', "W/*", ",", "'a'", '"a b"']
 
 
-@pytest.mark.one_database
 @pytest.mark.parametrize("header", [*MALFORMED, '"a", ' + " , " * 3000 + "b"])
 def test_malformed_if_match(api: Api, cast: Cast, header: str) -> None:
     for answer in (

@@ -68,7 +68,6 @@ def test_no_hash_is_computed(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     assert post(api, "validate_only=true").json == {"valid": True}
 
 
-@pytest.mark.one_database
 @pytest.mark.parametrize("value", ["true", "True", "TRUE", "1"])
 def test_true_in_any_case(api: Api, value: str) -> None:
     assert post(api, f"validate_only={value}").json == {"valid": True}
@@ -83,7 +82,6 @@ WRONG = ("", " true", "2", "yes", "truе", "%00", "%ff", "true,true")
 TWICE = ("true&validate_only=true", "true&validate_only=false", "&validate_only=true")
 
 
-@pytest.mark.one_database
 @pytest.mark.parametrize("query", ["validate_only", *(f"validate_only={value}" for value in (*WRONG, *TWICE))])
 def test_wrong_or_repeated_value_is_400(app: Flask, api: Api, query: str) -> None:
     answer = post(api, query)

@@ -15,6 +15,8 @@ from users.passwords import argon2id
 from users.passwords.hashing import PasswordPlace
 from users.roles import Permission, Role
 
+pytestmark = pytest.mark.one_database
+
 WRONG = [("email", "The email address or password is wrong")]
 
 
@@ -51,7 +53,6 @@ def test_one_message(app: Flask, cast: Cast, visitor: Visitor, email: str, passw
     assert tuple(row) == ("refused", None)
 
 
-@pytest.mark.one_database
 @pytest.mark.parametrize(
     "old", ["correct\thorse", "correct horse\n", "\ufeffcorrect horse", "correct\x07horse\r\nbattery"]
 )
@@ -204,7 +205,6 @@ def test_way_back(cast: Cast, visitor: Visitor, path: str) -> None:
     assert answer.location == path
 
 
-@pytest.mark.one_database
 @pytest.mark.parametrize(
     "there",
     [

@@ -15,6 +15,8 @@ from support.visitors import Visitor, problems_in, signed_in
 from users.roles import Permission
 from users.storage.models import db
 
+pytestmark = pytest.mark.one_database
+
 AUDIT = "/admin/audit"
 NO_REQUEST = "Enter a whole request ID: 8 to 64 letters, digits, dots, hyphens or underscores"
 NOBODY = "No user has this email address. Enter another, or the ID of a user or an API key"
@@ -104,7 +106,6 @@ def test_a_day_is_whole_and_in_utc(app: Flask, vera: Visitor) -> None:
     assert told(vera.get(f"{AUDIT}?since=0001-01-01").text) == told(vera.get(AUDIT).text)
 
 
-@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("query", "problem"),
     [

@@ -74,7 +74,6 @@ def test_planted_cookie(app: Flask, cast: Cast, visitor: Visitor) -> None:
     assert visitor.post(NEW_USER, token=token, **EVERY_FIELD).status_code == 400
 
 
-@pytest.mark.one_database
 @pytest.mark.parametrize(
     "headers",
     [
@@ -157,7 +156,6 @@ NOT_UTF_8 = {
 }
 
 
-@pytest.mark.one_database
 @pytest.mark.parametrize("kind", NOT_UTF_8)
 @pytest.mark.parametrize("signed_out", [False, True])
 def test_form_not_utf8(app: Flask, ada: Visitor, cast: Cast, kind: str, signed_out: bool) -> None:
@@ -184,7 +182,6 @@ def test_form_not_utf8(app: Flask, ada: Visitor, cast: Cast, kind: str, signed_o
     assert state(app) == before
 
 
-@pytest.mark.one_database
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
 def test_compressed_form(app: Flask, ada: Visitor, coding: str) -> None:
     """No browser compresses a form; its bytes are not UTF-8, and nothing is saved."""

@@ -28,7 +28,6 @@ CSP = (
 )
 
 
-@pytest.mark.one_database
 @pytest.mark.parametrize(
     "path", ["/", "/setup", LOGIN, "/nothing", "/v1/user/me", "/static/app.css", "/static/nothing"]
 )
@@ -190,7 +189,6 @@ def test_problems_shown_twice(ada: Visitor) -> None:
     assert 'aria-describedby="password-hint password-error"' in page.text
 
 
-@pytest.mark.one_database
 def test_version_is_shown_to_users_alone(ada: Visitor, visitor: Visitor) -> None:
     """At the foot of the pages; a stranger does not learn it from a page."""
     shown = f"<span>Enrol {__version__}</span>"

@@ -103,7 +103,6 @@ def test_other_first_calls(ada: Visitor) -> None:
     assert "-X POST" not in page
 
 
-@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("changed", "problem"),
     [

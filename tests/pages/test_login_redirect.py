@@ -115,7 +115,6 @@ def test_repeated_fields(ada: Visitor, cast: Cast) -> None:
     assert re.search(r'value="365" id="expires-2" checked', page)
 
 
-@pytest.mark.one_database
 @pytest.mark.parametrize(
     "there", ["/nope", "/setup", "/v1/user/me", "/v1/user/", "/admin/users", "//evil.example", "/admin/login"]
 )
@@ -130,7 +129,6 @@ def test_other_user_signs_in(cast: Cast, visitor: Visitor) -> None:
     assert answer.status_code == 403
 
 
-@pytest.mark.one_database
 def test_most_kept_fields(visitor: Visitor) -> None:
     """The sign-in page keeps at most MOST_KEPT fields."""
     page = visitor.post(NEW_USER, **{f"field{number}": "x" for number in range(500)})

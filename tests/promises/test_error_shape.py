@@ -128,7 +128,6 @@ PROVOKED: dict[str, tuple[Callable[[Api], Answer], ExpectedError]] = {
 }
 
 
-@pytest.mark.one_database
 @pytest.mark.parametrize("name", PROVOKED)
 def test_error_responses(app: Flask, api: Api, events: list[logging.LogRecord], name: str) -> None:
     provoke, expected = PROVOKED[name]
@@ -174,7 +173,6 @@ def test_untrusted_host_is_400(api: Api) -> None:
         assert api.get("/v1/user/me", headers={"Host": host}).status_code == 404
 
 
-@pytest.mark.one_database
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"])
 def test_double_slash_is_404(api: Api, method: str) -> None:
     """A client with an empty id must not get all users. It is the answer to an unknown path, which needs no key."""
@@ -198,7 +196,6 @@ def test_double_slash_is_404(api: Api, method: str) -> None:
         assert api.call(method, "/", environ_overrides={"PATH_INFO": path}).status_code == 404, path
 
 
-@pytest.mark.one_database
 def test_one_slash_at_the_end_is_no_redirect(api: Api) -> None:
     for path in ("/v1/user", "/v1/user/", "/healthz", "/healthz/", "/openapi.json/"):
         assert api.get(path).status_code == 200
@@ -263,7 +260,6 @@ def test_unknown_query_parameter_is_ignored(api: Api) -> None:
     assert answer.status_code == 201
 
 
-@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("given", "kept"),
     [

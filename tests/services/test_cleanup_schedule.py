@@ -30,6 +30,8 @@ from users.errors import Unavailable
 from users.services import cleanup
 from users.storage import database
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.mark.parametrize(
     ("path", "status"),

@@ -19,6 +19,8 @@ from users.rules import validation
 from users.services import email_verification, user_changes
 from users.storage.models import User
 
+pytestmark = pytest.mark.one_database
+
 
 def test_newer_link(app: Flask, cast: Cast, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     click(visitor, opened(visitor, issue(app, cast.sam)))
