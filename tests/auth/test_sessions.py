@@ -13,6 +13,8 @@ from users import clock
 from users.auth import sessions
 from users.roles import Role
 
+pytestmark = pytest.mark.one_database
+
 NEW = "another horse battery"
 
 

@@ -145,6 +145,7 @@ def sign_in(hand: Hand, email: str, password: str) -> None:
     hand.press("Sign in")
 
 
+@pytest.mark.parametrize("hand", ["without JavaScript"], indirect=True)  # the first day is walked by keyboard too
 def test_life_of_a_user(hand: Hand, site: Site, opened: "Callable[..., Page]") -> None:
     """Two administrators edit a user, who is deactivated, reactivated and deleted."""
     site.fill()

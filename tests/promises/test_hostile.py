@@ -1,6 +1,6 @@
 """Whatever is sent, wherever: never a 5xx or a slow answer, never a row without a 201, and alike on both databases.
 
-1,000 examples, 200 in the fast lane. This tries 20,000:
+600 examples, 200 in the fast lane. This tries 20,000:
 `.venv/bin/pytest tests/promises/test_hostile.py --hypothesis-profile=long`.
 """
 
@@ -34,9 +34,9 @@ SHARES = {"api": 0.4, "users": 0.25, "anywhere": 0.2, "form": 0.15}  # of the ex
 
 
 def examples(share: str) -> hypothesis_settings:
-    """Return how often a test is tried: its share of 1,000, or of what the chosen profile says."""
+    """Return how often a test is tried: its share of 600, or of what the chosen profile says."""
     profile = hypothesis_settings.get_current_profile_name()
-    whole = {"fast": 200, "long": hypothesis_settings.get_profile("long").max_examples}.get(profile, 1_000)
+    whole = {"fast": 200, "long": hypothesis_settings.get_profile("long").max_examples}.get(profile, 600)
     return hypothesis_settings(
         max_examples=int(whole * SHARES[share]),
         deadline=None,  # ours is ANSWER_SECONDS, for one answer

@@ -17,6 +17,8 @@ from users.roles import Permission, Role
 from users.services import email_verification
 from users.storage.models import User
 
+pytestmark = pytest.mark.one_database
+
 
 def test_link_by_the_api(app: Flask, api: Api, cast: Cast, visitor: Visitor) -> None:
     api.key = make_key(app, Permission.USERS_UPDATE, owner=cast.omar)

@@ -1,4 +1,4 @@
-"""Looks at a page in a real browser: accessibility, both colour schemes, three widths and the size of targets."""
+"""Looks at a page in a real browser: accessibility, both colour schemes, two widths and the size of targets."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -39,7 +39,7 @@ class Inspector:
                     nodes = [node["html"][:120] for node in violation["nodes"][:3]]
                     self.found.append(f"{name}, {scheme}: {violation['id']} {nodes}")
         size = self.page.viewport_size
-        for width in (320, 768, 1024):
+        for width in (320, 1024):
             self.page.set_viewport_size({"width": width, "height": 800})
             if self.page.evaluate("document.documentElement.scrollWidth") > width:
                 self.found.append(f"{name} scrolls sideways at {width}")
