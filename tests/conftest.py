@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,7 @@ def empty_postgres(postgres_server: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def migrated_postgres(postgres_server: str) -> Iterator[str]:
-    """The URL of a database with all tables; a test that uses it empties them first."""
+    """The URL of a database with all tables, for `emptied_postgres`."""
     with postgres_database(postgres_server) as url:
         migrate(url)
         yield url
@@ -121,6 +121,22 @@ def emptying(migrated_postgres: str) -> Iterator[psycopg.Connection[Any]]:
     """The connection that empties that database: a new one for each test would double the time."""
     with psycopg.connect(migrated_postgres, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture(scope="session")
+def emptied_postgres(migrated_postgres: str, emptying: psycopg.Connection[Any]) -> Callable[[], str]:
+    """A function that empties all tables of that database and returns its URL.
+
+    Whoever serves on it begins so: a secret key that another test left behind would make it refuse to work.
+    """
+
+    def empty() -> str:
+        # TRUNCATE would take twice as long.
+        statements = [f'DELETE FROM "{table.name}"' for table in reversed(db.metadata.sorted_tables)]
+        emptying.execute("; ".join([TRIGGERS_OFF_AND_ON[0], *statements, TRIGGERS_OFF_AND_ON[1]]).encode())
+        return migrated_postgres
+
+    return empty
 
 
 @pytest.fixture(scope="session")
@@ -138,11 +154,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         path = tmp_path / "enrol.db"
         shutil.copy(request.getfixturevalue("migrated_sqlite"), path)
         return f"sqlite:///{path}"
-    url: str = request.getfixturevalue("migrated_postgres")
-    # TRUNCATE would take twice as long.
-    empty = [f'DELETE FROM "{table.name}"' for table in reversed(db.metadata.sorted_tables)]
-    emptying: psycopg.Connection[Any] = request.getfixturevalue("emptying")
-    emptying.execute("; ".join([TRIGGERS_OFF_AND_ON[0], *empty, TRIGGERS_OFF_AND_ON[1]]).encode())
+    url: str = request.getfixturevalue("emptied_postgres")()
     return url
 
 

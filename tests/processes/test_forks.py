@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ def wait(*pids):
 @pytest.fixture(params=["sqlite", "postgres"])
 def here(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
     """An installation on each database."""
-    given = {"DATABASE_URL": request.getfixturevalue("migrated_postgres")} if request.param == "postgres" else {}
+    given = {"DATABASE_URL": request.getfixturevalue("emptied_postgres")()} if request.param == "postgres" else {}
     with installed(tmp_path / "enrol", {"ENROL_LOG_FORMAT": "json", **given}) as made:
         yield made
 
@@ -157,9 +157,9 @@ look()
     assert [inherited for _, inherited in told] == [[], [], [], []]
 
 
-def test_child_closes_its_idle_connections(migrated_postgres: str, tmp_path: Path) -> None:
+def test_child_closes_its_idle_connections(emptied_postgres: Callable[[], str], tmp_path: Path) -> None:
     """A timer of its own does it, and the parent keeps its timer."""
-    with installed(tmp_path / "enrol", {"ENROL_LOG_FORMAT": "json", "DATABASE_URL": migrated_postgres}) as here:
+    with installed(tmp_path / "enrol", {"ENROL_LOG_FORMAT": "json", "DATABASE_URL": emptied_postgres()}) as here:
         told, _ = run(
             here,
             """

@@ -37,7 +37,7 @@ def two(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     """Two servers on SQLite and on Postgres, with Ada."""
     given = {}
     if request.param == "postgres":
-        given = {"DATABASE_URL": request.getfixturevalue("migrated_postgres")}
+        given = {"DATABASE_URL": request.getfixturevalue("emptied_postgres")()}
     with installed(tmp_path_factory.mktemp("two") / "enrol", given) as made:
         servers = made.start("granian", "flask")
         key = {"SECRET_KEY": (made.instance / "secret_key").read_text()}

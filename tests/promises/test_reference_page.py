@@ -51,7 +51,7 @@ def site(
     """A running server on a migrated database."""
     settings = {}
     if request.param == "postgres":
-        settings["DATABASE_URL"] = request.getfixturevalue("migrated_postgres")
+        settings["DATABASE_URL"] = request.getfixturevalue("emptied_postgres")()
     with installed(tmp_path_factory.mktemp("page") / "enrol", settings) as tree:
         (server,) = tree.start("granian")
         yield tree, server

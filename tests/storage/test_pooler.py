@@ -3,6 +3,7 @@
 import re
 import socket
 import uuid
+from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
@@ -45,22 +46,23 @@ def test_ping(pooled_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     dispose(app)
 
 
-def test_pooler_started_again(migrated_postgres: str) -> None:
+def test_pooler_started_again(emptied_postgres: Callable[[], str]) -> None:
     """The caller does not notice it."""
-    with pgbouncer(migrated_postgres) as url:
+    direct = emptied_postgres()
+    with pgbouncer(direct) as url:
         app = create_app({**CHEAP, "DATABASE_URL": url})
         stranger = Api(app.test_client(), key_format.new_key())
         assert stranger.get("/v1/user/me").status_code == 401
         port = make_url(url).port
     assert stranger.get("/v1/user/me").status_code == 503
-    with pgbouncer(migrated_postgres, port=port):
+    with pgbouncer(direct, port=port):
         assert stranger.get("/v1/user/me").status_code == 401
     dispose(app)
 
 
-def test_statement_mode(migrated_postgres: str) -> None:
+def test_statement_mode(emptied_postgres: Callable[[], str]) -> None:
     """It cannot work, and Enrol says what to set."""
-    with pgbouncer(migrated_postgres, mode="statement") as url:
+    with pgbouncer(emptied_postgres(), mode="statement") as url:
         app = create_app({**CHEAP, "DATABASE_URL": url})
         assert "Set pool_mode = transaction there." in run(app.test_cli_runner(), "users", "list").stderr
         dispose(app)
@@ -77,12 +79,12 @@ def test_pooler_without_postgres() -> None:
         dispose(app)
 
 
-def test_doctor_checks_the_role(migrated_postgres: str, emptying: "psycopg.Connection[Any]") -> None:
+def test_doctor_checks_the_role(emptied_postgres: Callable[[], str], emptying: "psycopg.Connection[Any]") -> None:
     """Through a pooler the role must set what Enrol cannot; the statements in the sentence do it."""
     role = f"Enrol-{uuid.uuid4().hex}"
     emptying.execute(f'CREATE ROLE "{role}" LOGIN SUPERUSER; ALTER ROLE "{role}" SET lock_timeout = \'5s\''.encode())
     emptying.execute(f'ALTER ROLE "{role}" SET synchronous_commit = off'.encode())
-    url = make_url(migrated_postgres).set(username=role).render_as_string(hide_password=False)
+    url = make_url(emptied_postgres()).set(username=role).render_as_string(hide_password=False)
     ill = _doctor_through_a_pooler(url)
     told = rf"warn database: postgresql [\d.]+, at {schema_version.HEAD}, through a pooler, nothing prepared\. "
     assert re.match(told, ill)

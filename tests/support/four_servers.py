@@ -33,7 +33,9 @@ def start_four(
 
         def start(database: str) -> FourServers:
             if database not in started:
-                given = {"DATABASE_URL": request.getfixturevalue("migrated_postgres")} if database == "postgres" else {}
+                given = {}
+                if database == "postgres":
+                    given = {"DATABASE_URL": request.getfixturevalue("emptied_postgres")()}
                 made = stack.enter_context(installed(tmp_path_factory.mktemp("four") / "enrol", given))
                 servers = made.start(*KINDS, *KINDS)
                 app = create_app({**CHEAP, "DATABASE_URL": f"sqlite:///{made.instance}/enrol.db", **given})

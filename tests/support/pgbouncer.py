@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -82,7 +82,7 @@ def _wait_until_it_listens(process: "subprocess.Popen[bytes]", port: int, log: P
 
 
 @pytest.fixture
-def pooled_url(migrated_postgres: str) -> Iterator[str]:
+def pooled_url(emptied_postgres: Callable[[], str]) -> Iterator[str]:
     """The url of the database through a PgBouncer of its own."""
-    with pgbouncer(migrated_postgres) as url:
+    with pgbouncer(emptied_postgres()) as url:
         yield url

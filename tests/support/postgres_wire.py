@@ -4,7 +4,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -107,9 +107,9 @@ class Wire:
 
 
 @pytest.fixture
-def wire(migrated_postgres: str) -> Iterator[Wire]:
+def wire(emptied_postgres: Callable[[], str]) -> Iterator[Wire]:
     """The connection to Postgres, which can be cut."""
-    made = Wire(migrated_postgres)
+    made = Wire(emptied_postgres())
     made.open()
     yield made
     made.close()
