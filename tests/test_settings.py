@@ -46,6 +46,7 @@ def test_variables() -> None:
         "ENROL_PUBLIC_URL",
         "ENROL_PASSWORD_MIN_LENGTH",
         "ENROL_PASSWORD_BLOCKLIST",
+        "ENROL_PASSWORD_DONE_URL",
         "ENROL_PASSWORD_HASH",
         "ENROL_PASSWORD_HASH_UNSAFE",
         "ENROL_HASH_SLOTS",
@@ -72,6 +73,7 @@ def test_defaults(tmp_path: Path) -> None:
         rules=Rules(
             password_min_length=8, password_blocklist=False, allow_domains=frozenset(), check_deliverability=False
         ),
+        password_done_url=None,
         password_hash=HashParameters(memory=65536, time=3, lanes=4),
         hash_slots=cores.usable(),
         hash_queue=16,

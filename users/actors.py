@@ -4,13 +4,14 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from users.errors import Denied
-from users.roles import ALL_PERMISSIONS, Permission, permissions_of
+from users.roles import ALL_PERMISSIONS, Permission
 
 
 class ActorKind(StrEnum):
     """How an actor came to act, as audit events record it."""
 
     KEY = "key"
+    PASSWORD_LINK = "password_link"  # noqa: S105  (the link with which a user chooses a password)
     SESSION = "session"
     SETUP = "setup"  # the link of the first run
     TERMINAL = "terminal"
@@ -37,10 +38,10 @@ class Actor:
         if missing:
             raise Denied(missing)
 
-    def signed_in_as(self, user_id: str, role: str | None, session_hash: bytes) -> "Actor":
-        """Return this actor signed in as the user `user_id` with `role`, in the same request."""
-        held = permissions_of(role)
-        return replace(self, kind=ActorKind.SESSION, permissions=held, user_id=user_id, session_hash=session_hash)
+    def signed_in_as(self, user_id: str, permissions: frozenset[Permission], session_hash: bytes) -> "Actor":
+        """Return this actor signed in as the user `user_id` with `permissions`, in the same request."""
+        kind = ActorKind.SESSION
+        return replace(self, kind=kind, permissions=permissions, user_id=user_id, session_hash=session_hash)
 
     def with_permissions(self, permissions: frozenset[Permission]) -> "Actor":
         """Return the same actor with these permissions."""

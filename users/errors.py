@@ -131,6 +131,16 @@ class LastAdministrator(EnrolError):
         self.user_id = user_id
 
 
+class UserDeactivated(EnrolError):
+    """The act needs an active user, and this one is deactivated."""
+
+    code = "USER_DEACTIVATED"
+    status = 409
+    type = "conflict_error"
+    message = "This user is deactivated. Reactivate them first."
+    system_message = "A password link is for an active user"
+
+
 class IdempotencyKeyReused(EnrolError):
     """The caller sent another body with this Idempotency-Key less than a day ago."""
 

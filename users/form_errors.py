@@ -111,6 +111,13 @@ class VerificationLinkEnded(Outdated):
     message = "This link has ended."
 
 
+class PasswordLinkEnded(Outdated):
+    """The password link was used, replaced or ended, it is too old, or no link of ours."""
+
+    status = 410
+    message = "This link has ended."
+
+
 class KeyMadeAlready(Outdated):
     """The same form was sent before and has already made its API key."""
 

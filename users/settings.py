@@ -29,6 +29,7 @@ TAKES = {
     "ENROL_PUBLIC_URL": "the address people use, like https://users.example.com, without a path",
     "ENROL_PASSWORD_MIN_LENGTH": f"a whole number from {MIN_LENGTH} to 256",
     "ENROL_PASSWORD_BLOCKLIST": "on or off",
+    "ENROL_PASSWORD_DONE_URL": "the address to go on to after a password is chosen, like https://app.example.com/start",
     "ENROL_PASSWORD_HASH": "argon2id parameters like m=65536,t=3,p=4, no weaker than m=19456,t=2,p=1 "
     "unless ENROL_PASSWORD_HASH_UNSAFE is 1",
     "ENROL_PASSWORD_HASH_UNSAFE": "1 or off",
@@ -71,6 +72,7 @@ class Settings:
     database_pool: int
     public_url: str | None
     rules: Rules
+    password_done_url: str | None
     password_hash: HashParameters
     hash_slots: int
     hash_queue: int
@@ -115,6 +117,7 @@ def load(values: Mapping[str, str], instance: Path) -> Settings:
             allow_domains=_domains(values),
             check_deliverability=_choice(values, "ENROL_CHECK_DELIVERABILITY", ("off", "on")) == "on",
         ),
+        password_done_url=_web_url(values, "ENROL_PASSWORD_DONE_URL"),
         password_hash=_password_hash(values),
         hash_slots=_whole_number(values, "ENROL_HASH_SLOTS", 1, 256, default=cores.usable()),
         hash_queue=_whole_number(values, "ENROL_HASH_QUEUE", 0, 10000, default=hash_queue.QUEUE),
@@ -238,6 +241,13 @@ def read_base_url(text: str) -> str:
     if not usable or extra:
         raise ValueError
     return f"{url.scheme}://{url.netloc.lower().removesuffix(':')}"
+
+
+def _web_url(values: Mapping[str, str], name: str) -> str | None:
+    given = values.get(name)
+    if given and not re.fullmatch(r"https?://[A-Za-z0-9_.:\[\]-]+(?:[/?#][!-~]*)?", given):
+        raise _bad(name)
+    return given or None
 
 
 def _password_hash(values: Mapping[str, str]) -> HashParameters:

@@ -74,8 +74,8 @@ PAGE_ACTS: dict[str, Callable[[Scene], Answer]] = {
     "new key": lambda it: press(it, "/admin/keys/new", **KEY_FORM),
     "roll key": lambda it: press(it, f"/admin/keys/{it.key_id}/roll", ends="24", expires="90"),
     "revoke key": lambda it: press(it, f"/admin/keys/{it.key_id}/revoke"),
-    "own password": lambda it: press(it, "/admin/account", current_password=PASSWORD, password=NEW),
-    "end other sessions": lambda it: press(it, "/admin/account/sessions"),
+    "own password": lambda it: press(it, "/account", current_password=PASSWORD, password=NEW),
+    "end other sessions": lambda it: press(it, "/account/sessions"),
 }
 ENDS = {
     "signed out elsewhere": "DELETE FROM admin_sessions WHERE user_id = :ada",
@@ -139,7 +139,7 @@ def prepare(scene: Scene, act: str) -> Callable[[], Answer]:
     def note(path: str, **fields: Any) -> Answer:
         page = scene.browser.get(path)
         marks = {"mark": mark_in(page), "was-expires_at": seen_end_in(page)} if "mark" in page.text else {}
-        token = scene.browser.token("/admin/account")
+        token = scene.browser.token("/account")
         sent.append((path, {**marks, **fields, "csrf_token": token}))
         return page
 

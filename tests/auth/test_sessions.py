@@ -105,8 +105,8 @@ def test_role_taken_away(app: Flask, cast: Cast, omar: Visitor) -> None:
 def test_own_new_password(app: Flask, cast: Cast, ada: Visitor) -> None:
     """It ends the other sessions and replaces this one."""
     other, before = signed_in(app, cast.ada), ada.session_id
-    answer = ada.post("/admin/account", current_password=PASSWORD, password=NEW)
-    assert answer.location == "/admin/account"
+    answer = ada.post("/account", current_password=PASSWORD, password=NEW)
+    assert answer.location == "/account"
     assert "Password changed" in ada.get(answer.location).text
     assert ada.session_id != before
     assert not other.is_in
@@ -126,7 +126,7 @@ def test_own_new_password(app: Flask, cast: Cast, ada: Visitor) -> None:
 )
 def test_refused_change(app: Flask, cast: Cast, ada: Visitor, current: str, new: str, problem: tuple[str, str]) -> None:
     other = signed_in(app, cast.ada)
-    answer = ada.post("/admin/account", current_password=current, password=new)
+    answer = ada.post("/account", current_password=current, password=new)
     assert answer.status_code == 422
     assert problems_in(answer) == [problem]
     assert NEW not in answer.text
@@ -136,15 +136,15 @@ def test_refused_change(app: Flask, cast: Cast, ada: Visitor, current: str, new:
 def test_expired_are_not_counted(app: Flask, cast: Cast, time: Clock, ada: Visitor) -> None:
     signed_in(app, cast.ada)
     time.forward(minutes=20)
-    assert "You are also signed in with 1 other browser." in ada.get("/admin/account").text
+    assert "You are also signed in with 1 other browser." in ada.get("/account").text
     time.forward(minutes=10)
-    assert "You are signed in here only." in ada.get("/admin/account").text
+    assert "You are signed in here only." in ada.get("/account").text
 
 
 def test_end_others(app: Flask, cast: Cast, ada: Visitor) -> None:
     others = [signed_in(app, cast.ada) for _ in range(2)]
-    assert "You are also signed in with 2 other browsers" in ada.get("/admin/account").text
-    answer = ada.post("/admin/account/sessions")
+    assert "You are also signed in with 2 other browsers" in ada.get("/account").text
+    answer = ada.post("/account/sessions")
     assert "Your other sessions have ended" in ada.get(answer.location).text
     assert ada.is_in
     assert not any(other.is_in for other in others)

@@ -64,7 +64,7 @@ def test_password_of_an_older_version(app: Flask, cast: Cast, visitor: Visitor, 
     body = {"email": "ada@example.com", "password": old}
     assert verifier.call("POST", "/v1/user/verify-password", json=body).json["valid"] is True
     assert verifier.call("POST", "/v1/user/verify-password", json={**body, "password": f"\a{old}"}).status_code == 200
-    assert visitor.post("/admin/account", current_password=old, password=PASSWORD).status_code == 303
+    assert visitor.post("/account", current_password=old, password=PASSWORD).status_code == 303
 
 
 def hash_of(password: str) -> str:
@@ -155,7 +155,7 @@ def test_change_of_password_during_the_hash(
     app: Flask, ada: Visitor, cast: Cast, changed_meanwhile: Callable[[str], None], change: str
 ) -> None:
     changed_meanwhile(change)
-    answer = ada.post("/admin/account", current_password=PASSWORD, password="another horse battery")
+    answer = ada.post("/account", current_password=PASSWORD, password="another horse battery")
     if change.startswith("password"):
         assert problems_in(answer) == [("current_password", "The current password is wrong")]
     else:  # the session has ended with it
@@ -164,7 +164,7 @@ def test_change_of_password_during_the_hash(
 
 
 def test_sign_out(ada: Visitor) -> None:
-    token = ada.token("/admin/account")
+    token = ada.token("/account")
     ada.post("/admin/logout")
     assert set(form_session_of(ada)) == {"_flashes"}  # "You are signed out"
     assert ada.post(LOGIN, token=token, email="ada@example.com", password=PASSWORD).status_code == 400
@@ -180,10 +180,10 @@ def test_copied_cookie(ada: Visitor, visitor: Visitor) -> None:
 
 
 def test_new_session_and_token(ada: Visitor, visitor: Visitor) -> None:
-    session_id, token = ada.session_id, ada.token("/admin/account")
+    session_id, token = ada.session_id, ada.token("/account")
     assert ada.sign_in("ada@example.com").status_code == 303
     assert ada.session_id != session_id
-    assert ada.post("/admin/account/sessions", token=token).status_code == 400
+    assert ada.post("/account/sessions", token=token).status_code == 400
     visitor.session_id = session_id or ""
     assert not visitor.is_in
 

@@ -204,12 +204,12 @@ def test_parallel_attempts(app: Flask, cast: Cast, guesser: Guesser, hashes: lis
 
 def test_current_password_counts(app: Flask, cast: Cast, ada: Visitor, hashes: list[int]) -> None:
     new = {"password": "another horse battery"}
-    assert ada.post("/admin/account", current_password=PASSWORD, **new).status_code == 303
+    assert ada.post("/account", current_password=PASSWORD, **new).status_code == 303
     for _ in range(10):
-        page = ada.post("/admin/account", current_password=WRONG, **new)
+        page = ada.post("/account", current_password=WRONG, **new)
         assert problems_in(page) == [("current_password", "The current password is wrong")]
     looked_at = len(hashes)
-    page = ada.post("/admin/account", current_password="another horse battery", **new)
+    page = ada.post("/account", current_password="another horse battery", **new)
     assert page.status_code == 429
     assert re.search("Wait [45] minutes, then try again", summary_in(page))
     assert ada.sign_in("ada@example.com", "another horse battery").status_code == 429

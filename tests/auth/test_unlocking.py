@@ -80,7 +80,7 @@ def test_new_password_unlocks(
 @pytest.mark.one_database
 def test_own_new_password_unlocks(app: Flask, cast: Cast, guesser: Guesser, ada: Visitor) -> None:
     flood(guesser, "ada@example.com")
-    assert ada.post("/admin/account", current_password=PASSWORD, password=NEW).status_code == 303
+    assert ada.post("/account", current_password=PASSWORD, password=NEW).status_code == 303
     assert guesser.guess("ada@example.com", "192.0.2.1", NEW) == "in"
 
 

@@ -44,7 +44,7 @@ def test_signing_in_and_your_account(site: Site, inspector: Inspector) -> None:
     page.goto(f"{site.base_url}/nothing")
     inspector.look("not found")
     sign_in_again(inspector, site)
-    page.goto(f"{site.base_url}/admin/account")
+    page.goto(f"{site.base_url}/account")
     inspector.look("account")
     follow(page, "text=Change password")
     inspector.look("account with errors")

@@ -19,7 +19,7 @@ from support.visitors import LOGIN, token_in
 from users.http import session_cookie
 from users.roles import Role
 
-ACCOUNT, LOGOUT = "/admin/account", "/admin/logout"
+ACCOUNT, LOGOUT = "/account", "/admin/logout"
 
 
 @pytest.mark.one_database

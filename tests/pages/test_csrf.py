@@ -15,7 +15,7 @@ from support.page_forms import CANARY, EVERY_FIELD
 from support.people import PASSWORD, Cast
 from support.visitors import LOGIN, NEW_USER, Visitor, signed_in, summary_in, token_in
 from users.actors import terminal
-from users.services import email_verification
+from users.services.links import email_verification
 
 pytestmark = pytest.mark.one_database
 
@@ -43,7 +43,7 @@ def test_wrong_token(app: Flask, cast: Cast, changing: list[str], kind: str) -> 
         "missing": None,
         "empty": "",
         "nonsense": "x.y.z",
-        "of another": signed_in(app, cast.omar).token("/admin/account"),
+        "of another": signed_in(app, cast.omar).token("/account"),
         "from before the sign-in": before,
     }[kind]
     with app.app_context():
@@ -98,7 +98,7 @@ def test_planted_cookie(app: Flask, cast: Cast, visitor: Visitor) -> None:
 def test_foreign_form(app: Flask, ada: Visitor, changing: list[str], headers: dict[str, str]) -> None:
     """Origin and Sec-Fetch-Site of another site are refused."""
     then = state(app)
-    token = ada.token("/admin/account")
+    token = ada.token("/account")
     for path in changing:
         answer = ada.post(path, token=token, headers=headers, **EVERY_FIELD)
         assert answer.status_code == 403, path

@@ -171,7 +171,7 @@ def test_parallel_rolls_by_two(app: Flask, cast: Cast, old: Old) -> None:
     """Two administrators who roll a key in parallel make one new key."""
     browsers = [signed_in(app, user) for user in (cast.ada, make_user(app, "grace@example.com", Role.ADMIN))]
     pages = [browser.get(old.path) for browser in browsers]
-    tokens = [browser.token("/admin/account") for browser in browsers]
+    tokens = [browser.token("/account") for browser in browsers]
 
     def roll(number: int) -> int:
         form = {**shown_in(pages[number]), "ends": "24", "expires": "90"}

@@ -64,7 +64,7 @@ def test_a_form_sent_twice_makes_one_key(app: Flask, ada: Visitor) -> None:
 
 def test_parallel_clicks(app: Flask, ada: Visitor) -> None:
     """Parallel requests of one form make one key."""
-    mark, token, cookies = mark_in(ada.get(NEW)), ada.token("/admin/account"), ada.session_id or ""
+    mark, token, cookies = mark_in(ada.get(NEW)), ada.token("/account"), ada.session_id or ""
     form_cookie = ada.client.get_cookie("enrol-form")
     assert form_cookie
 

@@ -29,7 +29,7 @@ def test_stale_token(ada: Visitor) -> None:
 
 def test_session_ended(app: Flask, ada: Visitor) -> None:
     """After the sign-in the form is shown with all fields but the password."""
-    token = ada.token("/admin/account")
+    token = ada.token("/account")
     ada.client.delete_cookie("enrol")
     typed = {"email": "jo@example.com", "first_name": "Jo", "global_role_id": "role_auditor", "choice": "type"}
     asked = ada.post(NEW_USER, token=token, password=CANARY, **typed)
@@ -56,10 +56,10 @@ def test_session_ended(app: Flask, ada: Visitor) -> None:
     assert ada.post(NEW_USER, token=token_in(page), password=PASSWORD, **typed).status_code == 303
 
 
-@pytest.mark.parametrize("path", ["/admin/users/{}/deactivate", "/admin/account/sessions"])
+@pytest.mark.parametrize("path", ["/admin/users/{}/deactivate", "/account/sessions"])
 def test_session_ended_without_fields(app: Flask, ada: Visitor, cast: Cast, path: str) -> None:
     """The sign-in page says that nothing was done."""
-    token = ada.token("/admin/account")
+    token = ada.token("/account")
     ada.client.delete_cookie("enrol")
     asked = ada.post(path.format(cast.omar.id), token=token)
     assert asked.status_code == 403
@@ -71,7 +71,7 @@ def test_session_ended_without_fields(app: Flask, ada: Visitor, cast: Cast, path
 @pytest.mark.parametrize("token", ["own", "stale"])
 def test_sign_out_after_end(ada: Visitor, token: str) -> None:
     """A sign-out of an ended session signs out."""
-    sent = ada.token("/admin/account") if token == "own" else token
+    sent = ada.token("/account") if token == "own" else token
     ada.session_id = "ended"
     answer = ada.post("/admin/logout", token=sent)
     assert (answer.status_code, answer.location) == (303, "/admin/login")

@@ -11,7 +11,7 @@ from support.people import PASSWORD, Cast, make_key
 from support.visitors import LOGIN, Visitor, form_session_of, signed_in, summary_in
 from users.http.session_cookie import MOST_MESSAGES
 from users.roles import Permission
-from users.services import setup_link
+from users.services.links import setup_link
 
 
 def notices_in(page: str) -> list[str]:
@@ -63,7 +63,7 @@ def test_other_page(app: Flask, ada: Visitor, cast: Cast) -> None:
 
 def test_double_click(ada: Visitor, cast: Cast) -> None:
     """A form that is sent twice before its page opens leaves one message."""
-    token, path = ada.token("/admin/account"), f"/admin/users/{cast.omar.id}"
+    token, path = ada.token("/account"), f"/admin/users/{cast.omar.id}"
     for act in ("deactivate", "reactivate", "reactivate"):
         assert ada.post(f"{path}/{act}", token=token).location == path
     assert notices_in(ada.get(path).text) == ["User deactivated", "User reactivated"]
@@ -71,7 +71,7 @@ def test_double_click(ada: Visitor, cast: Cast) -> None:
 
 def test_bounded(ada: Visitor, cast: Cast) -> None:
     """The cookie keeps the newest messages of a script that sends forms and opens no page."""
-    token = ada.token("/admin/account")
+    token = ada.token("/account")
     sent = [
         (f"/admin/users/{user.id}", act)
         for act in ("deactivate", "reactivate", "deactivate")
@@ -88,7 +88,7 @@ def test_newest_revoked(app: Flask, ada: Visitor, cast: Cast) -> None:
     """If two API keys were revoked and no page was opened between, the list names the last one."""
     for name in ("First", "Second"):
         make_key(app, Permission.USERS_READ, owner=cast.ada, name=name)
-    token = ada.token("/admin/account")
+    token = ada.token("/account")
     for (key_id,) in rows(app, "SELECT id FROM api_keys ORDER BY name"):
         ada.post(f"/admin/keys/{key_id}/revoke", token=token)
     page = ada.get("/admin/keys").text
@@ -98,7 +98,7 @@ def test_newest_revoked(app: Flask, ada: Visitor, cast: Cast) -> None:
 
 def test_links_make_none(ada: Visitor, cast: Cast) -> None:
     """A link cannot show a message."""
-    for path in (f"/admin/users/{cast.omar.id}", "/admin/users", "/admin/keys", "/admin/account", LOGIN):
+    for path in (f"/admin/users/{cast.omar.id}", "/admin/users", "/admin/keys", "/account", LOGIN):
         for query in ("done=created", "done=updated", "done=out", f"deleted={cast.omar.id}", "revoked=x"):
             assert notices_in(ada.get(f"{path}?{query}").text) == []
 
@@ -116,13 +116,13 @@ def test_other_user(app: Flask, ada: Visitor, cast: Cast) -> None:
 
 def test_new_session(app: Flask, ada: Visitor, cast: Cast) -> None:
     """Another session in the browser drops the messages."""
-    token = ada.token("/admin/account")
+    token = ada.token("/account")
     edited(app, ada, cast)
     vera = signed_in(app, cast.vera)
     assert vera.session_id
     ada.session_id = vera.session_id  # the next request is Vera's, with the messages of Ada still in the cookie
     assert notices_in(ada.get("/admin/users").text) == []
-    assert token != ada.token("/admin/account")
+    assert token != ada.token("/account")
 
 
 def test_signed_out(ada: Visitor) -> None:

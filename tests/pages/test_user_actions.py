@@ -23,7 +23,8 @@ from users import clock
 from users.actors import terminal
 from users.passwords.hashing import PasswordPlace
 from users.roles import Permission, Role
-from users.services import email_verification, user_changes
+from users.services import user_changes
+from users.services.links import email_verification
 
 pytestmark = pytest.mark.one_database
 
@@ -196,7 +197,7 @@ def test_own_password(app: Flask, ada: Visitor, cast: Cast) -> None:
         ada.post(path, choice="generate"),
         ada.post(path, mark=str(mark[0][0]), choice="generate"),
     ]
-    assert [(answer.status_code, answer.location) for answer in answers] == [(303, "/admin/account")] * 3
+    assert [(answer.status_code, answer.location) for answer in answers] == [(303, "/account")] * 3
     assert can_sign_in(app, "ada@example.com", PASSWORD)
 
 

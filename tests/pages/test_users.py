@@ -206,7 +206,7 @@ def test_prefilled_form(ada: Visitor) -> None:
 
 
 def test_json_is_not_a_form(app: Flask, ada: Visitor) -> None:
-    answer = ada.client.post(NEW_USER, json={"email": 5, "csrf_token": ada.token("/admin/account")})
+    answer = ada.client.post(NEW_USER, json={"email": 5, "csrf_token": ada.token("/account")})
     assert answer.status_code == 400
     assert rows(app, "SELECT 1 FROM users WHERE email LIKE 'jo%'") == []
 

@@ -107,7 +107,7 @@ def verify(api: Api, _: Visitor, __: str) -> Answer:
 
 def change_own_password(_: Api, ada: Visitor, __: str) -> Answer:
     """Change one's own password at the page."""
-    return ada.post("/admin/account", current_password=PASSWORD, password="another horse battery")
+    return ada.post("/account", current_password=PASSWORD, password="another horse battery")
 
 
 def set_password(_: Api, ada: Visitor, user_id: str) -> Answer:

@@ -270,7 +270,7 @@ fields = st.sampled_from([*names_of_fields.split(), "was-email", "was-first_name
 @examples("form")
 @given(
     path=st.sampled_from(
-        ["/admin/users/new", "/admin/keys/new", "/admin/account", "/admin/account/sessions", "/setup", "/verify"]
+        ["/admin/users/new", "/admin/keys/new", "/account", "/account/sessions", "/password", "/setup", "/verify"]
     )
     | st.sampled_from(["edit", "password", "verify"]).map("/admin/users/{{id}}/{}".format),
     form=st.lists(st.tuples(fields | typed, typed | st.sampled_from(["type", "generate", PASSWORD])), max_size=8),
@@ -283,7 +283,7 @@ def test_every_form(
     for visitor, user in zip(administrators, edited, strict=True):
         sent = {
             "path": path.format(id=user.id),
-            "data": MultiDict([*form, ("csrf_token", visitor.token("/admin/account"))]),
+            "data": MultiDict([*form, ("csrf_token", visitor.token("/account"))]),
         }
         answers.append(timely(lambda visitor=visitor, sent=sent: visitor.client.post(**sent)))
     answer = alike(answers)

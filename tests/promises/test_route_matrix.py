@@ -40,9 +40,9 @@ GET    /admin                              303      303     303      303        
 GET    /admin/login                        200      200     303      303           303     200     200
 POST   /admin/login                        422      422     422      422           422     422     422
 POST   /admin/logout                       303      303     303      303           303     303     303
-GET    /admin/account                      303      303     200      200           200     303     303
-POST   /admin/account                      403      403     422      422           422     403     403
-POST   /admin/account/sessions             403      403     303      303           303     403     403
+GET    /account                      303      303     200      200           200     303     303
+POST   /account                      403      403     422      422           422     403     403
+POST   /account/sessions             403      403     303      303           303     403     403
 GET    /admin/start                        303      303     403      403           200     303     303
 
 GET    /admin/users                        303      303     200      200           200     303     303
@@ -140,7 +140,7 @@ def send_form(browser: Visitor, method: str, path: str) -> Answer:
     """Open the page, or send its form with the token of this browser and nothing in it."""
     if method == "GET":
         return browser.get(path)
-    for place in ("/admin/account", "/admin/login"):  # the one that this browser is shown
+    for place in ("/account", "/admin/login"):  # the one that this browser is shown
         page = browser.get(place)
         if page.status_code == 200:
             return browser.client.post(path, data={"csrf_token": token_in(page)})

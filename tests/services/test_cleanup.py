@@ -18,7 +18,8 @@ from support.visitors import Visitor
 from users import clock
 from users.auth import sessions
 from users.roles import Permission
-from users.services import cleanup, idempotency, setup_link
+from users.services import cleanup, idempotency
+from users.services.links import setup_link
 from users.storage.models import db
 
 

@@ -14,7 +14,7 @@ from support.verification_links import TERMINAL, click, issue, opened, trail, ve
 from support.visitors import Visitor, token_in
 from users import clock
 from users.roles import Permission, Role
-from users.services import email_verification
+from users.services.links import email_verification
 from users.storage.models import User
 
 pytestmark = pytest.mark.one_database

@@ -14,7 +14,7 @@ from support.visitors import Visitor, problems_in
 from users import clock
 from users.passwords.hashing import PasswordPlace
 from users.roles import Role
-from users.services import setup_link
+from users.services.links import setup_link
 from users.storage.models import db
 
 FORM = {"email": "ada@example.com", "first_name": "Ada", "password": PASSWORD}

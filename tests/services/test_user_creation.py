@@ -15,7 +15,8 @@ from users.roles import Permission, Role
 from users.rules import validation
 from users.rules.emails import parse_email
 from users.rules.validation import NewUser
-from users.services import api_keys, email_verification, user_creation, user_queries
+from users.services import api_keys, user_creation, user_queries
+from users.services.links import email_verification
 from users.storage.models import User
 
 

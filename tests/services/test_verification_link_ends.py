@@ -16,7 +16,8 @@ from support.verification_links import ENDED, TERMINAL, click, issue, opened, ve
 from support.visitors import Visitor
 from users import clock
 from users.rules import validation
-from users.services import email_verification, user_changes
+from users.services import user_changes
+from users.services.links import email_verification
 from users.storage.models import User
 
 pytestmark = pytest.mark.one_database

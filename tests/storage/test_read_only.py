@@ -139,7 +139,7 @@ def test_form_keeps_what_was_typed(app: Flask, ada: Visitor) -> None:
 @pytest.mark.one_database
 def test_every_form(app: Flask, ada: Visitor, changing: list[str]) -> None:
     """Each says it, but for those that are refused for another reason first."""
-    token = ada.token("/admin/account")
+    token = ada.token("/account")
     with read_only(app):
         answers = {path: ada.post(path, token=token, **EVERY_FIELD) for path in changing}
     told = [path for path, page in answers.items() if "The database is read-only at the moment" in summary_in(page)]

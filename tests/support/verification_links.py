@@ -10,7 +10,8 @@ from support.api import Answer
 from support.databases import rows
 from support.visitors import Visitor, token_in
 from users.actors import terminal
-from users.services import email_verification, user_queries
+from users.services import user_queries
+from users.services.links import email_verification
 from users.storage.models import User
 
 TERMINAL = terminal("req_test00000000")

@@ -38,7 +38,7 @@ class Visitor:
     def post(self, path: str, *, token: str | None = OWN, headers: Any = None, **fields: Any) -> Answer:
         """Send a form, with the token of this browser session unless another, or None, is given."""
         if token == OWN:
-            page = self.get("/admin/account")
+            page = self.get("/account")
             token = token_in(page) if page.status_code == 200 else self.token(LOGIN)
         if "mark" not in fields and re.fullmatch(
             r"/admin/keys/(new|\w+/roll)|/admin/users/\w+/(password|verify)", path
@@ -69,7 +69,7 @@ class Visitor:
     @property
     def is_in(self) -> bool:
         """Whether this browser is signed in."""
-        return bool(self.get("/admin/account").status_code == 200)
+        return bool(self.get("/account").status_code == 200)
 
 
 def token_in(page: Answer) -> str:

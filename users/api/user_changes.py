@@ -15,7 +15,8 @@ from users.passwords.hashing import WrongPassword
 from users.request_errors import PreconditionFailed, WeakEntityTag
 from users.roles import Permission
 from users.rules import validation
-from users.services import email_verification, user_changes
+from users.services import user_changes
+from users.services.links import email_verification
 from users.storage.models import User
 
 

@@ -25,6 +25,8 @@ class Action(StrEnum):
     KEY_CREATE = "key.create"
     KEY_REVOKE = "key.revoke"
     KEY_ROLL = "key.roll"
+    PASSWORD_LINK_CREATE = "password_link.create"  # noqa: S105
+    PASSWORD_LINK_REVOKE = "password_link.revoke"  # noqa: S105
     REQUEST_REFUSE = "request.refuse"
     SECRET_KEY_ADOPT = "secret_key.adopt"  # noqa: S105
     SESSION_CREATE = "session.create"

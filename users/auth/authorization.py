@@ -75,9 +75,9 @@ def reauthorize(transaction: Session | Connection, actor: Actor, *permissions: P
             raise AuthenticationRequired
         actor = actor.with_permissions(permissions_of_key(key))
     elif actor.kind == ActorKind.SESSION:
-        role = sessions.find_role(transaction, actor.session_hash or b"")
-        if role is None:
+        permissions_now = sessions.find_permissions(transaction, actor.session_hash or b"")
+        if permissions_now is None:
             raise SessionEnded
-        actor = actor.with_permissions(permissions_of(role))
+        actor = actor.with_permissions(permissions_now)
     actor.require(*permissions)
     return actor

@@ -3,8 +3,10 @@
 from flask import current_app
 
 from users.actors import Actor, ActorKind
+from users.errors import Invalid
+from users.field_errors import FieldCode, FieldError
 from users.passwords.hash_queue import Share
-from users.passwords.hashing import Hasher
+from users.passwords.hashing import Hasher, PasswordPlace, WrongPassword
 
 _SHARES = {ActorKind.KEY: Share.CREATE, ActorKind.SESSION: Share.KNOWN}
 
@@ -13,6 +15,16 @@ def current() -> Hasher:
     """Return the application's one hasher."""
     found: Hasher = current_app.extensions["enrol.hasher"]
     return found
+
+
+def require_other(place: PasswordPlace, password_hash: str, password: str) -> None:
+    """Raise Invalid if `password`, which is to replace the one with `password_hash`, is the same."""
+    try:
+        place.verify(password_hash, password)
+    except WrongPassword:
+        return
+    message = "Choose a password that you do not have now"
+    raise Invalid([FieldError("password", FieldCode.PASSWORD_UNCHANGED, message)])
 
 
 def hash_password(password: str, actor: Actor) -> str:

@@ -1,4 +1,4 @@
-"""Administrators' sessions as rows, so that one can be ended everywhere at once (OWASP, Session Management)."""
+"""Sessions of the pages as rows, so that one can be ended everywhere at once (OWASP, Session Management)."""
 
 import hashlib
 import secrets
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from users import clock, logs
 from users.errors import Unavailable
-from users.roles import permissions_of
+from users.roles import Permission, permissions_of
 from users.storage import database
 from users.storage.models import AdminSession, User
 
@@ -21,8 +21,8 @@ SEEN_EVERY = timedelta(minutes=1)
 
 
 def may_sign_in(user: Any) -> bool:
-    """Tell whether `user`, a User or a row, may use the pages: active, with a role that has permissions."""
-    return user.is_active and user.deleted_at is None and bool(permissions_of(user.global_role_id))
+    """Tell whether `user`, a User or a row, may use the pages, if only their own account: every active user may."""
+    return bool(user.is_active and user.deleted_at is None)
 
 
 def start(session: Session, user_id: str, now: datetime) -> str:
@@ -48,12 +48,17 @@ def find(session_id: str) -> User | None:
     return user
 
 
-def find_role(transaction: Session | Connection, id_hash: bytes) -> str | None:
-    """Return the role of the user whose session has this hash, or None where `find` returns None."""
-    theirs = select(User.global_role_id).join(AdminSession, AdminSession.user_id == User.id)
+def permissions(user: Any) -> frozenset[Permission]:
+    """Return what `user`, a User or a row, may do at the pages: nothing before they have chosen a new password."""
+    return frozenset() if user.password_change_required else permissions_of(user.global_role_id)
+
+
+def find_permissions(transaction: Session | Connection, id_hash: bytes) -> frozenset[Permission] | None:
+    """Return the permissions of the user whose session has this hash, or None where `find` returns None."""
+    theirs = select(User.global_role_id, User.password_change_required)
     alive = (AdminSession.id_hash == id_hash, ~is_expired(clock.now()), User.is_active, User.deleted_at.is_(None))
-    role = transaction.execute(theirs.where(*alive)).scalar_one_or_none()
-    return role if permissions_of(role) else None
+    row = transaction.execute(theirs.join(AdminSession, AdminSession.user_id == User.id).where(*alive)).first()
+    return None if row is None else permissions(row)
 
 
 def count_others(user_id: str, session_id: str) -> int:

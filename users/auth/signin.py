@@ -55,7 +55,7 @@ def sign_in(email: str, password: str, *, device: Device, replacing: str = "", a
         if replacing and sessions.end(session, replacing):
             trail.record(session, Action.SESSION_END, actor.user_id, actor, now, [])
         session_id = sessions.start(session, found.id, now)
-        signed_in = actor.signed_in_as(found.id, found.global_role_id, sessions.digest(session_id))
+        signed_in = actor.signed_in_as(found.id, sessions.permissions(found), sessions.digest(session_id))
         trail.record(session, Action.SESSION_CREATE, found.id, signed_in, now, [])
     return found, session_id
 
@@ -111,6 +111,17 @@ def change_password(user: User, current: str, new: str, *, device: Device, actor
         return _replace_password(user, place.hash(new), actor)
 
 
+def choose_password(user: User, new: str, *, actor: Actor) -> tuple[User, str]:
+    """Set the password of `user`, who must choose a new one and is signed in with the old one, as `change_password`.
+
+    Raises Invalid (PASSWORD_UNCHANGED) if `new`, validated already, is the old one, and SessionEnded if somebody was
+    faster.
+    """
+    with hasher.current().place(Share.KNOWN) as place:
+        hasher.require_other(place, user.password_hash, new)
+        return _replace_password(user, place.hash(new), actor)
+
+
 def _replace_password(user: User, password_hash: str, actor: Actor) -> tuple[User, str]:
     with authorized_transaction(actor) as (session, actor):
         found = _unchanged(session, user, sessions.may_sign_in)
@@ -119,9 +130,12 @@ def _replace_password(user: User, password_hash: str, actor: Actor) -> tuple[Use
         now = clock.now()
         found.password_hash = password_hash
         found.password_changed_at = now
+        found.password_link_ends_at = None
+        fields = ["password", "password_change_required"] if found.password_change_required else ["password"]
+        found.password_change_required = False
         found.touch(now)
         sessions.end_all(session, found.id)
-        trail.record(session, Action.USER_SET_PASSWORD, found.id, actor, now, ["password"])
+        trail.record(session, Action.USER_SET_PASSWORD, found.id, actor, now, fields)
         return found, sessions.start(session, found.id, now)
 
 

@@ -12,7 +12,8 @@ from users import logs, settings
 from users.cli.command import EXIT_EXISTS, Command
 from users.cli.output import say, say_done, write
 from users.errors import Unavailable
-from users.services import api_keys, secret_key_checks, setup_link
+from users.services import api_keys, secret_key_checks
+from users.services.links import setup_link
 
 
 def is_flask_run() -> bool:

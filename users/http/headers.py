@@ -28,8 +28,10 @@ def is_https() -> bool:
 
 
 def add(response: Response) -> None:
-    """Add the headers to `response`. No cache may keep it unless its view has set `g.caching`."""
+    """Add the headers to `response`. A view may set `g.referrer_policy`, and `g.caching` to let caches keep it."""
     response.headers.extend(_SECURITY)  # no other code sets them: extend need not look for old ones
+    if "referrer_policy" in g:
+        response.headers["Referrer-Policy"] = g.referrer_policy
     response.headers["Cache-Control"] = _FOREVER if _is_hashed_file(response) else g.get("caching", "no-store")
     if is_https():
         response.headers["Strict-Transport-Security"] = _HSTS

@@ -79,7 +79,7 @@ def clear_current_user() -> None:
 
 def _set_current_user(user: User, session_id: str) -> None:
     g.user, g.session_id = user, session_id
-    g.actor = visitor().signed_in_as(user.id, user.global_role_id, sessions.digest(session_id))
+    g.actor = visitor().signed_in_as(user.id, sessions.permissions(user), sessions.digest(session_id))
     # A CSRF token from before the sign-in or of another session is not valid in this one.
     csrf.bind(_digest("csrf", session_id))
 

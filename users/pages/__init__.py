@@ -15,8 +15,8 @@ from users.pages import (  # noqa: F401  (their routes are registered by the imp
     setup,
     user_actions,
     users,
-    verify,
 )
+from users.pages.links import password, verify  # noqa: F401
 from users.roles import Permission
 from users.services import first_steps
 

@@ -1,4 +1,4 @@
-"""The account page: change your own password, end your other sessions."""
+"""The account page: change your own password, end your other sessions; choose a new password if you must."""
 
 from flask import flash, g, redirect, render_template, request, url_for
 
@@ -7,7 +7,7 @@ from users.auth import sessions, signin
 from users.blueprint import bp
 from users.form_errors import FormRefused
 from users.http import session_cookie
-from users.pages import forms
+from users.pages import forms, login_redirect
 from users.pages.forms import FormData
 from users.pages.guards import PageResponse, page
 from users.pages.problems import Problems
@@ -16,6 +16,13 @@ from users.rules import validation
 
 
 @bp.get("/admin/account")
+@page()
+def show_old_account() -> PageResponse:
+    """Lead to the account, which was here before users without a role had one."""
+    return redirect(url_for("users.show_account"), 303)
+
+
+@bp.get("/account")
 @page()
 def show_account(formdata: FormData | None = None) -> PageResponse:
     """Show who is signed in, the form for a new password, and how many other sessions there are."""
@@ -28,7 +35,7 @@ def show_account(formdata: FormData | None = None) -> PageResponse:
     )
 
 
-@bp.post("/admin/account")
+@bp.post("/account")
 @page(again=show_account)
 def change_own_password() -> PageResponse:
     """Change the password with the current one; the user's other sessions end."""
@@ -48,7 +55,31 @@ def change_own_password() -> PageResponse:
     return _lead_to_account("Password changed. Your other sessions have ended")
 
 
-@bp.post("/admin/account/sessions")
+@bp.get("/account/password")
+@page(before_new_password=True)
+def show_choose_password(formdata: FormData | None = None) -> PageResponse:
+    """Show the form for the new password that the user must choose."""
+    if not g.user.password_change_required:
+        return redirect(login_redirect.home(), 303)
+    form = forms.NewPasswordForm(formdata)
+    return render_template("account/choose_password.html", form=form, rules=settings.current().rules)
+
+
+@bp.post("/account/password")
+@page(again=show_choose_password, before_new_password=True)
+def choose_password() -> PageResponse:
+    """Set the password that the user has chosen and lead on; their other sessions end."""
+    if not g.user.password_change_required:
+        return redirect(login_redirect.home(), 303)
+    new = validation.new_password(forms.NewPasswordForm(request.form).password.data, settings.current().rules)
+    user, session_id = signin.choose_password(g.user, new, actor=g.actor)
+    session_cookie.start_session(user, session_id)
+    path = login_redirect.home()
+    flash("Password changed", path)
+    return redirect(path, 303)
+
+
+@bp.post("/account/sessions")
 @page(again=show_account)
 def end_other_sessions() -> PageResponse:
     """End the user's sessions but this one."""

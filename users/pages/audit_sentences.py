@@ -18,6 +18,8 @@ _DONE: Mapping[str, str] = {
     Action.KEY_CREATE: "created {}",
     Action.KEY_REVOKE: "revoked {}",
     Action.KEY_ROLL: "rolled {}",
+    Action.PASSWORD_LINK_CREATE: "made a password link for {}",
+    Action.PASSWORD_LINK_REVOKE: "ended the password link of {}",
     Action.SECRET_KEY_ADOPT: "made its secret key the only one",
     Action.SESSION_CREATE: "signed in",
     Action.SESSION_END: "signed out",
@@ -43,6 +45,7 @@ _REFUSED: Mapping[str, str] = {
 }
 _TOO_MANY = ", after too many wrong passwords"
 _KINDS: dict[str, str] = {
+    ActorKind.PASSWORD_LINK: "whoever opened the password link",
     ActorKind.SETUP: "the set-up link",
     ActorKind.TERMINAL: "the command line",
     ActorKind.VERIFICATION: "whoever opened the link",

@@ -153,6 +153,12 @@ class UserForm(EditForm, PasswordForm):
     """A new user."""
 
 
+class NewPasswordForm(Form):
+    """A new password for oneself."""
+
+    password = PasswordField("New password", render_kw={"autocomplete": "new-password"})
+
+
 class OwnPasswordForm(Form):
     """A new password for the signed-in user."""
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
-from flask import Flask, g, make_response, request
+from flask import Flask, g, make_response, redirect, request, url_for
 from werkzeug.wrappers import Response
 
 from users.blueprint import PUBLIC
@@ -30,9 +30,14 @@ View = Callable[..., PageResponse]
 
 
 def page(
-    *permissions: Permission, again: View | None = None, ended: Callable[[], PageResponse] | None = None
+    *permissions: Permission,
+    again: View | None = None,
+    ended: Callable[[], PageResponse] | None = None,
+    before_new_password: bool = False,
 ) -> Callable[[View], View]:
     """Guard a view: its caller must be signed in and hold `permissions`.
+
+    A user who must choose a new password is led to that, unless the view opens `before_new_password`.
 
     A view that changes something names in `again` the view that shows its form. That view is called again with what
     was sent as `formdata` when the form's token is stale, when the session ended, and when what was sent is refused.
@@ -46,6 +51,8 @@ def page(
             try:
                 if not session_cookie.load_current_user():
                     raise SessionEnded
+                if g.user.password_change_required and not before_new_password:
+                    return redirect(url_for("users.show_choose_password"), 303)
                 g.actor.require(*permissions)
                 return _respond(view, again, values)
             except SessionEnded:  # before this request or during it

@@ -11,20 +11,20 @@ from users.pages.account import show_account
 from users.pages.forms import NO_DATA, FormData
 from users.pages.guards import PageResponse, page, public
 from users.passwords.hashing import WrongPassword
-from users.services import setup_link
+from users.services.links import setup_link
 
 
 @bp.get("/")
 @public()
 def show_home() -> PageResponse:
-    """Lead to the users, or to set-up while there is no administrator."""
+    """Lead to `home`, or to set-up while there is no administrator."""
     return redirect(login_redirect.home() if setup_link.is_over() else url_for("users.show_setup"), 303)
 
 
 @bp.get("/admin")
 @public()
 def show_admin() -> PageResponse:
-    """Lead to the users."""
+    """Lead to the users, or to the account of who may not see them."""
     return redirect(login_redirect.home(), 303)
 
 
@@ -32,11 +32,11 @@ def show_admin() -> PageResponse:
 @public()
 def show_login(formdata: FormData | None = None) -> PageResponse:
     """Ask for email and password; a user who is signed in is led on."""
-    target = login_redirect.local_path(request.values.get("next", login_redirect.home()))
+    target = request.values.get("next", "")
     kept = login_redirect.kept_fields(formdata or NO_DATA)
     if "user" in g and not (guards.is_unsafe() and csrf.token_is_valid()):  # signed in meanwhile, in another tab
         g.problems = []
-        return login_redirect.resume(target, kept)
+        return login_redirect.resume(login_redirect.local_path(target), kept)
     return login_redirect.login_page(target, kept, formdata)
 
 
@@ -55,13 +55,12 @@ def sign_in() -> PageResponse:
         )
     except WrongPassword:
         raise FormRefused({"email": "The email address or password is wrong"}) from None
-    target = login_redirect.local_path(request.form.get("next", login_redirect.home()))
     session_cookie.start_session(user, session_id)
-    return login_redirect.resume(target, kept)
+    return login_redirect.resume(login_redirect.local_path(request.form.get("next", "")), kept)
 
 
 @bp.post("/admin/logout")
-@page(again=show_account, ended=login_redirect.signed_out)
+@page(again=show_account, ended=login_redirect.signed_out, before_new_password=True)
 def sign_out() -> PageResponse:
     """End this session. If it has ended already, only its cookie is removed."""
     signin.sign_out(g.session_id, actor=g.actor)

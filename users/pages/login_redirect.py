@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response
 from users.http import session_cookie
 from users.pages import forms
 from users.pages.forms import FormData
+from users.roles import Permission
 
 SIGNED_IN_AGAIN = "You are signed in again. Nothing was saved yet: check what you typed and send it again."
 
@@ -19,8 +20,9 @@ MOST_KEPT = 100  # fields, many more than a form has: each becomes a hidden fiel
 
 
 def home() -> str:
-    """Return the path of the list of users, where a sign-in leads by default."""
-    return url_for("users.show_users")
+    """Return the path where a sign-in leads by default: the list of users, or the account of who may not see it."""
+    may_see_users = "user" not in g or Permission.USERS_READ in g.actor.permissions
+    return url_for("users.show_users" if may_see_users else "users.show_account")
 
 
 def sign_in_first(again: Any, values: Mapping[str, Any]) -> Response:
@@ -51,7 +53,7 @@ def kept_fields(formdata: FormData) -> list[tuple[str, str]]:
 
 def resume(path: str, kept: list[tuple[str, str]]) -> Response | str:
     """Go to `path` after a sign-in; with `kept` fields, show the form there, filled with them."""
-    if not kept:
+    if not kept or g.user.password_change_required:
         return redirect(path, 303)
     adapter = current_app.create_url_adapter(request)
     try:
@@ -59,7 +61,7 @@ def resume(path: str, kept: list[tuple[str, str]]) -> Response | str:
     except HTTPException:
         return redirect(home(), 303)
     view: Any = current_app.view_functions[endpoint]
-    if not isinstance(getattr(view, "guard", None), tuple) or not path.startswith("/admin/"):
+    if not isinstance(getattr(view, "guard", None), tuple) or not getattr(view, "again", None):  # public, or of the API
         return redirect(home(), 303)
     g.actor.require(*view.guard)
     g.notice = SIGNED_IN_AGAIN
@@ -76,7 +78,7 @@ def signed_out() -> Response:
 
 
 def local_path(text: str) -> str:
-    """Return `text` if it is a path of this site, else the path of the users.
+    """Return `text` if it is a path of this site, else `home`.
 
     `//evil.example` and `/\\evil.example` are addresses of other sites to a browser, which also drops tabs and line
     breaks (WHATWG URL, 4.4).

@@ -14,7 +14,8 @@ from users.pages.forms import FormData
 from users.pages.guards import PageResponse, page, public
 from users.roles import ALL_PERMISSIONS, Permission, Role, permissions_of
 from users.rules import validation
-from users.services import api_keys, first_steps, setup_link, user_queries
+from users.services import api_keys, first_steps, user_queries
+from users.services.links import setup_link
 
 
 @bp.get("/setup")
@@ -53,7 +54,7 @@ def set_up() -> PageResponse:
     new = validation.new_user(form.given(*validation.CREATE_FIELDS), settings.current().rules)
     actor = replace(g.actor, kind=ActorKind.SETUP, permissions=ALL_PERMISSIONS)
     setup_link.create_administrator(replace(new, global_role_id=Role.ADMIN), token, actor=actor)
-    user, session_id = signin.sign_in(new.email.text, new.password, device=session_cookie.device(), actor=g.actor)
+    user, session_id = signin.sign_in(new.email.text, new.password or "", device=session_cookie.device(), actor=g.actor)
     session_cookie.set_cookie(session_cookie.cookie_name("setup"), "", max_age=0)
     session_cookie.start_session(user, session_id)
     return redirect(url_for("users.show_start"), 303)

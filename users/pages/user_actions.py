@@ -18,11 +18,13 @@ from users.pages.problems import Problem
 from users.roles import Permission, Role, grantable_by, needed_to_act_on
 from users.rules import emails, validation
 from users.rules.validation import UserChanges
-from users.services import email_verification, user_changes, user_queries
+from users.services import user_changes, user_queries
+from users.services.links import email_verification
 from users.storage.models import User
 
-# The labels of the fields of the edit form.
-_EDITED = {one.name: one.label for one in validation.PROFILE_FIELDS if one.in_forms and one.name != "password"}
+# The labels of the fields of the edit form. The others are set with the password.
+_NOT_EDITED = ("password", "password_change_required")
+_EDITED = {one.name: one.label for one in validation.PROFILE_FIELDS if one.in_forms and one.name not in _NOT_EDITED}
 
 
 @bp.get("/admin/users/<user_id>/edit")

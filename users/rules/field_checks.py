@@ -5,6 +5,7 @@
 
 import difflib
 from collections.abc import Collection, Mapping
+from datetime import timedelta
 from itertools import islice
 
 from users.field_errors import FieldCode, FieldError, FieldRefused
@@ -16,6 +17,7 @@ from users.rules.emails import BadEmail, Email, parse_email, tidied
 
 NAME_MAX_LENGTH = 255  # code points
 MAX_USER_IDS = 100  # in one batch
+LINK_LIFETIMES = (timedelta(minutes=5), timedelta(days=30))  # the shortest and the longest of a password link
 _EMAIL_MESSAGES = {
     FieldCode.EMAIL_TOO_LONG: f"Email address must be {EMAIL_MAX_BYTES} bytes or fewer",
     FieldCode.EMAIL_DOMAIN_RESERVED: '"{domain}" is reserved and cannot receive email. Use a real domain',
@@ -88,6 +90,18 @@ def boolean(label: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise FieldRefused(FieldCode.INVALID_TYPE, f"{label} must be true or false (a JSON boolean)")
     return value
+
+
+def link_lifetime(value: object) -> timedelta:
+    """Return the seconds in `value` as how long a password link works, if they are a whole number in the bounds."""
+    least, most = (int(bound.total_seconds()) for bound in LINK_LIFETIMES)
+    words = f"expires_in must be a whole number of seconds from {least} to {most:,}"
+    is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())  # 300.0 is one (RFC 8259, 6)
+    if not is_whole or isinstance(value, bool):
+        raise FieldRefused(FieldCode.INVALID_TYPE, words)
+    if not least <= int(value) <= most:  # type: ignore[call-overload]  # it is a number
+        raise FieldRefused(FieldCode.OUT_OF_RANGE, words)
+    return timedelta(seconds=int(value))  # type: ignore[call-overload]
 
 
 def user_ids(value: object) -> list[str]:

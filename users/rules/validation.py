@@ -6,6 +6,7 @@ Each rule is part of the contract. The database alone decides that an email is u
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from users.errors import Invalid
@@ -37,6 +38,7 @@ class ProfileField:
     in_forms: bool = True  # the forms for administrators and `flask users create` take it
     is_column: bool = True  # stored unchanged in the column of the same name
     autocomplete: str = "off"  # in a form that people fill in for themselves (HTML Standard, section 4.10.18.7)
+    default: object = None  # of a new user for whom it is not given
 
 
 def _email(_label: str, value: object, rules: Rules) -> Email:
@@ -65,24 +67,28 @@ PROFILE_FIELDS = (
     ProfileField("first_name", "First name", _text, autocomplete="given-name"),
     ProfileField("last_name", "Last name", _text, autocomplete="family-name"),
     ProfileField("password", "Password", _password, is_column=False),
+    ProfileField("password_change_required", "Password change required", _boolean, in_api_create=False, default=False),
     ProfileField("is_active", "Active", _boolean, in_api_create=False, in_forms=False),
     ProfileField("global_role_id", "Role", _role, in_api_create=False),
 )
 TEXT_FIELDS = tuple(one for one in PROFILE_FIELDS if one.check is _text)  # all are optional
 CREATE_FIELDS = tuple(one.name for one in PROFILE_FIELDS if one.in_api_create)
+INVITE_FIELDS = tuple(name for name in CREATE_FIELDS if name != "password")
 ADMIN_FIELDS = tuple(one.name for one in PROFILE_FIELDS if one.in_forms)
 CHANGE_FIELDS = tuple(one.name for one in PROFILE_FIELDS)
 COLUMN_FIELDS = tuple(one.name for one in PROFILE_FIELDS if one.is_column)
+_LIFETIME = "expires_in"
 
 
 @dataclass(frozen=True)
 class NewUser:
-    """A user that may be created: checked and normalised, the password not yet hashed."""
+    """A user that may be created: checked and normalised, the password not yet hashed. Without one they need a link."""
 
     email: Email
-    password: str = field(repr=False)
+    password: str | None = field(default=None, repr=False)
     first_name: str | None = None
     last_name: str | None = None
+    password_change_required: bool = False
     global_role_id: Role | None = None
 
 
@@ -99,6 +105,7 @@ class UserChanges:
     first_name: str | None = None
     last_name: str | None = None
     password: str | None = field(default=None, repr=False)
+    password_change_required: bool | None = None
     is_active: bool | None = None
     global_role_id: Role | None = None
     email_as_sent: object = None
@@ -128,11 +135,38 @@ def new_user(given: Mapping[str, object], rules: Rules, *, fields: tuple[str, ..
     Raises Invalid with every error of every field at once, in the order of PROFILE_FIELDS, unknown members last.
     """
     found = FieldErrors()
-    values = {one.name: _check(found, one, given.get(one.name), rules) for one in PROFILE_FIELDS if one.name in fields}
+    values = _new_values(found, given, rules, fields)
     found.errors += field_checks.unknown_fields(given, fields)
     if found.errors:
         raise Invalid(found.errors)
     return NewUser(**values)
+
+
+def invitation(given: Mapping[str, object], rules: Rules) -> tuple[NewUser, timedelta | None]:
+    """Return the user without a password that `given` describes, and how long the link is to work if it says so.
+
+    Its members may be those of INVITE_FIELDS and `expires_in`. Raises Invalid as `new_user` does.
+    """
+    found = FieldErrors()
+    values = _new_values(found, given, rules, INVITE_FIELDS)
+    lifetime = _link_lifetime(found, given)
+    found.errors += field_checks.unknown_fields(given, (*INVITE_FIELDS, _LIFETIME))
+    if found.errors:
+        raise Invalid(found.errors)
+    return NewUser(**values), lifetime
+
+
+def link_lifetime(given: Mapping[str, object]) -> timedelta | None:
+    """Return how long a password link is to work: the only member `expires_in` of `given`, None if it is absent.
+
+    Raises Invalid.
+    """
+    found = FieldErrors()
+    lifetime = _link_lifetime(found, given)
+    found.errors += field_checks.unknown_fields(given, (_LIFETIME,))
+    if found.errors:
+        raise Invalid(found.errors)
+    return lifetime
 
 
 def user_changes(given: Mapping[str, object], rules: Rules) -> UserChanges:
@@ -191,6 +225,17 @@ def new_key(name: object, scopes: frozenset[Permission]) -> NewKey:
     if checked is None:
         raise Invalid(found.errors)
     return NewKey(checked, scopes)
+
+
+def _new_values(
+    found: FieldErrors, given: Mapping[str, object], rules: Rules, fields: tuple[str, ...]
+) -> dict[str, Any]:
+    wanted = [one for one in PROFILE_FIELDS if one.name in fields]
+    return {one.name: _check(found, one, given.get(one.name, one.default), rules) for one in wanted}
+
+
+def _link_lifetime(found: FieldErrors, given: Mapping[str, object]) -> timedelta | None:
+    return found.check(_LIFETIME, field_checks.link_lifetime, given[_LIFETIME]) if _LIFETIME in given else None
 
 
 def _check(found: FieldErrors, profile_field: ProfileField, value: object, rules: Rules) -> Any:

@@ -17,7 +17,8 @@ from sqlalchemy import ColumnElement, delete, func, literal_column, select
 from users import clock, forks, logs
 from users.auth import sessions
 from users.errors import Unavailable
-from users.services import idempotency, setup_link
+from users.services import idempotency
+from users.services.links import setup_link
 from users.storage import database
 from users.storage.models import AdminSession, IdempotencyRecord, SetupLink, Throttle
 

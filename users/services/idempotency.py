@@ -6,7 +6,7 @@ repetition of the request gets the first 2xx answer. Errors are not kept: nothin
 
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -26,11 +26,14 @@ from users.errors import IdempotencyKeyReused, TooManyBodies
 from users.roles import Permission
 from users.rules.validation import NewUser
 from users.services import user_creation
+from users.services.links import password_links
+from users.services.links.password_links import PasswordLink
 from users.storage import database, driver_errors
 from users.storage.models import IdempotencyRecord, User, entity_tag
 
 KEPT = timedelta(hours=24)
 OTHER_BODIES = Limit(10, timedelta(minutes=5))
+_INVITED, _ENDS_AT = "user", "password_link_ends_at"  # the members of a kept invitation
 _PRIMARY_KEY = (
     "idempotency_records_pkey",
     "idempotency_records.api_key_id",
@@ -49,25 +52,28 @@ class IdempotentRequest:
 
 @dataclass(frozen=True)
 class CreatedUser:
-    """The user and its entity tag at the creation, and whether the request was sent before."""
+    """The user and its entity tag at the creation, the open password link, and whether the request was sent before."""
 
     user: dict[str, Any]
     etag: str
+    link: PasswordLink | None = None
     replayed: bool = False
 
 
-def answer(user: User) -> CreatedUser:
+def answer(user: User, link: PasswordLink | None = None) -> CreatedUser:
     """Return the answer to the request that has created `user`."""
-    return CreatedUser(user.as_user(), user.etag)
+    return CreatedUser(user.as_user(), user.etag, link)
 
 
-def request_of(api_key_id: str, idempotency_key: str, body: Mapping[str, object]) -> IdempotentRequest:
+def request_of(
+    api_key_id: str, idempotency_key: str, body: Mapping[str, object], *, invites: bool = False
+) -> IdempotentRequest:
     """Return the request of this API key that sends `body`, a parsed JSON object, under the Idempotency-Key.
 
     Two bodies are the same request if they parse to the same object: the order of members, white space and escapes
-    do not count, everything else does.
+    do not count, everything else does. An invitation is never the same request as a create.
     """
-    canonical = json.dumps(body, sort_keys=True).encode("ascii")
+    canonical = (b"invite " if invites else b"") + json.dumps(body, sort_keys=True).encode("ascii")
     fingerprints = tuple(_fingerprint(secret, canonical) for secret in settings.current().secret_keys)
     return IdempotentRequest(api_key_id, idempotency_key, fingerprints)
 
@@ -94,11 +100,24 @@ def find_answer(request: IdempotentRequest, *, actor: Actor) -> CreatedUser | No
     try:
         is_same = _has_same_body(request, attempt, actor)
     except TooManyBodies:
-        throttles.record_first_refusal(attempt, Action.USER_CREATE, record.answer["id"], actor)
+        throttles.record_first_refusal(attempt, Action.USER_CREATE, _user_in(record)["id"], actor)
         raise
     if not is_same:
         raise IdempotencyKeyReused
-    return CreatedUser(record.answer, entity_tag(record.created_at), replayed=True)
+    return CreatedUser(_user_in(record), entity_tag(record.created_at), _link_of(record), replayed=True)
+
+
+def _user_in(record: IdempotencyRecord) -> dict[str, Any]:
+    user: dict[str, Any] = record.answer.get(_INVITED, record.answer)
+    return user
+
+
+def _link_of(record: IdempotencyRecord) -> PasswordLink | None:
+    """Return the link of the invitation, None if it has ended: the record holds its end and not the link."""
+    if _INVITED not in record.answer:
+        return None
+    ends_at = datetime.fromisoformat(record.answer[_ENDS_AT])
+    return password_links.invitation_with_end(_user_in(record)["id"], ends_at)
 
 
 def _has_same_body(request: IdempotentRequest, attempt: AttemptCounters, actor: Actor) -> bool:
@@ -125,8 +144,24 @@ def create_user(new: NewUser, request: IdempotentRequest, *, actor: Actor) -> Cr
 
     Raises IdempotencyKeyReused, TooManyBodies, and the errors of `user_creation.create_user`.
     """
+    keep = partial(_keep, request)
+    return _once(request, lambda: answer(user_creation.create_user(new, actor=actor, before_insert=keep)), actor)
+
+
+def invite(new: NewUser, request: IdempotentRequest, *, lifetime: timedelta | None, actor: Actor) -> CreatedUser:
+    """Do for `password_links.invite` what `create_user` does for a create."""
+
+    def act() -> CreatedUser:
+        link = password_links.invite(new, lifetime=lifetime, actor=actor, before_insert=partial(_keep, request))
+        return answer(link.user, link)
+
+    return _once(request, act, actor)
+
+
+def _once(request: IdempotentRequest, act: Callable[[], CreatedUser], actor: Actor) -> CreatedUser:
+    """Return the answer of `act`, which keeps it, or the kept answer if the same request was faster."""
     try:
-        user = user_creation.create_user(new, actor=actor, before_insert=partial(_keep, request))
+        return act()
     except IntegrityError as error:
         if not driver_errors.is_violation(error, *_PRIMARY_KEY):
             raise
@@ -134,7 +169,6 @@ def create_user(new: NewUser, request: IdempotentRequest, *, actor: Actor) -> Cr
         if kept is None:
             raise
         return kept
-    return answer(user)
 
 
 def _keep(request: IdempotentRequest, session: Session, user: User) -> None:
@@ -148,10 +182,17 @@ def _keep(request: IdempotentRequest, session: Session, user: User) -> None:
             api_key_id=request.api_key_id,
             idempotency_key=request.idempotency_key,
             fingerprint=request.fingerprints[0],
-            answer=user.as_user(),
+            answer=_to_keep(user),
             created_at=user.created_at,
         )
     )
+
+
+def _to_keep(user: User) -> dict[str, Any]:
+    """Return the answer as the record holds it. Only an invitation creates a user with a link."""
+    if user.password_link_ends_at is None:
+        return user.as_user()
+    return {_INVITED: user.as_user(), _ENDS_AT: user.password_link_ends_at.isoformat()}
 
 
 def _delete_expired(session: Session, request: IdempotentRequest, now: datetime) -> None:

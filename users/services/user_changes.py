@@ -5,6 +5,7 @@ do it, and UserNotFound if there is no such user.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import select
@@ -24,6 +25,9 @@ from users.services import user_creation, user_queries
 from users.storage import database
 from users.storage.models import User
 
+# A change of one of these ends the user's password link: an operator could else keep a link until the user is an
+# administrator.
+_END_LINK = {"email_key", "global_role_id", "is_active", "password_hash"}
 _ADMINISTRATORS_LOCK = 0x61646D696E  # "admin", the number of the lock
 # Called with the user, locked, before the change: an error that it raises stops the act.
 Precondition = Callable[[User], None]
@@ -59,9 +63,22 @@ def update_user(user_id: str, changes: UserChanges, *, actor: Actor, preconditio
     return user
 
 
-def set_password(user_id: str, password: str, *, actor: Actor, precondition: Precondition | None = None) -> User:
-    """Set a password that `validation.new_password` has checked, and end the user's sessions."""
+def set_password(
+    user_id: str,
+    password: str,
+    *,
+    actor: Actor,
+    must_change: bool | None = None,
+    precondition: Precondition | None = None,
+) -> User:
+    """Set a password that `validation.new_password` has checked, and end the user's sessions and password link.
+
+    `must_change` says whether the user must choose a new one at the next sign-in; None leaves that as it is.
+    """
     changes = UserChanges(frozenset({"password"}), password=password)
+    if must_change is not None:
+        given = changes.given | {"password_change_required"}
+        changes = replace(changes, given=given, password_change_required=must_change)
     return update_user(user_id, changes, actor=actor, precondition=precondition)
 
 
@@ -88,6 +105,7 @@ def delete_user(user_id: str, *, actor: Actor, precondition: Precondition | None
         now = clock.now()
         user.is_active = False
         user.deleted_at = now
+        user.password_link_ends_at = None
         user.touch(now)
         sessions.end_all(session, user.id)
         known_networks.forget(session, [user.id])
@@ -150,9 +168,9 @@ def _differences(user: User, changes: UserChanges, password_hash: str | None) ->
     if changes.email and user.email not in (changes.email.text, changes.email_as_sent):
         if changes.bad_email:
             raise changes.bad_email
-        values |= {"email": changes.email.text, "email_key": changes.email.key}
+        values["email"] = changes.email.text
         if changes.email.key != user.email_key:  # another email, not another spelling
-            values["last_verified"] = None
+            values |= {"email_key": changes.email.key, "last_verified": None}
     return values | ({"password_hash": password_hash} if password_hash else {})
 
 
@@ -174,6 +192,8 @@ def _set(session: Session, user: User, values: dict[str, Any], actor: Actor) -> 
         known_networks.forget(session, [user.id])
         attempt_limits.unlock(session, user)
     user.touch(now)
+    if values.keys() & _END_LINK:
+        user.password_link_ends_at = None
     if "email" in values:
         user.email_changed_at = user.updated_at  # always later than before, also if the clock was set back
     if values.keys() & {"password_hash", "is_active"}:
@@ -183,8 +203,8 @@ def _set(session: Session, user: User, values: dict[str, Any], actor: Actor) -> 
 
 
 def _action(user: User, fields: list[str]) -> Action:
-    """Return the action: a change of the password alone, or of is_active alone, has its own."""
-    if fields == ["password"]:
+    """Return the action: a change of the password, or of is_active alone, has its own."""
+    if fields[0] == "password" and set(fields) <= {"password", "password_change_required"}:
         return Action.USER_SET_PASSWORD
     if fields == ["is_active"]:
         return Action.USER_REACTIVATE if user.is_active else Action.USER_DEACTIVATE

@@ -4,6 +4,7 @@ It needs an application context and no request. It raises Denied if `actor` may 
 """
 
 from collections.abc import Callable
+from datetime import timedelta
 
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
@@ -25,15 +26,23 @@ _INSERT = insert(User.metadata.tables["users"])
 _COLUMNS = [name for name in COLUMN_FIELDS if name in ADMIN_FIELDS]  # those that a new user can have
 
 
-def create_user(new: NewUser, *, actor: Actor, before_insert: Callable[[Session, User], None] | None = None) -> User:
+def create_user(
+    new: NewUser,
+    *,
+    actor: Actor,
+    link_lifetime: timedelta | None = None,
+    before_insert: Callable[[Session, User], None] | None = None,
+) -> User:
     """Create a user and return it once it is on disk.
 
+    With `link_lifetime` the user gets a password link that ends so much later: `password_links` makes its token.
     `before_insert` runs inside the transaction, before the insert of the user: an error that it raises stops the act,
     and its own writes are committed with the user or not at all. Raises Denied, Conflict if another user has the email
     (the database's unique index decides), Unavailable, and the errors of `authorization.reauthorize`.
     """
     _require_may_create(new, actor)
-    password_hash = hasher.hash_password(new.password, actor)  # slow, so before the transaction and its lock
+    # Slow, so before the transaction and its lock.
+    password_hash = hasher.hash_password(new.password, actor) if new.password else ""
     try:
         with database.writing() as connection:
             actor = authorization.reauthorize(connection, actor)
@@ -44,6 +53,7 @@ def create_user(new: NewUser, *, actor: Actor, before_insert: Callable[[Session,
                 email=new.email.text,
                 email_key=new.email.key,
                 password_hash=password_hash,
+                password_link_ends_at=now + link_lifetime if link_lifetime else None,
                 is_active=True,
                 created_at=now,
                 updated_at=now,
@@ -53,7 +63,10 @@ def create_user(new: NewUser, *, actor: Actor, before_insert: Callable[[Session,
                 before_insert(database.session_on(connection), user)
             connection.execute(_INSERT, user.as_row())
             fields = [name for name in ("email", *_COLUMNS) if getattr(user, name)]
-            trail.record(connection, Action.USER_CREATE, user.id, actor, now, [*fields, "password"])
+            password = ["password"] if new.password else []
+            trail.record(connection, Action.USER_CREATE, user.id, actor, now, [*fields, *password])
+            if link_lifetime:
+                trail.record(connection, Action.PASSWORD_LINK_CREATE, user.id, actor, now, [])
     except IntegrityError as error:
         if not is_taken(error):
             raise

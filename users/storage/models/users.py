@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Any
 
-from sqlalchemy import Computed, Index, Integer, Text, event, inspect
+from sqlalchemy import Computed, Index, Integer, Text, event, false, inspect
 from sqlalchemy.orm import Mapped, mapped_column
 
 from users.clock import rfc3339
@@ -54,7 +54,7 @@ class User(Model):
     email_key: Mapped[str] = mapped_column(Text)
     first_name: Mapped[str | None] = mapped_column(Text)
     last_name: Mapped[str | None] = mapped_column(Text)
-    password_hash: Mapped[str] = mapped_column(Text)
+    password_hash: Mapped[str] = mapped_column(Text)  # "" for a user without a password
     is_active: Mapped[bool]
     last_verified: Mapped[datetime | None] = mapped_column(UtcDateTime)
     global_role_id: Mapped[str | None] = mapped_column(Text)
@@ -65,6 +65,9 @@ class User(Model):
     # The last change after the creation, None if there was none.
     password_changed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     email_changed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # The end of the only link that may set the password, None if there is none: see `password_links`.
+    password_link_ends_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    password_change_required: Mapped[bool] = mapped_column(server_default=false())
     # Only for indexes, never read. The database computes the first, `as_row` and `_set_search_keys` the others.
     status: Mapped[int] = mapped_column(Integer, Computed(STATUS_SQL, persisted=True), nullable=True, **_UNREAD)
     search_email: Mapped[str | None] = mapped_column(Bytewise, **_UNREAD)
@@ -83,6 +86,11 @@ class User(Model):
     def touch(self, now: datetime) -> None:
         """Set `updated_at` to `now`, but always later than before, also if the clock was set back."""
         self.updated_at = max(now, self.updated_at + timedelta(microseconds=1))
+
+    @property
+    def has_password(self) -> bool:
+        """Tell whether the user has a password: one who was sent a link has none until they choose it."""
+        return bool(self.password_hash)
 
     @property
     def etag(self) -> str:

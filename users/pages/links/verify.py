@@ -7,7 +7,7 @@ from users.form_errors import VerificationLinkEnded
 from users.http import session_cookie
 from users.pages.forms import NO_DATA, FormData
 from users.pages.guards import PageResponse, public
-from users.services import email_verification
+from users.services.links import email_verification
 
 
 @bp.get("/verify")

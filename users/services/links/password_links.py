@@ -1,0 +1,186 @@
+"""The link with which a user chooses a password: for a new user without one, or for a user who has forgotten it.
+
+The link is signed and never stored. The signature covers the user, the end of the link, the email and the present
+password; the link is valid while the column `password_link_ends_at` equals its end. A user has at most one link: a
+newer one, its use, any new password, another email, another role, deactivation and deletion end it.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from itsdangerous import BadSignature, Signer
+from sqlalchemy.orm import Session
+
+from users import clock, settings
+from users.actors import Actor, ActorKind
+from users.audit import trail
+from users.audit.trail import Action
+from users.auth import hasher
+from users.auth.authorization import authorized_transaction
+from users.errors import UserDeactivated, UserNotFound
+from users.form_errors import PasswordLinkEnded
+from users.passwords.hash_queue import Share
+from users.roles import ALL_PERMISSIONS, Permission
+from users.rules.validation import NewUser
+from users.services import user_changes, user_creation, user_queries
+from users.storage.models import User
+
+FIRST_LIFETIME = timedelta(days=7)  # for a user without a password
+LIFETIME = timedelta(hours=24)
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_MICROSECOND = timedelta(microseconds=1)
+# 43 characters of base64 for 32 bytes: the last two bits are zero, or there would be several ways to write a token.
+_TOKEN = re.compile(r"(usr_[0-9a-f]{32})\.([1-9][0-9]{0,16})\.[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]", re.ASCII)
+
+
+@dataclass(frozen=True)
+class PasswordLink:
+    """An open link: the user who may choose a password with it, its token and its end."""
+
+    user: User
+    token: str = field(repr=False)
+    ends_at: datetime
+
+
+def invite(
+    new: NewUser,
+    *,
+    lifetime: timedelta | None = None,
+    actor: Actor,
+    before_insert: Callable[[Session, User], None] | None = None,
+) -> PasswordLink:
+    """Create a user without a password and return their link, valid for `lifetime` or FIRST_LIFETIME.
+
+    Raises the errors of `user_creation.create_user`.
+    """
+    user = user_creation.create_user(
+        replace(new, password=None),
+        actor=actor,
+        link_lifetime=lifetime or FIRST_LIFETIME,
+        before_insert=before_insert,
+    )
+    assert user.password_link_ends_at  # noqa: S101  (set by its lifetime)
+    return PasswordLink(user, _token(user, user.password_link_ends_at), user.password_link_ends_at)
+
+
+def make(user_id: str, *, lifetime: timedelta | None = None, actor: Actor) -> PasswordLink:
+    """Return a new link for the user, whom `actor` may change, and end the one before it.
+
+    It is valid for `lifetime`, or else for FIRST_LIFETIME if the user has no password, for LIFETIME if they have one.
+    Raises Denied, UserNotFound and UserDeactivated.
+    """
+    with authorized_transaction(actor, Permission.USERS_UPDATE) as (session, actor):
+        user = user_changes.lock_for_change(session, user_id, actor)
+        if not user.is_active:
+            raise UserDeactivated
+        now = clock.now()
+        ends_at = now + (lifetime or (LIFETIME if user.has_password else FIRST_LIFETIME))
+        if ends_at == user.password_link_ends_at:
+            ends_at += _MICROSECOND  # two links with one end would be the same link
+        user.password_link_ends_at = ends_at
+        trail.record(session, Action.PASSWORD_LINK_CREATE, user.id, actor, now, [])
+    return PasswordLink(user, _token(user, ends_at), ends_at)
+
+
+def revoke(user_id: str, *, actor: Actor) -> User:
+    """End the open link of the user, whom `actor` may change, and return the user. Without one nothing happens.
+
+    Raises Denied and UserNotFound.
+    """
+    with authorized_transaction(actor, Permission.USERS_UPDATE) as (session, actor):
+        user = user_changes.lock_for_change(session, user_id, actor)
+        if open_until(user):
+            trail.record(session, Action.PASSWORD_LINK_REVOKE, user.id, actor, clock.now(), [])
+        user.password_link_ends_at = None
+    return user
+
+
+def open_until(user: User) -> datetime | None:
+    """Return the end of the user's open link, None if there is none."""
+    ends_at = user.password_link_ends_at
+    return ends_at if ends_at and clock.now() < ends_at else None
+
+
+def invitation_with_end(user_id: str, ends_at: datetime) -> PasswordLink | None:
+    """Return the open link that `invite` made with this end once more, the same text, None if it has ended.
+
+    It has ended too if the user got a password and the end stayed: the version of Enrol before links does that.
+    """
+    try:
+        user = user_queries.get_user(user_id)
+    except UserNotFound:
+        return None
+    if user.has_password or open_until(user) != ends_at:
+        return None
+    return PasswordLink(user, _token(user, ends_at), ends_at)
+
+
+def is_token(text: str) -> bool:
+    """Tell whether `text` has the form of a token."""
+    return bool(_TOKEN.fullmatch(text))
+
+
+def find_user(token: str) -> User:
+    """Return the user who may choose a password with the link, or raise PasswordLinkEnded. Writes nothing."""
+    parts = _TOKEN.fullmatch(token)
+    if parts is None:
+        raise PasswordLinkEnded
+    try:
+        user = user_queries.get_user(parts[1])
+    except UserNotFound:
+        raise PasswordLinkEnded from None
+    _require_open(token, user)
+    return user
+
+
+def use(token: str, password: str, *, actor: Actor) -> User:
+    """Set the password of the link's user, once; their sessions end. Return the user.
+
+    `password` has passed `validation.new_password`. Raises PasswordLinkEnded, before the hash if the link has ended by
+    then, Invalid for the present password if the user must choose a new one, and Overloaded.
+    """
+    user = find_user(token)
+    if user.password_change_required and user.has_password:
+        with hasher.current().place(Share.TYPED) as place:
+            hasher.require_other(place, user.password_hash, password)
+    holder = replace(actor, kind=ActorKind.PASSWORD_LINK, permissions=ALL_PERMISSIONS)
+    try:
+        return user_changes.set_password(
+            user.id,
+            password,
+            must_change=False,
+            actor=holder,
+            precondition=lambda locked: _require_open(token, locked),
+        )
+    except UserNotFound:
+        raise PasswordLinkEnded from None
+
+
+def _require_open(token: str, user: Any) -> None:
+    """Raise PasswordLinkEnded unless this is the user's open link."""
+    ends_at = open_until(user)
+    if ends_at is None or not user.is_active or token.split(".")[1] != _number(ends_at):
+        raise PasswordLinkEnded
+    try:
+        _signer(user).unsign(token)
+    except BadSignature:
+        raise PasswordLinkEnded from None
+
+
+def _token(user: User, ends_at: datetime) -> str:
+    return _signer(user).sign(f"{user.id}.{_number(ends_at)}").decode("ascii")
+
+
+def _number(ends_at: datetime) -> str:
+    """Return the end of a link in microseconds since 1970: in seconds, two links of one second would be the same."""
+    return str((ends_at - _EPOCH) // _MICROSECOND)
+
+
+def _signer(user: User) -> Signer:
+    secrets = settings.current().secret_keys[::-1]  # the last one signs
+    salt = f"password link of {user.email_key} with {user.password_hash}"
+    return Signer(secrets, salt, key_derivation="hmac", digest_method=hashlib.sha256)
