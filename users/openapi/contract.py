@@ -120,7 +120,7 @@ def _response(status: int, node: Node) -> OperationResponse:
     schema = content["schema"]
     if status >= 400:
         error = schema["properties"]["error"]
-        codes = [resolve(one)["title"] for one in error.get("oneOf", [error])]
+        codes = [codes_of(resolve(one))[0] for one in error.get("oneOf", [error])]
         return OperationResponse(status, node["description"], "", [], codes, "")
     examples = [one["value"] for one in content.get("examples", {}).values()] or [content["example"]]
     shown = "\n\n".join(json.dumps(one, indent=2, ensure_ascii=False) for one in examples)
@@ -174,21 +174,33 @@ def _bounds(schema: Node, name: str) -> str:
     return f"{least:,} or more " if least else ""
 
 
+def own_members(schema: Node) -> Node:
+    """Return the members that an error has beside those of every error."""
+    own: Node = schema["allOf"][1]["properties"]
+    return own
+
+
+def codes_of(schema: Node) -> list[str]:
+    """Return the codes of an error: one, or VALIDATION_ERROR and those of the fields."""
+    code = own_members(schema)["code"]
+    return [code["const"]] if "const" in code else list(code["enum"])
+
+
 @cache
 def codes() -> list[ErrorCode]:
     """Return every error code, by status; the codes of fields come after VALIDATION_ERROR."""
     schemas = document()["components"]["schemas"]
-    found = [_code(one) for one in schemas.values() if "x-how-to-fix" in one and "properties" in one]
-    return sorted([*found, *_field_codes(schemas["FieldCode"])], key=lambda one: one.status)
+    found = [_code(one) for one in schemas.values() if "allOf" in one]
+    alone = _field_codes(schemas["FieldCode"], {one.code for one in found})
+    return sorted([*found, *alone], key=lambda one: one.status)
 
 
 def _code(schema: Node) -> ErrorCode:
-    status = schema["properties"]["status"]["const"]
-    return ErrorCode(schema["title"], status, schema["description"], schema["x-how-to-fix"])
+    status = own_members(schema)["status"]["const"]
+    return ErrorCode(codes_of(schema)[0], status, schema["description"], schema["x-how-to-fix"])
 
 
-def _field_codes(schema: Node) -> Iterator[ErrorCode]:
-    listed = {one["title"] for one in document()["components"]["schemas"].values()}
+def _field_codes(schema: Node, listed: set[str]) -> Iterator[ErrorCode]:
     for code, meaning, fix in zip(schema["enum"], schema["x-enum-descriptions"], schema["x-how-to-fix"], strict=True):
         if code not in listed:
             yield ErrorCode(code, 422, meaning, fix)
