@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from flask import request
+from flask import current_app, request
 
 from users import settings
 from users.openapi import code_samples
@@ -39,6 +39,11 @@ def absolute_url(path: str) -> str:
     if base is None:
         raise BaseUrlUnknown
     return base + path
+
+
+def link(base: str, endpoint: str, token: str) -> str:
+    """Return the URL of the page `endpoint` with a token, below the base URL `base`. It needs no request."""
+    return base + current_app.url_map.bind("").build(endpoint, {"token": token})
 
 
 def curl(path: str, body: Mapping[str, str] | None = None, *, key: str = "$API_KEY") -> str:

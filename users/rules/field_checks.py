@@ -95,7 +95,7 @@ def boolean(label: str, value: object) -> bool:
 def link_lifetime(value: object) -> timedelta:
     """Return the seconds in `value` as how long a password link works, if they are a whole number in the bounds."""
     least, most = (int(bound.total_seconds()) for bound in LINK_LIFETIMES)
-    words = f"expires_in must be a whole number of seconds from {least} to {most:,}"
+    words = f"expires_in must be a whole number of seconds from {least} to {most:,} (5 minutes to 30 days)"
     is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())  # 300.0 is one (RFC 8259, 6)
     if not is_whole or isinstance(value, bool):
         raise FieldRefused(FieldCode.INVALID_TYPE, words)

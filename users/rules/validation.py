@@ -75,6 +75,7 @@ TEXT_FIELDS = tuple(one for one in PROFILE_FIELDS if one.check is _text)  # all 
 CREATE_FIELDS = tuple(one.name for one in PROFILE_FIELDS if one.in_api_create)
 INVITE_FIELDS = tuple(name for name in CREATE_FIELDS if name != "password")
 ADMIN_FIELDS = tuple(one.name for one in PROFILE_FIELDS if one.in_forms)
+ADMIN_INVITE_FIELDS = tuple(name for name in ADMIN_FIELDS if name not in ("password", "password_change_required"))
 CHANGE_FIELDS = tuple(one.name for one in PROFILE_FIELDS)
 COLUMN_FIELDS = tuple(one.name for one in PROFILE_FIELDS if one.is_column)
 _LIFETIME = "expires_in"
@@ -142,15 +143,17 @@ def new_user(given: Mapping[str, object], rules: Rules, *, fields: tuple[str, ..
     return NewUser(**values)
 
 
-def invitation(given: Mapping[str, object], rules: Rules) -> tuple[NewUser, timedelta | None]:
+def invitation(
+    given: Mapping[str, object], rules: Rules, *, fields: tuple[str, ...] = INVITE_FIELDS
+) -> tuple[NewUser, timedelta | None]:
     """Return the user without a password that `given` describes, and how long the link is to work if it says so.
 
-    Its members may be those of INVITE_FIELDS and `expires_in`. Raises Invalid as `new_user` does.
+    Its members may be those named in `fields` and `expires_in`. Raises Invalid as `new_user` does.
     """
     found = FieldErrors()
-    values = _new_values(found, given, rules, INVITE_FIELDS)
+    values = _new_values(found, given, rules, fields)
     lifetime = _link_lifetime(found, given)
-    found.errors += field_checks.unknown_fields(given, (*INVITE_FIELDS, _LIFETIME))
+    found.errors += field_checks.unknown_fields(given, (*fields, _LIFETIME))
     if found.errors:
         raise Invalid(found.errors)
     return NewUser(**values), lifetime
