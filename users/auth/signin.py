@@ -209,7 +209,8 @@ def _signing_in(
         found = _unchanged(session, user, may_sign_in)
         throttles.reset_after_success(session, attempt)
         now = clock.now()
-        found.password_hash = password_hash
+        if found.password_hash != password_hash:  # the user's password link is signed over the one before
+            found.password_hash, found.password_link_ends_at = password_hash, None
         found.last_login = now
         yield session, found, now
 

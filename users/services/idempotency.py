@@ -33,7 +33,7 @@ from users.storage.models import IdempotencyRecord, User, entity_tag
 
 KEPT = timedelta(hours=24)
 OTHER_BODIES = Limit(10, timedelta(minutes=5))
-_INVITED, _ENDS_AT = "user", "password_link_ends_at"  # the members of a kept invitation
+_ENDS_AT = "password_link_ends_at"  # a member that only a kept invitation has, beside the nine of the user
 _PRIMARY_KEY = (
     "idempotency_records_pkey",
     "idempotency_records.api_key_id",
@@ -104,20 +104,25 @@ def find_answer(request: IdempotentRequest, *, actor: Actor) -> CreatedUser | No
         raise
     if not is_same:
         raise IdempotencyKeyReused
-    return CreatedUser(_user_in(record), entity_tag(record.created_at), _link_of(record), replayed=True)
+    return CreatedUser(_user_in(record), entity_tag(record.created_at), _link_of(record, request), replayed=True)
 
 
 def _user_in(record: IdempotencyRecord) -> dict[str, Any]:
-    user: dict[str, Any] = record.answer.get(_INVITED, record.answer)
-    return user
+    return {name: value for name, value in record.answer.items() if name != _ENDS_AT}
 
 
-def _link_of(record: IdempotencyRecord) -> PasswordLink | None:
-    """Return the link of the invitation, None if it has ended: the record holds its end and not the link."""
-    if _INVITED not in record.answer:
+def _link_of(record: IdempotencyRecord, request: IdempotentRequest) -> PasswordLink | None:
+    """Return the link of the invitation, None if it has ended: the record holds its end and not the link.
+
+    The secret key that made the fingerprint has signed the link too, and signs it again.
+    """
+    if _ENDS_AT not in record.answer:
         return None
     ends_at = datetime.fromisoformat(record.answer[_ENDS_AT])
-    return password_links.invitation_with_end(_user_in(record)["id"], ends_at)
+    for secret, fingerprint in zip(settings.current().secret_keys, request.fingerprints, strict=True):
+        if hmac.compare_digest(record.fingerprint, fingerprint):
+            return password_links.invitation(_user_in(record), ends_at, secret)
+    return None
 
 
 def _has_same_body(request: IdempotentRequest, attempt: AttemptCounters, actor: Actor) -> bool:
@@ -190,9 +195,8 @@ def _keep(request: IdempotentRequest, session: Session, user: User) -> None:
 
 def _to_keep(user: User) -> dict[str, Any]:
     """Return the answer as the record holds it. Only an invitation creates a user with a link."""
-    if user.password_link_ends_at is None:
-        return user.as_user()
-    return {_INVITED: user.as_user(), _ENDS_AT: user.password_link_ends_at.isoformat()}
+    ends_at = user.password_link_ends_at
+    return user.as_user() | ({_ENDS_AT: ends_at.isoformat()} if ends_at else {})
 
 
 def _delete_expired(session: Session, request: IdempotentRequest, now: datetime) -> None:

@@ -1,15 +1,17 @@
 """The link with which a user chooses a password: for a new user without one, or for a user who has forgotten it.
 
-The link is signed and never stored. The signature covers the user, the end of the link, the email and the present
-password; the link is valid while the column `password_link_ends_at` equals its end. A user has at most one link: a
-newer one, its use, any new password, another email, another role, deactivation and deletion end it.
+The link is signed and never stored. The signature covers the user, the end of the link, the email, the role and the
+present hash; the link is valid while the column `password_link_ends_at` equals its end. A user has at most one link: a
+newer one, its use, any new password, another email, another role, deactivation and deletion end it. The signature alone
+ends it where an older version of Enrol, which does not know the column, changes the password, the email or the role.
 """
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 from itsdangerous import BadSignature, Signer
@@ -25,6 +27,7 @@ from users.errors import UserDeactivated, UserNotFound
 from users.form_errors import PasswordLinkEnded
 from users.passwords.hash_queue import Share
 from users.roles import ALL_PERMISSIONS, Permission
+from users.rules import emails
 from users.rules.validation import NewUser
 from users.services import user_changes, user_creation, user_queries
 from users.storage.models import User
@@ -32,7 +35,7 @@ from users.storage.models import User
 FIRST_LIFETIME = timedelta(days=7)  # for a user without a password
 LIFETIME = timedelta(hours=24)
 _EPOCH = datetime.fromtimestamp(0, UTC)
-_MICROSECOND = timedelta(microseconds=1)
+_MICROSECOND, _SECOND = timedelta(microseconds=1), timedelta(seconds=1)
 # 43 characters of base64 for 32 bytes: the last two bits are zero, or there would be several ways to write a token.
 _TOKEN = re.compile(r"(usr_[0-9a-f]{32})\.([1-9][0-9]{0,16})\.[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]", re.ASCII)
 
@@ -79,8 +82,9 @@ def make(user_id: str, *, lifetime: timedelta | None = None, actor: Actor) -> Pa
             raise UserDeactivated
         now = clock.now()
         ends_at = now + (lifetime or (LIFETIME if user.has_password else FIRST_LIFETIME))
-        if ends_at == user.password_link_ends_at:
-            ends_at += _MICROSECOND  # two links with one end would be the same link
+        before = user.password_link_ends_at
+        if before and ends_at <= before < ends_at + _SECOND:
+            ends_at = before + _MICROSECOND  # two links with one end would be the same link
         user.password_link_ends_at = ends_at
         trail.record(session, Action.PASSWORD_LINK_CREATE, user.id, actor, now, [])
     return PasswordLink(user, _token(user, ends_at), ends_at)
@@ -105,18 +109,19 @@ def open_until(user: User) -> datetime | None:
     return ends_at if ends_at and clock.now() < ends_at else None
 
 
-def invitation_with_end(user_id: str, ends_at: datetime) -> PasswordLink | None:
-    """Return the open link that `invite` made with this end once more, the same text, None if it has ended.
+def invitation(invited: Mapping[str, Any], ends_at: datetime, secret_key: str) -> PasswordLink | None:
+    """Return the link of an invitation once more, the same text, None if it has ended.
 
-    It has ended too if the user got a password and the end stayed: the version of Enrol before links does that.
+    `invited` holds the nine members of the user as they were then, and `secret_key` is the one of then: whatever has
+    changed since, this signs no link that was not there already.
     """
+    (email, *_) = emails.possible_emails(invited["email"])
+    then = SimpleNamespace(**{**invited, "email_key": email.key, "password_hash": ""})
+    token = _token(then, ends_at, [secret_key])
     try:
-        user = user_queries.get_user(user_id)
-    except UserNotFound:
+        return PasswordLink(find_user(token), token, ends_at)
+    except PasswordLinkEnded:
         return None
-    if user.has_password or open_until(user) != ends_at:
-        return None
-    return PasswordLink(user, _token(user, ends_at), ends_at)
 
 
 def is_token(text: str) -> bool:
@@ -171,8 +176,8 @@ def _require_open(token: str, user: Any) -> None:
         raise PasswordLinkEnded from None
 
 
-def _token(user: User, ends_at: datetime) -> str:
-    return _signer(user).sign(f"{user.id}.{_number(ends_at)}").decode("ascii")
+def _token(user: Any, ends_at: datetime, secret_keys: Sequence[str] = ()) -> str:
+    return _signer(user, secret_keys).sign(f"{user.id}.{_number(ends_at)}").decode("ascii")
 
 
 def _number(ends_at: datetime) -> str:
@@ -180,7 +185,7 @@ def _number(ends_at: datetime) -> str:
     return str((ends_at - _EPOCH) // _MICROSECOND)
 
 
-def _signer(user: User) -> Signer:
-    secrets = settings.current().secret_keys[::-1]  # the last one signs
-    salt = f"password link of {user.email_key} with {user.password_hash}"
+def _signer(user: Any, secret_keys: Sequence[str] = ()) -> Signer:
+    secrets = (secret_keys or settings.current().secret_keys)[::-1]  # the last one signs
+    salt = f"password link of {user.email_key} as {user.global_role_id} with {user.password_hash}"
     return Signer(secrets, salt, key_derivation="hmac", digest_method=hashlib.sha256)
