@@ -19,7 +19,7 @@ MOST_LINES, MOST_BYTES_OF_A_PICTURE = 150, 40_000
 PAGES = sorted(
     path
     for path in REPOSITORY.rglob("*.md")
-    if not any(part.startswith(".") for part in path.relative_to(REPOSITORY).parts)
+    if not any(part.startswith(".") or part == "node_modules" for part in path.relative_to(REPOSITORY).parts)
 )
 
 
