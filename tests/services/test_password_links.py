@@ -12,8 +12,8 @@ from app import create_app
 from support.application import CHEAP, SECRET_KEY, dispose
 from support.changes import TERMINAL, update
 from support.databases import execute, rows
-from support.password_links import OTHER, has_ended, hash_of, invite, make, matches, use
-from support.people import PASSWORD, Cast, as_actor, make_user
+from support.password_links import ENDINGS, OLD_CODE, OTHER, has_ended, hash_of, invite, make, matches, use
+from support.people import PASSWORD, Cast, make_user
 from users import clock
 from users.actors import Actor
 from users.auth import hasher, signin
@@ -22,50 +22,11 @@ from users.form_errors import PasswordLinkEnded
 from users.passwords import argon2id
 from users.services import user_changes
 from users.services.links import password_links
-from users.services.links.password_links import PasswordLink
 from users.storage.models import User
 
 MICROSECOND = timedelta(microseconds=1)
 
 
-def delete_and_give_email_away(app: Flask, user: User) -> None:
-    """Delete the user and create another one with their email."""
-    user_changes.delete_user(user.id, actor=TERMINAL)
-    make_user(app, user.email)
-
-
-def change_own(app: Flask, user: User) -> None:
-    """Change the password as the user does on the account page."""
-    signin.change_password(user, PASSWORD, OTHER, device=Device(""), actor=as_actor(app, user))
-
-
-Ending = Callable[[Flask, User, PasswordLink], object]
-ENDINGS: dict[str, Ending] = {
-    "used": lambda _app, _user, link: use(link, OTHER),
-    "replaced": lambda _app, user, _link: make(user),
-    "revoked": lambda _app, user, _link: password_links.revoke(user.id, actor=TERMINAL),
-    "password set": lambda _app, user, _link: user_changes.set_password(user.id, OTHER, actor=TERMINAL),
-    "same password set": lambda _app, user, _link: user_changes.set_password(user.id, PASSWORD, actor=TERMINAL),
-    "password changed": lambda app, user, _link: change_own(app, user),
-    "password chosen": lambda app, user, _link: signin.choose_password(user, OTHER, actor=as_actor(app, user)),
-    "another email": lambda _app, user, _link: update(user, email=f"other-{user.email}"),
-    "email and back": lambda _app, user, _link: (
-        update(user, email=f"other-{user.email}"),
-        update(user, email=user.email),
-    ),
-    "role": lambda _app, user, _link: update(user, global_role_id="role_admin"),
-    "role and back": lambda _app, user, _link: (
-        update(user, global_role_id="role_member"),
-        update(user, global_role_id=None),
-    ),
-    "deactivated": lambda _app, user, _link: user_changes.deactivate_user(user.id, actor=TERMINAL),
-    "reactivated": lambda _app, user, _link: (
-        user_changes.deactivate_user(user.id, actor=TERMINAL),
-        user_changes.reactivate_user(user.id, actor=TERMINAL),
-    ),
-    "deleted": lambda _app, user, _link: user_changes.delete_user(user.id, actor=TERMINAL),
-    "email given away": lambda app, user, _link: delete_and_give_email_away(app, user),
-}
 LEFT_OPEN: dict[str, Callable[[User], object]] = {
     "renamed": lambda user: update(user, first_name="Jo"),
     "another spelling": lambda user: update(user, email=user.email.upper()),
@@ -202,16 +163,6 @@ def test_new_parameters_of_the_hash(app: Flask, cast: Cast, database_url: str) -
     dispose(stronger)
     assert has_ended(link)
     assert password_links.open_until(user) is None
-
-
-# What code before links does: it does not know the column, so it leaves it.
-OLD_CODE = {
-    "password": "password_hash = 'hash of another', password_changed_at = updated_at",
-    "email": "email = 'new@example.com', email_key = 'new@example.com', email_changed_at = updated_at",
-    "role": "global_role_id = 'role_admin'",
-    "deactivated": "is_active = false",
-    "deleted": "is_active = false, deleted_at = updated_at",
-}
 
 
 @pytest.mark.parametrize("change", OLD_CODE.values(), ids=list(OLD_CODE))

@@ -1,15 +1,20 @@
 """Password links: made and used by the service, in the context of an application."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from flask import Flask
 
-from support.changes import TERMINAL
+from support.changes import TERMINAL, update
 from support.databases import rows
+from support.people import PASSWORD, as_actor, make_user
+from users.auth import signin
+from users.auth.known_devices import Device
 from users.form_errors import PasswordLinkEnded
 from users.passwords import argon2id
 from users.rules import validation
+from users.services import user_changes
 from users.services.links import password_links
 from users.services.links.password_links import PasswordLink
 from users.storage.models import User
@@ -50,3 +55,50 @@ def has_ended(link: PasswordLink) -> bool:
         with pytest.raises(PasswordLinkEnded):
             act(link.token)
     return True
+
+
+def delete_and_give_email_away(app: Flask, user: User) -> None:
+    """Delete the user and create another one with their email."""
+    user_changes.delete_user(user.id, actor=TERMINAL)
+    make_user(app, user.email)
+
+
+def change_own(app: Flask, user: User) -> None:
+    """Change the password as the user does on the account page."""
+    signin.change_password(user, PASSWORD, OTHER, device=Device(""), actor=as_actor(app, user))
+
+
+ENDINGS: dict[str, Callable[[Flask, User, PasswordLink], object]] = {
+    "used": lambda _app, _user, link: use(link, OTHER),
+    "replaced": lambda _app, user, _link: make(user),
+    "revoked": lambda _app, user, _link: password_links.revoke(user.id, actor=TERMINAL),
+    "password set": lambda _app, user, _link: user_changes.set_password(user.id, OTHER, actor=TERMINAL),
+    "same password set": lambda _app, user, _link: user_changes.set_password(user.id, PASSWORD, actor=TERMINAL),
+    "password changed": lambda app, user, _link: change_own(app, user),
+    "password chosen": lambda app, user, _link: signin.choose_password(user, OTHER, actor=as_actor(app, user)),
+    "another email": lambda _app, user, _link: update(user, email=f"other-{user.email}"),
+    "email and back": lambda _app, user, _link: (
+        update(user, email=f"other-{user.email}"),
+        update(user, email=user.email),
+    ),
+    "role": lambda _app, user, _link: update(user, global_role_id="role_admin"),
+    "role and back": lambda _app, user, _link: (
+        update(user, global_role_id="role_member"),
+        update(user, global_role_id=None),
+    ),
+    "deactivated": lambda _app, user, _link: user_changes.deactivate_user(user.id, actor=TERMINAL),
+    "reactivated": lambda _app, user, _link: (
+        user_changes.deactivate_user(user.id, actor=TERMINAL),
+        user_changes.reactivate_user(user.id, actor=TERMINAL),
+    ),
+    "deleted": lambda _app, user, _link: user_changes.delete_user(user.id, actor=TERMINAL),
+    "email given away": lambda app, user, _link: delete_and_give_email_away(app, user),
+}
+# What code before links does: it does not know the column, so it leaves it.
+OLD_CODE = {
+    "password": "password_hash = 'hash of another', password_changed_at = updated_at",
+    "email": "email = 'new@example.com', email_key = 'new@example.com', email_changed_at = updated_at",
+    "role": "global_role_id = 'role_admin'",
+    "deactivated": "is_active = false",
+    "deleted": "is_active = false, deleted_at = updated_at",
+}
