@@ -114,7 +114,6 @@ class VerificationLinkEnded(Outdated):
 class PasswordLinkEnded(Outdated):
     """The password link was used, replaced or ended, it is too old, or no link of ours."""
 
-    status = 410
     message = "This link has ended."
 
 

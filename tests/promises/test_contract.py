@@ -78,7 +78,7 @@ def test_operations_are_complete() -> None:
     assert len({one.id for one in operations}) == len(operations)
     assert {one.tag for one in operations} == {tag["name"] for tag in DOCUMENT["tags"]}
     for one in operations:
-        assert re.fullmatch(r"(create|delete|get|list|update|verify)[A-Z]\w+", one.id)
+        assert re.fullmatch(r"(create|delete|get|invite|list|update|verify)[A-Z]\w+", one.id)
         assert one.summary
         assert one.description.endswith(".")
         statuses = {answer.status for answer in one.responses}
@@ -105,8 +105,10 @@ def test_members_of_user_and_profile() -> None:
 
 
 def test_bounds_are_those_of_the_code() -> None:
-    new, changes = (SCHEMAS[name]["properties"] for name in ("NewUser", "UserChanges"))
-    for told in (new, changes, SCHEMAS["User"]["properties"]):
+    new, changes, invited, link = (
+        SCHEMAS[name]["properties"] for name in ("NewUser", "UserChanges", "NewInvitation", "NewPasswordLink")
+    )
+    for told in (new, changes, invited, SCHEMAS["User"]["properties"]):
         assert told["email"]["maxLength"] == emails.MAX_BYTES
         assert {told[name]["maxLength"] for name in ("first_name", "last_name")} == {field_checks.NAME_MAX_LENGTH}
     for told in (new, changes):
@@ -114,6 +116,10 @@ def test_bounds_are_those_of_the_code() -> None:
         assert told["password"]["maxLength"] == policy.MAX_BYTES
     assert SCHEMAS["Profile"]["properties"]["full_name"]["maxLength"] == 2 * field_checks.NAME_MAX_LENGTH + 1
     assert set(new) == set(validation.CREATE_FIELDS)
+    assert set(invited) == {*validation.INVITE_FIELDS, *link} == {*validation.INVITE_FIELDS, "expires_in"}
+    for told in (invited, link):
+        bounds = told["expires_in"]["minimum"], told["expires_in"]["maximum"]
+        assert bounds == tuple(one.total_seconds() for one in field_checks.LINK_LIFETIMES)
     assert set(changes) == {*validation.ADMIN_FIELDS, "is_active"}
     assert SCHEMAS["Role"]["enum"] == [*Role, None]
     assert ids.is_user_id(SCHEMAS["UserId"]["examples"][0])

@@ -79,6 +79,7 @@ SHOWN: dict[str, EnrolError] = {
     "UNSUPPORTED_MEDIA_TYPE": request_errors.UnsupportedMediaType(),
     "UNTRUSTED_HOST": request_errors.UntrustedHost(),
     "USER_ALREADY_EXISTS": errors.Conflict(user_id=USER_ID, show_user_id=True),
+    "USER_DEACTIVATED": errors.UserDeactivated(),
     "USER_NOT_FOUND": errors.UserNotFound(),
     "VALIDATION_ERROR": raised_by(lambda: new_user(**{"e-mail": "ada@example.com", "password": "correct horse"})),
 }

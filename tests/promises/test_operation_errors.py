@@ -48,8 +48,10 @@ class Caller:
     def valid_body(self) -> dict[str, Any]:
         """Return a body that the operation takes."""
         bodies: dict[str, dict[str, Any]] = {
+            "createPasswordLink": {},
             "createUser": {"email": "jo@example.com", "password": PASSWORD},
             "getUsersById": {"user_ids": [self.user_id]},
+            "inviteUser": {"email": "ann@example.com"},
             "updateUser": {"password": PASSWORD},
             "verifyPassword": {"email": "ada@example.com", "password": PASSWORD},
         }
@@ -84,6 +86,13 @@ def about_unknown_user(caller: Caller) -> Answer:
     if "{" in caller.operation.path:
         return caller.call(path=caller.path(UNKNOWN_ID, "nobody@example.com"))
     return caller.call(key=make_key(caller.app, *Permission))
+
+
+def about_deactivated_user(caller: Caller) -> Answer:
+    """Call about a user who is deactivated."""
+    user = make_user(caller.app, f"{caller.operation.id}@example.com")
+    execute(caller.app, "UPDATE users SET is_active = false WHERE id = :id", id=user.id)
+    return caller.call(path=caller.path(user.id, user.email))
 
 
 def twice_with_one_idempotency_key(caller: Caller) -> Answer:
@@ -141,6 +150,7 @@ PROVOKED: dict[str, Callable[[Caller], Answer]] = {
     "UNSUPPORTED_MEDIA_TYPE": lambda caller: send_raw(caller, b"{}", "text/plain"),
     "UNTRUSTED_HOST": lambda caller: caller.call(headers={"Host": "other.example"}),
     "USER_ALREADY_EXISTS": lambda caller: caller.call(body={"email": TAKEN}),
+    "USER_DEACTIVATED": about_deactivated_user,
     "USER_NOT_FOUND": about_unknown_user,
     "VALIDATION_ERROR": lambda caller: caller.call(body={"unknown": 1}),
 }
@@ -148,8 +158,11 @@ SETTINGS = {
     "RATE_LIMIT_EXCEEDED": {"ENROL_RATE_LIMIT": "1/minute"},
     "UNTRUSTED_HOST": {"ENROL_TRUSTED_HOSTS": "localhost"},
 }
-# It has no such parameter, and Werkzeug answers 405 to a WebSocket on a path that has other methods too.
-NOT_PROVOKED = [("getUser", "INVALID_PARAMETER")]
+# They have no such parameter, and Werkzeug answers 405 to a WebSocket on a path that has other methods too.
+NOT_PROVOKED = [
+    (operation, "INVALID_PARAMETER")
+    for operation in ("createPasswordLink", "deletePasswordLink", "getPasswordLink", "getUser")
+]
 LISTED = {code for operation in contract.operations() for answer in operation.responses for code in answer.codes}
 
 

@@ -86,6 +86,10 @@ POST   /v1/user/batch                      401      403     422      422        
 GET    /v1/user/me                         401      200     200      200           200     401     401
 GET    /v1/user/profile                    401      200     200      200           200     401     401
 GET    /v1/user/current                    401      200     200      200           200     401     401
+POST   /v1/user/invite                     401      403     403      422           422     401     401
+POST   /v1/user/<user_id>/password-link    401      403     403      201           201     401     401
+GET    /v1/user/<user_id>/password-link    401      403     200      200           200     401     401
+DELETE /v1/user/<user_id>/password-link    401      403     403      200           200     401     401
 POST   /v1/user/<user_id>/verification     401      403     403      201           201     401     401
 POST   /v1/user/verify-password            401      403     403      403           422     401     401
 """

@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from users.api import authentication, user_changes, users  # noqa: F401  (their routes are registered by the import)
+from users.api import authentication, password_links, user_changes, users  # noqa: F401  (imported for their routes)
 
 
 def init_app(app: Flask) -> None:

@@ -65,10 +65,14 @@ def create_verification(user_id: str) -> tuple[Response, int]:
 @bp.post("/v1/user/verify-password")
 @requires(Permission.USERS_VERIFY)
 def verify_password() -> Response:
-    """Answer 200: whether email and password belong to an active user and, if so, the user."""
+    """Answer 200: whether email and password belong to an active user and, if so, the user.
+
+    If the user must choose a new password, the answer says so before the user.
+    """
     given = validation.credentials(json_object(request))
     try:
         user = signin.verify_password(given.email, given.password, ip_address=given.ip_address, actor=g.actor)
     except WrongPassword:
         return jsonify(valid=False)
-    return jsonify(valid=True, user=user.as_user())
+    must_change = {"password_change_required": True} if user.password_change_required else {}
+    return jsonify({"valid": True, **must_change, "user": user.as_user()})

@@ -1,6 +1,9 @@
-"""The URLs under /v1 that create and read users. `user_changes` has those that change them."""
+"""The URLs under /v1 that create and read users.
 
-from collections.abc import Sequence
+`user_changes` has those that change them, `password_links` the invitation.
+"""
+
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 
 from flask import Flask, Response, g, jsonify, request
@@ -24,9 +27,12 @@ CreateResponse = tuple[Response, int, dict[str, str]]
 
 
 class _IdConverter(BaseConverter):
-    """The id in a path: any text but the words that other paths have in its place, like `me`."""
+    """The id in a path: any text but the words that other paths have in its place, like `me`.
 
-    regex = r"(?!(?:batch|current|deleted|email|me|profile|verify-password)\Z)[^/]+"
+    `password-link` is what stands there if the id is empty and a client drops the second slash.
+    """
+
+    regex = r"(?!(?:batch|current|deleted|email|invite|me|password-link|profile|verify-password)\Z)[^/]+"
     part_isolating = True  # Werkzeug sees the slash in `regex` and assumes that a value can contain one
 
 
@@ -62,24 +68,30 @@ def create_user() -> CreateResponse:
     # Before the rules, which may have changed since the first request, and before the hash, which is slow.
     kept = idempotency.find_answer(repeatable, actor=g.actor) if repeatable else None
     if kept:
-        return _valid_response() if validate_only else _created_response(kept)
+        return valid_response() if validate_only else _created_user(kept)
     new = validation.new_user(given, settings.current().rules)
     if validate_only:
         authorization.require_authorized(g.actor, Permission.USERS_CREATE)
         user_creation.check_new_user(new, actor=g.actor)
-        return _valid_response()
+        return valid_response()
     if repeatable:
-        return _created_response(idempotency.create_user(new, repeatable, actor=g.actor))
-    return _created_response(idempotency.answer(user_creation.create_user(new, actor=g.actor)))
+        return _created_user(idempotency.create_user(new, repeatable, actor=g.actor))
+    return _created_user(idempotency.answer(user_creation.create_user(new, actor=g.actor)))
 
 
-def _valid_response() -> CreateResponse:
+def valid_response() -> CreateResponse:
+    """Answer that the real call would pass."""
     return jsonify(valid=True), 200, {}
 
 
-def _created_response(answer: idempotency.CreatedUser) -> CreateResponse:
+def _created_user(answer: idempotency.CreatedUser) -> CreateResponse:
+    return created_response(answer, answer.user)
+
+
+def created_response(answer: idempotency.CreatedUser, body: Mapping[str, object]) -> CreateResponse:
+    """Answer 201 with `body`, the path of the profile in Location, and whether the request was sent before."""
     headers = {"Location": f"/v1/user/{answer.user['id']}", "ETag": answer.etag}
-    return jsonify(answer.user), 201, {**headers, "Idempotent-Replayed": "true"} if answer.replayed else headers
+    return jsonify(body), 201, {**headers, "Idempotent-Replayed": "true"} if answer.replayed else headers
 
 
 @bp.get("/v1/user/")

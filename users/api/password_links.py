@@ -1,0 +1,96 @@
+"""The URLs under /v1 that invite a user and make, show or end the link with which a user chooses a password."""
+
+from datetime import datetime
+from typing import Any
+
+from flask import Response, g, jsonify, request
+
+from users import clock, settings
+from users.api import parameters
+from users.api.authentication import requires
+from users.api.request_body import json_object
+from users.api.users import CreateResponse, created_response, valid_response
+from users.auth import authorization
+from users.blueprint import bp
+from users.http import urls
+from users.roles import Permission
+from users.rules import validation
+from users.services import idempotency, user_creation, user_queries
+from users.services.links import password_links
+from users.services.links.password_links import PasswordLink
+
+
+@bp.post("/v1/user/invite")
+@requires(Permission.USERS_CREATE)
+def invite_user() -> CreateResponse:
+    """Answer 201 with a new user, who has no password, and the link with which they choose one.
+
+    `validate_only` and Idempotency-Key work as in `create_user`. The queue of hashes has no say: there is no password.
+    """
+    page_url = _page_url()
+    validate_only = parameters.boolean(request, "validate_only")
+    key = parameters.idempotency_key(request)
+    given = json_object(request)
+    repeatable = idempotency.request_of(g.actor.key_id, key, given, invites=True) if key else None
+    kept = idempotency.find_answer(repeatable, actor=g.actor) if repeatable else None
+    if kept:
+        return valid_response() if validate_only else _invited(kept, page_url)
+    new, lifetime = validation.invitation(given, settings.current().rules)
+    if validate_only:
+        authorization.require_authorized(g.actor, Permission.USERS_CREATE)
+        user_creation.check_new_user(new, actor=g.actor)
+        return valid_response()
+    if repeatable:
+        return _invited(idempotency.invite(new, repeatable, lifetime=lifetime, actor=g.actor), page_url)
+    link = password_links.invite(new, lifetime=lifetime, actor=g.actor)
+    return _invited(idempotency.answer(link.user, link), page_url)
+
+
+def _invited(answer: idempotency.CreatedUser, page_url: str) -> CreateResponse:
+    return created_response(answer, {"user": answer.user, **_link_members(answer.link, page_url)})
+
+
+@bp.post("/v1/user/<id:user_id>/password-link")
+@requires(Permission.USERS_UPDATE)
+def create_password_link(user_id: str) -> tuple[Response, int]:
+    """Answer 201 with a new link with which the user chooses a password, for the caller to deliver, and its end."""
+    page_url = _page_url()
+    lifetime = validation.link_lifetime(json_object(request))
+    link = password_links.make(user_id, lifetime=lifetime, actor=g.actor)
+    return jsonify(_link_members(link, page_url)), 201
+
+
+@bp.get("/v1/user/<id:user_id>/password-link")
+@requires(Permission.USERS_READ)
+def get_password_link(user_id: str) -> dict[str, Any]:
+    """Answer 200: whether the user has a password and must choose a new one, and when the open link ends."""
+    user = user_queries.get_user(user_id)
+    return {
+        "has_password": user.has_password,
+        "password_change_required": user.password_change_required,
+        "expires_at": _time(password_links.open_until(user)),
+    }
+
+
+@bp.delete("/v1/user/<id:user_id>/password-link")
+@requires(Permission.USERS_UPDATE)
+def delete_password_link(user_id: str) -> dict[str, Any]:
+    """Answer 200 once the user has no open link, also if there was none."""
+    user = password_links.revoke(user_id, actor=g.actor)
+    return {"success": True, "message": "The user has no open password link.", "user_id": user.id}
+
+
+def _page_url() -> str:
+    """Return the URL of the page that a link leads to. Call it first: it may raise, and a made link would be lost."""
+    return urls.absolute_url("/password")
+
+
+def _link_members(link: PasswordLink | None, page_url: str) -> dict[str, str | None]:
+    """Return the members of an answer for a link, null if it has ended."""
+    if link is None:
+        return {"password_url": None, "expires_at": None}
+    return {"password_url": f"{page_url}?token={link.token}", "expires_at": _time(link.ends_at)}
+
+
+def _time(moment: datetime | None) -> str | None:
+    return clock.rfc3339(moment) if moment else None
