@@ -134,9 +134,12 @@ def test_bounds_are_those_of_the_code() -> None:
 def test_only_a_right_password_has_a_user() -> None:
     judge, user = judge_of(SCHEMAS["PasswordVerdict"]), SCHEMAS["User"]["examples"][0]
     assert judge.is_valid({"valid": True, "user": user})
+    assert judge.is_valid({"valid": True, "password_change_required": True, "user": user})
     assert judge.is_valid({"valid": False})
     assert not judge.is_valid({"valid": True})
     assert not judge.is_valid({"valid": False, "user": user})
+    assert not judge.is_valid({"valid": False, "password_change_required": True})
+    assert not judge.is_valid({"valid": True, "password_change_required": False, "user": user})
 
 
 NAMES = [
