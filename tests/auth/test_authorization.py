@@ -10,7 +10,7 @@ from support.api import Answer
 from support.databases import execute, rows
 from support.people import PASSWORD
 from support.scenes import API_ACTS, NEW, STOPS, Scene, before_the_act, stop, stored
-from support.visitors import mark_in, seen_end_in
+from support.visitors import mark_in, seen_end_in, token_in
 from users.actors import terminal
 from users.services import api_keys
 
@@ -58,6 +58,12 @@ def editing(scene: Scene, **typed: str) -> dict[str, str]:
     return {**{f"was-{name}": value for name, value in seen.items()}, **seen, **typed}
 
 
+def choose(scene: Scene) -> Answer:
+    """Send the form for the new password that Ada must choose."""
+    execute(scene.app, "UPDATE users SET password_change_required = true WHERE id = :ada", ada=scene.ada.id)
+    return press(scene, "/account/password", password=NEW)
+
+
 KEY_FORM = {"name": "New", "scopes": "users:read", "owner": "ada@example.com", "expires": "90"}
 PAGE_ACTS: dict[str, Callable[[Scene], Answer]] = {
     "create": lambda it: it.browser.create(),
@@ -76,13 +82,20 @@ PAGE_ACTS: dict[str, Callable[[Scene], Answer]] = {
     "revoke key": lambda it: press(it, f"/admin/keys/{it.key_id}/revoke"),
     "own password": lambda it: press(it, "/account", current_password=PASSWORD, password=NEW),
     "end other sessions": lambda it: press(it, "/account/sessions"),
+    "choose password": lambda it: choose(it),
 }
+OWN_ACTS = ("own password", "end other sessions", "choose password")  # they need no permission
+
 ENDS = {
     "signed out elsewhere": "DELETE FROM admin_sessions WHERE user_id = :ada",
     "run out": "UPDATE admin_sessions SET created_at = '2020-01-01 00:00:00' WHERE user_id = :ada",
     "stopped": "UPDATE users SET is_active = false WHERE id = :ada",
     "deleted": "UPDATE users SET deleted_at = updated_at WHERE id = :ada",
-    "role taken": "UPDATE users SET global_role_id = NULL WHERE id = :ada",
+}
+SHRINKS = {
+    "another role": "global_role_id = 'role_auditor'",
+    "role taken": "global_role_id = NULL",
+    "new password required": "password_change_required = true",
 }
 
 
@@ -106,13 +119,19 @@ def test_session_ends_meanwhile(scene: Scene, act: str, how: str) -> None:
     assert stored(scene.app) == before
 
 
-@pytest.mark.parametrize("act", [name for name in PAGE_ACTS if name not in ("own password", "end other sessions")])
-def test_role_shrinks_meanwhile(scene: Scene, act: str) -> None:
+@pytest.mark.parametrize(
+    ("act", "how"),
+    [
+        *((act, "another role") for act in PAGE_ACTS if act not in OWN_ACTS),
+        *(("create", how) for how in SHRINKS if how != "another role"),
+    ],
+)
+def test_role_shrinks_meanwhile(scene: Scene, act: str, how: str) -> None:
     before: list[Any] = []
     prepared = prepare(scene, act)
 
     def change() -> None:
-        execute(scene.app, "UPDATE users SET global_role_id = 'role_auditor' WHERE id = :ada", ada=scene.ada.id)
+        execute(scene.app, f"UPDATE users SET {SHRINKS[how]} WHERE id = :ada", ada=scene.ada.id)
         before.extend(stored(scene.app))
 
     with before_the_act(change):
@@ -139,8 +158,7 @@ def prepare(scene: Scene, act: str) -> Callable[[], Answer]:
     def note(path: str, **fields: Any) -> Answer:
         page = scene.browser.get(path)
         marks = {"mark": mark_in(page), "was-expires_at": seen_end_in(page)} if "mark" in page.text else {}
-        token = scene.browser.token("/account")
-        sent.append((path, {**marks, **fields, "csrf_token": token}))
+        sent.append((path, {**marks, **fields, "csrf_token": token_in(page)}))
         return page
 
     scene.browser.post = note  # type: ignore[method-assign]

@@ -98,8 +98,10 @@ def test_password_set_by_another(app: Flask, cast: Cast, ada: Visitor) -> None:
 
 
 def test_role_taken_away(app: Flask, cast: Cast, omar: Visitor) -> None:
+    """The session goes on, with the account alone."""
     execute(app, "UPDATE users SET global_role_id = NULL WHERE id = :id", id=cast.omar.id)
-    assert not omar.is_in
+    assert omar.is_in
+    assert omar.get("/admin/users").status_code == 403
 
 
 def test_own_new_password(app: Flask, cast: Cast, ada: Visitor) -> None:

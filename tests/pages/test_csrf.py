@@ -15,7 +15,7 @@ from support.page_forms import CANARY, EVERY_FIELD
 from support.people import PASSWORD, Cast
 from support.visitors import LOGIN, NEW_USER, Visitor, signed_in, summary_in, token_in
 from users.actors import terminal
-from users.services.links import email_verification
+from users.services.links import email_verification, password_links
 
 pytestmark = pytest.mark.one_database
 
@@ -47,14 +47,17 @@ def test_wrong_token(app: Flask, cast: Cast, changing: list[str], kind: str) -> 
         "from before the sign-in": before,
     }[kind]
     with app.app_context():
-        link = email_verification.issue(cast.sam.id, actor=terminal("req_test00000000")).token
+        links = {
+            "/password": password_links.make(cast.sam.id, actor=terminal("req_test00000000")).token,
+            "/verify": email_verification.issue(cast.sam.id, actor=terminal("req_test00000000")).token,
+        }
     then = state(app)
     for path in changing:
-        answer = ada.post(path, token=token, **EVERY_FIELD, link=link)
+        answer = ada.post(path, token=token, **EVERY_FIELD, link=links.get(path, ""))
         if path == "/setup":
             assert answer.status_code == 404
             continue
-        if path == LOGIN:  # somebody signed in goes on, and stays who they are
+        if path in (LOGIN, "/account/password"):  # somebody signed in goes on, and stays who they are
             assert (answer.status_code, answer.location) == (303, "/admin/users")
             continue
         assert answer.status_code == 400, path

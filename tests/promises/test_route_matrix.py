@@ -21,10 +21,10 @@ from users import clock
 from users.roles import Permission, Role
 from users.storage.models import User
 
-# stranger: without a role, and signed in before it was taken away. expired: an administrator whose key or session is
-# over. stopped: an administrator who was deactivated while signed in.
+# member: without a role. expired: an administrator whose key or session is over. stopped: an administrator who was
+# deactivated while signed in.
 TABLE = """
-method route                            nobody stranger auditor operator administrator expired stopped
+method route                              nobody member auditor operator administrator expired stopped
 GET    /                                   303      303     303      303           303     303     303
 GET    /static/<filename>                  200      200     200      200           200     200     200
 GET    /healthz                            200      200     200      200           200     200     200
@@ -37,43 +37,43 @@ GET    /verify                             410      410     410      410        
 POST   /verify                             410      410     410      410           410     410     410
 
 GET    /admin                              303      303     303      303           303     303     303
-GET    /admin/login                        200      200     303      303           303     200     200
+GET    /admin/login                        200      303     303      303           303     200     200
 POST   /admin/login                        422      422     422      422           422     422     422
 POST   /admin/logout                       303      303     303      303           303     303     303
-GET    /account                      303      303     200      200           200     303     303
-POST   /account                      403      403     422      422           422     403     403
-POST   /account/sessions             403      403     303      303           303     403     403
-GET    /admin/start                        303      303     403      403           200     303     303
+GET    /account                            303      200     200      200           200     303     303
+POST   /account                            403      422     422      422           422     403     403
+POST   /account/sessions                   403      303     303      303           303     403     403
+GET    /admin/start                        303      403     403      403           200     303     303
 
-GET    /admin/users                        303      303     200      200           200     303     303
-GET    /admin/users/new                    303      303     403      200           200     303     303
+GET    /admin/users                        303      403     200      200           200     303     303
+GET    /admin/users/new                    303      403     403      200           200     303     303
 POST   /admin/users/new                    403      403     403      422           422     403     403
-GET    /admin/users/<user_id>              303      303     200      200           200     303     303
-GET    /admin/users/<user_id>/edit         303      303     403      200           200     303     303
+GET    /admin/users/<user_id>              303      403     200      200           200     303     303
+GET    /admin/users/<user_id>/edit         303      403     403      200           200     303     303
 POST   /admin/users/<user_id>/edit         403      403     403      200           200     403     403
-GET    /admin/users/<user_id>/password     303      303     403      200           200     303     303
+GET    /admin/users/<user_id>/password     303      403     403      200           200     303     303
 POST   /admin/users/<user_id>/password     403      403     403      422           422     403     403
-GET    /admin/users/<user_id>/verify       303      303     403      200           200     303     303
+GET    /admin/users/<user_id>/verify       303      403     403      200           200     303     303
 POST   /admin/users/<user_id>/verify       403      403     403      422           422     403     403
 POST   /admin/users/<user_id>/verification 403      403     403      200           200     403     403
-GET    /admin/users/<user_id>/deactivate   303      303     403      200           200     303     303
+GET    /admin/users/<user_id>/deactivate   303      403     403      200           200     303     303
 POST   /admin/users/<user_id>/deactivate   403      403     403      303           303     403     403
-GET    /admin/users/<user_id>/reactivate   303      303     403      200           200     303     303
+GET    /admin/users/<user_id>/reactivate   303      403     403      200           200     303     303
 POST   /admin/users/<user_id>/reactivate   403      403     403      303           303     403     403
-GET    /admin/users/<user_id>/unlock       303      303     403      200           200     303     303
+GET    /admin/users/<user_id>/unlock       303      403     403      200           200     303     303
 POST   /admin/users/<user_id>/unlock       403      403     403      303           303     403     403
-GET    /admin/users/<user_id>/delete       303      303     403      403           200     303     303
+GET    /admin/users/<user_id>/delete       303      403     403      403           200     303     303
 POST   /admin/users/<user_id>/delete       403      403     403      403           303     403     403
 
-GET    /admin/keys                         303      303     403      403           200     303     303
-GET    /admin/keys/new                     303      303     403      403           200     303     303
+GET    /admin/keys                         303      403     403      403           200     303     303
+GET    /admin/keys/new                     303      403     403      403           200     303     303
 POST   /admin/keys/new                     403      403     403      403           422     403     403
-GET    /admin/keys/<key_id>/roll           303      303     403      403           200     303     303
+GET    /admin/keys/<key_id>/roll           303      403     403      403           200     303     303
 POST   /admin/keys/<key_id>/roll           403      403     403      403           422     403     403
-GET    /admin/keys/<key_id>/revoke         303      303     403      403           200     303     303
+GET    /admin/keys/<key_id>/revoke         303      403     403      403           200     303     303
 POST   /admin/keys/<key_id>/revoke         403      403     403      403           303     403     403
 
-GET    /admin/audit                        303      303     200      403           200     303     303
+GET    /admin/audit                        303      403     200      403           200     303     303
 
 POST   /v1/user/                           401      403     403      422           422     401     401
 GET    /v1/user/                           401      403     200      200           200     401     401
@@ -117,7 +117,7 @@ def people(cast: Cast, app: Flask) -> dict[str, User | None]:
     """Everybody in the table."""
     return {
         "nobody": None,
-        "stranger": make_user(app, "stranger@example.com", Role.AUDITOR),
+        "member": make_user(app, "member@example.com"),
         "auditor": cast.vera,
         "operator": cast.omar,
         "administrator": cast.ada,
@@ -129,10 +129,7 @@ def people(cast: Cast, app: Flask) -> dict[str, User | None]:
 def wear_out(app: Flask, people: dict[str, User | None]) -> None:
     """Let happen to the last of them what happened after they signed in and got their keys."""
     then = clock.now() - timedelta(days=1)
-    for statement in (
-        "UPDATE users SET global_role_id = NULL WHERE email = 'stranger@example.com'",
-        "UPDATE users SET is_active = false WHERE email = 'stopped@example.com'",
-    ):
+    for statement in ("UPDATE users SET is_active = false WHERE email = 'stopped@example.com'",):
         execute(app, statement)
     expired = people["expired"]
     assert expired

@@ -5,7 +5,7 @@ import secrets
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
@@ -65,7 +65,8 @@ def count_others(user_id: str, session_id: str) -> int:
     """Return how many other sessions the user has."""
     others = (AdminSession.user_id == user_id, AdminSession.id_hash != digest(session_id))
     with database.reading() as session:
-        return len(session.scalars(select(AdminSession.id_hash).where(*others, ~is_expired(clock.now()))).all())
+        count = select(func.count()).select_from(AdminSession).where(*others, ~is_expired(clock.now()))
+        return session.scalar(count) or 0
 
 
 def end(session: Session, session_id: str) -> bool:

@@ -20,6 +20,7 @@ from users.auth.authorization import authorized_transaction, reauthorize
 from users.auth.known_devices import Device
 from users.auth.throttles import AttemptCounters
 from users.errors import RateLimitExceeded, Unavailable
+from users.form_errors import SessionEnded
 from users.passwords.hash_queue import Share
 from users.passwords.hashing import PasswordPlace, WrongPassword
 from users.roles import Permission, needed_to_act_on
@@ -114,12 +115,15 @@ def change_password(user: User, current: str, new: str, *, device: Device, actor
 def choose_password(user: User, new: str, *, actor: Actor) -> tuple[User, str]:
     """Set the password of `user`, who must choose a new one and is signed in with the old one, as `change_password`.
 
-    Raises Invalid (PASSWORD_UNCHANGED) if `new`, validated already, is the old one, and SessionEnded if somebody was
-    faster.
+    Raises Invalid (PASSWORD_UNCHANGED) if `new`, validated already, is the old one, and SessionEnded if the password was
+    changed meanwhile, in another browser or by a link.
     """
     with hasher.current().place(Share.KNOWN) as place:
         hasher.require_other(place, user.password_hash, new)
-        return _replace_password(user, place.hash(new), actor)
+        try:
+            return _replace_password(user, place.hash(new), actor)
+        except WrongPassword:  # the other change ended all sessions
+            raise SessionEnded from None
 
 
 def _replace_password(user: User, password_hash: str, actor: Actor) -> tuple[User, str]:

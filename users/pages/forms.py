@@ -27,7 +27,7 @@ ROLE_WORDS = {
     Role.ADMIN: ("Administrator", "everything, also roles and API keys"),
     Role.OPERATOR: ("Operator", "create, see and change users"),
     Role.AUDITOR: ("Auditor", "see users and who did what"),
-    Role.MEMBER: ("Member", "nothing in Enrol itself"),
+    Role.MEMBER: ("Member", "nothing but their own account"),
 }
 SCOPE_WORDS = {
     Permission.USERS_CREATE: "Create users",

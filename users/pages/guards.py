@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
-from flask import Flask, g, make_response, redirect, request, url_for
+from flask import Flask, g, make_response, request
 from werkzeug.wrappers import Response
 
 from users.blueprint import PUBLIC
@@ -52,14 +52,14 @@ def page(
                 if not session_cookie.load_current_user():
                     raise SessionEnded
                 if g.user.password_change_required and not before_new_password:
-                    return redirect(url_for("users.show_choose_password"), 303)
+                    return login_redirect.choose_password_first()
                 g.actor.require(*permissions)
                 return _respond(view, again, values)
             except SessionEnded:  # before this request or during it
                 session_cookie.clear_current_user()
                 return ended() if ended else login_redirect.sign_in_first(again, values)
 
-        return _with_guard(guarded, permissions, again)
+        return _with_guard(guarded, permissions, again, before_new_password)
 
     return guard
 
@@ -78,14 +78,15 @@ def public(*, again: View | None = None) -> Callable[[View], View]:
                     raise
             return _respond(view, again, values)
 
-        return _with_guard(guarded, PUBLIC, again)
+        return _with_guard(guarded, PUBLIC, again, before_new_password=True)
 
     return guard
 
 
-def _with_guard(guarded: View, guard: object, again: View | None) -> View:
+def _with_guard(guarded: View, guard: object, again: View | None, before_new_password: bool) -> View:
     guarded.guard = guard  # type: ignore[attr-defined]  # a test walks the URL map and reads it
     guarded.again = again  # type: ignore[attr-defined]
+    guarded.before_new_password = before_new_password  # type: ignore[attr-defined]
     return guarded
 
 
@@ -135,9 +136,11 @@ def _show_again_later(again: View, values: Mapping[str, Any], error: EnrolError)
     return response
 
 
-def _show_again(again: View, values: Mapping[str, Any], problems: list[Problem], status: int) -> Response:
+def _show_again(again: Any, values: Mapping[str, Any], problems: list[Problem], status: int) -> Response:
+    if "user" in g and g.user.password_change_required and not again.before_new_password:
+        return login_redirect.choose_password_first()
     g.problems = problems
-    response = make_response(again.__wrapped__(**values, formdata=request.form))  # type: ignore[attr-defined]  # the guard is passed
+    response = make_response(again.__wrapped__(**values, formdata=request.form))  # the guard is passed
     if response.status_code == 200 and g.problems:  # unless the view redirected or chose a status itself
         response.status_code = status
     return response

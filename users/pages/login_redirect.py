@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import current_app, flash, g, make_response, redirect, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
@@ -51,23 +52,41 @@ def kept_fields(formdata: FormData) -> list[tuple[str, str]]:
     return [(name.removeprefix(_KEPT), value) for name, value in fields if name.startswith(_KEPT)][:MOST_KEPT]
 
 
+def choose_password_first() -> Response:
+    """Lead to the form for a new password, which the signed-in user must choose before anything else."""
+    return redirect(url_for("users.show_choose_password"), 303)
+
+
 def resume(path: str, kept: list[tuple[str, str]]) -> Response | str:
-    """Go to `path` after a sign-in; with `kept` fields, show the form there, filled with them."""
-    if not kept or g.user.password_change_required:
+    """Go to `path` after a sign-in; with `kept` fields, show the form there, filled with them.
+
+    A user without a permission, whose account is the only page, is led there instead of to a page that refuses them.
+    """
+    if g.user.password_change_required:
+        return choose_password_first()
+    view, values = _view_at(path, "POST" if kept else "GET")
+    guard = getattr(view, "guard", None)
+    if isinstance(guard, tuple) and guard and not g.actor.permissions:
+        return redirect(home(), 303)
+    if not kept:
         return redirect(path, 303)
-    adapter = current_app.create_url_adapter(request)
-    try:
-        endpoint, values = adapter.match(path, method="POST")  # type: ignore[union-attr]  # a request has one
-    except HTTPException:
+    if not isinstance(guard, tuple) or not getattr(view, "again", None):  # unknown, public, or of the API
         return redirect(home(), 303)
-    view: Any = current_app.view_functions[endpoint]
-    if not isinstance(getattr(view, "guard", None), tuple) or not getattr(view, "again", None):  # public, or of the API
-        return redirect(home(), 303)
-    g.actor.require(*view.guard)
+    g.actor.require(*guard)
     g.notice = SIGNED_IN_AGAIN
     # Past the guard, which would look for a CSRF token.
     shown: Response | str = view.again.__wrapped__(**values, formdata=MultiDict(kept))
     return shown
+
+
+def _view_at(path: str, method: str) -> tuple[Any, Mapping[str, Any]]:
+    """Return the view that answers this path, and the values in the path; None if there is none."""
+    adapter = current_app.create_url_adapter(request)
+    try:
+        endpoint, values = adapter.match(urlsplit(path).path, method=method)  # type: ignore[union-attr]  # a request has one
+    except HTTPException:
+        return None, {}
+    return current_app.view_functions[endpoint], values
 
 
 def signed_out() -> Response:
