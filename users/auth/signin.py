@@ -115,8 +115,8 @@ def change_password(user: User, current: str, new: str, *, device: Device, actor
 def choose_password(user: User, new: str, *, actor: Actor) -> tuple[User, str]:
     """Set the password of `user`, who must choose a new one and is signed in with the old one, as `change_password`.
 
-    Raises Invalid (PASSWORD_UNCHANGED) if `new`, validated already, is the old one, and SessionEnded if the password was
-    changed meanwhile, in another browser or by a link.
+    Raises Invalid (PASSWORD_UNCHANGED) if `new`, validated already, is the old one, and SessionEnded if another browser
+    or a link has set a password meanwhile.
     """
     with hasher.current().place(Share.KNOWN) as place:
         hasher.require_other(place, user.password_hash, new)

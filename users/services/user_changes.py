@@ -37,9 +37,9 @@ def update_user(user_id: str, changes: UserChanges, *, actor: Actor, preconditio
     """Change the user and return it. A value that the user has already is no change and leaves no audit row.
 
     A new email is not verified; another spelling of the same email stays so. A new password, a deactivation and a new
-    `password_change_required` end the user's sessions; while a user is deactivated, the API keys do not work. Raises Conflict if another user has the
-    email (the database's unique index decides), LastAdministrator, and Invalid for a new email that is not allowed
-    (`bad_email`).
+    `password_change_required` end the user's sessions; while a user is deactivated, the API keys do not work. Raises
+    Conflict if another user has the email (the database's unique index decides), LastAdministrator, and Invalid for a
+    new email that is not allowed (`bad_email`).
     """
     actor.require(Permission.USERS_UPDATE)
     # Slow, so before the transaction and its lock.
@@ -196,7 +196,7 @@ def _set(session: Session, user: User, values: dict[str, Any], actor: Actor) -> 
         user.password_link_ends_at = None
     if "email" in values:
         user.email_changed_at = user.updated_at  # always later than before, also if the clock was set back
-    # A session chooses the required password without the present one. So none from before may go on: it could be stolen.
+    # With the flag, a session sets a new password without the present one: a stolen session of before must not.
     if values.keys() & {"password_hash", "is_active"} or values.get("password_change_required"):
         sessions.end_all(session, user.id)
     fields = [name for name in CHANGE_FIELDS if name in values or (name == "password" and "password_hash" in values)]
