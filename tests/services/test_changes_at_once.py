@@ -1,35 +1,18 @@
 """Parallel changes in several server processes: one succeeds, the others get an error, none is half done."""
 
-import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from support.databases import execute, rows
-from support.four_servers import FourServers
+from support.four_servers import FourServers, at_once
 from support.people import PASSWORD, make_key, make_user
 from support.servers import Reply
 from users.roles import Permission, Role
 from users.storage.models import User
 
 pytestmark = pytest.mark.xdist_group("four")  # they share servers that one worker of xdist starts
-
-Send = Callable[[], Reply]
-
-
-def at_once(sends: Sequence[Send]) -> list[Reply]:
-    """Send all requests in parallel."""
-    together = threading.Barrier(len(sends))
-
-    def wait_and_send(send: Send) -> Reply:
-        together.wait()
-        return send()
-
-    with ThreadPoolExecutor(len(sends)) as pool:
-        return list(pool.map(wait_and_send, sends))
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 """Four server processes on one database, as fixtures."""
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
@@ -11,7 +13,7 @@ from app import create_app
 from support.application import CHEAP, dispose
 from support.databases import DATABASES
 from support.installations import Installation, installed
-from support.servers import KINDS, Server
+from support.servers import KINDS, Reply, Server
 
 
 @dataclass
@@ -50,3 +52,15 @@ def start_four(
 def four(request: pytest.FixtureRequest, start_four: Callable[[str], FourServers]) -> FourServers:
     """The four server processes, on SQLite and on Postgres."""
     return start_four(request.param)
+
+
+def at_once(sends: Sequence[Callable[[], Reply]]) -> list[Reply]:
+    """Send all requests in parallel."""
+    together = threading.Barrier(len(sends))
+
+    def wait_and_send(send: Callable[[], Reply]) -> Reply:
+        together.wait()
+        return send()
+
+    with ThreadPoolExecutor(len(sends)) as pool:
+        return list(pool.map(wait_and_send, sends))

@@ -1,0 +1,84 @@
+"""A user without a password, an unknown one and a wrong password: the same answer after the same work.
+
+`tests/bench/equal_time.py` measures the time. This counts what takes time: it is never slow by chance.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import event
+
+from support.api import Answer, Api
+from support.databases import execute
+from support.password_links import invite
+from support.people import PASSWORD, Cast, make_key
+from support.visitors import LOGIN, Visitor, problems_in
+from users.passwords import argon2id
+from users.roles import Permission
+from users.storage.models import db
+
+WRONG = "wrong horse battery"
+# The email and the password of each try: the last one is of a user who may not sign in.
+TRIES = {
+    "wrong password": ("ada@example.com", WRONG),
+    "unknown": ("nobody@example.com", WRONG),
+    "no password": ("jo@example.com", WRONG),
+    "must change": ("omar@example.com", WRONG),
+    "deactivated": ("sam@example.com", PASSWORD),
+}
+
+
+@pytest.fixture
+def work(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The statements and the hashes since the last look."""
+    done: list[str] = []
+    check = argon2id.is_hash_of
+
+    def count(known: str, given: bytes) -> bool:
+        done.append(known.rpartition("$")[0].rpartition("$")[0])
+        return check(known, given)
+
+    with app.app_context():
+        invite("jo@example.com")
+        event.listen(db.engine, "before_cursor_execute", lambda *given: done.append(given[2]))
+    execute(app, "UPDATE users SET is_active = false WHERE email = 'sam@example.com'")
+    execute(app, "UPDATE users SET password_change_required = true WHERE email = 'omar@example.com'")
+    monkeypatch.setattr(argon2id, "is_hash_of", count)
+    return done
+
+
+def same_work(work: list[str], attempt: Callable[[str, str], Any]) -> None:
+    """Try each of TRIES and compare what was done and what was answered."""
+    attempt(*TRIES["unknown"])  # the first one sees the schema
+    found = {}
+    for name, given in TRIES.items():
+        work.clear()
+        answer = attempt(*given)
+        found[name] = answer, list(work)
+    assert [one for one in found["unknown"][1] if one.startswith("$argon2id")] == ["$argon2id$v=19$m=8,t=1,p=1"]
+    for name, (answer, done) in found.items():
+        assert answer == found["unknown"][0], name
+        assert done == found["unknown"][1], name
+
+
+def test_sign_in(visitor: Visitor, work: list[str]) -> None:
+    token = visitor.token(LOGIN)
+
+    def attempt(email: str, password: str) -> tuple[Any, ...]:
+        answer: Answer = visitor.post(LOGIN, token=token, email=email, password=password)
+        return answer.status_code, problems_in(answer), answer.text.replace(email, "")
+
+    same_work(work, attempt)
+
+
+def test_verify_password(app: Flask, work: list[str]) -> None:
+    api = Api(app.test_client(), make_key(app, *Permission))
+
+    def attempt(email: str, password: str) -> tuple[int, bytes]:
+        body = {"email": email, "password": password}
+        answer = api.call("POST", "/v1/user/verify-password", json=body)
+        return answer.status_code, answer.data
+
+    same_work(work, attempt)
