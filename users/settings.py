@@ -53,6 +53,7 @@ _WELL_KNOWN = re.compile(
     r"|192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",
     re.IGNORECASE,
 )
+_WEB_URL = re.compile(r"https?://[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+")  # the characters of RFC 3986
 _RATE = re.compile(r"([1-9][0-9]{0,8})/(second|minute|hour)")
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600}
 
@@ -244,10 +245,14 @@ def read_base_url(text: str) -> str:
 
 
 def _web_url(values: Mapping[str, str], name: str) -> str | None:
-    given = values.get(name)
-    if given and not re.fullmatch(r"https?://[A-Za-z0-9_.:\[\]-]+(?:[/?#][!-~]*)?", given):
-        raise _bad(name)
-    return given or None
+    given = values.get(name) or None
+    try:
+        url = urlsplit(given or "")
+        if given and not (_WEB_URL.fullmatch(given) and read_base_url(f"{url.scheme}://{url.netloc}")):
+            raise ValueError
+    except ValueError:
+        raise _bad(name) from None
+    return given
 
 
 def _password_hash(values: Mapping[str, str]) -> HashParameters:

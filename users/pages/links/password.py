@@ -1,38 +1,39 @@
 """The page of the link with which a user chooses a password. Who opens it may never have heard of Enrol."""
 
+import re
+from datetime import timedelta
+from urllib.parse import urlsplit
+
 from flask import g, make_response, redirect, render_template, request, url_for
 
 from users import settings
 from users.blueprint import bp
 from users.form_errors import PasswordLinkEnded
 from users.http import session_cookie
-from users.pages import forms
+from users.pages import forms, guards
 from users.pages.forms import NO_DATA, FormData
 from users.pages.guards import PageResponse, public
 from users.rules import validation
-from users.rules.field_checks import LINK_LIFETIMES
 from users.services.links import password_links
+
+_COOKIE_LIFETIME = timedelta(hours=1)  # the link itself opens the page again
+_BROKEN = "broken"  # the cookie's value after a link of which a part is missing
 
 
 @bp.get("/password")
 @public()
 def show_password(formdata: FormData | None = None) -> PageResponse:
-    """Show the email and the form for a password, or that the link has ended, or that the password is set."""
-    given = request.args.get("token", "")
-    if password_links.is_token(given):  # out of the address bar, the history and every Referer at once
-        return _redirect_with_cookie(given)
-    if "done" in request.args and formdata is None:
-        return render_template("password/done.html", done_url=settings.current().password_done_url)
+    """Show the form for a password to a browser with an open link; to others, what they can do."""
+    if "token" in request.args:  # out of the address bar, the history, every log and Referer at once
+        return _redirect_with_cookie(_token_in(request.args["token"]))
     # The form carries its own token: this browser may have opened another link since.
-    token = (formdata or NO_DATA).get("link") or given or request.cookies.get(_cookie(), "")
+    token = (formdata or NO_DATA).get("link") or request.cookies.get(_cookie(), "")
     try:
         user = password_links.find_user(token)
     except PasswordLinkEnded:
-        return make_response(render_template("password/ended.html", ended=bool(token)), 410)
+        return _show_end(was_opened=bool(token))
     form = forms.NewPasswordForm(formdata)
-    return render_template(
-        "password/form.html", form=form, email=user.email, token=token, rules=settings.current().rules
-    )
+    return _page("form", form=form, user=user, token=token, rules=settings.current().rules)
 
 
 @bp.post("/password")
@@ -44,13 +45,33 @@ def set_linked_password() -> PageResponse:
     new = validation.new_password(forms.NewPasswordForm(request.form).password.data, settings.current().rules)
     password_links.use(token, new, actor=g.actor)
     session_cookie.set_cookie(_cookie(), "", max_age=0)
-    return redirect(url_for("users.show_password", done=""), 303)
+    return redirect(url_for("users.show_password") + "?done", 303)
+
+
+def _token_in(text: str) -> str:
+    """Return the token in a pasted link: without white space and punctuation, which mail and chat programs add."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "", text).rstrip(".")
 
 
 def _redirect_with_cookie(token: str) -> PageResponse:
-    session_cookie.set_cookie(_cookie(), token, max_age=int(LINK_LIFETIMES[1].total_seconds()))
+    value = token if password_links.is_token(token) else _BROKEN
+    session_cookie.set_cookie(_cookie(), value, max_age=int(_COOKIE_LIFETIME.total_seconds()))
     g.referrer_policy = "no-referrer"  # the URL of this one request holds the token
     return redirect(url_for("users.show_password"), 303)
+
+
+def _show_end(*, was_opened: bool) -> PageResponse:
+    """Show that the password is set, or one page for all links that have ended, the same to the byte."""
+    if "done" in request.args and not guards.is_unsafe():
+        return _page("done")
+    g.problems = []
+    return make_response(_page("ended" if was_opened else "no_link"), 410)
+
+
+def _page(name: str, **values: object) -> str:
+    done_url = settings.current().password_done_url
+    host = urlsplit(done_url or "").hostname
+    return render_template(f"password/{name}.html", done_url=done_url, done_host=host, **values)
 
 
 def _cookie() -> str:
