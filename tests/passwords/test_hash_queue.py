@@ -20,6 +20,8 @@ from support.application import app_on
 from support.crowd import Work, ask, run, taken, waiting
 from support.databases import execute, rows
 from support.installations import Installation, installed
+from support.page_forms import fields_of
+from support.password_links import invite, opened, send
 from support.people import PASSWORD, Cast, make_key
 from support.servers import REPOSITORY
 from support.visitors import NEW_USER, Visitor, summary_in
@@ -215,6 +217,15 @@ class TestWhenEveryPlaceIsTaken:
         assert "The service is busy. Try again in a few seconds." in summary_in(page)
         assert 'value="jo@example.com"' in page.text
         assert PASSWORD not in page.text
+
+    def test_password_link_comes_back(self, app: Flask, visitor: Visitor) -> None:
+        """The form comes back with its link, which is not used up."""
+        with app.app_context():
+            page = opened(visitor, invite())
+        again = send(visitor, page)
+        assert (again.status_code, again.headers["Retry-After"]) == (503, "2")
+        assert "The service is busy. Try again in a few seconds." in summary_in(again)
+        assert fields_of(again) == fields_of(page)
 
     def test_order_of_checks(self, app: Flask, api: Api) -> None:
         """A full queue is reported after the checks of the caller and before those of the body."""

@@ -35,6 +35,8 @@ GET    /setup                              404      404     404      404        
 POST   /setup                              404      404     404      404           404     404     404
 GET    /verify                             410      410     410      410           410     410     410
 POST   /verify                             410      410     410      410           410     410     410
+GET    /password                           410      410     410      410           410     410     410
+POST   /password                           410      410     410      410           410     410     410
 
 GET    /admin                              303      303     303      303           303     303     303
 GET    /admin/login                        200      303     303      303           303     200     200

@@ -10,12 +10,11 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 
 from support.api import Answer, Api
-from support.databases import execute, rows
+from support.databases import everything_stored, execute, rows
 from support.people import make_key, make_user
 from users.passwords.hashing import PasswordPlace
 from users.roles import Permission
 from users.services import user_creation
-from users.storage.models import db
 
 CANARY = "canary-Xq7pass"
 HASH_MARK = "argon2id$v="
@@ -129,11 +128,6 @@ KINDS: dict[str, tuple[Callable[[Scene], Answer], int]] = {
     "driver fails": (Scene.break_the_type, 500),
     "table is gone": (Scene.lose_the_table, 503),
 }
-
-
-def everything_stored(app: Flask) -> str:
-    """Return all rows of all tables as text."""
-    return "\n".join(str(row) for table in db.metadata.tables for row in rows(app, f'SELECT * FROM "{table}"'))
 
 
 @pytest.mark.parametrize("kind", KINDS)

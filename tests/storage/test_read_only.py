@@ -13,11 +13,12 @@ from flask.testing import FlaskCliRunner
 from sqlalchemy import event
 
 from app import create_app
+from support import password_links
 from support.api import Answer, Api
 from support.application import CHEAP, dispose
 from support.command_line import run
 from support.databases import every_session, read_only, rows
-from support.page_forms import EVERY_FIELD
+from support.page_forms import EVERY_FIELD, fields_of
 from support.people import PASSWORD
 from support.skips import unavailable
 from support.visitors import LOGIN, Visitor, problems_in, summary_in
@@ -140,11 +141,15 @@ def test_form_keeps_what_was_typed(app: Flask, ada: Visitor) -> None:
 def test_every_form(app: Flask, ada: Visitor, changing: list[str]) -> None:
     """Each says it, but for those that are refused for another reason first."""
     token = ada.token("/account")
+    with app.app_context():
+        link = password_links.invite().token
     with read_only(app):
-        answers = {path: ada.post(path, token=token, **EVERY_FIELD) for path in changing}
+        answers = {path: ada.post(path, token=token, link=link, **EVERY_FIELD) for path in changing}
+    assert (fields_of(answers["/password"])["link"], answers["/password"].headers["Retry-After"]) == (link, "5")
     told = [path for path, page in answers.items() if "The database is read-only at the moment" in summary_in(page)]
     assert [path for path, page in answers.items() if page.status_code == 503] == told
-    assert [path.rpartition("/")[2] for path in changing if path not in told] == ["edit", "setup", "verify"]
+    refused = [path.rpartition("/")[2] for path in changing if path not in told]
+    assert refused == ["password", "edit", "setup", "verify"]  # the first of the account: Ada need not choose a new one
 
 
 def test_sign_in(app: Flask, visitor: Visitor) -> None:

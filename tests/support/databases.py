@@ -23,6 +23,11 @@ def rows(app: Flask, statement: str, **values: Any) -> Sequence[Any]:
         return connection.execute(text(statement), values).all()
 
 
+def everything_stored(app: Flask) -> str:
+    """Return all rows of all tables as text."""
+    return "\n".join(str(row) for table in db.metadata.tables for row in rows(app, f'SELECT * FROM "{table}"'))
+
+
 def execute(app: Flask, statement: str, **values: Any) -> None:
     """Change the database without the service."""
     moments = [bindparam(name, type_=UtcDateTime) for name, value in values.items() if isinstance(value, datetime)]

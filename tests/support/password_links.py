@@ -1,4 +1,4 @@
-"""Password links: made and used by the service, in the context of an application."""
+"""Password links: made and used by the service, in the context of an application, and opened in a browser."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from support.api import Answer
 from support.changes import TERMINAL, update
 from support.databases import rows
+from support.page_forms import fields_of
 from support.people import PASSWORD, as_actor, make_user
+from support.visitors import Visitor, token_in
 from users.auth import signin
 from users.auth.known_devices import Device
 from users.form_errors import PasswordLinkEnded
@@ -36,6 +39,18 @@ def invite(email: str = "jo@example.com", **more: Any) -> PasswordLink:
 def use(link: PasswordLink, password: str = NEW) -> User:
     """Set a password by the link."""
     return password_links.use(link.token, password, actor=TERMINAL)
+
+
+def opened(visitor: Visitor, link: PasswordLink) -> Answer:
+    """Open the link as a browser does."""
+    answer = visitor.get(f"/password?token={link.token}")
+    assert (answer.status_code, answer.location) == (303, "/password")
+    return visitor.get("/password")
+
+
+def send(visitor: Visitor, page: Answer, password: str = NEW, **more: Any) -> Answer:
+    """Send the form of the page."""
+    return visitor.post("/password", **{**fields_of(page), "token": token_in(page), "password": password, **more})
 
 
 def hash_of(app: Flask, user: User) -> str:
