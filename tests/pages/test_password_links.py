@@ -325,4 +325,4 @@ def test_database_away(app: Flask, cast: Cast, visitor: Visitor, monkeypatch: py
 
 
 def test_forgotten_password(visitor: Visitor) -> None:
-    assert "If you have forgotten your password, ask an administrator for a link" in visitor.get("/admin/login").text
+    assert "Forgotten your password? Ask an administrator for a link" in visitor.get("/admin/login").text
