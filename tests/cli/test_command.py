@@ -17,9 +17,22 @@ from users.services import user_queries
     "args",
     [
         ("users", "create", "jo@example.com"),  # no terminal to ask at
-        ("users", "create", "jo@example.com", "--generate-password", "--json"),
         ("users", "create", "jo@example.com", "--generate-password", "--password-stdin"),
         ("users", "create"),
+        ("users", "create", "jo@example.com", "--link"),  # with no address to begin with
+        ("users", "create", "jo@example.com", "--link", "--base-url", "jo"),
+        ("users", "create", "jo@example.com", "--link", "--base-url", "https://x.example.com", "--must-change"),
+        ("users", "create", "jo@example.com", "--link", "--base-url", "https://x.example.com", "--generate-password"),
+        ("users", "create", "jo@example.com", "--expires-in", "7d", "--generate-password"),
+        ("users", "create", "jo@example.com", "--base-url", "https://x.example.com", "--generate-password"),
+        ("users", "password-link", "jo@example.com"),
+        ("users", "password-link", "jo@example.com", "--revoke", "--expires-in", "1d"),
+        ("users", "verify", "jo@example.com", "--link"),
+        ("users", "verify", "jo@example.com", "--base-url", "https://x.example.com"),
+        ("users", "update", "jo@example.com"),
+        ("users", "update", "jo@example.com", "--role", "role_admin", "--no-role"),
+        ("keys", "roll", "akid_01900000000070008000000000000000", "--ends-in", "0d"),
+        ("keys", "roll", "akid_01900000000070008000000000000000", "--expires-in", "now"),
         ("users", "create", "jo@example.com", "--password", "in argv"),
         ("users", "list", "--limit", "0"),
         ("users", "list", "--limit", "9223372036854775808"),
@@ -41,9 +54,24 @@ def test_wrong_usage_is_exit_2(app: Flask, runner: FlaskCliRunner, args: tuple[s
     assert rows(app, "SELECT id FROM users") == rows(app, "SELECT id FROM api_keys") == []
 
 
+USER_COMMANDS = (
+    ("show",),
+    ("update", "--first-name", "Jo"),
+    ("deactivate",),
+    ("reactivate",),
+    ("delete",),
+    ("verify",),
+    ("verify", "--link", "--base-url", "https://x.example.com"),
+    ("unlock",),
+    ("password-link", "--base-url", "https://x.example.com"),
+    ("password-link", "--revoke"),
+    ("set-password", "--generate-password"),
+)
+
+
 def test_not_found_is_exit_5(runner: FlaskCliRunner) -> None:
     for reference in ("nobody@example.com", "usr_01900000000070008000000000000000", "no email", "", "jo@x\udcff.com"):
-        for command in (("show",), ("deactivate",), ("set-password", "--generate-password")):
+        for command in USER_COMMANDS:
             result = run(runner, "users", command[0], reference, *command[1:])
             assert (result.exit_code, result.stdout, result.stderr) == (5, "", "There is no such user.\n")
     for key_id in ("akid_1", "akid_01900000000070008000000000000000", "\udcff"):
@@ -74,7 +102,8 @@ def test_closed_pipe_is_no_error(app: Flask) -> None:
     """`| head` closes the pipe before the command has printed all."""
     for number in range(3):
         make_user(app, f"user{number}@example.com", first_name="x" * 200)
-    assert in_a_shell(app, "flask users list --limit 1000 | head -c 1") == (0, "I", "")
+    line = "flask users list --limit 1000 | head -c 1; exit ${PIPESTATUS[0]}"
+    assert in_a_shell(app, line) == (0, "I", "")
 
 
 @pytest.mark.one_database

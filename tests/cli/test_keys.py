@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from support.api import Api
 from support.command_line import run
 from support.databases import execute
 from support.people import Cast, make_key
+from users import clock
 from users.roles import Permission
 from users.rules import key_format
 from users.services import api_keys
@@ -51,7 +53,7 @@ def test_json_members(runner: FlaskCliRunner, cast: Cast) -> None:
     assert made["created_at"] < made["expires_at"]
     (listed,) = json.loads(run(runner, "keys", "list", "--json").stdout)
     secret = made.pop("key")
-    assert listed == made
+    assert listed == {**made, "deactivated_at": None, "last_used_at": None, "state": "active"}
     assert secret not in run(runner, "keys", "list").stdout
 
 
@@ -69,12 +71,23 @@ def test_list_shows_state(app: Flask, runner: FlaskCliRunner, api: Api) -> None:
     run(runner, "keys", "create", "old", "--scope", "users:read", "--expires-in", "1m")
     execute(app, "UPDATE api_keys SET expires_at = created_at WHERE name = 'old'")
     gone = json.loads(run(runner, "keys", "create", "gone", "--scope", "users:read", "--json").stdout)
-    revoked = run(runner, "keys", "revoke", gone["id"])
-    assert (revoked.exit_code, revoked.stdout) == (0, gone["id"] + "\n")
+    refused = run(runner, "keys", "revoke", gone["id"])
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    for options in (("--yes",), ()):  # once it is revoked, there is nothing to ask
+        revoked = run(runner, "keys", "revoke", gone["id"], *options)
+        assert (revoked.exit_code, revoked.stdout) == (0, gone["id"] + "\n")
     api.get("/v1/user/me")
     table = run(runner, "keys", "list").stdout
     for name, state in (("test", "active"), ("old", "expired"), ("gone", "revoked")):
         assert re.search(rf" {name} .* {state}\n", table)
+    listed = {key["name"]: key for key in json.loads(run(runner, "keys", "list", "--json").stdout)}
+    assert {name: key["state"] for name, key in listed.items()} == {
+        "test": "active",
+        "old": "expired",
+        "gone": "revoked",
+    }
+    assert listed["gone"]["deactivated_at"]
+    assert listed["test"]["last_used_at"]
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 1000])
@@ -89,11 +102,52 @@ def test_list_is_read_in_pieces(
     monkeypatch.setattr(paging, "BATCH_SIZE", at_once)
     with app.app_context():
         key_format = [key.as_key() for key in api_keys.list_keys()]
-    assert run(runner, "keys", "list", "--json").stdout == json.dumps(key_format, separators=(",", ":")) + "\n"
+    printed = run(runner, "keys", "list", "--json").stdout
+    more = {"deactivated_at": None, "last_used_at": None, "state": "active"}
+    assert printed == json.dumps([{**key, **more} for key in key_format], separators=(",", ":")) + "\n"
     assert [len(key["name"]) for key in key_format] == [1, 3, 5, 2, 4]
     head, *lines = run(runner, "keys", "list").stdout.splitlines()
     assert [line.split()[0] for line in lines] == [key["id"] for key in key_format]
     assert {line.index(key["prefix"]) for line, key in zip(lines, key_format, strict=True)} == {head.index("PREFIX")}
+
+
+def test_roll(app: Flask, runner: FlaskCliRunner, cast: Cast, api: Api) -> None:
+    """The new key takes the place of the old one, which works for a day more; only the new key is printed."""
+    created = ("keys", "create", "ci", "--scope", "users:read", "--owner", "sam@example.com", "--json")
+    old = json.loads(run(runner, *created).stdout)
+    rolled = run(runner, "keys", "roll", old["id"])
+    assert (rolled.exit_code, key_format.is_well_formed(rolled.stdout.removesuffix("\n"))) == (0, True)
+    assert rolled.stdout.strip() not in rolled.stderr
+    for key in (old["key"], rolled.stdout.strip()):
+        assert api.call("GET", "/v1/user/me", key=key).status_code == 200
+    listed = json.loads(run(runner, "keys", "list", "--json").stdout)
+    before, after = (key for key in listed if key["name"] == "ci")
+    assert (after["scopes"], after["owner_id"], after["expires_at"]) == (["users:read"], cast.sam.id, None)
+    assert days_until(before["expires_at"]) == 1
+    again = run(runner, "keys", "roll", after["id"], "--ends-in", "now", "--expires-in", "30d", "--json")
+    assert list(json.loads(again.stdout)) == list(old)
+    assert days_until(json.loads(again.stdout)["expires_at"]) == 30
+    assert api.call("GET", "/v1/user/me", key=rolled.stdout.strip()).status_code == 401
+    newest = json.loads(again.stdout)
+    for options, days in (((), 90), (("--expires-in", "never"), None)):
+        newest = json.loads(run(runner, "keys", "roll", newest["id"], "--json", *options).stdout)
+        assert newest["expires_at"] is None if days is None else days_until(newest["expires_at"]) == days
+
+
+def days_until(moment: str) -> int:
+    """Return the days until an RFC 3339 time."""
+    return round((datetime.fromisoformat(moment) - clock.now()) / timedelta(days=1))
+
+
+def test_roll_of_a_key_that_does_not_work(app: Flask, runner: FlaskCliRunner, cast: Cast) -> None:
+    """Its owner is deactivated, so there is nothing to replace."""
+    made = json.loads(run(runner, "keys", "create", "ci", "--owner", "sam@example.com", "--json").stdout)
+    run(runner, "users", "deactivate", "sam@example.com")
+    result = run(runner, "keys", "roll", made["id"])
+    assert (result.exit_code, result.stdout, result.stderr) == (3, "", "This API key has stopped working.\n")
+    (listed,) = json.loads(run(runner, "keys", "list", "--json").stdout)
+    assert (listed["id"], listed["state"]) == (made["id"], "stopped")
+    assert run(runner, "keys", "roll", "akid_1").exit_code == 5
 
 
 @pytest.mark.parametrize(

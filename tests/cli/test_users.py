@@ -12,6 +12,7 @@ from support.api import Api
 from support.command_line import run
 from support.databases import execute, rows
 from support.people import PASSWORD, Cast, make_user
+from support.visitors import signed_in
 from users.passwords import policy
 
 
@@ -38,7 +39,7 @@ def test_create_prints_only_the_id(runner: FlaskCliRunner) -> None:
         runner, "users", "create", "jo@example.com", "--role", "role_admin", "--password-stdin", stdin=PASSWORD
     )
     assert re.fullmatch(r"usr_[0-9a-f]{32}\n", result.stdout)
-    assert "global_role_id: role_admin" in run(runner, "users", "show", "jo@example.com").stdout
+    assert "\nRole: role_admin\n" in run(runner, "users", "show", "jo@example.com").stdout
 
 
 def test_generated_password(app: Flask, runner: FlaskCliRunner) -> None:
@@ -49,14 +50,6 @@ def test_generated_password(app: Flask, runner: FlaskCliRunner) -> None:
     assert len(changed.stdout) == policy.GENERATED_LENGTH + 1
     ((stored,),) = rows(app, "SELECT password_hash FROM users")
     assert PasswordHasher().verify(stored, changed.stdout.removesuffix("\n"))
-
-
-def test_password_is_asked_for_twice(app: Flask, runner: FlaskCliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("users.cli.prompts.has_terminal", lambda: True)
-    result = run(runner, "users", "create", "jo@example.com", stdin=f"{PASSWORD}\nslip\n{PASSWORD}\n{PASSWORD}\n")
-    assert result.exit_code == 0
-    assert PASSWORD not in result.output
-    assert len(rows(app, "SELECT id FROM users")) == 1
 
 
 def test_unknown_role_is_exit_3(runner: FlaskCliRunner) -> None:
@@ -157,11 +150,19 @@ def test_list_is_paged_oldest_first(runner: FlaskCliRunner, cast: Cast) -> None:
     assert re.search(r"ada@example\.com +Ada Lovelace +active +role_admin", table)
 
 
-def test_changes_print_the_user(runner: FlaskCliRunner, cast: Cast) -> None:
-    changed = run(runner, "users", "set-password", "sam@example.com", "--password-stdin", "--json", stdin=PASSWORD)
-    assert json.loads(changed.stdout)["id"] == cast.sam.id
-    stopped = run(runner, "users", "deactivate", "sam@example.com", "--json")
-    assert json.loads(stopped.stdout)["is_active"] is False
-    assert run(runner, "users", "deactivate", "sam@example.com").exit_code == 0
-    weak = run(runner, "users", "set-password", "sam@example.com", "--password-stdin", stdin="short")
-    assert (weak.exit_code, weak.stderr) == (3, "Password must be at least 8 characters\n")
+@pytest.mark.one_database
+def test_show_has_the_labels_of_the_page(app: Flask, runner: FlaskCliRunner, cast: Cast) -> None:
+    """The states of the password are told, too."""
+    told = dict(line.split(": ", 1) for line in run(runner, "users", "show", "ada@example.com").stdout.splitlines())
+    assert (told["Name"], told["Status"], told["Role"]) == ("Ada Lovelace", "Active", "role_admin")
+    assert (told["Password"], told["Password link"], told["Last sign-in"]) == ("Set", "None open", "Never")
+    page = signed_in(app, cast.ada).get(f"/admin/users/{cast.ada.id}").text
+    labels = re.findall(r"<dt>([^<]+)</dt>", page)
+    assert set(labels) <= set(told)
+    run(runner, "users", "update", "ada@example.com", "--must-change")
+    told = run(runner, "users", "show", "ada@example.com").stdout
+    assert "\nPassword: Set, and they must choose a new one\n" in told
+    run(runner, "users", "create", "jo@example.com", "--link", "--base-url", "https://users.example.com")
+    told = run(runner, "users", "show", "jo@example.com").stdout
+    assert re.search(r"\nPassword: No password yet\nPassword link: Open until \d+ \w+ \d{4}, \d\d:\d\d UTC\n", told)
+    assert re.search(r"jo@example\.com +active, no password yet", run(runner, "users", "list").stdout)

@@ -111,7 +111,7 @@ def _audit_rows(app: Flask) -> int:
 
 
 def _revoke(four: FourServers, key_id: str, _owner: User) -> None:
-    done = four.installation.flask("keys", "revoke", key_id)
+    done = four.installation.flask("keys", "revoke", key_id, "--yes")
     assert done.returncode == 0, done.stderr
 
 

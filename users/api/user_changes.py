@@ -10,7 +10,7 @@ from users.api.authentication import requires
 from users.api.request_body import json_object
 from users.auth import signin
 from users.blueprint import bp
-from users.http import urls
+from users.http import success_bodies, urls
 from users.passwords.hashing import WrongPassword
 from users.request_errors import PreconditionFailed, WeakEntityTag
 from users.roles import Permission
@@ -35,7 +35,7 @@ def update_user(user_id: str) -> tuple[Response, dict[str, str]]:
 def delete_user(user_id: str) -> dict[str, Any]:
     """Answer 200 once the user is deleted."""
     user = user_changes.delete_user(user_id, actor=g.actor, precondition=_precondition())
-    return {"success": True, "message": "The user was deleted.", "user_id": user.id}
+    return success_bodies.user_deleted(user.id)
 
 
 def _precondition() -> user_changes.Precondition | None:

@@ -5,7 +5,9 @@ from typing import Any
 import click
 from flask import Flask
 
-from users.cli import adopt_key, audit, doctor, first_run, keys, output, users
+from users.cli import adopt_key, audit, doctor, first_run, keys, output, user_changes, user_links, user_purge, users  # noqa: F401  (the import adds their commands to the group)
+
+_SHOWN = {"adopt-key", "current", "upgrade"}
 
 
 def init_app(app: Flask) -> None:
@@ -17,3 +19,5 @@ def init_app(app: Flask) -> None:
         app.cli.add_command(command)
     migrations: Any = app.cli.commands["db"]  # Flask-Migrate's group
     migrations.add_command(adopt_key.adopt_key_command)
+    for name, command in migrations.commands.items():
+        command.hidden = name not in _SHOWN  # the others are for developers

@@ -9,6 +9,7 @@ from flask.helpers import get_debug_flag
 from werkzeug.serving import is_running_from_reloader
 
 from users import logs, settings
+from users.cli.arguments import base_url_option
 from users.cli.command import EXIT_EXISTS, Command
 from users.cli.output import say, say_done, write
 from users.errors import Unavailable
@@ -68,20 +69,8 @@ def _served_base_url() -> str | None:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{options['port']}"
 
 
-def _read_base_url(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
-    try:
-        return settings.read_base_url(value) if value else None
-    except ValueError:
-        raise click.BadParameter(f"takes {settings.TAKES['ENROL_PUBLIC_URL']}.") from None
-
-
 @click.command("setup-link", cls=Command)
-@click.option(
-    "--base-url",
-    metavar="URL",
-    callback=_read_base_url,
-    help="The address at which the browser reaches Enrol, where ENROL_PUBLIC_URL does not say it.",
-)
+@base_url_option("The address at which the browser reaches Enrol, where ENROL_PUBLIC_URL does not say it.")
 @with_appcontext
 def setup_link_command(base_url: str | None) -> None:
     """Print a link that creates the first administrator. It works once, for 30 minutes, and ends an earlier one."""

@@ -14,15 +14,12 @@ yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 def confirm(question: str) -> None:
     """Ask `question` and end the command unless the answer is yes."""
-    if not has_terminal():
-        raise click.UsageError("Give --yes: there is no terminal to ask at.")
+    require_terminal("Give --yes: there is no terminal to ask at.")
     click.confirm(question, abort=True, err=True)
 
 
 def ask_for_password() -> str:
     """Ask for a password, twice and without an echo."""
-    if not has_terminal():
-        raise click.UsageError("Give --password-stdin or --generate-password: there is no terminal to ask at.")
     answer: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     return answer
 
@@ -47,6 +44,12 @@ def read_password() -> str:
     if "\n" in line or "\r" in line:
         raise click.UsageError("The password on standard input must be one line.")
     return line
+
+
+def require_terminal(otherwise: str) -> None:
+    """Raise UsageError with the words `otherwise` unless a person can be asked."""
+    if not has_terminal():
+        raise click.UsageError(otherwise)
 
 
 def has_terminal() -> bool:

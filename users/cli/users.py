@@ -1,60 +1,62 @@
-"""`flask users …`: create users and look after them."""
+"""`flask users …`: create users, list them and show one. The commands that change a user are in `user_changes`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
 import click
 from flask.cli import AppGroup
 
-from users import clock, ids, settings
-from users.cli.arguments import find_user, period
+from users import ids, settings
+from users.cli import links, passwords
+from users.cli.arguments import base_url_option, find_user, period, role_option, text_options, user_argument
 from users.cli.command import Command, actor
 from users.cli.output import json_option, print_json, print_result, print_table, say, say_done, write
-from users.cli.prompts import ask_for_password, confirm, read_password, yes_option
-from users.passwords import policy
-from users.roles import Role
+from users.clock import date_and_time
 from users.rules import validation
-from users.services import user_changes, user_creation, user_purge, user_queries
-from users.storage import database
+from users.services import user_creation, user_queries
+from users.services.links import password_links
+from users.storage.models import User
 
 users_group = AppGroup("users", help="Create users and look after them.")
 users_group.command_class = Command
-
-
-def _text_options(command: Callable[..., None]) -> Callable[..., None]:
-    for field in reversed(validation.TEXT_FIELDS):
-        command = click.option(f"--{field.name.replace('_', '-')}")(command)
-    return command
-
-
-def _password_options(command: Callable[..., None]) -> Callable[..., None]:
-    generate = click.option("--generate-password", is_flag=True, help="Make a strong password and print it, alone.")
-    stdin = click.option("--password-stdin", is_flag=True, help="Read the password, one line, from standard input.")
-    return stdin(generate(command))
+_NO_PASSWORD = "No password yet"  # noqa: S105  (a status)
 
 
 @users_group.command("create")
 @click.argument("email")
-@_text_options
-@click.option("--role", help=f"One of {', '.join(Role)}.")
-@_password_options
+@text_options
+@role_option
+@passwords.password_options
+@click.option("--must-change", is_flag=True, help="They must choose a new password when they sign in.")
+@click.option("--link", is_flag=True, help="Let them choose the password: print a link for it, alone.")
+@click.option("--expires-in", metavar="7d", callback=period, help="How long the link works, 5m to 30d; else 7d.")
+@base_url_option("The address that the link begins with, where ENROL_PUBLIC_URL does not say it.")
 @json_option
 def create_user(
     email: str,
     role: str | None,
     password_stdin: bool,
     generate_password: bool,
+    must_change: bool,
+    link: bool,
+    expires_in: timedelta | None,
+    base_url: str | None,
     as_json: bool,
     **texts: str | None,
 ) -> None:
-    """Create a user. Without a password option, ask for the password."""
-    password = _read_password(password_stdin, generate_password, as_json)
-    given = {"email": email, **texts, "password": password, "global_role_id": role}
-    new = validation.new_user(given, settings.current().rules, fields=validation.ADMIN_FIELDS)
-    user = user_creation.create_user(new, actor=actor())
-    say_done(f"User created: {user.email} ({user.id})")
-    print_result(user.as_user() if as_json else None, password if generate_password else user.id)
+    """Create a user. Without --link or a password option, ask for the password."""
+    given: dict[str, Any] = {"email": email, **texts, "global_role_id": role}
+    if link:
+        if password_stdin or generate_password or must_change:
+            raise click.UsageError("With --link the user chooses the password: give no option for one.")
+        _invite(given, expires_in, base_url, as_json)
+    else:
+        if expires_in or base_url:
+            raise click.UsageError("--expires-in and --base-url are for a link: give --link too.")
+        password = passwords.read(password_stdin, generate_password, before_asking=lambda: _check(given))
+        given |= {"password": password, "password_change_required": must_change}
+        _create(given, password if generate_password else None, as_json)
 
 
 @users_group.command("list")
@@ -70,106 +72,78 @@ def list_users(after: str, limit: int, active_only: bool, as_json: bool) -> None
     if as_json:
         print_json([user.as_user() for user in users])
     else:
-        columns = ("ID", "EMAIL", "NAME", "STATUS", "ROLE", "CREATED")
-        print_table(columns, lambda: [_user_row(user.as_profile()) for user in users])
+        print_table(("ID", "EMAIL", "NAME", "STATUS", "ROLE", "CREATED"), lambda: map(_row, users))
     if len(users) == limit:
         say(f"There may be more: --after {users[-1].id}")
 
 
 @users_group.command("show")
-@click.argument("user", metavar="EMAIL_OR_ID")
+@user_argument
 @json_option
 def show_user(user: str, as_json: bool) -> None:
     """Show one user."""
-    profile = find_user(user).as_profile()
-    if as_json:
-        print_json(profile)
-    else:
-        for name, value in profile.items():
-            write(f"{name}: {'' if value is None else value}")
-
-
-@users_group.command("deactivate")
-@click.argument("user", metavar="EMAIL_OR_ID")
-@json_option
-def deactivate_user(user: str, as_json: bool) -> None:
-    """Deactivate a user, whose API keys stop at once."""
-    changed = user_changes.deactivate_user(find_user(user).id, actor=actor())
-    say_done(f"User deactivated: {changed.email}")
-    print_result(changed.as_user() if as_json else None, changed.id)
-
-
-@users_group.command("set-password")
-@click.argument("user", metavar="EMAIL_OR_ID")
-@_password_options
-@json_option
-def set_password(user: str, password_stdin: bool, generate_password: bool, as_json: bool) -> None:
-    """Give a user a new password. Without a password option, ask for it."""
     found = find_user(user)
-    given = _read_password(password_stdin, generate_password, as_json)
-    password = validation.new_password(given, settings.current().rules)
-    changed = user_changes.set_password(found.id, password, actor=actor())
-    say_done(f"Password set: {changed.email}")
-    print_result(changed.as_user() if as_json else None, password if generate_password else changed.id)
+    if as_json:
+        print_json(found.as_profile())
+    else:
+        for label, value in _facts(found):
+            write(f"{label}: {value}")
 
 
-@users_group.command("unlock")
-@click.argument("user", metavar="EMAIL_OR_ID")
-@json_option
-def unlock_user(user: str, as_json: bool) -> None:
-    """Let a user try passwords again after too many wrong ones."""
-    unlocked = user_changes.unlock_user(find_user(user).id, actor=actor())
-    say_done(f"User unlocked: {unlocked.email}")
-    print_result(unlocked.as_user() if as_json else None, unlocked.id)
+def _check(given: dict[str, Any]) -> None:
+    """Raise every error that creating this user would have without a look at the password."""
+    new = validation.new_user(given, settings.current().rules, fields=validation.ADMIN_INVITE_FIELDS)
+    user_creation.check_new_user(new, actor=actor())
 
 
-@users_group.command("purge")
-@click.option("--deleted-before", metavar="30d", callback=period, required=True, help="How long ago they were deleted.")
-@yes_option
-def purge_users(deleted_before: timedelta, yes: bool) -> None:
-    """Erase for good the users who were deleted long ago; print how many."""
-    moment = clock.now() - deleted_before
-    if not yes:
-        confirm(f"Users to erase for good, with their API keys: {user_purge.count(moment)}. Go on?")
-    erased = user_purge.purge_users(moment, actor=actor())
-    say_done("Users erased for good:")
-    try:
-        write(erased)
-    finally:  # also if nothing can be printed
-        _erase_remains()
+def _create(given: dict[str, Any], generated: str | None, as_json: bool) -> None:
+    new = validation.new_user(given, settings.current().rules, fields=validation.ADMIN_FIELDS)
+    user = user_creation.create_user(new, actor=actor())
+    say_done(f"User created: {user.email} ({user.id})")
+    passwords.print_user(user, generated, as_json)
 
 
-def _erase_remains() -> None:
-    """Name the copies of the database that hold erased users, and remove their traces from its file."""
-    for copy in user_purge.copies_with_erased():
-        say(f"Erased users are still in this copy, made before an upgrade. Delete it: {copy}")
-    if not database.compact():
-        raise click.ClickException(
-            "Remains of the erased may still be in the database file or its -wal: another program kept it busy, "
-            "or the disk has no room to write it anew. Run this command again."
-        )
+def _invite(given: dict[str, Any], expires_in: timedelta | None, base_url: str | None, as_json: bool) -> None:
+    base = links.require_base_url(base_url)
+    given |= links.lifetime(expires_in)
+    rules, fields = settings.current().rules, validation.ADMIN_INVITE_FIELDS
+    new, lifetime = validation.invitation(given, rules, fields=fields)
+    made = password_links.invite(new, lifetime=lifetime, actor=actor())
+    say_done(f"User created: {made.user.email} ({made.user.id}). {links.how_to_use(made)}")
+    url, members = links.password_url(base, made)
+    print_result({"user": made.user.as_user(), **members} if as_json else None, url)
 
 
-def _read_password(from_stdin: bool, generate: bool, as_json: bool) -> str:
-    """Return the password that the options ask for, not validated yet. It is never in argv, which others can read."""
-    if from_stdin and generate:
-        raise click.UsageError("Give --password-stdin or --generate-password, not both.")
-    if generate and as_json:
-        raise click.UsageError("--generate-password prints the password alone and cannot be combined with --json.")
-    if generate:
-        return policy.generate(settings.current().rules.password_min_length)
-    if from_stdin:
-        return read_password()
-    return ask_for_password()
-
-
-def _user_row(user: dict[str, Any]) -> Sequence[str]:
-    status = "active" if user["is_active"] else "deactivated"
+def _row(user: User) -> Sequence[str]:
+    profile = user.as_profile()
+    status = "active" if user.is_active else "deactivated"
     return (
-        user["id"],
-        user["email"],
-        user["full_name"] or "",
-        status,
-        user["global_role_id"] or "",
-        user["created_at"],
+        user.id,
+        user.email,
+        profile["full_name"] or "",
+        status if user.has_password else f"{status}, {_NO_PASSWORD.lower()}",
+        user.global_role_id or "",
+        profile["created_at"],
     )
+
+
+def _facts(user: User) -> Iterator[tuple[str, str]]:
+    """Yield what is known of the user under the labels of the user's page."""
+    yield "Email", user.email
+    yield "Name", user.as_profile()["full_name"] or "None"
+    yield "ID", user.id
+    yield "Status", "Active" if user.is_active else "Deactivated"
+    yield "Role", user.global_role_id or "None"
+    yield "Password", _password_state(user)
+    link_end = password_links.open_until(user)
+    yield "Password link", f"Open until {date_and_time(link_end)}" if link_end else "None open"
+    yield "Email verified", date_and_time(user.last_verified) if user.last_verified else "Not yet"
+    yield "Last sign-in", date_and_time(user.last_login) if user.last_login else "Never"
+    yield "Created", date_and_time(user.created_at)
+    yield "Changed", date_and_time(user.updated_at)
+
+
+def _password_state(user: User) -> str:
+    if not user.has_password:
+        return _NO_PASSWORD
+    return "Set, and they must choose a new one" if user.password_change_required else "Set"

@@ -104,7 +104,7 @@ def show_roll_key(key_id: str, formdata: FormData | None = None) -> PageResponse
         "keys/roll.html",
         key=key,
         end=_end_of(key),
-        form=forms.RollForm(formdata, expires="90" if key.expires_at else "never"),
+        form=forms.RollForm(formdata, expires=_choice_of(api_keys.suggested_lifetime(key))),
         owner=user_queries.get_user_even_deleted(key.owner_id) if key.owner_id else None,
         mark=session_cookie.sign(ids.new_id("akid")),
     )
@@ -227,6 +227,10 @@ def _owner(text: str) -> User:
 
 def _no_owner() -> FormRefused:
     return FormRefused({"owner": "No user has this email address"})
+
+
+def _choice_of(lifetime: timedelta | None) -> str:
+    return str(lifetime.days) if lifetime else "never"
 
 
 def _lifetime(expires: str | None) -> timedelta | None:

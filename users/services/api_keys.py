@@ -27,6 +27,8 @@ from users.storage import database, driver_errors, paging
 from users.storage.models import ApiKey, User
 from users.storage.paging import COUNTED, Count, Page
 
+ROLLED_LIFETIME = timedelta(days=90)  # of a key in the place of one that expires
+
 
 @dataclass(frozen=True)
 class IssuedKey:
@@ -85,6 +87,11 @@ def roll_key(
         old.expires_at = min(end, old.expires_at - timedelta(microseconds=1)) if old.expires_at else end
         trail.record(session, Action.KEY_ROLL, old.id, actor, now, ["expires_at"])
     return replace(issued, old=old)
+
+
+def suggested_lifetime(old: ApiKey) -> timedelta | None:
+    """Return how long the key in the place of `old` should work, None for ever, where nobody said it."""
+    return ROLLED_LIFETIME if old.expires_at else None
 
 
 def require_scopes(key: ApiKey, actor: Actor) -> None:

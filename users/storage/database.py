@@ -79,6 +79,12 @@ def sqlite_file() -> Path | None:
     return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
 
 
+def has_tables() -> bool:
+    """Tell whether there are tables in the SQLite file, which is made if there is none. Raises Unavailable."""
+    with translate_errors(), db.engine.connect() as connection:
+        return connection.scalar(text("SELECT 1 FROM sqlite_schema LIMIT 1")) is not None
+
+
 @contextlib.contextmanager
 def reading() -> Iterator[Session]:
     """Yield a session to read with; its connection is back in the pool at the end.

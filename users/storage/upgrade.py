@@ -38,7 +38,7 @@ def prepare(app: Flask) -> bool:
     with app.app_context():
         try:
             if database.sqlite_file():
-                alembic.command.upgrade(app.extensions["migrate"].migrate.get_config(), "head")
+                _upgrade(app)
             database.check()
         except Unavailable as error:
             logs.say(error.hint, level=logging.WARNING)
@@ -47,6 +47,19 @@ def prepare(app: Flask) -> bool:
             logs.say(str(error), level=logging.WARNING)
             return False
     return True
+
+
+def make_tables(app: Flask) -> None:
+    """Create the tables of a SQLite database that has none, a new or an empty file. Leave every other as it is.
+
+    Raises Unavailable and, like `exclusive_migration`, CommandError.
+    """
+    if database.sqlite_file() and not database.has_tables():
+        _upgrade(app)
+
+
+def _upgrade(app: Flask) -> None:
+    alembic.command.upgrade(app.extensions["migrate"].migrate.get_config(), "head")
 
 
 @contextlib.contextmanager
