@@ -12,7 +12,7 @@ from users.api.request_body import json_object
 from users.api.users import CreateResponse, created_response, valid_response
 from users.auth import authorization
 from users.blueprint import bp
-from users.http import urls
+from users.http import success_bodies, urls
 from users.roles import Permission
 from users.rules import validation
 from users.services import idempotency, user_creation, user_queries
@@ -77,7 +77,7 @@ def get_password_link(user_id: str) -> dict[str, Any]:
 def delete_password_link(user_id: str) -> dict[str, Any]:
     """Answer 200 once the user has no open link, also if there was none."""
     user = password_links.revoke(user_id, actor=g.actor)
-    return {"success": True, "message": "The user has no open password link.", "user_id": user.id}
+    return success_bodies.password_link_ended(user.id)
 
 
 def _page_url() -> str:
