@@ -50,6 +50,8 @@ ACTS: list[tuple[str, str, dict[str, Any] | None]] = [
     ("PATCH", "", {"is_active": False}),
     ("PATCH", "", {"global_role_id": "role_member"}),
     ("POST", "/verification", None),
+    ("POST", "/password-link", {}),
+    ("DELETE", "/password-link", None),
     ("DELETE", "", None),
 ]
 

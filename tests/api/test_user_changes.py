@@ -35,6 +35,7 @@ CHANGES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"global_role_id": "role_auditor"}, {"global_role_id": "role_auditor"}),
     ({"global_role_id": None}, {"global_role_id": None}),
     ({"password": "another password"}, {}),
+    ({"password_change_required": True}, {}),
     ({}, {}),
 ]
 
@@ -63,6 +64,7 @@ REFUSED: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
     ({"is_active": None}, [("is_active", "INVALID_TYPE")]),
     ({"is_active": 1}, [("is_active", "INVALID_TYPE")]),
     ({"is_active": "false"}, [("is_active", "INVALID_TYPE")]),
+    ({"password_change_required": None}, [("password_change_required", "INVALID_TYPE")]),
     ({"global_role_id": "role_emperor"}, [("global_role_id", "INVALID_ROLE")]),
     ({"global_role_id": ["role_admin"]}, [("global_role_id", "INVALID_TYPE")]),
     ({"global_role_id": 5}, [("global_role_id", "INVALID_TYPE")]),
@@ -145,6 +147,8 @@ def test_changing_needs_the_permission(app: Flask, api: Api, cast: Cast) -> None
         (UPDATE, "PATCH", ""),
         (DELETE, "DELETE", ""),
         (UPDATE, "POST", "/verification"),
+        (UPDATE, "POST", "/password-link"),
+        (UPDATE, "DELETE", "/password-link"),
     ):
         others = make_key(app, *(one for one in Permission if one != permission))
         for key, status in ((None, 401), (others, 403)):

@@ -7,11 +7,11 @@ from flask import Flask
 
 from support.api import Answer, Api
 from support.create_cases import API, CASES, TAKEN, through
-from support.databases import execute, rows
+from support.databases import everything_stored, execute, rows
+from support.error_responses import comparable
 from support.people import PASSWORD, make_key, make_user
 from users.roles import Permission
 from users.services import user_creation
-from users.storage.models import db
 
 pytestmark = pytest.mark.one_database
 BODY = {"email": "jo@example.com", "password": PASSWORD}
@@ -22,25 +22,15 @@ def post(api: Api, query: str, **more: Any) -> Answer:
     return api.call("POST", f"/v1/user/?{query}", **{"json": BODY, **more})
 
 
-def stored(app: Flask) -> dict[str, list[str]]:
-    """Return all rows of all tables."""
-    return {table: sorted(map(str, rows(app, f'SELECT * FROM "{table}"'))) for table in db.metadata.tables}
-
-
-def comparable(answer: Answer) -> dict[str, Any]:
-    """Return an error without its trace id and time."""
-    return {**answer.json["error"], "trace_id": "", "timestamp": ""}
-
-
 @pytest.mark.usefixtures("taken")
 @pytest.mark.parametrize(("database_url", "name"), through(API), indirect=["database_url"])
 def test_answer_is_that_of_the_real_call(app: Flask, api: Api, name: str) -> None:
     """And nothing is written."""
     case = CASES[name]
     api.get("/v1/user/?limit=1")  # records the key's last use, then skipped for a minute, and the first call
-    before = stored(app)
+    before = everything_stored(app)
     answer = post(api, "validate_only=true", json=case.members)
-    assert stored(app) == before
+    assert everything_stored(app) == before
     real = api.call("POST", "/v1/user/", json=case.members)
     if case.errors:
         assert answer.status_code == real.status_code == (409 if case.errors == (TAKEN,) else 422)

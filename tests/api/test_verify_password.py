@@ -46,6 +46,25 @@ def trail(app: Flask) -> list[tuple[Any, ...]]:
     return [(row[0], row[1], bool(row[2]), row[3]) for row in found]
 
 
+def test_user_who_must_change(app: Flask, api: Api, cast: Cast) -> None:
+    """The answer says so before the user, to a right password only and until it is no more so."""
+    execute(app, "UPDATE users SET password_change_required = true WHERE id = :id", id=cast.sam.id)
+    answer = verify(api)
+    assert list(answer.json) == ["valid", "password_change_required", "user"]
+    assert answer.json == {"valid": True, "password_change_required": True, "user": cast.sam.as_user()}
+    assert verify(api, password="wrong horse battery").json == {"valid": False}
+    key = make_key(app, Permission.USERS_UPDATE)
+    assert api.patch_user(cast.sam.id, key=key, password_change_required=False).status_code == 200
+    assert list(verify(api).json) == ["valid", "user"]
+
+
+def test_user_without_a_password(app: Flask, api: Api) -> None:
+    invited = api.invite(key=make_key(app, Permission.USERS_CREATE)).json["user"]
+    for password in (PASSWORD, "x", " "):
+        assert verify(api, "jo@example.com", password).json == {"valid": False}
+    assert trail(app) == [("refused", "key", True, invited["id"])] * 3
+
+
 def test_right_password_gets_the_user(app: Flask, api: Api, cast: Cast) -> None:
     answer = verify(api)
     assert answer.status_code == 200

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from support.api import Answer, Api
+from support.api import Answer, Api, status_and_code
 from support.databases import execute
 from support.error_responses import ExpectedError, check_error, logged
 from support.people import PASSWORD, make_key, make_user
@@ -184,6 +184,7 @@ def test_double_slash_is_404(api: Api, method: str) -> None:
         "/v1/user///",
         "/v1/user//me",
         "/v1/user//verification",
+        "/v1/user//password-link",
         "/v1/user/me//",
         "/v1/user/batch//",
         "//v1/user/email/jo@example.com",
@@ -204,7 +205,13 @@ def test_one_slash_at_the_end_is_no_redirect(api: Api) -> None:
 
 def test_405_names_the_allowed_methods(api: Api) -> None:
     assert api.call("DELETE", "/v1/user/").headers["Allow"] == "GET, HEAD, POST"
-    assert api.call("PATCH", "/v1/user/verify-password").headers["Allow"] == "POST"
+    for path in ("verify-password", "invite", "invite/"):
+        for method in ("GET", "HEAD", "PATCH", "DELETE"):
+            answer = api.call(method, f"/v1/user/{path}")
+            assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+    assert api.call("PUT", "/v1/user/usr_0/password-link").headers["Allow"] == "DELETE, GET, HEAD, POST"
+    for path in ("password-link", "invite/password-link"):  # no word is taken for an id
+        assert status_and_code(api.get(f"/v1/user/{path}")) == (404, "NOT_FOUND")
     assert api.call("OPTIONS", "/v1/user/me").headers["Allow"] == "GET, HEAD"
     assert (
         "Access-Control-Allow-Origin" not in api.call("OPTIONS", "/v1/user/", headers={"Origin": "https://x.y"}).headers

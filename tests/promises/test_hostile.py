@@ -128,7 +128,8 @@ def alike(answers: list[Any]) -> Any:
     return first
 
 
-MOVING = {"id", "created_at", "updated_at", "last_login", "last_verified", "expires_at", "verification_url"}
+MOVING = {"id", "created_at", "updated_at", "last_login", "last_verified", "expires_at"}
+MOVING |= {"password_url", "verification_url"}
 MOVING |= {"user_id", "requested_ids"}  # the ids that were asked for are each database's own
 
 
@@ -195,6 +196,8 @@ changes = st.fixed_dictionaries(
         "password": st.just(PASSWORD) | values,
         "is_active": st.booleans() | values,
         "global_role_id": st.sampled_from([*Role]) | values,
+        "password_change_required": st.booleans() | values,
+        "expires_in": st.floats() | st.integers() | values,
         "id": values,
     },
 )
@@ -206,9 +209,10 @@ tags = st.sampled_from(["*", '""', '"x"', 'W/"x"', '"x", "y"', "x", ", " * 100])
 @examples("users")
 @given(
     method=st.sampled_from(["GET", "POST", "PATCH", "DELETE"]) | methods,
-    path=st.sampled_from(["", "batch", "deleted", "verify-password", OWN_ID, OWN_ID, f"{OWN_ID}/verification", "me"])
+    path=st.sampled_from(["", "batch", "deleted", "invite", "me", "verify-password", OWN_ID, OWN_ID])
+    | st.sampled_from([f"{OWN_ID}/password-link", f"{OWN_ID}/verification"])
     | segments.map("email/{}".format)
-    | segments.map("{}/verification".format)
+    | segments.map("{}/password-link".format)
     | segments,
     body=(changes | credentials | batches).map(lambda value: json.dumps(value).encode()) | bodies,
     query=queries,
@@ -232,7 +236,7 @@ def test_user_operations(
         address = f"/v1/user/{path.replace(OWN_ID, user.id)}"
         answers.append(timely(lambda api=api, own=own: api.call(method, address, headers=headers, **own)))  # noqa: B023
     answer = alike(answers)
-    assert [count(app) for app in apps] == [number + 1 + (answer.status_code == 201 and path == "")] * 2
+    assert [count(app) for app in apps] == [number + 1 + (answer.status_code == 201 and path in ("", "invite"))] * 2
 
 
 @examples("anywhere")

@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
+from itsdangerous import Signer
 
 from support.api import Answer, Api
 from support.databases import everything_stored, execute, rows
 from support.people import make_key, make_user
+from users.actors import terminal
 from users.passwords.hashing import PasswordPlace
 from users.roles import Permission
-from users.services import user_creation
+from users.services import idempotency, user_creation
+from users.services.links import password_links
 
 CANARY = "canary-Xq7pass"
 HASH_MARK = "argon2id$v="
@@ -158,6 +161,51 @@ def test_no_secret_anywhere(
         assert secret not in str(answer.headers)
     assert HASH_MARK not in shown + told + answer.text + str(answer.headers)
     assert stored.count(HASH_MARK) == len(rows(app, "SELECT id FROM users"))
+
+
+def link_acts(api: Api, patch: pytest.MonkeyPatch) -> list[Answer]:
+    """Invite a user twice under one key, make a link, fail with it in hand, open it, end it. Return the answers."""
+    once = [api.invite(once="one") for _ in range(2)]
+    user = once[0].json["user"]
+    made = api.link(user["id"])
+    token = made.json["password_url"].partition("?")[2]
+    with patch.context() as broken:
+        for name in ("users", "password_links"):
+            broken.setattr(f"users.api.{name}.jsonify", crash)
+        failed = [api.invite(json={"email": "al@example.com"}), api.link(user["id"])]
+    others = [api.get(f"{path}?{token}") for path in ("/password", "/v1/user/me", "/nothing")]
+    others += [api.get(f"/v1/user/{token}"), api.link(user["id"], json={"expires_in": token})]
+    return [*once, made, *failed, *others, api.link(user["id"], "GET"), api.link(user["id"], "DELETE")]
+
+
+def test_link_is_in_its_answer_alone(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """In no log, table, other answer or repr: neither the link nor its signature."""
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("enrol").addHandler(caplog.handler)
+    signatures: set[str] = set()
+    sign = Signer.sign
+
+    def sign_and_note(self: Signer, value: str) -> bytes:
+        signed = sign(self, value)
+        signatures.add(signed.decode().rpartition(".")[2])
+        return signed
+
+    monkeypatch.setattr(Signer, "sign", sign_and_note)
+    answers = link_acts(Api(app.test_client(), make_key(app, *Permission)), monkeypatch)
+    statuses = [201, 201, 201, 500, 500, 303, 404, 404, 404, 422, 200, 200]
+    assert [one.status_code for one in answers] == statuses
+    shown = "".join(capfd.readouterr()) + caplog.text + str([record.__dict__ for record in caplog.records])
+    assert answers[4].headers["X-Request-Id"] in shown  # the log was looked at
+    assert len(signatures) == 4
+    for signature in signatures:
+        assert signature not in shown + everything_stored(app)
+        for one in [*answers[3:5], *answers[6:]]:
+            assert signature not in one.text + str(one.headers)
+    with app.app_context():
+        link = password_links.make(answers[0].json["user"]["id"], actor=terminal("req_test00000000"))
+    assert link.token not in repr(link) + repr(idempotency.answer(link.user, link))
 
 
 @pytest.mark.parametrize("email", ["jo@example.com", "taken@example.com", "jo"])

@@ -1,6 +1,7 @@
 """Validation: all errors of all fields at once, with the contract's messages, never with a value."""
 
 import time
+from datetime import timedelta
 from typing import Any
 
 import dns.resolver
@@ -17,6 +18,8 @@ from users.rules.validation import (
     NewUser,
     Rules,
     UserChanges,
+    invitation,
+    link_lifetime,
     new_key,
     new_password,
     new_user,
@@ -107,6 +110,12 @@ WORDS = [
 ]
 
 
+BAD_LIFETIMES: dict[str, list[Any]] = {
+    "OUT_OF_RANGE": [299, 299.0, 0, -300, 2_592_001, 1e300, 10**40],
+    "INVALID_TYPE": [None, True, False, "300", "", 300.5, [300], {}],
+}
+
+
 @pytest.mark.parametrize(("name", "code", "value", "message"), WORDS)
 def test_messages(name: str, code: str, value: Any, message: str) -> None:
     """The messages are the contract's."""
@@ -121,9 +130,9 @@ def test_conflict_has_a_field_error() -> None:
 
 def test_tables_have_every_code() -> None:
     """Each code of a field error stands in a table of this module."""
-    # The first comes from DNS, the second from the database, the third from verify-password.
-    elsewhere = {"EMAIL_DOMAIN_UNDELIVERABLE", "USER_ALREADY_EXISTS", "INVALID_IP_ADDRESS"}
-    assert {code for _, code, _, _ in WORDS} | elsewhere == set(FieldCode)
+    # From DNS, the database, verify-password, and the present password.
+    elsewhere = {"EMAIL_DOMAIN_UNDELIVERABLE", "USER_ALREADY_EXISTS", "INVALID_IP_ADDRESS", "PASSWORD_UNCHANGED"}
+    assert {code for _, code, _, _ in WORDS} | {*BAD_LIFETIMES} | elsewhere == set(FieldCode)
 
 
 @pytest.mark.parametrize("value", [1, 1.5, True, False, [], ["jo@example.com"], {}, {"a": "b"}])
@@ -391,11 +400,13 @@ def test_changes() -> None:
     given = {"last_name": " ", "is_active": False, "global_role_id": None}
     assert user_changes(given, Rules()) == UserChanges(frozenset(given), is_active=False)
     everything = {**BASE, "first_name": " Jo ", "last_name": None, "is_active": True, "global_role_id": "role_member"}
+    everything["password_change_required"] = True
     changes = user_changes(everything, Rules())
     assert changes.given == set(everything) == set(CHANGE_FIELDS)
     new = new_user({**BASE, "first_name": "Jo"}, Rules())
     assert (changes.email, changes.password, changes.first_name) == (new.email, new.password, new.first_name)
     assert (changes.last_name, changes.is_active, changes.global_role_id) == (None, True, Role.MEMBER)
+    assert changes.password_change_required is True
 
 
 @pytest.mark.parametrize(("field", "code", "value", "message"), WORDS)
@@ -424,6 +435,38 @@ def test_domain_of_a_changed_email(email: str) -> None:
     with pytest.raises(Invalid) as caught:
         user_changes({"email": email, "first_name": 5}, Rules())
     assert [one.field for one in caught.value.errors] == ["email", "first_name"]
+
+
+def test_invitation() -> None:
+    """A user without a password, by the rules of a create."""
+    assert invitation({"email": "jo@example.com"}, Rules()) == (NewUser(valid().email), None)
+    new, lifetime = invitation({"email": "jo@example.com", "first_name": " Jo ", "expires_in": 300.0}, Rules())
+    assert (new.password, new.first_name, lifetime) == (None, "Jo", timedelta(minutes=5))
+    for given in (None, PASSWORD):
+        with pytest.raises(Invalid) as caught:
+            invitation({"email": "jo", "expires_in": 1, "password": given}, Rules())
+        found = [(one.field, one.code) for one in caught.value.errors]
+        assert found == [
+            ("email", FieldCode.INVALID_EMAIL_FORMAT),
+            ("expires_in", FieldCode.OUT_OF_RANGE),
+            ("password", FieldCode.UNKNOWN_FIELD),
+        ]
+
+
+def test_link_lifetime() -> None:
+    """Whole seconds from 5 minutes to 30 days, however JSON writes them; one sentence says so."""
+    assert link_lifetime({}) is None
+    for value in (300, 300.0, 3e2, 86_400, 2_592_000, 2_592_000.0):
+        assert link_lifetime({"expires_in": value}) == timedelta(seconds=value)
+    words = "expires_in must be a whole number of seconds from 300 to 2,592,000 (5 minutes to 30 days)"
+    for code, bad in ((code, bad) for code, values in BAD_LIFETIMES.items() for bad in values):
+        for check in (link_lifetime, lambda given: invitation({"email": "jo@example.com", **given}, Rules())):
+            with pytest.raises(Invalid) as caught:
+                check({"expires_in": bad})
+            assert caught.value.errors == (FieldError("expires_in", FieldCode(code), words),), bad
+    with pytest.raises(Invalid) as caught:
+        link_lifetime({"expires-in": 300})
+    assert caught.value.message == 'Unknown field "expires-in". Did you mean "expires_in"?'
 
 
 @pytest.mark.parametrize("name", ["n", "x" * 255, " Nightly import ", "名前"])

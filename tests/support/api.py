@@ -41,6 +41,17 @@ class Api:
         body = {"email": "jo@example.com", "password": PASSWORD, **members}
         return self.call("POST", "/v1/user/", json=body)
 
+    def invite(self, query: str = "", *, once: str | None = None, **more: Any) -> Answer:
+        """Invite a user, under an Idempotency-Key where `once` is given."""
+        headers = {**more.pop("headers", {}), **({"Idempotency-Key": once} if once else {})}
+        given = {"json": {"email": "jo@example.com"}, **more}
+        return self.call("POST", f"/v1/user/invite{query}", **given, headers=headers)
+
+    def link(self, user_id: str, method: str = "POST", **more: Any) -> Answer:
+        """Call the path of a user's password link, by a POST of an empty object unless told otherwise."""
+        given = {"json": {}, **more} if method == "POST" else more
+        return self.call(method, f"/v1/user/{user_id}/password-link", **given)
+
     def patch_user(
         self, user_id: str, *, if_match: str | None = None, key: str | None = "own", **members: Any
     ) -> Answer:

@@ -35,6 +35,11 @@ def check_error(answer: Answer, expected: ExpectedError) -> dict[str, Any]:
     return error
 
 
+def comparable(answer: Answer) -> dict[str, Any]:
+    """Return an error without its trace id and time."""
+    return {**answer.json["error"], "trace_id": "", "timestamp": ""}
+
+
 def logged(events: list[logging.LogRecord], name: str) -> dict[str, Any]:
     """Return the fields of the last event of this name."""
     fields: dict[str, Any] = [event.__dict__["fields"] for event in events if event.getMessage() == name][-1]

@@ -117,3 +117,18 @@ OLD_CODE = {
     "deactivated": "is_active = false",
     "deleted": "is_active = false, deleted_at = updated_at",
 }
+
+
+def opens(app: Flask, url: str) -> str | None:
+    """Return the id of the user for whom the link works, None if it has ended."""
+    with app.app_context():
+        try:
+            return password_links.find_user(url.partition("?token=")[2]).id
+        except PasswordLinkEnded:
+            return None
+
+
+def acts(app: Flask, user_id: str) -> list[tuple[str, str]]:
+    """Return the action and the kind of actor of each event about the user."""
+    statement = "SELECT action, actor_kind FROM audit_events WHERE target_id = :id ORDER BY id"
+    return [(row.action, row.actor_kind) for row in rows(app, statement, id=user_id)]

@@ -69,7 +69,8 @@ def before_the_act(change: Callable[[], None]) -> Iterator[list[str]]:
 def stored(app: Flask) -> list[Any]:
     """Return the rows that acts change."""
     users = (
-        "SELECT id, email, first_name, password_hash, global_role_id, is_active, last_verified, deleted_at FROM users"
+        "SELECT id, email, first_name, password_hash, global_role_id, is_active, last_verified, deleted_at, "
+        "password_link_ends_at, password_change_required FROM users"
     )
     tables = (f"{users} ORDER BY id", "SELECT id, expires_at, deactivated_at FROM api_keys ORDER BY id")
     acts = "SELECT action, target_id FROM audit_events WHERE outcome = 'ok' ORDER BY id"
@@ -81,6 +82,9 @@ API_ACTS: dict[str, Callable[[Scene], Answer]] = {
     "create once": lambda it: it.api(
         "POST", "", json={"email": "jo@example.com", "password": PASSWORD}, headers={"Idempotency-Key": "7c1b8a6e"}
     ),
+    "invite": lambda it: it.api("POST", "invite", json={"email": "jo@example.com"}),
+    "password link": lambda it: it.api("POST", f"{it.sam.id}/password-link", json={}),
+    "end password link": lambda it: it.api("DELETE", f"{it.sam.id}/password-link"),
     "rename": lambda it: it.api("PATCH", it.sam.id, json={"first_name": "Samuel"}),
     "promote": lambda it: it.api("PATCH", it.sam.id, json={"global_role_id": "role_admin"}),
     "set password": lambda it: it.api("PATCH", it.sam.id, json={"password": NEW}),
