@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 
+from faults.links import Links
 from faults.load import Load
 from faults.pair import primary_frozen, primary_killed, standby_gone
 from faults.site import CHECKS, PostgresSite, Site, SqliteSite, open_site
@@ -34,6 +35,7 @@ class Verdict:
     slowest: float
     well_after: float
     wrong: tuple[str, ...]
+    used: int | None = None  # password links, whose use was acknowledged
 
 
 def reckon(site: Site, load: Load) -> list[str]:
@@ -54,9 +56,9 @@ def crash(database: str, victim: str, rounds: int) -> Verdict:
     """Kill the server's processes, or Postgres, at a random moment of full load; start again; count."""
     with open_site(database) as site:
         wrong: list[str] = []
-        created, well = 0, 0.0
+        created, used, well = 0, 0, 0.0
         for _ in range(rounds):
-            with Load(site.server.port, site.key) as load:
+            with Links(site) as links, Load(site.server.port, site.key) as load:
                 time.sleep(random.uniform(0.3, 1.5))  # noqa: S311  (a moment, not a secret)
                 if victim == "server":
                     site.kill_server()
@@ -70,8 +72,10 @@ def crash(database: str, victim: str, rounds: int) -> Verdict:
             with Load(site.server.port, site.key) as after:
                 well = max(well, after.seconds_until_well(begin))
             created += len(load.created()) + len(after.created())
-            wrong += reckon(site, load) + reckon(site, after)
-        return Verdict(f"kill -9 of {victim}, {rounds} times", database, created, None, 0.0, well, tuple(wrong))
+            used += len(links.used())
+            wrong += [*links.complaints(), *reckon(site, load), *reckon(site, after)]
+        name = f"kill -9 of {victim}, {rounds} times"
+        return Verdict(name, database, created, None, 0.0, well, tuple(wrong), used)
 
 
 def under_load(name: str, database: str, fault: Fault, *, seconds: float, size: str = "") -> Verdict:

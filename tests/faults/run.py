@@ -16,8 +16,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10, help="that each fault lasts")
     parser.add_argument("--only", default="", help="faults whose name holds this")
     given = parser.parse_args()
-    print("| fault | database | created | told 503 | slowest answer | well again after | wrong |")
-    print("|---|---|---|---|---|---|---|")
+    print("| fault | database | created | links used | told 503 | slowest answer | well again after | wrong |")
+    print("|---|---|---|---|---|---|---|---|")
     verdicts = []
     for database, victim in CRASHES:
         if given.only in f"kill -9 of {victim}":
@@ -36,9 +36,10 @@ def tell(verdict: Verdict) -> Verdict:
     """Print one line of the table."""
     v = verdict
     wrong = "; ".join(v.wrong) or "nothing"
+    used = "" if v.used is None else f"{v.used:,}"
     refused = "" if v.refused is None else f"{v.refused:,}"
     slowest = f"{v.slowest:.1f} s" if v.slowest else ""
-    cells = [v.fault, v.database, f"{v.created:,}", refused, slowest, f"{v.well_after:.1f} s", wrong]
+    cells = [v.fault, v.database, f"{v.created:,}", used, refused, slowest, f"{v.well_after:.1f} s", wrong]
     print(f"| {' | '.join(cells)} |", flush=True)
     return verdict
 

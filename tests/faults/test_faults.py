@@ -10,10 +10,11 @@ from support.skips import unavailable
 
 @pytest.mark.parametrize(("database", "victim"), CRASHES)
 def test_crash(database: str, victim: str) -> None:
-    """A user whose create was answered 201 is there after a crash."""
+    """A user whose create was answered 201 is there after a crash, and so is a password set by a link."""
     verdict = crash(database, victim, rounds=2)
     assert verdict.wrong == ()
     assert verdict.created > 50
+    assert verdict.used
 
 
 @pytest.mark.parametrize(("name", "database"), [(name, one) for name, row in FAULTS.items() for one in row[0]])

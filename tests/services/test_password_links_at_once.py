@@ -1,24 +1,22 @@
 """Password links made, used and ended in parallel, through several server processes."""
 
-import re
 import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 
 from support.databases import rows
 from support.four_servers import FourServers, at_once
+from support.link_browser import HOST, LinkBrowser, shown, token_in
 from support.password_links import matches
 from support.people import make_key
-from support.servers import Reply, Server
+from support.servers import Reply
 from users.roles import Permission
 
-HOST = "127.0.0.1"  # as behind a proxy: cookies and links hold no port
 pytestmark = pytest.mark.xdist_group("four")  # they share servers that one worker of xdist starts
 
 
@@ -42,27 +40,14 @@ class Links:
 
     def open(self, token: str) -> Callable[[int, str, str], Reply]:
         """Open a link in a browser; return a function that sends its form, for any link, to one of the servers."""
-        server = self.four.servers[0]
-        cookies = [_cookie(_get(server, f"/password?token={token}", ""))]
-        page = _get(server, "/password", cookies[0])
-        cookies.append(_cookie(page))
-        form = re.search(rb'name="csrf_token" value="([^"]+)"', page.body)
-        assert form, page.body
-
-        def send(number: int, token: str, password: str, csrf: str = form[1].decode()) -> Reply:
-            body = urlencode({"csrf_token": csrf, "link": token, "password": password})
-            server = self.four.servers[number % 4]
-            lines = ["POST /password HTTP/1.1", f"Host: {HOST}", f"Cookie: {'; '.join(cookies)}"]
-            lines += ["Content-Type: application/x-www-form-urlencoded", f"Content-Length: {len(body)}", "", body]
-            return server.send("\r\n".join(lines).encode())
-
-        return send
+        browser = LinkBrowser(self.four.servers[0], token)
+        return lambda number, token, password: browser.use(self.four.servers[number % 4], token, password)
 
     def is_alive(self, token: str) -> bool:
         """Tell whether the page of the link shows its form."""
-        shown = _get(self.four.servers[1], "/password", f"enrol-password={token}")
-        assert shown.status in (200, 410)
-        return shown.status == 200
+        page = shown(self.four.servers[1], token)
+        assert page.status in (200, 410)
+        return page.status == 200
 
     def row(self, user_id: str) -> Any:
         """Return the user's row."""
@@ -73,19 +58,6 @@ class Links:
         """Return how often each act was done to the user."""
         done = "SELECT action FROM audit_events WHERE target_id = :id AND outcome = 'ok'"
         return Counter(row.action for row in rows(self.four.app, done, id=user_id))
-
-
-def _get(server: Server, path: str, cookie: str) -> Reply:
-    return server.call("GET", path, headers={"Host": HOST, "Cookie": cookie})
-
-
-def _cookie(reply: Reply) -> str:
-    return str(reply.headers["Set-Cookie"]).partition(";")[0]
-
-
-def token_in(reply: Reply) -> str:
-    """Return the token of the link in an answer of the API."""
-    return str(reply.json["password_url"]).partition("?token=")[2]
 
 
 @pytest.fixture
