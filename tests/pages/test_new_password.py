@@ -1,0 +1,195 @@
+"""A user who must choose a new password: until it is done no page opens, in no order and by no form."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from support.api import Answer
+from support.databases import execute, rows
+from support.page_forms import EVERY_FIELD, acts_on
+from support.people import PASSWORD, Cast, make_key, make_user
+from support.visitors import LOGIN, NEW_USER, Visitor, can_sign_in, problems_in, signed_in, token_in
+from users.actors import terminal
+from users.auth import sessions
+from users.blueprint import PUBLIC
+from users.roles import Permission
+from users.services import user_changes
+from users.services.links import password_links
+from users.storage.models import User
+
+CHOOSE, NEW = "/account/password", "another horse battery"
+TERMINAL = terminal("req_test00000000")
+LEAD_ON = ("/", "/admin", LOGIN)  # public, but they lead a signed-in user to a page
+
+
+def flag(app: Flask, user: User) -> None:
+    """Let the user's next sign-in lead to a new password; sessions go on, as none would after a real flag."""
+    execute(app, "UPDATE users SET password_change_required = true WHERE id = :id", id=user.id)
+
+
+def is_flagged(app: Flask, user: User) -> bool:
+    ((found,),) = rows(app, "SELECT password_change_required FROM users WHERE id = :id", id=user.id)
+    return bool(found)
+
+
+@pytest.fixture
+def places(app: Flask, cast: Cast) -> list[tuple[str, str, Any]]:
+    """Every method, path and view of the URL map but the sign-in and the sign-out."""
+    make_key(app, Permission.USERS_READ, owner=cast.omar)
+    ((key_id,),) = rows(app, "SELECT id FROM api_keys")
+    values = {"filename": "app.css", "email": "sam@example.com", "user_id": cast.sam.id, "key_id": key_id}
+    return [
+        (method, re.sub(r"<(?:\w+:)?(\w+)>", lambda found: values[found[1]], rule.rule), app.view_functions[rule.endpoint])
+        for rule in app.url_map.iter_rules()
+        for method in sorted(rule.methods or set())
+        if method != "OPTIONS" and (method, rule.rule) not in (("POST", LOGIN), ("POST", "/admin/logout"))
+    ]
+
+
+def send(browser: Visitor, method: str, path: str, token: str) -> Answer:
+    """Open the page, or send a form that would do something, with a token that is valid."""
+    data = {**EVERY_FIELD, "password": PASSWORD, "csrf_token": token} if method == "POST" else None
+    return browser.client.open(path, method=method, data=data, buffered=True)
+
+
+def everything(app: Flask) -> list[Any]:
+    return [rows(app, f"SELECT * FROM {table}") for table in ("users", "api_keys", "audit_events", "admin_sessions")]
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize("when", ["before the sign-in", "in the middle"])
+def test_no_page_opens(app: Flask, cast: Cast, places: list[tuple[str, str, Any]], when: str) -> None:
+    """All that is guarded leads to the form, the present password is refused there, and what is public stays so."""
+    visitor = Visitor(app.test_client())
+    if when == "before the sign-in":
+        flag(app, cast.ada)
+    ada = signed_in(app, cast.ada)
+    flag(app, cast.ada)
+    token = ada.token(CHOOSE)
+    then = everything(app)
+    for method, path, view in [*places, *reversed(places)]:
+        answer, guard = send(ada, method, path, token), getattr(view, "guard", PUBLIC)
+        if path.startswith("/v1"):
+            assert answer.status_code in (401, 405), (method, path)
+        elif path == CHOOSE:
+            assert answer.status_code == (422 if method == "POST" else 200)
+        elif path in LEAD_ON or guard != PUBLIC:
+            assert answer.status_code == 303, (method, path)
+            assert answer.location in ((CHOOSE, "/account") if path in LEAD_ON else (CHOOSE,)), (method, path)
+        elif method != "POST":
+            assert answer.status_code == send(visitor, method, path, "").status_code, path
+    assert everything(app) == then
+    assert ada.client.post(CHOOSE, data={"password": NEW, "csrf_token": token}).location == "/admin/users"
+    assert ada.get("/admin/keys").status_code == 200
+
+
+@pytest.mark.one_database
+def test_sign_in_leads_to_the_form(app: Flask, cast: Cast, visitor: Visitor) -> None:
+    """Also one with a page to go to, public or not, and one that a form was kept through."""
+    flag(app, cast.ada)
+    for there, kept in (("", {}), ("/admin/keys", {}), ("/docs", {}), (NEW_USER, {"kept-email": "jo@example.com"})):
+        assert visitor.sign_in("ada@example.com", token=visitor.token(), next=there, **kept).location == CHOOSE
+        assert visitor.get(LOGIN, query_string={"next": there}).location == CHOOSE
+        visitor.session_id = ""
+    page = signed_in(app, cast.ada).get(CHOOSE)
+    assert "<h1>Choose a new password</h1>" in page.text
+    assert re.findall(r'<a [^>]*href="(/[^"]*)"', page.text.partition("<body>")[2]) == ["/"]  # the name of the service
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize("stale", [False, True])
+def test_sign_out(app: Flask, cast: Cast, stale: bool) -> None:
+    flag(app, cast.ada)
+    ada = signed_in(app, cast.ada)
+    answer = ada.post("/admin/logout", token="stale" if stale else ada.token(CHOOSE))
+    assert answer.location == (CHOOSE if stale else LOGIN)
+    assert (ada.get(CHOOSE).status_code == 200) == stale
+
+
+@pytest.mark.one_database
+def test_present_password_again(app: Flask, visitor: Visitor) -> None:
+    """It is the same in another form of Unicode (NFKC), also for a member."""
+    user = make_user(app, "mia@example.com", password="ﬁve café houses")
+    flag(app, user)
+    visitor.sign_in("mia@example.com", "five cafe\u0301 houses")
+    for again in ("ﬁve café houses", "five cafe\u0301 houses", "ｆive café houses"):
+        answer = visitor.post(CHOOSE, password=again, token=visitor.token(CHOOSE))
+        assert answer.status_code == 422
+        assert problems_in(answer) == [("password", "Choose a password that you do not have now")]
+        assert again not in answer.text
+    short = visitor.post(CHOOSE, password="short", token=visitor.token(CHOOSE))
+    assert problems_in(short) == [("password", "Password must be at least 8 characters")]
+    assert is_flagged(app, user)
+    assert acts_on(app, user.id) == ["session.create"]
+    done = visitor.post(CHOOSE, password="Five café houses", token=visitor.token(CHOOSE))
+    assert done.location == "/account"
+    assert "Password changed" in visitor.get("/account").text
+    assert acts_on(app, user.id) == ["session.create", "user.set_password"]
+    assert not is_flagged(app, user)
+    assert visitor.get(CHOOSE).location == "/account"
+
+
+def test_two_browsers_at_once(app: Flask, cast: Cast) -> None:
+    """One wins; the session of the other has ended, and it signs in with the new password."""
+    flag(app, cast.ada)
+    browsers = {f"{NEW} {number}": signed_in(app, cast.ada) for number in range(2)}
+    tokens = {password: browser.token(CHOOSE) for password, browser in browsers.items()}
+
+    def choose(password: str) -> Answer:
+        return browsers[password].post(CHOOSE, password=password, token=tokens[password])
+
+    with ThreadPoolExecutor() as threads:
+        answers = dict(zip(browsers, threads.map(choose, browsers), strict=True))
+    (won,) = [password for password, answer in answers.items() if answer.status_code == 303]
+    (lost,) = browsers.keys() - {won}
+    assert answers[lost].status_code == 403
+    assert "Your session has ended" in answers[lost].text
+    assert not can_sign_in(app, "ada@example.com", lost)
+    again = {"token": token_in(answers[lost]), "next": CHOOSE, "kept-username": "ada@example.com"}
+    assert browsers[lost].sign_in("ada@example.com", won, **again).location == "/admin/users"
+    assert browsers[won].is_in
+    assert acts_on(app, cast.ada.id).count("user.set_password") == 1
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)  # SQLite has one writer at a time
+def test_other_browser_between_check_and_lock(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    flag(app, cast.ada)
+    ada, find = signed_in(app, cast.ada), sessions.find_permissions
+
+    def find_and_change(*given: Any) -> Any:
+        found = find(*given)
+        execute(app, "UPDATE users SET password_changed_at = created_at WHERE id = :id", id=cast.ada.id)
+        return found
+
+    token = ada.token(CHOOSE)
+    monkeypatch.setattr(sessions, "find_permissions", find_and_change)
+    answer = ada.post(CHOOSE, password=NEW, token=token)
+    assert (answer.status_code, "Your session has ended" in answer.text) == (403, True)
+
+
+@pytest.mark.one_database
+def test_flag_ends_sessions(app: Flask, cast: Cast, ada: Visitor, omar: Visitor) -> None:
+    """A session of before, perhaps a stolen one, must not choose a password without the present one."""
+    with app.app_context():
+        user_changes.set_password(cast.ada.id, PASSWORD, must_change=False, actor=TERMINAL)
+    ada = signed_in(app, cast.ada)
+    with app.app_context():
+        user_changes.set_password(cast.omar.id, PASSWORD, must_change=True, actor=TERMINAL)
+    assert not omar.is_in
+    assert ada.is_in
+    assert omar.sign_in("omar@example.com").location == CHOOSE
+
+
+@pytest.mark.one_database
+def test_what_ends_it(app: Flask, cast: Cast) -> None:
+    """A password that an administrator sets does not; a link does."""
+    flag(app, cast.sam)
+    with app.app_context():
+        user_changes.set_password(cast.sam.id, NEW, actor=TERMINAL)
+        assert is_flagged(app, cast.sam)
+        link = password_links.make(cast.sam.id, actor=TERMINAL)
+        password_links.use(link.token, PASSWORD, actor=TERMINAL)
+    assert not is_flagged(app, cast.sam)
