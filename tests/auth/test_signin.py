@@ -1,5 +1,6 @@
 """Sign-in and sign-out: one answer for every cause, the same work for every email, a way back only on this site."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from argon2 import PasswordHasher
 from flask import Flask
 
-from support.api import Api
+from support.api import Answer, Api
 from support.databases import execute, rows
 from support.people import PASSWORD, Cast, make_key, make_user
 from support.visitors import LOGIN, Visitor, form_session_of, problems_in, token_in
@@ -90,6 +91,34 @@ def test_one_hash(cast: Cast, visitor: Visitor, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(argon2id, "is_hash_of", count)
     assert visitor.sign_in(email, "wrong horse battery").status_code == 422
     assert hashes == ["$argon2id$v=19$m=8,t=1,p=1"]
+
+
+def test_no_password_is_not_told(app: Flask, cast: Cast) -> None:
+    """A wrong password, a user without one and an unknown email: the same answers and events at both doors."""
+    execute(app, "UPDATE users SET password_hash = '' WHERE id = :id", id=cast.sam.id)
+    told = []
+    for number, email in enumerate(("ada@example.com", "sam@example.com", "joe@example.com")):
+        verifier = Api(app.test_client(), make_key(app, *Permission))
+        ip_address = f"192.0.2.{number}"
+        browser = Visitor(app.test_client())
+        browser.client.environ_base["REMOTE_ADDR"] = ip_address
+        body = {"email": email, "password": "wrong horse battery", "ip_address": ip_address}
+        answers = [browser.sign_in(email, "wrong horse battery") for _ in range(11)]
+        answers += [verifier.call("POST", "/v1/user/verify-password", json=body) for _ in range(11)]
+        told.append([shown_by(answer, email) for answer in answers])
+    assert told[0] == told[1] == told[2]
+    assert [answer[0] for answer in told[0]] == [*[422] * 10, 429, *[200] * 10, 429]
+    found = rows(app, "SELECT action, outcome, actor_kind, fields FROM audit_events WHERE outcome <> 'ok' ORDER BY id")
+    assert len(found) == 3 * 22
+    assert found[:22] == found[22:44] == found[44:]
+
+
+def shown_by(answer: Answer, email: str) -> tuple[int, list[tuple[str, str]], str]:
+    """Return the status, headers and body without the email and what differs in every answer."""
+    own = r'name="csrf_token" value="[^"]+"|"(timestamp|trace_id)":\s*"[^"]+"|enrol-form=[^;]+'
+    differ = ("X-Request-Id", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests")
+    headers = [(name, re.sub(own, "OWN", value)) for name, value in answer.headers if name not in differ]
+    return answer.status_code, headers, re.sub(own, "OWN", answer.text.replace(email, "EMAIL"))
 
 
 def test_old_hash_is_replaced(app: Flask, cast: Cast, visitor: Visitor) -> None:
@@ -237,6 +266,15 @@ def test_way_back(cast: Cast, visitor: Visitor, path: str) -> None:
 def test_no_way_back_to_other_sites(cast: Cast, visitor: Visitor, there: str) -> None:
     assert visitor.sign_in("ada@example.com", next=there).location == "/admin/users"
     assert visitor.get(LOGIN, query_string={"next": there}).location == "/admin/users"
+
+
+@pytest.mark.parametrize("kept", [{}, {"kept-email": "jo@example.com"}])
+def test_way_back_of_a_member(cast: Cast, visitor: Visitor, kept: dict[str, str]) -> None:
+    """A page for administrators would refuse them, so the sign-in leads to their account."""
+    for there in ("/admin/users", "/admin/users/new", "/admin/keys/new", "/nothing") if kept else ("/admin/users?q=x",):
+        assert visitor.sign_in("sam@example.com", next=there, **kept).location == "/account"
+    assert visitor.get(LOGIN, query_string={"next": "/admin/audit"}).location == "/account"
+    assert visitor.get("/admin/audit").status_code == 403
 
 
 def test_signed_in_already(ada: Visitor) -> None:

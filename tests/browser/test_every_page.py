@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from support.application import dispose
 from support.chromium import Site, follow, sign_in
+from support.databases import execute
 from support.inspector import Inspector
 from support.people import PASSWORD, make_key, make_user
 from users.roles import Permission
@@ -50,6 +51,27 @@ def test_signing_in_and_your_account(site: Site, inspector: Inspector) -> None:
     inspector.look("account with errors")
     follow(page, "text=Sign out")
     inspector.look("signed out")
+    look_at_a_members_pages(inspector, site)
+
+
+def look_at_a_members_pages(inspector: Inspector, site: Site) -> None:
+    """Let a user without a role choose the password that they must, at their account and at a page not for them."""
+    page, app = inspector.page, site.app()
+    execute(app, "UPDATE users SET password_change_required = true WHERE email LIKE 'a.very.long%'")
+    dispose(app)
+    sign_in(page, site, "a.very.long.address.that.has.to.wrap.somewhere@a-domain-that-is-long-too.example.com")
+    inspector.look("choose a new password")
+    page.fill("#password", PASSWORD)
+    follow(page, "main button.wide")
+    inspector.look("choose a new password, with an error")
+    page.fill("#password", "another horse battery")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/account")
+    inspector.look("account of a member")
+    page.goto(f"{site.base_url}/admin/users")
+    inspector.look("no access for a member")
+    follow(page, "text=Go to your account")
+    assert page.url.endswith("/account")
 
 
 def sign_in_again(inspector: Inspector, site: Site) -> None:

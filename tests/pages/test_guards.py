@@ -12,7 +12,7 @@ from support.application import CHEAP, dispose
 from support.databases import rows
 from support.page_forms import CANARY, EVERY_FIELD
 from support.people import PASSWORD, Cast, make_user
-from support.visitors import LOGIN, NEW_USER, Visitor, problems_in, token_in
+from support.visitors import LOGIN, NEW_USER, Visitor, problems_in, signed_in, token_in
 from users import __version__
 from users.auth import sessions
 from users.errors import Unavailable
@@ -189,9 +189,26 @@ def test_problems_shown_twice(ada: Visitor) -> None:
     assert 'aria-describedby="password-hint password-error"' in page.text
 
 
-def test_version_is_shown_to_users_alone(ada: Visitor, visitor: Visitor) -> None:
-    """At the foot of the pages; a stranger does not learn it from a page."""
+def test_version_is_shown_to_users_alone(app: Flask, ada: Visitor, cast: Cast, visitor: Visitor) -> None:
+    """At the foot of the pages, to a user who holds a permission; a stranger and a member do not learn it."""
     shown = f"<span>Enrol {__version__}</span>"
     assert shown in ada.get("/admin/users").text
     for path in (LOGIN, "/nothing", "/docs"):
         assert "<span>Enrol</span>" in visitor.get(path).text
+    sam = signed_in(app, cast.sam)
+    for path in ("/account", "/nothing", "/admin/users", f"/admin/users/{cast.ada.id}", "/verify", "/password"):
+        page = sam.get(path).text
+        assert "<span>Enrol</span>" in page
+
+
+def test_page_for_a_member(app: Flask, cast: Cast) -> None:
+    """It is about their account alone: no way to pages that would refuse them, no other user, no role."""
+    sam = signed_in(app, cast.sam)
+    for path in ("/account", "/nothing", "/admin/users", f"/admin/users/{cast.ada.id}", "/admin/logout"):
+        page = sam.get(path).text.partition("<body>")[2]
+        assert set(re.findall(r'href="(/[^"]*)"', page)) <= {"/", "/account"}, path
+        assert not re.search(r"ada@|omar@|Role|UTC", page.partition("<main")[2]), path
+    refused = sam.get("/admin/users").text
+    assert "<h1>You do not have access to this page</h1>" in refused
+    assert '<a class="button" href="/">Go to your account</a>' in refused
+    assert [sam.get(path).location for path in ("/", "/admin", "/admin/account")] == ["/account"] * 3
