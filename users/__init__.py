@@ -1,7 +1,7 @@
 """Enrol creates users. A folder imports only the folders below it in this list, and the single files beside them.
 
     api/        the door for programs: JSON under /v1
-    pages/      the door for administrators: HTML pages and forms
+    pages/      the door for people in a browser: HTML pages and forms
     cli/        the door for the operator: flask users, keys, audit, doctor
     http/       what both web doors share: error responses, headers, session cookie, CSRF, URLs, health probes
     services/   what is done to users, API keys and links: one function and one transaction each; cleanup, advice

@@ -45,6 +45,9 @@ POST   /admin/logout                       303      303     303      303        
 GET    /account                            303      200     200      200           200     303     303
 POST   /account                            403      422     422      422           422     403     403
 POST   /account/sessions                   403      303     303      303           303     403     403
+GET    /account/password                   303      303     303      303           303     303     303
+POST   /account/password                   403      303     303      303           303     403     403
+GET    /admin/account                      303      303     303      303           303     303     303
 GET    /admin/start                        303      403     403      403           200     303     303
 
 GET    /admin/users                        303      403     200      200           200     303     303

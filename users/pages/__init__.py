@@ -1,4 +1,4 @@
-"""The door for administrators: HTML pages and forms. The rules for the fields are in `rules`, the SQL in `services`."""
+"""The door for people in a browser: HTML pages and forms. `rules` has the rules for the fields, `services` the SQL."""
 
 from flask import Flask, g
 
