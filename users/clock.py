@@ -32,6 +32,15 @@ def date(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%-d %b %Y}"
 
 
+def time_until(moment: datetime) -> str:
+    """Return how long it is until `moment`, for people: `6 days`, `23 hours`, `1 minute`. Never less than a minute."""
+    minutes = max(1, round((moment - now()).total_seconds() / 60))
+    for unit, size in (("days", 24 * 60), ("hours", 60)):
+        if minutes >= 2 * size:
+            return f"{round(minutes / size)} {unit}"
+    return "1 minute" if minutes == 1 else f"{minutes} minutes"
+
+
 def date_and_time(moment: datetime) -> str:
     """Return `moment` for people: `23 Nov 2026, 19:23 UTC`."""
     return f"{date(moment)}, {moment.astimezone(UTC):%H:%M} UTC"

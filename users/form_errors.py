@@ -75,8 +75,8 @@ class UserChanged(Outdated):
     """The user has changed since the form was opened: by another person, or by the same form sent twice."""
 
     message = (
-        "This user has changed since the page was opened, so no new password was set. If you were shown one a moment "
-        "ago, it still holds. If you missed it, set another one."
+        "This user has changed since the page was opened, so no new password was set and no link was made. If you were "
+        "shown one a moment ago, it still works. If you missed it, choose again."
     )
 
 

@@ -130,6 +130,7 @@ def create_with_generated_password(hand: Hand) -> str:
         hand, "A user with this email address already exists: View jo@gmial.com, created by you a moment ago"
     )
     hand.fill("Email address", "vera@example.com")
+    hand.tick("Generate a strong password")
     hand.choose("Role (optional)", "Auditor – see users and who did what")
     hand.press("Create user")
     assert "User created" in hand.page.locator(".notice:focus").inner_text()

@@ -25,16 +25,20 @@ def page(filled_site: Site, opened: "Callable[..., Page]") -> "Page":
 def create(page: "Page", email: str, password: str = "") -> None:
     """Send the form, with a generated password unless one is given."""
     page.fill("#email", email)
+    page.check("#choice-2" if password else "#choice-1")
     if password:
-        page.check("#choice-1")
         page.fill("#password", password)
     follow(page, "text=Create user")
 
 
 def test_show_password(page: "Page") -> None:
     """A typed password can be shown and hidden."""
-    assert not page.is_visible("#password")
+    assert not page.is_visible("#password_change_required")  # it has no meaning for a link
     page.check("#choice-1")
+    assert page.is_checked("#password_change_required")
+    assert not page.is_visible("#password")
+    page.check("#choice-2")
+    assert page.is_visible("#password_change_required")
     page.fill("#password", PASSWORD)
     for action, kind, words in (("Show", "text", "shown"), ("Hide", "password", "hidden")):
         page.get_by_role("button", name=f"{action} password").click()
@@ -58,6 +62,25 @@ def test_copy(page: "Page") -> None:
     assert page.evaluate("navigator.clipboard.readText()") == page.inner_text("#password-shown")
 
 
+def test_copied_link(page: "Page", filled_site: Site) -> None:
+    """From the list to the copied link in three clicks; the message can be copied too, and the link opens its page."""
+    page.goto(f"{filled_site.base_url}/admin/users?q=person7@")
+    follow(page, "text=person7@example.com")
+    follow(page, "text=Make a password link")
+    page.get_by_role("button", name="Copy password link").click()
+    page.wait_for_function("() => document.getElementById('said').textContent === 'Copied'")
+    link = page.evaluate("navigator.clipboard.readText()")
+    assert link == page.inner_text("#link-shown")
+    page.get_by_role("button", name="Copy message").click()
+    page.get_by_role("button", name="Copied message").wait_for()
+    message = page.evaluate("navigator.clipboard.readText()")
+    assert message.startswith("Hello Person,\n\nChoose a new password for person7@example.com here:\n\nhttp")
+    assert f"\n\n{link}\n\nThe link works once, until " in message
+    page.goto(link)
+    assert page.url == f"{filled_site.base_url}/password"
+    assert "person7@example.com" in page.inner_text("main")
+
+
 def test_local_times(page: "Page") -> None:
     create(page, "local.times@example.com")
     (words,) = set(page.locator(".facts time").all_inner_texts())
@@ -72,7 +95,7 @@ def test_double_click(page: "Page", filled_site: Site) -> None:
     if page.locator(".summary").count():  # the second click was faster than the first answer
         assert "created by you a moment ago" in page.inner_text(".summary")
         follow(page, ".summary >> text=View double.click@example.com")
-        assert "If you missed the generated password, set a new password" in page.inner_text("main")
+        assert "If you missed the link, make a new one" in page.inner_text("main")
     else:
         assert "User created" in page.inner_text("main")
 
@@ -90,7 +113,8 @@ def test_reload_after_new_password(page: "Page", filled_site: Site) -> None:
     create(page, "renewed@example.com")
     follow(page, "text=See the user")
     follow(page, "text=Set a new password")
-    follow(page, "button:has-text('Set password')")
+    page.check("#choice-1")
+    follow(page, "text=Continue")
     assert page.is_visible("#password-shown")
     page.reload()
     assert "no new password was set" in page.inner_text(".summary")

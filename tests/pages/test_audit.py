@@ -47,7 +47,7 @@ def test_shows_events(app: Flask, vera: Visitor, cast: Cast) -> None:
     ]
     row = re.findall(r"<tr>.*?</tr>", page.text, re.DOTALL)[1]
     assert f'<a href="/admin/users/{answer.json["id"]}"><bdi dir="auto">jo@example.com</bdi></a>' in row
-    assert "Fields: email, password" in row
+    assert "Fields: Email address, Password" in row
     assert "<bdi>127.0.0.1</bdi>" in row
     assert f"<bdi>{answer.headers['X-Request-Id']}</bdi>" in row
     assert re.search(r'<time datetime="[-\dT:]+Z">', row)

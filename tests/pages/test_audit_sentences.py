@@ -74,6 +74,16 @@ def test_sentence(app: Flask, cast: Cast, ada: Actor, key_id: str) -> None:
     )
     clicked = told(app, Action.USER_VERIFY, omar, replace(VISITOR, kind=ActorKind.VERIFICATION))
     assert clicked == "Whoever opened the link verified the address of omar@example.com"
+    by_link = replace(VISITOR, kind=ActorKind.PASSWORD_LINK)
+    for actor, about, words in (
+        (by_link, None, "omar@example.com chose a password with the link"),
+        (by_link, omar, "This user chose a password with the link"),
+        (replace(by_link, user_id=cast.ada.id), None, f"{say} chose a password for omar@example.com with the link"),
+        (replace(by_link, user_id=omar), omar, "omar@example.com chose a password for themselves with the link"),
+    ):
+        assert told(app, Action.USER_SET_PASSWORD, omar, actor, about=about) == words
+    assert told(app, Action.PASSWORD_LINK_CREATE, omar, ada) == f"{say} made a password link for omar@example.com"
+    assert told(app, Action.PASSWORD_LINK_REVOKE, omar, ada) == f"{say} ended the password link of omar@example.com"
     assert told(app, Action.USER_CREATE, omar, ada, about=omar) == f"{say} created this user"
     assert told(app, Action.USER_DEACTIVATE, cast.ada.id, ada) == f"{say} deactivated themselves"
     assert told(app, Action.KEY_REVOKE, key_id, ada) == f"{say} revoked the API key CI"

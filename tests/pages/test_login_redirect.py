@@ -22,7 +22,7 @@ def test_stale_token(ada: Visitor) -> None:
     for value in ("jo@", "Jo &lt;b&gt;", "O’Neil"):
         assert f'value="{value}"' in page.text
     assert '<option selected value="role_auditor">' in page.text
-    assert re.search(r'value="type" id="choice-1" checked', page.text)
+    assert re.search(r'value="type" id="choice-2" checked', page.text)
     assert CANARY not in page.text
     assert ada.post(NEW_USER, token=token_in(page), choice="generate", email="jo@example.com").status_code == 200
 

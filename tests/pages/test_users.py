@@ -47,11 +47,23 @@ def test_form_html(ada: Visitor) -> None:
     assert 'autocomplete="new-password"' in page
     order = [
         page.index(f'id="{name}"')
-        for name in ("email", "first_name", "last_name", "choice", "password", "global_role_id")
+        for name in (
+            "email",
+            "first_name",
+            "last_name",
+            "choice",
+            "password",
+            "password_change_required",
+            "global_role_id",
+        )
     ]
     assert order == sorted(order)
     assert "At least 8 characters. Spaces are fine. Three or four random words work well." in page
-    assert re.search(r'value="generate" id="choice-0" checked', page)
+    assert re.findall(r'value="(\w+)" id="choice-\d"( checked)?', page) == [
+        ("link", " checked"),
+        ("generate", ""),
+        ("type", ""),
+    ]
 
 
 @pytest.mark.parametrize("settings", [{"ENROL_PASSWORD_MIN_LENGTH": "20"}])
@@ -71,7 +83,7 @@ def test_create_with_typed_password(app: Flask, ada: Visitor, cast: Cast) -> Non
     user_id = new_id(answer.location)
     page = ada.get(answer.location).text
     assert "User created" in page
-    assert f'<code id="new-user-id">{user_id}</code>' in page
+    assert f'<code id="new-user-id" translate="no">{user_id}</code>' in page
     assert 'data-copy="new-user-id"' in page
     assert "Create another user" in page
     assert "Do this with the API" in page

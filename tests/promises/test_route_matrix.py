@@ -58,6 +58,7 @@ GET    /admin/users/<user_id>/edit         303      403     403      200        
 POST   /admin/users/<user_id>/edit         403      403     403      200           200     403     403
 GET    /admin/users/<user_id>/password     303      403     403      200           200     303     303
 POST   /admin/users/<user_id>/password     403      403     403      422           422     403     403
+POST   /admin/users/<user_id>/password-link/end 403 403     403      303           303     403     403
 GET    /admin/users/<user_id>/verify       303      403     403      200           200     303     303
 POST   /admin/users/<user_id>/verify       403      403     403      422           422     403     403
 POST   /admin/users/<user_id>/verification 403      403     403      200           200     403     403

@@ -14,11 +14,13 @@ from users.pages import (  # noqa: F401  (their routes are registered by the imp
     login,
     setup,
     user_actions,
+    user_passwords,
     users,
 )
 from users.pages.links import password, verify  # noqa: F401
 from users.roles import Permission
 from users.services import first_steps
+from users.services.links import password_links
 
 
 def init_app(app: Flask) -> None:
@@ -32,11 +34,17 @@ def init_app(app: Flask) -> None:
     )
     app.session_interface = session_cookie.FormSessionInterface()
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.jinja_env.filters.update(rfc3339=clock.rfc3339, moment=clock.date_and_time, runnable=commands.runnable_line)
+    app.jinja_env.filters.update(
+        moment=clock.date_and_time,
+        rfc3339=clock.rfc3339,
+        runnable=commands.runnable_line,
+        time_until=clock.time_until,
+    )
     app.jinja_env.globals.update(
         asset=headers.asset,
         csrf_token=csrf.token,
         first_steps=first_steps.unfinished,
+        link_end=password_links.open_until,
         may=lambda permission: "actor" in g and Permission(permission) in g.actor.permissions,
         placeholder_url=urls.PLACEHOLDER_URL,
         role_words={role.value: words[0] for role, words in forms.ROLE_WORDS.items()},

@@ -9,6 +9,7 @@ from users import clock, ids
 from users.actors import ActorKind
 from users.audit.trail import Action, Outcome
 from users.errors import LastAdministrator
+from users.rules.validation import PROFILE_FIELDS
 from users.services import api_keys, user_queries
 from users.storage.models import AuditEvent
 
@@ -36,6 +37,8 @@ _DONE: Mapping[str, str] = {
     Action.USER_VERIFY_PASSWORD: "checked the password of {}: right",
     Action.VERIFICATION_CREATE: "made a verification link for {}",
 }
+# With the link; the actor is somebody who is signed in, or else the user themselves.
+_CHOSEN, _CHOSEN_BY_USER = "chose a password for {} with the link", "chose a password with the link"
 _REFUSED: Mapping[str, str] = {
     Action.REQUEST_REFUSE: "was refused a request about {}",
     Action.SESSION_CREATE: "was refused a sign-in as {}",
@@ -51,6 +54,16 @@ _KINDS: dict[str, str] = {
     ActorKind.VERIFICATION: "whoever opened the link",
     ActorKind.VISITOR: "somebody",
 }
+# The fields of a user as their forms name them, and the others.
+_FIELDS: Mapping[str, str] = {
+    **{field.name: field.label for field in PROFILE_FIELDS},
+    "deactivated_at": "Deactivated",
+    "expires_at": "Expires",
+    "last_verified": "Email verified",
+    "name": "Name",
+    "owner_id": "Owner",
+    "scopes": "Scopes",
+}
 
 
 @dataclass(frozen=True)
@@ -64,10 +77,11 @@ class Part:
 
 @dataclass(frozen=True)
 class DescribedEvent:
-    """An event and its sentence."""
+    """An event, its sentence and the words for its fields."""
 
     event: AuditEvent
     sentence: list[Part]
+    fields: list[str]
 
 
 class _Names:
@@ -95,12 +109,17 @@ class _Names:
 def describe(events: Sequence[AuditEvent], *, about: str | None = None) -> list[DescribedEvent]:
     """Return `events` with their sentences. The user `about` is called "this user"."""
     names = _Names(events)
-    return [DescribedEvent(event, _sentence(event, names, about)) for event in events]
+    return [DescribedEvent(event, _sentence(event, names, about), _field_words(event)) for event in events]
+
+
+def _field_words(event: AuditEvent) -> list[str]:
+    """Return the words for the fields that the act changed. A refusal names none: its reason says what it needs."""
+    return [_FIELDS.get(name, name) for name in event.fields] if event.outcome == Outcome.OK else []
 
 
 def _sentence(event: AuditEvent, names: _Names, about: str | None) -> list[Part]:
     before, place, after = _verb(event).partition("{}")
-    actor = _actor(event, names)
+    actor = _actor(event, names, about)
     parts = [replace(actor, words=actor.words[:1].upper() + actor.words[1:]), Part(f" {before}")]
     if place:
         parts += [_target(event, names, about), Part(after)]
@@ -110,16 +129,25 @@ def _sentence(event: AuditEvent, names: _Names, about: str | None) -> list[Part]
 
 
 def _verb(event: AuditEvent) -> str:
+    if _is_chosen(event):
+        return _CHOSEN if event.actor_user_id else _CHOSEN_BY_USER
     words = _DONE if event.outcome == Outcome.OK else _REFUSED
     verb = words.get(event.action, f"{event.action} {{}}")
     return verb if event.target_id or event.action != Action.REQUEST_REFUSE else "was refused a request"
 
 
-def _actor(event: AuditEvent, names: _Names) -> Part:
+def _is_chosen(event: AuditEvent) -> bool:
+    """Tell whether a password was chosen with a password link."""
+    return event.actor_kind == ActorKind.PASSWORD_LINK and event.action == Action.USER_SET_PASSWORD
+
+
+def _actor(event: AuditEvent, names: _Names, about: str | None) -> Part:
     if event.actor_user_id:
         return names.user(event.actor_user_id)
     if event.actor_key_id:
         return names.key(event.actor_key_id)
+    if _is_chosen(event):
+        return _target(event, names, about)
     return Part(_KINDS.get(event.actor_kind, event.actor_kind))
 
 

@@ -6,7 +6,16 @@ from urllib.parse import unquote_to_bytes
 from flask import request
 from flask_wtf import FlaskForm
 from werkzeug.datastructures import MultiDict
-from wtforms import EmailField, Field, PasswordField, RadioField, SelectField, SelectMultipleField, StringField
+from wtforms import (
+    BooleanField,
+    EmailField,
+    Field,
+    PasswordField,
+    RadioField,
+    SelectField,
+    SelectMultipleField,
+    StringField,
+)
 
 from users.audit.trail import Action
 from users.form_errors import FormNotUtf8
@@ -22,7 +31,7 @@ SECRET_FIELDS = frozenset({csrf.FIELD, MARK_FIELD, "current_password", "password
 
 _URL_ENCODED = "application/x-www-form-urlencoded"
 
-GENERATE, TYPE = "generate", "type"
+LINK, GENERATE, TYPE = "link", "generate", "type"
 ROLE_WORDS = {
     Role.ADMIN: ("Administrator", "everything, also roles and API keys"),
     Role.OPERATOR: ("Operator", "create, see and change users"),
@@ -109,19 +118,34 @@ class SetupForm(ProfileForm):
 
 
 class PasswordForm(Form):
-    """A new password for another user, typed or generated."""
+    """How another user gets a password: a link with which they choose it, or one that is generated or typed."""
 
-    choice = RadioField(
-        "How to set the password",
-        choices={GENERATE: "Generate a strong password", TYPE: "I will type one"},
-        default=GENERATE,
-    )
+    choice = RadioField("How to set the password")
     password = PasswordField("Password", render_kw={"autocomplete": "new-password"})
+    password_change_required = BooleanField("They must choose a new password when they sign in", default=True)
+
+    def __init__(self, formdata: FormData | None = None, *, can_link: bool = True, **defaults: object) -> None:
+        choices = {LINK: "Let them choose it: make a link"} if can_link else {}
+        choices |= {GENERATE: "Generate a strong password", TYPE: "I will type one"}
+        super().__init__(formdata, choice=TYPE if formdata else None, **defaults)
+        self.choice.choices = choices
+        if self.choice.data not in choices:
+            self.choice.data = next(iter(choices))
+
+    @property
+    def makes_link(self) -> bool:
+        """Tell whether to make a link. The other fields of the password then mean nothing."""
+        return self.chosen == LINK
 
     @property
     def generates(self) -> bool:
         """Tell whether to generate a password. Without the choice, the password was typed."""
-        return bool(self.choice.raw_data) and self.choice.raw_data[0] == GENERATE
+        return self.chosen == GENERATE
+
+    @property
+    def chosen(self) -> str | None:
+        """Return the choice that was sent."""
+        return self.choice.raw_data[0] if self.choice.raw_data else None
 
     def password_or_new(self, rules: Rules) -> str | None:
         """Return the typed or the generated password, for `validation`."""

@@ -17,6 +17,7 @@ from users.errors import (
     Overloaded,
     RateLimitExceeded,
     Unavailable,
+    UserDeactivated,
 )
 from users.form_errors import FormRefused, SessionEnded, SetupLinkEnded, SetupOver
 from users.http import csrf, session_cookie
@@ -25,6 +26,17 @@ from users.pages.problems import Problem, problems_of
 from users.request_errors import BaseUrlUnknown
 from users.roles import Permission
 
+# The form is shown again with what these say.
+_SHOWN_AGAIN = (
+    BaseUrlUnknown,
+    Conflict,
+    FormRefused,
+    Invalid,
+    LastAdministrator,
+    SetupLinkEnded,
+    SetupOver,
+    UserDeactivated,
+)
 PageResponse = Response | str
 View = Callable[..., PageResponse]
 
@@ -118,7 +130,7 @@ def _respond(view: View, again: View | None, values: Mapping[str, Any]) -> PageR
         return _show_again(again, values, [Problem(csrf.stale_form_message())], 400)
     try:
         return view(**values)
-    except (BaseUrlUnknown, Conflict, Invalid, LastAdministrator, FormRefused, SetupLinkEnded, SetupOver) as error:
+    except _SHOWN_AGAIN as error:
         g.error = error
         return _show_again(again, values, problems_of(error), 422 if isinstance(error, Conflict) else error.status)
     except (Overloaded, RateLimitExceeded) as error:

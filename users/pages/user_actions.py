@@ -1,4 +1,4 @@
-"""The pages that change one user: edit, set a password, verify, deactivate, reactivate, unlock, delete."""
+"""The pages that change one user: edit, verify, deactivate, reactivate, unlock, delete. Passwords: `user_passwords`."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -9,7 +9,7 @@ from users import settings
 from users.actors import Actor
 from users.auth import attempt_limits, sessions
 from users.blueprint import bp
-from users.form_errors import EmailChanged, Outdated, UserChanged, UserDeleted, UserEdited
+from users.form_errors import EmailChanged, Outdated, UserDeleted, UserEdited
 from users.http import urls
 from users.pages import forms, login_redirect
 from users.pages.forms import NO_DATA, FormData
@@ -31,14 +31,14 @@ _EDITED = {one.name: one.label for one in validation.PROFILE_FIELDS if one.in_fo
 @page(Permission.USERS_UPDATE)
 def show_edit_user(user_id: str, formdata: FormData | None = None) -> PageResponse:
     """Show the form for the user's profile, with `?email=` in place of the email."""
-    return _edit_page(_user_for_change(user_id), formdata or NO_DATA)
+    return _edit_page(user_for_change(user_id), formdata or NO_DATA)
 
 
 @bp.post("/admin/users/<user_id>/edit")
 @page(Permission.USERS_UPDATE, again=show_edit_user)
 def edit_user(user_id: str) -> PageResponse:
     """Save what was changed in the form and lead to the user. Ask before an administrator's role is taken away."""
-    user, typed, seen = _user_for_change(user_id), _typed(request.form), _seen(request.form)
+    user, typed, seen = user_for_change(user_id), _typed(request.form), _seen(request.form)
     if typed.keys() != seen.keys():
         raise Outdated
     _require_as_seen(user)
@@ -51,60 +51,32 @@ def edit_user(user_id: str) -> PageResponse:
     saved = user_changes.update_user(user.id, changes, actor=g.actor, precondition=_require_as_seen)
     if saved.updated_at == user.updated_at and _shown(user) == seen:  # but not if the form was sent twice
         return _nothing_to_save(user, request.form)
-    return _lead_to(saved, "Changes saved")
-
-
-@bp.get("/admin/users/<user_id>/password")
-@page(Permission.USERS_UPDATE)
-def show_set_password(user_id: str, formdata: FormData | None = None) -> PageResponse:
-    """Show the form for a user's new password."""
-    if user_id == g.user.id:  # your own password needs the current one
-        return redirect(url_for("users.show_account"), 303)
-    user = _user_for_change(user_id)
-    return render_template(
-        "users/password.html", form=forms.PasswordForm(formdata), user=user, rules=settings.current().rules
-    )
-
-
-@bp.post("/admin/users/<user_id>/password")
-@page(Permission.USERS_UPDATE, again=show_set_password)
-def set_user_password(user_id: str) -> PageResponse:
-    """Set a new password and lead to the user. A generated password is shown now and never again."""
-    if user_id == g.user.id:
-        return redirect(url_for("users.show_account"), 303)
-    user, form = _user_for_change(user_id), forms.PasswordForm(request.form)
-    _require_unchanged(user)
-    password = form.password_or_new(settings.current().rules)
-    new = validation.new_password(password, settings.current().rules)
-    user = user_changes.set_password(user.id, new, actor=g.actor, precondition=_require_unchanged)
-    if form.generates:
-        return render_template("users/password_shown.html", password=password, created=False, user=user)
-    return _lead_to(user, "New password set. The user’s sessions have ended")
+    return lead_to(saved, "Changes saved")
 
 
 @bp.get("/admin/users/<user_id>/verify")
 @page(Permission.USERS_UPDATE)
 def show_verify_user(user_id: str, formdata: FormData | None = None) -> PageResponse:
     """Show the two ways to verify the user's email: mark it as verified, or make a link."""
-    return render_template("users/verify.html", user=_user_for_change(user_id), base_url=urls.base_url())
+    return render_template("users/verify.html", user=user_for_change(user_id), base_url=urls.base_url())
 
 
 @bp.post("/admin/users/<user_id>/verify")
 @page(Permission.USERS_UPDATE, again=show_verify_user)
 def verify_user(user_id: str) -> PageResponse:
     """Mark the email that the form showed as verified."""
-    user = user_changes.verify_user(_user_for_change(user_id).id, actor=g.actor, precondition=_require_email)
-    return _lead_to(user, "Email address marked as verified")
+    user = user_changes.verify_user(user_for_change(user_id).id, actor=g.actor, precondition=_require_email)
+    return lead_to(user, "Email address marked as verified")
 
 
 @bp.post("/admin/users/<user_id>/verification")
 @page(Permission.USERS_UPDATE, again=show_verify_user)
 def make_verification_link(user_id: str) -> PageResponse:
     """Make a link that verifies the user's email and show it once."""
-    user = _user_for_change(user_id)
-    page_url = urls.absolute_url(url_for("users.show_verify"))  # raises before anything is written
+    user = user_for_change(user_id)
+    base_url = urls.absolute_url("")  # raises before anything is written
     issued = email_verification.issue(user.id, actor=g.actor)
-    link = f"{page_url}?token={issued.token}"
+    link = urls.link(base_url, "users.show_verify", issued.token)
     return render_template("users/verify_link.html", user=issued.user, link=link, expires_at=issued.expires_at)
 
 
@@ -124,11 +96,11 @@ def _add_confirmed(
     path = f"/admin/users/<user_id>/{verb}"
 
     def ask(user_id: str, formdata: FormData | None = None) -> PageResponse:
-        user = _user_for_change(user_id)
+        user = user_for_change(user_id)
         return render_template(f"users/{verb}.html", user=user, is_done=is_done(user))
 
     def do(user_id: str) -> PageResponse:
-        return _lead_to(act(_user_for_change(user_id).id, actor=g.actor), message)
+        return lead_to(act(user_for_change(user_id).id, actor=g.actor), message)
 
     ask.__name__, do.__name__ = f"confirm_{verb}", f"{verb}_confirmed"  # the endpoints
     question = bp.get(path)(page(permission)(ask))
@@ -148,7 +120,7 @@ _add_confirmed(
 )
 
 
-def _user_for_change(user_id: str) -> User:
+def user_for_change(user_id: str) -> User:
     """Return the user if the administrator may change them. `user_changes` checks it again in the transaction."""
     user = user_queries.get_user_even_deleted(user_id)
     if user.deleted_at:
@@ -157,7 +129,7 @@ def _user_for_change(user_id: str) -> User:
     return user
 
 
-def _lead_to(user: User, message: str) -> PageResponse:
+def lead_to(user: User, message: str) -> PageResponse:
     """Lead to the page of `user`, who was changed, or to the list; `message` is shown there and on no other page.
 
     An administrator who has deactivated or flagged themselves is signed out; one who has given up the permission to see
@@ -242,11 +214,6 @@ def _ends_administration(user: User, changes: UserChanges) -> bool:
 def _require_as_seen(user: User) -> None:
     if _changed_meanwhile(user, request.form):
         raise UserEdited
-
-
-def _require_unchanged(user: User) -> None:
-    if forms.mark() != user.updated_at.isoformat():
-        raise UserChanged
 
 
 def _require_email(user: User) -> None:

@@ -1,5 +1,6 @@
 """The pages about users: the list, the sign-up form, one user."""
 
+import json
 import shlex
 from typing import Any
 from urllib.parse import urlencode
@@ -11,12 +12,13 @@ from users.audit import trail
 from users.auth import attempt_limits
 from users.blueprint import bp
 from users.http import urls
-from users.pages import audit_sentences, forms
+from users.pages import audit_sentences, forms, user_passwords
 from users.pages.forms import FormData
 from users.pages.guards import PageResponse, page
 from users.roles import Permission, grantable_by, needed_to_act_on
 from users.rules import emails, validation
 from users.services import user_creation, user_queries, user_search
+from users.services.links import password_links
 from users.storage.models import User
 from users.storage.paging import Count
 
@@ -46,15 +48,18 @@ def show_users() -> PageResponse:
 @page(Permission.USERS_CREATE)
 def show_new_user(formdata: FormData | None = None) -> PageResponse:
     """Show the sign-up form, `?email=` filled in."""
-    form = forms.UserForm(grantable_by(g.actor.permissions), formdata, email=request.args.get("email"))
-    return render_template("users/new.html", form=form, rules=settings.current().rules)
+    base_url, email = urls.base_url(), request.args.get("email")
+    form = forms.UserForm(grantable_by(g.actor.permissions), formdata, can_link=base_url is not None, email=email)
+    return render_template("users/new.html", form=form, base_url=base_url, rules=settings.current().rules)
 
 
 @bp.post("/admin/users/new")
 @page(Permission.USERS_CREATE, again=show_new_user)
 def add_user() -> PageResponse:
-    """Create the user and lead to their page. A generated password is shown now and never again."""
+    """Create the user and lead to their page. A link or a generated password is shown now and never again."""
     form = forms.UserForm(grantable_by(g.actor.permissions), request.form)
+    if form.makes_link:
+        return _invite(form)
     rules = settings.current().rules
     password = form.password_or_new(rules)
     given = {**form.given(*validation.ADMIN_FIELDS), "password": password}
@@ -74,6 +79,14 @@ def show_user(user_id: str) -> PageResponse:
     locked = about["may_change"] and attempt_limits.is_locked(user)
     created = user.id in get_flashed_messages(category_filter=["created"])
     return render_template("users/user.html", events=_events(user), created=created, locked=locked, **about)
+
+
+def _invite(form: forms.UserForm) -> PageResponse:
+    base_url, fields = urls.absolute_url(""), validation.ADMIN_INVITE_FIELDS  # raises before anything is written
+    new, _ = validation.invitation(form.given(*fields), settings.current().rules, fields=fields)
+    link = password_links.invite(new, actor=g.actor)
+    about = _about(link.user) | user_passwords.about_link(link, base_url)
+    return render_template("users/password_link.html", created=True, **about)
 
 
 def _id_in(parameter: str) -> str | None:
@@ -104,25 +117,35 @@ def _about(user: User) -> dict[str, Any]:
         "may_change": Permission.USERS_UPDATE in held and needed_to_act_on(user.global_role_id) <= held,
         "is_new": clock.now() - user.created_at < clock.RECENT,
         "likely": emails.likely_meant(user.email),
+        "password_mark": user_passwords.mark_of(user),
         "base_url": urls.base_url(),
         "api_call": _as_api_call(user),
     }
 
 
-def _as_api_call(user: User) -> dict[str, str | None]:
+def _as_api_call(user: User) -> dict[str, Any]:
     """Return the creation of `user` as a call of the API and as a command, with placeholders for secrets.
 
-    The `role` needs a second call.
+    The members in `more` need a second call.
     """
     texts = {one.name: value for one in validation.TEXT_FIELDS if (value := getattr(user, one.name))}
-    body = {"email": user.email, **texts, "password": "PASSWORD"}
     options = [f"--{name.replace('_', '-')}={value}" for name, value in texts.items()]
-    options += [f"--role={user.global_role_id}"] if user.global_role_id else []
+    password = {"password": "PASSWORD"} if user.has_password else {}
+    more: dict[str, Any] = {}
+    if user.global_role_id:
+        more = {"global_role_id": user.global_role_id}
+        options.append(f"--role={user.global_role_id}")
+    if user.password_change_required:
+        more["password_change_required"] = True
+        options.append("--must-change")
+    options += ["--generate-password"] if user.has_password else ["--link"]
+    if not (user.has_password or settings.current().public_url):  # no request tells a command the address
+        options.append(f"--base-url={urls.base_url() or urls.PLACEHOLDER_URL}")
     email = ["--", user.email] if user.email.startswith("-") else [user.email]
     return {
-        "curl": urls.curl("/v1/user/", body),
-        "role": user.global_role_id,
-        "command": shlex.join(["flask", "users", "create", *options, "--generate-password", *email]),
+        "curl": urls.curl("/v1/user/" if password else "/v1/user/invite", {"email": user.email, **texts, **password}),
+        "more": json.dumps(more) if more else None,
+        "command": shlex.join(["flask", "users", "create", *options, *email]),
     }
 
 

@@ -70,14 +70,20 @@ def invite(
     return PasswordLink(user, _token(user, user.password_link_ends_at), user.password_link_ends_at)
 
 
-def make(user_id: str, *, lifetime: timedelta | None = None, actor: Actor) -> PasswordLink:
+def make(
+    user_id: str,
+    *,
+    lifetime: timedelta | None = None,
+    actor: Actor,
+    precondition: user_changes.Precondition | None = None,
+) -> PasswordLink:
     """Return a new link for the user, whom `actor` may change, and end the one before it.
 
     It is valid for `lifetime`, or else for FIRST_LIFETIME if the user has no password, for LIFETIME if they have one.
     Raises Denied, UserNotFound and UserDeactivated.
     """
     with authorized_transaction(actor, Permission.USERS_UPDATE) as (session, actor):
-        user = user_changes.lock_for_change(session, user_id, actor)
+        user = user_changes.lock_for_change(session, user_id, actor, precondition)
         if not user.is_active:
             raise UserDeactivated
         now = clock.now()
