@@ -67,10 +67,13 @@ def choose(scene: Scene) -> Answer:
 KEY_FORM = {"name": "New", "scopes": "users:read", "owner": "ada@example.com", "expires": "90"}
 PAGE_ACTS: dict[str, Callable[[Scene], Answer]] = {
     "create": lambda it: it.browser.create(),
+    "invite": lambda it: it.browser.create(choice="link"),
     "create administrator": lambda it: it.browser.create(global_role_id="role_admin"),
     "edit": lambda it: press(it, sam(it, "edit"), **editing(it, first_name="Samuel")),
     "promote": lambda it: press(it, sam(it, "edit"), **editing(it, global_role_id="role_admin")),
     "set password": lambda it: press(it, sam(it, "password"), choice="type", password=NEW),
+    "make password link": lambda it: press(it, sam(it, "password"), choice="link"),
+    "end password link": lambda it: press(it, sam(it, "password-link/end")),
     "verify": lambda it: press(it, sam(it, "verify")),
     "verification": lambda it: press(it, sam(it, "verification")),
     "deactivate": lambda it: press(it, sam(it, "deactivate")),

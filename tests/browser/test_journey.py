@@ -50,6 +50,8 @@ def test_first_day(hand: Hand, site: Site) -> None:
     sign_in(hand, "ada@example.com", "wrong horse battery")
     assert_problems(hand, "The email address or password is wrong")
     sign_in(hand, "vera@example.com", password)
+    hand.fill("New password", "their own random words")
+    hand.press("Change password")
     assert page.url == f"{site.base_url}/admin/users"
     assert page.locator("tbody tr").count() == 4
     hand.press("Sign out")

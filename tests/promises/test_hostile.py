@@ -268,7 +268,9 @@ def test_every_path(
 
 
 names_of_fields = "email first_name last_name password choice global_role_id name scopes owner link mark confirmed"
-fields = st.sampled_from([*names_of_fields.split(), "was-email", "was-first_name", "was-last_name"])
+fields = st.sampled_from(
+    [*names_of_fields.split(), "password_change_required", "was-email", "was-first_name", "was-last_name"]
+)
 
 
 @examples("form")
@@ -277,7 +279,9 @@ fields = st.sampled_from([*names_of_fields.split(), "was-email", "was-first_name
         ["/admin/users/new", "/admin/keys/new", "/account", "/account/sessions", "/password", "/setup", "/verify"]
     )
     | st.sampled_from(["edit", "password", "verify"]).map("/admin/users/{{id}}/{}".format),
-    form=st.lists(st.tuples(fields | typed, typed | st.sampled_from(["type", "generate", PASSWORD])), max_size=8),
+    form=st.lists(
+        st.tuples(fields | typed, typed | st.sampled_from(["type", "generate", "link", PASSWORD])), max_size=8
+    ),
 )
 def test_every_form(
     apps: list[Flask], administrators: list[Visitor], edited: list[User], path: str, form: list[tuple[str, str]]

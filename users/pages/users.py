@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -123,30 +124,31 @@ def _about(user: User) -> dict[str, Any]:
     }
 
 
-def _as_api_call(user: User) -> dict[str, Any]:
+def _as_api_call(user: User) -> dict[str, str | None]:
     """Return the creation of `user` as a call of the API and as a command, with placeholders for secrets.
 
-    The members in `more` need a second call.
+    The members in `more`, as JSON, need a second call.
     """
     texts = {one.name: value for one in validation.TEXT_FIELDS if (value := getattr(user, one.name))}
+    path, password = ("/v1/user/", {"password": "PASSWORD"}) if user.has_password else ("/v1/user/invite", {})
+    more = {"global_role_id": user.global_role_id, "password_change_required": user.password_change_required}
+    needed = {name: value for name, value in more.items() if value}
+    return {
+        "curl": urls.curl(path, {"email": user.email, **texts, **password}),
+        "more": json.dumps(needed) if needed else None,
+        "command": _as_command(user, texts),
+    }
+
+
+def _as_command(user: User, texts: Mapping[str, str]) -> str:
     options = [f"--{name.replace('_', '-')}={value}" for name, value in texts.items()]
-    password = {"password": "PASSWORD"} if user.has_password else {}
-    more: dict[str, Any] = {}
-    if user.global_role_id:
-        more = {"global_role_id": user.global_role_id}
-        options.append(f"--role={user.global_role_id}")
-    if user.password_change_required:
-        more["password_change_required"] = True
-        options.append("--must-change")
+    options += [f"--role={user.global_role_id}"] if user.global_role_id else []
+    options += ["--must-change"] if user.password_change_required else []
     options += ["--generate-password"] if user.has_password else ["--link"]
     if not (user.has_password or settings.current().public_url):  # no request tells a command the address
         options.append(f"--base-url={urls.base_url() or urls.PLACEHOLDER_URL}")
     email = ["--", user.email] if user.email.startswith("-") else [user.email]
-    return {
-        "curl": urls.curl("/v1/user/" if password else "/v1/user/invite", {"email": user.email, **texts, **password}),
-        "more": json.dumps(more) if more else None,
-        "command": shlex.join(["flask", "users", "create", *options, *email]),
-    }
+    return shlex.join(["flask", "users", "create", *options, *email])
 
 
 def _events(user: User) -> list[audit_sentences.DescribedEvent]:
