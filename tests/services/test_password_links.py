@@ -13,14 +13,14 @@ from support.application import CHEAP, SECRET_KEY, dispose
 from support.changes import TERMINAL, update
 from support.databases import execute, rows
 from support.password_links import ENDINGS, OLD_CODE, OTHER, has_ended, hash_of, invite, make, matches, use
-from support.people import PASSWORD, Cast, make_user
+from support.people import PASSWORD, UNKNOWN_ID, Cast, make_user
 from users import clock
 from users.actors import Actor
 from users.auth import hasher, signin
 from users.auth.known_devices import Device
 from users.form_errors import PasswordLinkEnded
 from users.passwords import argon2id
-from users.services import user_changes
+from users.services import user_changes, user_queries
 from users.services.links import password_links
 from users.storage.models import User
 
@@ -171,3 +171,13 @@ def test_change_by_older_code(app: Flask, cast: Cast, change: str) -> None:
     link = make(cast.sam)
     execute(app, f"UPDATE users SET {change} WHERE id = :id", id=cast.sam.id)
     assert has_ended(link)
+
+
+def test_user_of_older_code(app: Flask) -> None:
+    """An older version inserts neither column: the user has a password, no link and need not change it."""
+    columns = "id, email, email_key, password_hash, is_active, created_at, updated_at"
+    values = ":id, 'al@example.com', 'al@example.com', 'a hash', true, :now, :now"
+    execute(app, f"INSERT INTO users ({columns}) VALUES ({values})", id=UNKNOWN_ID, now=clock.now())
+    user = user_queries.get_user(UNKNOWN_ID)
+    assert (user.has_password, user.password_change_required, password_links.open_until(user)) == (True, False, None)
+    assert use(make(user)).has_password

@@ -83,8 +83,8 @@ def _kept_answers_of(users: Sequence[User]) -> ColumnElement[bool]:
 def _erase_ip_addresses(user_id: str) -> None:
     """Erase the IP address from the user's own events and from events about the user without a known actor.
 
-    Those are failed sign-ins, clicks on the verification link and the set-up, most likely by the user. A deleted user
-    cannot act, so no such event is added later.
+    Those are failed sign-ins, uses of a link that verifies the email or sets a password, and the set-up, most likely by
+    the user. A deleted user cannot act, so no such event is added later.
     """
     unknown = AuditEvent.actor_user_id.is_(None) & AuditEvent.actor_key_id.is_(None)
     for theirs in (AuditEvent.actor_user_id == user_id, (AuditEvent.target_id == user_id) & unknown):
