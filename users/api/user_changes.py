@@ -55,11 +55,10 @@ def _precondition() -> user_changes.Precondition | None:
 @requires(Permission.USERS_UPDATE)
 def create_verification(user_id: str) -> tuple[Response, int]:
     """Answer 201 with a link that verifies the user's email, for the caller to deliver, and its expiry."""
-    page_url = urls.absolute_url("/verify")  # first: it may raise, and an issued link would be lost
+    base_url = urls.absolute_url("")  # raises before anything is written
     issued = email_verification.issue(user_id, actor=g.actor)
-    return jsonify(
-        verification_url=f"{page_url}?token={issued.token}", expires_at=clock.rfc3339(issued.expires_at)
-    ), 201
+    url = urls.link(base_url, "users.show_verify", issued.token)
+    return jsonify(verification_url=url, expires_at=clock.rfc3339(issued.expires_at)), 201
 
 
 @bp.post("/v1/user/verify-password")

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from users import settings
-from users.clock import date_and_time, rfc3339
+from users.clock import date_and_time
 from users.http import urls
 from users.services.links.password_links import PasswordLink
 
@@ -28,8 +28,8 @@ def lifetime(expires_in: timedelta | None) -> dict[str, object]:
 
 def password_url(base_url: str, link: PasswordLink) -> tuple[str, dict[str, Any]]:
     """Return the URL of the link, and the members that the API answers about it."""
-    url = urls.link(base_url, "users.show_password", link.token)
-    return url, {"password_url": url, "expires_at": rfc3339(link.ends_at)}
+    members = urls.password_link(base_url, link)
+    return members["password_url"], members
 
 
 def how_to_use(link: PasswordLink) -> str:

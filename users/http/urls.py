@@ -6,9 +6,10 @@ from urllib.parse import urlsplit
 
 from flask import current_app, request
 
-from users import settings
+from users import clock, settings
 from users.openapi import code_samples
 from users.request_errors import BaseUrlUnknown
+from users.services.links.password_links import PasswordLink
 
 PLACEHOLDER_URL = "https://your-enrol"  # shown in examples while the base URL is not known
 
@@ -44,6 +45,14 @@ def absolute_url(path: str) -> str:
 def link(base: str, endpoint: str, token: str) -> str:
     """Return the URL of the page `endpoint` with a token, below the base URL `base`. It needs no request."""
     return base + current_app.url_map.bind("").build(endpoint, {"token": token})
+
+
+def password_link(base: str, made: PasswordLink) -> dict[str, str]:
+    """Return the URL of a password link and its end, as the API and the command line answer them."""
+    return {
+        "password_url": link(base, "users.show_password", made.token),
+        "expires_at": clock.rfc3339(made.ends_at),
+    }
 
 
 def curl(path: str, body: Mapping[str, str] | None = None, *, key: str = "$API_KEY") -> str:
