@@ -16,6 +16,8 @@ from support.people import PASSWORD, make_key
 from support.servers import ANSWER_SECONDS, Server
 from users.roles import Permission
 
+SECRET = "usr_0123456789.the-token-of-a-link"
+
 pytestmark = pytest.mark.xdist_group("proxy")  # they share servers, which one worker of xdist starts
 
 
@@ -52,6 +54,20 @@ def test_redirect_to_https(nginx: Secure) -> None:
         connection.request("GET", "/admin/users?q=a", headers={"Host": HOST})
         answer = connection.getresponse()
     assert (answer.status, answer.headers["Location"]) == (301, f"https://{HOST}/admin/users?q=a")
+
+
+def test_links_are_in_no_log(host: Server, nginx: Secure) -> None:
+    """Neither of nginx, which logs other queries, nor of the server."""
+    for path in ("/password", "/setup", "/verify"):
+        assert nginx.call("GET", f"{path}?token={SECRET}").status in (200, 303, 404, 410)
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", nginx.plain_port, timeout=5)) as connection:
+            connection.request("GET", f"{path}?token={SECRET}", headers={"Host": HOST})
+            assert connection.getresponse().status == 301
+    for query in ("a=logged", "b=next"):  # the second comes after the first is logged
+        nginx.call("GET", f"/docs?{query}")
+    assert "/docs?a=logged" in nginx.log()
+    assert '"route": "/password"' in host.log()
+    assert SECRET not in nginx.log() + host.log()
 
 
 def test_http2_towards_browsers(nginx: Secure) -> None:
@@ -121,6 +137,9 @@ def test_no_host_left(host: Server, key: str, tmp_path_factory: pytest.TempPathF
     with socket.create_server(("127.0.0.1", 0)) as found:
         closed = found.getsockname()[1]
     with proxied(tmp_path_factory.mktemp("none") / "nginx", closed, closed) as nginx:
+        assert nginx.call("GET", f"/password?token={SECRET}").status == 502
         reply = nginx.call("GET", "/readyz")
+        assert "refused" in nginx.log()
+        assert SECRET not in nginx.log()
     assert reply.status == 502
     assert reply.seconds < ANSWER_SECONDS / 3

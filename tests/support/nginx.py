@@ -72,14 +72,14 @@ def free_port() -> int:
 
 
 def configuration(folder: Path, port: int, plain_port: int, *servers: int, also: str = "") -> str:
-    """Return the site of OPERATIONS.md between what Debian's nginx.conf says: one process, and gzip on."""
+    """Return the site of OPERATIONS.md between what Debian's nginx.conf says: one process, gzip on, and every log."""
     site = blocks(OPERATIONS, "nginx")[0]
     for shown, ours in (
         (r"listen \[::\]:.*;\n", ""),  # not every machine has IPv6
         (r"listen 80;", f"listen 127.0.0.1:{plain_port};"),
         (r"listen 443", f"listen 127.0.0.1:{port}"),
         (r"/etc/ssl/", f"{folder}/"),
-        (r"proxy_pass", f"{also}\nproxy_pass"),
+        (r"location / {", f"location / {{\n{also}"),
         (r"server 127.0.0.1:8000(.*)", "\n".join(rf"server 127.0.0.1:{one}\1" for one in servers)),
     ):
         site, found = re.subn(shown, ours, site)
@@ -87,7 +87,8 @@ def configuration(folder: Path, port: int, plain_port: int, *servers: int, also:
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     paths = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
     user = "user root;" if os.geteuid() == 0 else ""  # no other user may enter a test's folder
-    return f"daemon off;\npid {folder}/pid;\n{user}\nevents {{}}\nhttp {{\naccess_log off;\ngzip on;\n{paths}{site}}}\n"
+    http = f"access_log {folder}/log;\ngzip on;\n{paths}{site}"
+    return f"daemon off;\npid {folder}/pid;\n{user}\nevents {{}}\nhttp {{\n{http}}}\n"
 
 
 def make_certificate(folder: Path) -> None:
