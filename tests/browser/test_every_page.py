@@ -8,7 +8,7 @@ from support.chromium import Site, follow, sign_in
 from support.databases import execute
 from support.inspector import Inspector
 from support.people import PASSWORD, make_key, make_user
-from users.roles import Permission
+from users.roles import Permission, Role
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -292,12 +292,16 @@ def test_the_keys(site: Site, inspector: Inspector) -> None:
     inspector.look("revoked already")
 
 
-def test_the_link_that_verifies_an_address(site: Site, inspector: Inspector) -> None:
+def test_the_links_that_users_are_handed(site: Site, inspector: Inspector) -> None:
     page = inspector.page
     app = site.app()
     user = make_user(app, "a.very.long.address.that.has.to.wrap.somewhere@a-domain-that-is-long-too.example.com")
-    key = make_key(app, Permission.USERS_UPDATE)
+    key = make_key(app, Permission.USERS_CREATE, Permission.USERS_UPDATE)
+    make_user(app, "ada@example.com", Role.ADMIN)
     dispose(app)
+    another = site.server.call("POST", f"/v1/user/{user.id}/password-link", key=key, body={}).json["password_url"]
+    first = site.server.call("POST", "/v1/user/invite", key=key, body={"email": "jo@example.com"}).json["password_url"]
+    look_at_the_password_links(inspector, site, another, first)
     link = site.server.call("POST", f"/v1/user/{user.id}/verification", key=key).json["verification_url"]
     page.goto(link)
     assert page.url == f"{site.base_url}/verify"
@@ -309,6 +313,34 @@ def test_the_link_that_verifies_an_address(site: Site, inspector: Inspector) -> 
     page.context.clear_cookies()
     page.goto(f"{site.base_url}/verify")
     inspector.look("verify without a link")
+
+
+def look_at_the_password_links(inspector: Inspector, site: Site, another: str, first: str) -> None:
+    """Choose a password with each link, the second in an administrator's browser. The terminal shows neither."""
+    page = inspector.page
+    page.goto(f"{site.base_url}/password")
+    inspector.look("password without a link")
+    page.goto(another)
+    assert page.url == f"{site.base_url}/password"
+    inspector.look("choose a password")
+    follow(page, "main button.wide")
+    inspector.look("choose a password, with an error")
+    page.fill("#password", PASSWORD)
+    follow(page, "main button.wide")
+    inspector.look("password chosen")
+    page.goto(another)
+    inspector.look("password link that has ended")
+    sign_in(page, site)
+    page.goto(first)
+    inspector.look("password of another user")
+    page.fill("#password", PASSWORD)
+    follow(page, "main button.wide")
+    inspector.look("password of another user chosen")
+    page.go_back()
+    assert page.inner_text("h1") == "Open your link"
+    page.context.clear_cookies()
+    for link in (another, first):
+        assert link.partition("token=")[2] not in site.server.log()
 
 
 def test_the_audit_trail(site: Site, inspector: Inspector) -> None:

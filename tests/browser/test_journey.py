@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.application import dispose
 from support.chromium import Hand, Keyboard, Mouse, Site, follow
 from support.people import PASSWORD, make_user
-from users.roles import Role
+from support.people import make_key as make_api_key
+from users.roles import Permission, Role
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -183,6 +185,32 @@ def test_life_of_a_user(hand: Hand, site: Site, opened: "Callable[..., Page]") -
     hand.press("Delete user")
     assert page.locator(".notice:focus").inner_text() == "User deleted"
     assert "pat@example.com" not in page.locator("main").inner_text()
+
+
+def test_password_link(hand: Hand, filled_site: Site, request: pytest.FixtureRequest) -> None:
+    """A new user opens the link on a phone, chooses a password and signs in with it."""
+    page, app = hand.page, filled_site.app()
+    email = f"{request.node.name.partition('[')[2][:2]}@example.com"
+    key = make_api_key(app, Permission.USERS_CREATE)
+    dispose(app)
+    link = filled_site.server.call("POST", "/v1/user/invite", key=key, body={"email": email}).json["password_url"]
+    page.set_viewport_size({"width": 320, "height": 568})
+    page.goto(link)
+    assert email in page.locator("main").inner_text()
+    asked = page.locator("main input:not([type=hidden])")
+    assert [one.get_attribute("autocomplete") for one in asked.all()] == ["username", "new-password"]  # for its manager
+    assert page.get_by_role("textbox").count() == 1
+    hand.fill("New password", "short")
+    hand.press("Set password")
+    assert_problems(hand, "Password must be at least 8 characters")
+    assert page.get_by_label("New password", exact=True).input_value() == ""
+    hand.fill("New password", PASSWORD)
+    hand.press("Set password")
+    assert page.url == f"{filled_site.base_url}/password?done"
+    assert "Your password is set" in page.locator(".notice:focus").inner_text()
+    hand.press("Sign in")
+    sign_in(hand, email, PASSWORD)
+    assert page.locator("h1").inner_text() == "Your account"
 
 
 def test_error_link(site: Site, opened: "Callable[..., Page]") -> None:
