@@ -67,6 +67,20 @@ def test_the_first_curl_answers_what_readme_shows(site: tuple[Installation, Serv
     assert {**answer, **moving} == {**shown, **moving}
 
 
+def test_tab_completes_commands_as_readme_shows(site: tuple[Installation, Server]) -> None:
+    (line,) = re.findall(r"^\| bash \| `(.+)` \|$", README, re.MULTILINE)
+    press = 'COMP_WORDS=(flask users passw) COMP_CWORD=2; _flask_completion flask; echo "${COMPREPLY[@]}"'
+    done = subprocess.run(
+        ["bash", "-c", f"{line}\n{press}"],
+        cwd=site[0].folder,
+        env=site[0].environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("password-link\n", "")
+
+
 def test_ci_finds_the_test_command() -> None:
     script = (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8")
     (find,) = re.findall(r"^command=\$\((.*)\)$", script, re.MULTILINE)

@@ -17,7 +17,11 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST = timedelta(days=36500)
 
 user_argument = click.argument("user", metavar="EMAIL_OR_ID")
-role_option = click.option("--role", help=f"One of {', '.join(Role)}.")
+role_option = click.option(
+    "--role",
+    help=f"One of {', '.join(Role)}.",
+    shell_complete=lambda _context, _option, typed: [role for role in Role if role.startswith(typed)],
+)
 
 
 def text_options(command: Callable[..., None]) -> Callable[..., None]:
