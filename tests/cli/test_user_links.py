@@ -87,6 +87,11 @@ def test_password_link(app: Flask, runner: FlaskCliRunner, cast: Cast) -> None:
         "user_id": cast.sam.id,
     }
     assert status_of(app, second["password_url"]) == 410
+    run(runner, "users", "password-link", "sam@example.com", *AT)
+    named = run(runner, "users", "update", "sam@example.com", "--first-name", "Sam")
+    assert named.stderr == "User changed: sam@example.com\n"
+    promoted = run(runner, "users", "update", "sam@example.com", "--role", "role_auditor")
+    assert "The open password link has ended" in promoted.stderr
     assert run(runner, "users", "password-link", "sam@example.com", "--revoke").stdout == f"{cast.sam.id}\n"
     short = run(runner, "users", "password-link", "sam@example.com", "--expires-in", "4m", *AT)
     assert (short.exit_code, short.stdout) == (3, "")

@@ -53,6 +53,26 @@ def test_command_line(runner: FlaskCliRunner, name: str) -> None:
     assert field_errors(runner.app.json.loads(again.stdout)["error"]) == list(case.errors)
 
 
+def test_terminal(runner: FlaskCliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It refuses the same; the password is only asked for where nothing else is wrong."""
+    monkeypatch.setattr("users.cli.prompts.has_terminal", lambda: True)
+    tried = 0
+    for case in CASES.values():
+        password = case.members.get("password")
+        if CLI not in case.doors or case.errors in ((), (TAKEN,)) or not password or "\n" in password:
+            continue
+        result = run_create(runner, case.members, typed=6)
+        lines = result.stderr.splitlines()
+        if others := [words for field, _, words in case.errors if field != "password"]:
+            assert [line.split(": usr_")[0] for line in lines] == others
+        else:
+            assert [line.removesuffix(".") for line in lines if "Password:" not in line and "Repeat" not in line] == [
+                words for _, _, words in case.errors
+            ] * 3
+        tried += 1
+    assert tried >= 30
+
+
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if CLI in case.doors and not case.errors])
 def test_command_line_prints_the_apis_user(runner: FlaskCliRunner, name: str) -> None:
     result = run_create(runner, CASES[name].members, "--json")
@@ -77,15 +97,14 @@ def test_form(app: Flask, ada: Visitor, name: str) -> None:
     assert problems_in(answer) == [(field, words) for field, _, words in case.errors]
 
 
-def run_create(runner: FlaskCliRunner, members: dict[str, Any], *options: str) -> Any:
-    """Run `flask users create` with `members`."""
+def run_create(runner: FlaskCliRunner, members: dict[str, Any], *options: str, typed: int = 0) -> Any:
+    """Run `flask users create` with `members`; the password is typed so many times or given as a file."""
     for name in ("first_name", "last_name"):
         if name in members:
             options = (*options, f"--{name.replace('_', '-')}", members[name])
+    command = ["users", "create", members["email"], *options, *([] if typed else ["--password-stdin"])]
     # The line break is what a shell's echo adds: the command takes off just that one.
-    return runner.invoke(
-        args=["users", "create", members["email"], *options, "--password-stdin"], input=members["password"] + "\n"
-    )
+    return runner.invoke(args=command, input=(members["password"] + "\n") * (typed or 1))
 
 
 def field_errors(error: dict[str, Any]) -> list[tuple[str, str, str]]:

@@ -223,6 +223,35 @@ def test_command_line_shows_no_password(
     assert CANARY not in "".join(capfd.readouterr())
 
 
+@pytest.mark.one_database
+def test_commands_print_a_new_secret_on_stdout_alone(
+    app: Flask, runner: FlaskCliRunner, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A link, a key or a generated password is in no message, log or table."""
+    caplog.set_level(logging.DEBUG)
+    base = "--base-url=https://users.example.com"
+    sam = make_user(app, "sam@example.com")
+    key = runner.invoke(args=["keys", "create", "ci", "--scope", "users:read", "--json"])
+    secrets, told = [runner.app.json.loads(key.stdout)["key"]], key.stderr
+    for command in (
+        ["keys", "roll", runner.app.json.loads(key.stdout)["id"]],
+        ["users", "create", "jo@example.com", "--link", base],
+        ["users", "create", "ada@example.com", "--generate-password"],
+        ["users", "set-password", sam.id, "--generate-password"],
+        ["users", "password-link", sam.id, base],
+        ["users", "verify", sam.id, "--link", base],
+    ):
+        result = runner.invoke(args=command)
+        assert result.exit_code == 0, result.output
+        secrets += [result.stdout.strip().rpartition(".")[2]]  # of a link, its signature
+        secrets += [result.stdout.strip().rpartition("=")[2]]
+        told += result.stderr
+    for read in (["users", "list"], ["users", "show", sam.id], ["keys", "list"], ["audit", "export"]):
+        told += runner.invoke(args=read).output
+    told += "".join(capfd.readouterr()) + caplog.text + everything_stored(app)
+    assert [secret for secret in secrets if secret in told] == []
+
+
 def test_command_line_shows_no_quoted_value(
     runner: FlaskCliRunner, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

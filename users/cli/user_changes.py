@@ -14,7 +14,10 @@ from users.cli.users import users_group
 from users.http import success_bodies
 from users.rules import validation
 from users.services import user_changes
+from users.services.links import password_links
 from users.storage.models import User
+
+_LINK_ENDED = ". The open password link has ended: make another one with flask users password-link"
 
 
 @users_group.command("update")
@@ -49,7 +52,8 @@ def update_user(
     changes = validation.user_changes(given, settings.current().rules)
     changed = user_changes.update_user(before.id, changes, actor=actor())
     is_same = changed.updated_at == before.updated_at
-    _tell(changed, "Nothing to change" if is_same else "User changed", as_json)
+    note = "" if password_links.open_until(changed) == password_links.open_until(before) else _LINK_ENDED
+    _tell(changed, "Nothing to change" if is_same else "User changed", as_json, note)
 
 
 @users_group.command("set-password")
@@ -106,7 +110,7 @@ def delete_user(user: str, yes: bool, as_json: bool) -> None:
     print_result(success_bodies.user_deleted(deleted.id) if as_json else None, deleted.id)
 
 
-def _tell(user: User, what: str, as_json: bool) -> None:
+def _tell(user: User, what: str, as_json: bool, note: str = "") -> None:
     """Say what was done to the user, and print the user as JSON or only the id."""
-    say_done(f"{what}: {user.email}")
+    say_done(f"{what}: {user.email}{note}")
     print_result(user.as_user() if as_json else None, user.id)
