@@ -1,5 +1,6 @@
 """The state of an API key: one table, and the page, the command and the API agree."""
 
+import json
 import re
 from datetime import timedelta
 
@@ -63,6 +64,10 @@ def test_page_command_and_api_agree(app: Flask, ada: Visitor, cast: Cast) -> Non
     ids = {name: rows(app, "SELECT id FROM api_keys WHERE name = :name", name=name)[0][0] for name in secrets}
     listed = app.test_cli_runner().invoke(args=["keys", "list"]).stdout.splitlines()[1:]
     assert {line.split()[0]: line.split()[-1] for line in listed} == {ids[name]: name for name in secrets}
+    as_json = json.loads(app.test_cli_runner().invoke(args=["keys", "list", "--json"]).stdout)
+    assert {key["id"]: key["state"] for key in as_json} == {ids[name]: name for name in secrets}
+    rolled = {name: app.test_cli_runner().invoke(args=["keys", "roll", ids[name]]).exit_code for name in secrets}
+    assert rolled == {name: 0 if name == "active" else 3 for name in secrets}
     codes = {name: Api(app.test_client(), key).get("/v1/user/").json for name, key in secrets.items()}
     assert isinstance(codes.pop("active"), list)
     assert {name: answer["error"]["code"] for name, answer in codes.items()} == {

@@ -83,3 +83,7 @@ def test_command_stores(app: Flask, cast: Cast) -> None:
     assert app.test_cli_runner().invoke(args=command).exit_code == 0
     ((user_id,),) = rows(app, "SELECT id FROM users WHERE email = :email", email=NEW["email"])
     assert [stored(app, field.name, user_id) for field in TEXT_FIELDS] == [value_of(one.name) for one in TEXT_FIELDS]
+    changes = [f"--{field.name.replace('_', '-')}=Other" for field in TEXT_FIELDS]
+    assert app.test_cli_runner().invoke(args=["users", "update", user_id, *changes]).exit_code == 0
+    assert {stored(app, field.name, user_id) for field in TEXT_FIELDS} == {"Other"}
+    assert audited(app, user_id) == [field.name for field in TEXT_FIELDS]

@@ -81,7 +81,7 @@ def list_keys(as_json: bool) -> None:
     "--expires-in",
     metavar="90d",
     callback=period_or("never"),
-    help='How long the new key works, or "never"; else 90d if the old key expires, and never if it does not.',
+    help='How long the new key works, or "never". By default 90d if the old key expires, else "never".',
 )
 @json_option
 def roll_key(key_id: str, ends_in: timedelta, expires_in: timedelta | None, as_json: bool) -> None:

@@ -22,7 +22,7 @@ _LINK_ENDED = ". The open password link has ended: make another one with flask u
 
 @users_group.command("update")
 @user_argument
-@click.option("--email", help="Another email: it is then not verified.")
+@click.option("--email", help="A new email, which is not verified yet.")
 @text_options
 @role_option
 @click.option("--no-role", is_flag=True, help="Take the role away.")
@@ -100,7 +100,7 @@ def unlock_user(user: str, as_json: bool) -> None:
 @yes_option
 @json_option
 def delete_user(user: str, yes: bool, as_json: bool) -> None:
-    """Delete a user, whose API keys stop at once; another user can then have the email."""
+    """Delete a user, whose API keys stop at once. Another user can then have the email."""
     found = find_user(user)
     if not yes:
         effect = "They can never sign in again, and their sessions and API keys stop at once. This cannot be undone."

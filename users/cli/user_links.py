@@ -24,13 +24,13 @@ _base_url = base_url_option("The address that the link begins with, where ENROL_
     "--expires-in",
     metavar="24h",
     callback=period,
-    help="How long the link works, 5m to 30d; else 24h, or 7d for a user without a password.",
+    help="How long the link works, from 5m to 30d. By default 24h, and 7d for a user without a password.",
 )
 @click.option("--revoke", is_flag=True, help="End the open link and make none.")
 @_base_url
 @json_option
 def password_link(user: str, expires_in: timedelta | None, revoke: bool, base_url: str | None, as_json: bool) -> None:
-    """Print a link with which a user chooses a password, and end any link before it."""
+    """Print a link to choose a password with. It ends any link before it."""
     if not revoke:
         _make_password_link(user, expires_in, links.require_base_url(base_url), as_json)
     elif expires_in or base_url:

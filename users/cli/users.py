@@ -30,7 +30,9 @@ _NO_PASSWORD = "No password yet"  # noqa: S105  (a status)
 @passwords.password_options
 @click.option("--must-change", is_flag=True, help="They must choose a new password when they sign in.")
 @click.option("--link", is_flag=True, help="Let them choose the password: print a link for it, alone.")
-@click.option("--expires-in", metavar="7d", callback=period, help="How long the link works, 5m to 30d; else 7d.")
+@click.option(
+    "--expires-in", metavar="7d", callback=period, help="How long the link works, from 5m to 30d. By default 7d."
+)
 @base_url_option("The address that the link begins with, where ENROL_PUBLIC_URL does not say it.")
 @json_option
 def create_user(
