@@ -79,10 +79,12 @@ def test_table_holds_no_id(app: Flask, ada: Visitor) -> None:
     assert ada.session_id.encode() not in bytes(id_hash)
 
 
-def test_deactivation(app: Flask, cast: Cast, ada: Visitor, runner: FlaskCliRunner) -> None:
-    omar = [signed_in(app, cast.omar) for _ in range(2)]
+def test_deactivation_and_deletion(app: Flask, cast: Cast, ada: Visitor, runner: FlaskCliRunner) -> None:
+    omar, sam = [signed_in(app, cast.omar) for _ in range(2)], signed_in(app, cast.sam)
     assert ada.post(f"/admin/users/{cast.omar.id}/deactivate").status_code == 303
     assert not any(browser.is_in for browser in omar)
+    assert ada.post(f"/admin/users/{cast.sam.id}/delete").status_code == 303
+    assert not sam.is_in
     assert len(rows(app, "SELECT 1 FROM admin_sessions WHERE user_id = :id", id=cast.omar.id)) == 0
     make_user(app, "olga@example.com", Role.ADMIN)
     assert runner.invoke(args=["users", "deactivate", "ada@example.com"]).exit_code == 0
