@@ -80,7 +80,7 @@ def make(
     """Return a new link for the user, whom `actor` may change, and end the one before it.
 
     It is valid for `lifetime`, or else for FIRST_LIFETIME if the user has no password, for LIFETIME if they have one.
-    Raises Denied, UserNotFound and UserDeactivated.
+    Raises Denied, UserNotFound, UserDeactivated and what `precondition` raises.
     """
     with authorized_transaction(actor, Permission.USERS_UPDATE) as (session, actor):
         user = user_changes.lock_for_change(session, user_id, actor, precondition)
