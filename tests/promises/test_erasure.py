@@ -26,6 +26,7 @@ from users.actors import Actor, ActorKind
 from users.audit import trail
 from users.audit.trail import Action
 from users.roles import Permission
+from users.services import idempotency
 from users.storage import database, sqlite
 from users.storage.models import IdempotencyRecord, User, db
 
@@ -73,10 +74,13 @@ class People:
         return "x" * self.random.choice([0, 5, 20, 100, 230])  # rows of many sizes move most
 
     def come(self, number: int) -> None:
-        """Create so many: their rows, as the service writes them, with a kept answer and an act from an address."""
+        """Create so many: their rows, as the service writes them, with a kept answer and an act from an address.
+
+        Half of them were invited: their answer holds the end of a link.
+        """
         now = clock.now()
         with self.app.app_context(), database.transaction() as session:
-            for _ in range(number):
+            for n in range(number):
                 user_id, mark = ids.new_id("usr"), self._mark()
                 self.marks[user_id] = [mark]
                 email = f"{mark}@{mark}.example.com"
@@ -84,7 +88,8 @@ class People:
                 user = User(id=user_id, email=email, email_key=email, password_hash=mark, is_active=True, **names)
                 user.created_at = user.updated_at = now
                 session.add(user)
-                answer = {"fingerprint": b"", "answer": user.as_user(), "created_at": now}
+                user.password_link_ends_at = now if n % 2 else None
+                answer = {"fingerprint": b"", "answer": idempotency._to_keep(user), "created_at": now}
                 session.add(IdempotencyRecord(api_key_id="akid_1", idempotency_key=self._mark(), **answer))
                 theirs = Actor(kind=ActorKind.SESSION, permissions=frozenset(), user_id=user_id, ip_address=mark)
                 trail.record(session, Action.USER_CREATE, user_id, theirs, now, ["email"])
