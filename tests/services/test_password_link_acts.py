@@ -15,9 +15,10 @@ from users import clock
 from users.actors import Actor, ActorKind
 from users.auth import signin
 from users.auth.known_devices import Device
-from users.errors import Conflict, Denied, Invalid, RateLimitExceeded, UserDeactivated, UserNotFound
+from users.errors import Conflict, Denied, Invalid, Overloaded, RateLimitExceeded, UserDeactivated, UserNotFound
 from users.form_errors import PasswordLinkEnded
-from users.passwords.hashing import WrongPassword
+from users.passwords.hash_queue import Share
+from users.passwords.hashing import Hasher, WrongPassword
 from users.roles import Permission
 from users.services import user_changes
 from users.services.links import password_links
@@ -185,3 +186,18 @@ def test_no_password_signs_in_nowhere(app: Flask, cast: Cast, given: str) -> Non
     with pytest.raises(WrongPassword):
         signin.change_password(jo, given, NEW, device=BROWSER, actor=as_actor(app, jo))
     assert hash_of(app, jo) == ""
+
+
+@pytest.mark.one_database
+def test_share_of_the_hash_queue(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood of wrong sign-ins, whose share is full, keeps nobody from using a link."""
+    update(cast.sam, password_change_required=True)
+    link, place = make(cast.sam), Hasher.place
+
+    def place_beside_a_flood(one: Hasher, share: Share) -> Any:
+        if share == Share.TYPED:
+            raise Overloaded
+        return place(one, share)
+
+    monkeypatch.setattr(Hasher, "place", place_beside_a_flood)
+    assert use(link).has_password

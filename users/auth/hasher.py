@@ -8,7 +8,7 @@ from users.field_errors import FieldCode, FieldError
 from users.passwords.hash_queue import Share
 from users.passwords.hashing import Hasher, PasswordPlace, WrongPassword
 
-_SHARES = {ActorKind.KEY: Share.CREATE, ActorKind.SESSION: Share.KNOWN}
+_SHARES = {ActorKind.KEY: Share.CREATE, ActorKind.PASSWORD_LINK: Share.KNOWN, ActorKind.SESSION: Share.KNOWN}
 
 
 def current() -> Hasher:

@@ -42,7 +42,7 @@ class Share(StrEnum):
     """
 
     CREATE = "create"  # a program with an API key: a new user, or a new password for a user
-    KNOWN = "known"  # a person who is signed in, or whose browser or network is known for the account
+    KNOWN = "known"  # a person who is signed in, has an open link, or whose browser or network is known for the account
     TYPED = "typed"  # any other person who typed a password, at a page or at another application
 
 

@@ -156,7 +156,7 @@ def use(token: str, password: str, *, actor: Actor) -> User:
     """
     user = find_user(token)
     if user.password_change_required and user.has_password:
-        with hasher.current().place(Share.TYPED) as place:
+        with hasher.current().place(Share.KNOWN) as place:
             hasher.require_other(place, user.password_hash, password)
     holder = replace(actor, kind=ActorKind.PASSWORD_LINK, permissions=ALL_PERMISSIONS)
     try:
