@@ -248,7 +248,8 @@ def test_administrator_tries_the_link(app: Flask, cast: Cast, ada: Visitor) -> N
     assert "sam@<wbr>example.com" in page.text
     send(ada, page)
     done = ada.get("/password?done")
-    assert "This browser is still signed in as" in done.text
+    assert head_of(done) == "The password is set"
+    assert '<bdi dir="auto">ada@example.com</bdi></b>, who is signed in to this browser, stays as it is' in done.text
     assert links_of(done) == []
     assert ada.is_in
     assert can_sign_in(app, "ada@example.com", PASSWORD)
