@@ -6,6 +6,8 @@ import io
 import itertools
 import json
 import os
+import select
+import stat
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -17,6 +19,7 @@ from users.logs import commands
 
 _ESCAPE = "enrol-escape"
 _DONE = "users.cli.done"
+_READER_MILLISECONDS = 200
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print what the API would answer.")
 
@@ -60,6 +63,19 @@ def _discard_the_rest() -> None:
     """Let Python write at its end what stdout still holds: it would fail again, with an exit code of its own."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def is_still_read() -> bool:
+    """Tell whether what was printed still has a reader. One of a pipe, like `| head`, gets a moment to end."""
+    try:
+        file = sys.stdout.fileno()
+        if not stat.S_ISFIFO(os.fstat(file).st_mode):
+            return True
+    except (OSError, ValueError):
+        return True
+    waiting = select.poll()
+    waiting.register(file, 0)  # errors alone: the reader has closed the pipe
+    return not waiting.poll(_READER_MILLISECONDS)
 
 
 def say(sentence: str) -> None:

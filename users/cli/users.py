@@ -11,7 +11,7 @@ from users import ids, settings
 from users.cli import links, passwords
 from users.cli.arguments import base_url_option, find_user, period, role_option, text_options, user_argument
 from users.cli.command import Command, actor
-from users.cli.output import json_option, print_json, print_result, print_table, say, say_done, write
+from users.cli.output import is_still_read, json_option, print_json, print_result, print_table, say, say_done, write
 from users.clock import date_and_time
 from users.rules import validation
 from users.services import user_creation, user_queries
@@ -75,7 +75,7 @@ def list_users(after: str, limit: int, active_only: bool, as_json: bool) -> None
         print_json([user.as_user() for user in users])
     else:
         print_table(("ID", "EMAIL", "NAME", "STATUS", "ROLE", "CREATED"), lambda: map(_row, users))
-    if len(users) == limit:
+    if len(users) == limit and is_still_read():
         say(f"There may be more: --after {users[-1].id}")
 
 
