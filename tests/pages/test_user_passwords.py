@@ -187,6 +187,9 @@ def test_end_link(app: Flask, ada: Visitor, cast: Cast, visitor: Visitor) -> Non
     execute(app, "UPDATE users SET password_link_ends_at = :at", at=clock.now() + timedelta(days=6))
     assert "Password No password yet Link ends in 6 days: " in words_in(ada.get(user))
     link = link_in(ada.post(f"{user}/password", choice="link"))
+    stale = ada.post(f"{user}/password-link/end", token="stale")
+    assert stale.status_code == 400
+    assert 'value="link" id="choice-0" checked' in stale.text
     answer = ada.post(f"{user}/password-link/end")
     assert (answer.status_code, answer.location) == (303, user)
     words = words_in(ada.get(user))

@@ -127,7 +127,7 @@ class PasswordForm(Form):
     def __init__(self, formdata: FormData | None = None, *, can_link: bool = True, **defaults: object) -> None:
         choices = {LINK: "Let them choose it: make a link"} if can_link else {}
         choices |= {GENERATE: "Generate a strong password", TYPE: "I will type one"}
-        super().__init__(formdata, choice=TYPE if formdata else None, **defaults)
+        super().__init__(formdata, choice=TYPE if "password" in (formdata or NO_DATA) else None, **defaults)
         self.choice.choices = choices
         if self.choice.data not in choices:
             self.choice.data = next(iter(choices))
