@@ -187,6 +187,7 @@ def test_end_link(app: Flask, ada: Visitor, cast: Cast, visitor: Visitor) -> Non
     execute(app, "UPDATE users SET password_link_ends_at = :at", at=clock.now() + timedelta(days=6))
     assert "Password No password yet Link ends in 6 days: " in words_in(ada.get(user))
     link = link_in(ada.post(f"{user}/password", choice="link"))
+    assert "has no password yet. Each choice ends their open link." in words_in(ada.get(f"{user}/password"))
     stale = ada.post(f"{user}/password-link/end", token="stale")
     assert stale.status_code == 400
     assert 'value="link" id="choice-0" checked' in stale.text
@@ -204,6 +205,8 @@ def test_end_link(app: Flask, ada: Visitor, cast: Cast, visitor: Visitor) -> Non
     vera = words_in(signed_in(app, cast.vera).get(user))
     assert "No open link" in vera
     assert "Make a password link" not in vera
+    ada.post(f"{user}/deactivate")
+    assert "has no password yet, and can be given a link again" in ada.get(f"{user}/reactivate").text
 
 
 def test_deactivated_user_gets_no_link(app: Flask, ada: Visitor, cast: Cast) -> None:
