@@ -75,7 +75,7 @@ def test_no_page_opens(app: Flask, cast: Cast, places: list[tuple[str, str, Any]
     flag(app, cast.ada)
     token = ada.token(CHOOSE)
     then = everything(app)
-    for method, path, view in [*places, *reversed(places)]:
+    for method, path, view in places if when == "in the middle" else reversed(places):
         answer, guard = send(ada, method, path, token), getattr(view, "guard", PUBLIC)
         if path.startswith("/v1"):
             assert answer.status_code in (401, 405), (method, path)
@@ -155,7 +155,8 @@ def test_two_browsers_at_once(app: Flask, cast: Cast) -> None:
     tokens = {password: browser.token(CHOOSE) for password, browser in browsers.items()}
 
     def choose(password: str) -> Answer:
-        return browsers[password].post(CHOOSE, password=password, token=tokens[password])
+        fields = {"username": "ada@example.com", "password": password}
+        return browsers[password].post(CHOOSE, token=tokens[password], **fields)
 
     with ThreadPoolExecutor() as threads:
         answers = dict(zip(browsers, threads.map(choose, browsers), strict=True))
@@ -164,8 +165,10 @@ def test_two_browsers_at_once(app: Flask, cast: Cast) -> None:
     assert answers[lost].status_code == 403
     assert "Your session has ended" in answers[lost].text
     assert not can_sign_in(app, "ada@example.com", lost)
-    again = {"token": token_in(answers[lost]), "next": CHOOSE, "kept-username": "ada@example.com"}
-    assert browsers[lost].sign_in("ada@example.com", won, **again).location == "/admin/users"
+    assert "kept-" not in answers[lost].text
+    again = {"token": token_in(answers[lost]), "next": CHOOSE}
+    assert browsers[lost].sign_in("ada@example.com", won, **again).location == CHOOSE
+    assert browsers[lost].get(CHOOSE).location == "/admin/users"
     assert browsers[won].is_in
     assert acts_on(app, cast.ada.id).count("user.set_password") == 1
 

@@ -26,8 +26,8 @@ from users.rules import validation
 from users.rules.validation import Rules
 
 MARK_FIELD = "mark"  # what the form was made for: sending it twice does nothing twice
-# Never shown again, and never carried through a sign-in.
-SECRET_FIELDS = frozenset({csrf.FIELD, MARK_FIELD, "current_password", "password"})
+# Never carried through a sign-in: secrets, and what nobody typed. `username` tells a password manager whose form it is.
+NOT_KEPT = frozenset({csrf.FIELD, MARK_FIELD, "current_password", "password", "username"})
 
 _URL_ENCODED = "application/x-www-form-urlencoded"
 

@@ -32,7 +32,7 @@ def sign_in_first(again: Any, values: Mapping[str, Any]) -> Response:
         target = request.full_path.rstrip("?")
         return redirect(url_for("users.show_login", next=None if target == home() else target), 303)
     target = url_for(f"users.{again.__name__}", **values) if again else home()
-    fields = [(name, value) for name, value in request.form.items(multi=True) if name not in forms.SECRET_FIELDS]
+    fields = [(name, value) for name, value in request.form.items(multi=True) if name not in forms.NOT_KEPT]
     response = make_response(login_page(target, fields[:MOST_KEPT], ended=True))
     response.status_code = 403
     return response
