@@ -155,14 +155,14 @@ def test_show_has_the_labels_of_the_page(app: Flask, runner: FlaskCliRunner, cas
     """The states of the password are told, too."""
     told = dict(line.split(": ", 1) for line in run(runner, "users", "show", "ada@example.com").stdout.splitlines())
     assert (told["Name"], told["Status"], told["Role"]) == ("Ada Lovelace", "Active", "role_admin")
-    assert (told["Password"], told["Password link"], told["Last sign-in"]) == ("Set", "None open", "Never")
+    assert (told["Password"], told["Password link"], told["Last sign-in"]) == ("Set", "No open link", "Never")
     page = signed_in(app, cast.ada).get(f"/admin/users/{cast.ada.id}").text
     labels = re.findall(r"<dt>([^<]+)</dt>", page)
     assert set(labels) <= set(told)
     run(runner, "users", "update", "ada@example.com", "--must-change")
     told = run(runner, "users", "show", "ada@example.com").stdout
-    assert "\nPassword: Set, and they must choose a new one\n" in told
+    assert "\nPassword: Set. They must choose a new one when they sign in\n" in told
     run(runner, "users", "create", "jo@example.com", "--link", "--base-url", "https://users.example.com")
     told = run(runner, "users", "show", "jo@example.com").stdout
-    assert re.search(r"\nPassword: No password yet\nPassword link: Open until \d+ \w+ \d{4}, \d\d:\d\d UTC\n", told)
+    assert re.search(r"\nPassword: No password yet\nPassword link: Ends \d+ \w+ \d{4}, \d\d:\d\d UTC\n", told)
     assert re.search(r"jo@example\.com +active, no password yet", run(runner, "users", "list").stdout)

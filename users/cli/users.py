@@ -138,7 +138,7 @@ def _facts(user: User) -> Iterator[tuple[str, str]]:
     yield "Role", user.global_role_id or "None"
     yield "Password", _password_state(user)
     link_end = password_links.open_until(user)
-    yield "Password link", f"Open until {date_and_time(link_end)}" if link_end else "None open"
+    yield "Password link", f"Ends {date_and_time(link_end)}" if link_end else "No open link"
     yield "Email verified", date_and_time(user.last_verified) if user.last_verified else "Not yet"
     yield "Last sign-in", date_and_time(user.last_login) if user.last_login else "Never"
     yield "Created", date_and_time(user.created_at)
@@ -148,4 +148,4 @@ def _facts(user: User) -> Iterator[tuple[str, str]]:
 def _password_state(user: User) -> str:
     if not user.has_password:
         return _NO_PASSWORD
-    return "Set, and they must choose a new one" if user.password_change_required else "Set"
+    return "Set. They must choose a new one when they sign in" if user.password_change_required else "Set"
