@@ -13,7 +13,7 @@ from app import create_app
 from support.application import CHEAP, dispose
 from support.command_line import run
 from support.databases import execute
-from support.installations import Installation, installed
+from support.installations import installed
 from support.servers import BIN
 
 MAKE_KEY = ("keys", "create", "ci", "--scope", "users:read")
@@ -80,11 +80,7 @@ def test_postgres_is_not_touched(empty_postgres: str) -> None:
 
 def test_two_first_commands_at_once(tmp_path: Path) -> None:
     with installed(tmp_path / "enrol") as here:
-        done = both(here, *MAKE_KEY)
+        done = here.run_together([[str(BIN / "flask"), *MAKE_KEY]] * 2)
         assert [one.returncode for one in done] == [0, 0], done
-        assert len(here.flask("keys", "list").stdout.splitlines()) == 3
-
-
-def both(here: Installation, *args: str) -> list[Any]:
-    """Run the same command twice at the same time."""
-    return here.run_together([[str(BIN / "flask"), *args]] * 2)
+        with closing(sqlite3.connect(here.instance / "enrol.db")) as database:
+            assert database.execute("SELECT count(*) FROM api_keys").fetchone() == (2,)
