@@ -18,7 +18,7 @@ from users.auth import sessions
 from users.blueprint import PUBLIC
 from users.roles import Permission
 from users.services import user_changes
-from users.services.links import password_links
+from users.services.links import email_verification, password_links
 from users.storage.models import User
 
 CHOOSE, NEW = "/account/password", "another horse battery"
@@ -139,7 +139,7 @@ def test_present_password_again(app: Flask, visitor: Visitor) -> None:
 
 @pytest.mark.one_database
 @pytest.mark.parametrize("settings", [{"ENROL_PASSWORD_DONE_URL": "https://app.example.com/start"}])
-@pytest.mark.parametrize(("person", "there"), [("sam", "/password?done="), ("vera", "/admin/users")])
+@pytest.mark.parametrize(("person", "there"), [("sam", "/password?done"), ("vera", "/admin/users")])
 def test_way_on(app: Flask, cast: Cast, settings: dict[str, str], person: str, there: str) -> None:
     """A member goes back to the application that refused them, an auditor to the list."""
     flag(app, getattr(cast, person))
@@ -202,12 +202,22 @@ def test_flag_ends_sessions(app: Flask, cast: Cast, omar: Visitor) -> None:
 
 
 @pytest.mark.one_database
-def test_what_ends_it(app: Flask, cast: Cast) -> None:
-    """A password that an administrator sets does not; a link does."""
-    flag(app, cast.sam)
+def test_links_work_before_it(app: Flask, cast: Cast) -> None:
+    """A password that an administrator sets does not end it; the password link does, also in the signed-in browser."""
     with app.app_context():
-        user_changes.set_password(cast.sam.id, NEW, actor=TERMINAL)
-        assert is_flagged(app, cast.sam)
-        link = password_links.make(cast.sam.id, actor=TERMINAL)
-        password_links.use(link.token, PASSWORD, actor=TERMINAL)
+        user_changes.set_password(cast.sam.id, PASSWORD, must_change=True, actor=TERMINAL)
+        user_changes.set_password(cast.sam.id, PASSWORD, actor=TERMINAL)
+        verification = email_verification.issue(cast.sam.id, actor=TERMINAL).token
+        link = password_links.make(cast.sam.id, actor=TERMINAL).token
+    sam = signed_in(app, cast.sam)
+    assert sam.get(f"/verify?token={verification}").location == "/verify"
+    assert sam.post("/verify", link=verification, token=sam.token("/verify")).location == "/verify"
+    assert is_flagged(app, cast.sam)
+    assert sam.get(f"/password?token={link}").location == "/password"
+    sent = {"link": link, "token": sam.token("/password")}
+    assert problems_in(sam.post("/password", password=PASSWORD, **sent))[0][1].startswith(
+        "Choose a password that you do"
+    )
+    assert sam.post("/password", password=NEW, **sent).location == "/password?done"
     assert not is_flagged(app, cast.sam)
+    assert acts_on(app, cast.sam.id)[-2:] == ["user.verify", "user.set_password"]

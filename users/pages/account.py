@@ -78,7 +78,7 @@ def choose_password() -> PageResponse:
     user, session_id = signin.choose_password(g.user, new, actor=g.actor)
     session_cookie.start_session(user, session_id)
     if settings.current().password_done_url and not g.actor.permissions:
-        return redirect(url_for("users.show_password", done=""), 303)
+        return redirect(url_for("users.show_password") + "?done", 303)
     path = login_redirect.home()
     flash("Password changed", path)
     return redirect(path, 303)
