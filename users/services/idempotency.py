@@ -121,7 +121,7 @@ def _link_of(record: IdempotencyRecord, request: IdempotentRequest) -> PasswordL
     ends_at = datetime.fromisoformat(record.answer[_ENDS_AT])
     for secret, fingerprint in zip(settings.current().secret_keys, request.fingerprints, strict=True):
         if hmac.compare_digest(record.fingerprint, fingerprint):
-            return password_links.invitation(_user_in(record), ends_at, secret)
+            return password_links.sign_again(_user_in(record), ends_at, secret)
     return None
 
 

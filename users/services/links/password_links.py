@@ -56,18 +56,14 @@ def invite(
     actor: Actor,
     before_insert: Callable[[Session, User], None] | None = None,
 ) -> PasswordLink:
-    """Create a user without a password and return their link, valid for `lifetime` or FIRST_LIFETIME.
+    """Create a user and return their link, valid for `lifetime` or FIRST_LIFETIME.
 
-    Raises the errors of `user_creation.create_user`.
+    `new` comes from `validation.invitation` and has no password. Raises the errors of `user_creation.create_user`.
     """
     user = user_creation.create_user(
-        replace(new, password=None),
-        actor=actor,
-        link_lifetime=lifetime or FIRST_LIFETIME,
-        before_insert=before_insert,
+        new, actor=actor, link_lifetime=lifetime or FIRST_LIFETIME, before_insert=before_insert
     )
-    assert user.password_link_ends_at  # noqa: S101  (set by its lifetime)
-    return PasswordLink(user, _token(user, user.password_link_ends_at), user.password_link_ends_at)
+    return _link_of(user)
 
 
 def make(
@@ -88,12 +84,9 @@ def make(
             raise UserDeactivated
         now = clock.now()
         ends_at = now + (lifetime or (LIFETIME if user.has_password else FIRST_LIFETIME))
-        before = user.password_link_ends_at
-        if before and ends_at <= before < ends_at + _SECOND:
-            ends_at = before + _MICROSECOND  # two links with one end would be the same link
-        user.password_link_ends_at = ends_at
+        user.password_link_ends_at = _other_than(user.password_link_ends_at, ends_at)
         trail.record(session, Action.PASSWORD_LINK_CREATE, user.id, actor, now, [])
-    return PasswordLink(user, _token(user, ends_at), ends_at)
+    return _link_of(user)
 
 
 def revoke(user_id: str, *, actor: Actor) -> User:
@@ -115,14 +108,15 @@ def open_until(user: User) -> datetime | None:
     return ends_at if ends_at and clock.now() < ends_at else None
 
 
-def invitation(invited: Mapping[str, Any], ends_at: datetime, secret_key: str) -> PasswordLink | None:
-    """Return the link of an invitation once more, the same text, None if it has ended.
+def sign_again(invited: Mapping[str, Any], ends_at: datetime, secret_key: str) -> PasswordLink | None:
+    """Return the link that `invite` returned, the same text, or None if it has ended.
 
     `invited` holds the nine members of the user as they were then, and `secret_key` is the one of then: whatever has
     changed since, this signs no link that was not there already.
     """
-    (email, *_) = emails.possible_emails(invited["email"])
-    then = SimpleNamespace(**{**invited, "email_key": email.key, "password_hash": ""})
+    email = emails.possible_emails(invited["email"])[0]
+    role = invited["global_role_id"]
+    then = SimpleNamespace(id=invited["id"], email_key=email.key, global_role_id=role, password_hash="")
     token = _token(then, ends_at, [secret_key])
     try:
         return PasswordLink(find_user(token), token, ends_at)
@@ -171,7 +165,7 @@ def use(token: str, password: str, *, actor: Actor) -> User:
         raise PasswordLinkEnded from None
 
 
-def _require_open(token: str, user: Any) -> None:
+def _require_open(token: str, user: User) -> None:
     """Raise PasswordLinkEnded unless this is the user's open link."""
     ends_at = open_until(user)
     if ends_at is None or not user.is_active or token.split(".")[1] != _number(ends_at):
@@ -180,6 +174,20 @@ def _require_open(token: str, user: Any) -> None:
         _signer(user).unsign(token)
     except BadSignature:
         raise PasswordLinkEnded from None
+
+
+def _other_than(before: datetime | None, ends_at: datetime) -> datetime:
+    """Return `ends_at`, or the next microsecond that is later than `before`: two links with one end would be one."""
+    if before and ends_at <= before < ends_at + _SECOND:
+        return before + _MICROSECOND
+    return ends_at
+
+
+def _link_of(user: User) -> PasswordLink:
+    """Return the link of a user whose column holds its end."""
+    ends_at = user.password_link_ends_at
+    assert ends_at  # noqa: S101  (it was just set)
+    return PasswordLink(user, _token(user, ends_at), ends_at)
 
 
 def _token(user: Any, ends_at: datetime, secret_keys: Sequence[str] = ()) -> str:
