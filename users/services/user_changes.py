@@ -5,7 +5,6 @@ do it, and UserNotFound if there is no such user.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import select
@@ -75,10 +74,8 @@ def set_password(
 
     `must_change` says whether the user must choose a new one at the next sign-in; None leaves that as it is.
     """
-    changes = UserChanges(frozenset({"password"}), password=password)
-    if must_change is not None:
-        given = changes.given | {"password_change_required"}
-        changes = replace(changes, given=given, password_change_required=must_change)
+    given = {"password"} if must_change is None else {"password", "password_change_required"}
+    changes = UserChanges(frozenset(given), password=password, password_change_required=must_change)
     return update_user(user_id, changes, actor=actor, precondition=precondition)
 
 
@@ -205,7 +202,7 @@ def _set(session: Session, user: User, values: dict[str, Any], actor: Actor) -> 
 
 def _action(user: User, fields: list[str]) -> Action:
     """Return the action: a change of the password, or of is_active alone, has its own."""
-    if fields[0] == "password" and set(fields) <= {"password", "password_change_required"}:
+    if set(fields) - {"password_change_required"} == {"password"}:
         return Action.USER_SET_PASSWORD
     if fields == ["is_active"]:
         return Action.USER_REACTIVATE if user.is_active else Action.USER_DEACTIVATE
