@@ -13,6 +13,7 @@ from users.errors import Overloaded
 from users.openapi import contract
 from users.passwords.hash_queue import HashQueue
 from users.roles import Permission
+from users.storage.models import User
 
 pytestmark = pytest.mark.one_database
 
@@ -40,6 +41,8 @@ def test_invitation(app: Flask, api: Api) -> None:
     assert acts(app, user["id"]) == [("user.create", "key"), ("password_link.create", "key")]
     body = {"email": "jo@example.com", "password": "any"}
     assert api.call("POST", "/v1/user/verify-password", json=body).json == {"valid": False}
+    key = make_key(app, owner=User(id=user["id"]))
+    assert api.get("/v1/user/current", key=key).json == user  # a user without a password may own keys
 
 
 def test_errors_are_those_of_a_create(api: Api) -> None:
