@@ -1,8 +1,10 @@
 """The door for people in a browser: HTML pages and forms. `rules` has the rules for the fields, `services` the SQL."""
 
+from urllib.parse import urlsplit
+
 from flask import Flask, g
 
-from users import __version__, clock
+from users import __version__, clock, settings
 from users.http import csrf, headers, session_cookie, urls
 from users.logs import commands
 from users.pages import (  # noqa: F401  (their routes are registered by the import)
@@ -35,6 +37,7 @@ def init_app(app: Flask) -> None:
     app.session_interface = session_cookie.FormSessionInterface()
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(
+        host=lambda url: urlsplit(url).hostname,
         moment=clock.date_and_time,
         rfc3339=clock.rfc3339,
         runnable=commands.runnable_line,
@@ -43,6 +46,7 @@ def init_app(app: Flask) -> None:
     app.jinja_env.globals.update(
         asset=headers.asset,
         csrf_token=csrf.token,
+        done_url=lambda: settings.current().password_done_url,
         first_steps=first_steps.unfinished,
         link_end=password_links.open_until,
         may=lambda permission: "actor" in g and Permission(permission) in g.actor.permissions,

@@ -68,17 +68,12 @@ def show_choose_password(formdata: FormData | None = None) -> PageResponse:
 @bp.post("/account/password")
 @page(again=show_choose_password, before_new_password=True)
 def choose_password() -> PageResponse:
-    """Set the password that the user has chosen; their other sessions end.
-
-    A user without a permission was sent here by an application, and is led back to it, as by a password link.
-    """
+    """Set the password that the user has chosen and lead on; their other sessions end."""
     if not g.user.password_change_required:
         return redirect(login_redirect.home(), 303)
     new = validation.new_password(forms.NewPasswordForm(request.form).password.data, settings.current().rules)
     user, session_id = signin.choose_password(g.user, new, actor=g.actor)
     session_cookie.start_session(user, session_id)
-    if settings.current().password_done_url and not g.actor.permissions:
-        return redirect(url_for("users.show_password") + "?done", 303)
     path = login_redirect.home()
     flash("Password changed", path)
     return redirect(path, 303)

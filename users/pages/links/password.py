@@ -2,7 +2,6 @@
 
 import re
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 from flask import g, make_response, redirect, render_template, request, url_for
 
@@ -33,7 +32,8 @@ def show_password(formdata: FormData | None = None) -> PageResponse:
     except PasswordLinkEnded:
         return _show_end(was_opened=bool(token))
     form = forms.NewPasswordForm(formdata)
-    return _page("form", form=form, user=user, token=token, rules=settings.current().rules)
+    rules = settings.current().rules
+    return render_template("password/form.html", form=form, user=user, token=token, rules=rules)
 
 
 @bp.post("/password")
@@ -63,15 +63,9 @@ def _redirect_with_cookie(token: str) -> PageResponse:
 def _show_end(*, was_opened: bool) -> PageResponse:
     """Show that the password is set, or one page for all links that have ended, the same to the byte."""
     if "done" in request.args and not guards.is_unsafe():
-        return _page("done")
+        return render_template("password/done.html")
     g.problems = []
-    return make_response(_page("ended" if was_opened else "no_link"), 410)
-
-
-def _page(name: str, **values: object) -> str:
-    done_url = settings.current().password_done_url
-    host = urlsplit(done_url or "").hostname
-    return render_template(f"password/{name}.html", done_url=done_url, done_host=host, **values)
+    return make_response(render_template(f"password/{'ended' if was_opened else 'no_link'}.html"), 410)
 
 
 def _cookie() -> str:
