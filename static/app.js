@@ -14,18 +14,25 @@ function select(element) {
   getSelection().addRange(range);
 }
 
+async function copy(source) {
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+    return true;
+  } catch {
+    // No clipboard without https. The old way copies what is marked.
+    select(source);
+    return document.execCommand("copy");
+  }
+}
+
 for (const button of document.querySelectorAll("[data-copy]")) {
   button.hidden = false;
   button.addEventListener("click", async () => {
-    const source = document.getElementById(button.dataset.copy);
-    try {
-      await navigator.clipboard.writeText(source.textContent);
+    if (await copy(document.getElementById(button.dataset.copy))) {
       button.firstChild.data = "Copied";
       say("Copied");
       setTimeout(() => { button.firstChild.data = "Copy"; }, 2000);
-    } catch {
-      // No clipboard without https: the text is marked, to be copied by hand.
-      select(source);
+    } else {
       say("The text is marked. Copy it with Control C or Command C");
     }
   });
