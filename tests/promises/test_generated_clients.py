@@ -81,6 +81,8 @@ def test_python_client(site: tuple[Server, str], tmp_path: Path) -> None:
         "ada@example.com Ada None UTC",
         "USER_ALREADY_EXISTS email True",
         "VALIDATION_ERROR ['email: INVALID_EMAIL_FORMAT', 'password: PASSWORD_TOO_SHORT']",
+        "bob@example.com True",
+        "False True",
         "AUTHENTICATION_REQUIRED 401 True",
     ]
     strict = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "mypy")]

@@ -62,8 +62,8 @@ def _make_password_link(user: str, expires_in: timedelta | None, base_url: str, 
     found, lifetime = find_user(user), validation.link_lifetime(links.lifetime(expires_in))
     made = password_links.make(found.id, lifetime=lifetime, actor=actor())
     say_done(f"{made.user.email}: {links.how_to_use(made)}")
-    url, members = links.password_url(base_url, made)
-    print_result(members if as_json else None, url)
+    members = urls.password_link(base_url, made)
+    print_result(members if as_json else None, members["password_url"])
 
 
 def _make_verification_link(user: str, base_url: str, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from users.cli.arguments import base_url_option, find_user, period, role_option,
 from users.cli.command import Command, actor
 from users.cli.output import is_still_read, json_option, print_json, print_result, print_table, say, say_done, write
 from users.clock import date_and_time
+from users.http import urls
 from users.rules import validation
 from users.services import user_creation, user_queries
 from users.services.links import password_links
@@ -112,8 +113,8 @@ def _invite(given: dict[str, Any], expires_in: timedelta | None, base_url: str |
     new, lifetime = validation.invitation(given, rules, fields=fields)
     made = password_links.invite(new, lifetime=lifetime, actor=actor())
     say_done(f"User created: {made.user.email} ({made.user.id}). {links.how_to_use(made)}")
-    url, members = links.password_url(base, made)
-    print_result({"user": made.user.as_user(), **members} if as_json else None, url)
+    members = urls.password_link(base, made)
+    print_result({"user": made.user.as_user(), **members} if as_json else None, members["password_url"])
 
 
 def _row(user: User) -> Sequence[str]:
