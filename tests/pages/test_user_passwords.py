@@ -81,6 +81,7 @@ def test_create_with_link(app: Flask, ada: Visitor, visitor: Visitor) -> None:
     link, message = link_in(page), message_in(page)
     assert message.startswith("Hello Jo,\n\nYou have a new account. Sign in with Jo@example.com and the password")
     assert f"\n\nhttp://localhost{link}\n\nThe link works once, until " in message
+    assert f'<span translate="no">http://localhost{html.escape(link)}</span>' in page.text
     (user,) = rows(app, "SELECT * FROM users WHERE email = 'Jo@example.com'")
     assert {name: getattr(user, name) for name in names} == names
     assert (user.password_hash, bool(user.password_change_required)) == ("", False)

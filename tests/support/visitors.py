@@ -142,7 +142,7 @@ def form_session_of(visitor: Visitor) -> dict[str, object]:
 
 def generated_password_in(page: str) -> str:
     """Return the generated password that a page shows."""
-    (password,) = re.findall(r'<code id="password-shown"[^>]*>([^<]+)</code>', page)
+    (password,) = re.findall(r'<code id="password-shown" translate="no">([^<]+)</code>', page)
     return str(password)
 
 

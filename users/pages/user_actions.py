@@ -132,12 +132,12 @@ def user_for_change(user_id: str) -> User:
 def lead_to(user: User, message: str) -> PageResponse:
     """Lead to the page of `user`, who was changed, or to the list; `message` is shown there and on no other page.
 
-    An administrator who has deactivated or flagged themselves is signed out; one who has given up the permission to see
-    users is led to their account.
+    An administrator who has deactivated themselves is signed out; one who has given up the permission to see users is
+    led to their account.
     """
     path = url_for("users.show_users") if user.deleted_at else url_for("users.show_user", user_id=user.id)
     if user.id == g.user.id:
-        if not sessions.may_sign_in(user) or user.password_change_required:
+        if not sessions.may_sign_in(user):
             return login_redirect.signed_out()
         if Permission.USERS_READ not in sessions.permissions(user):
             path = url_for("users.show_account")
