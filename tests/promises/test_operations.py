@@ -26,6 +26,8 @@ from users.passwords import hash_queue
 from users.passwords.argon2id import HashParameters
 from users.passwords.policy import MIN_LENGTH, common_passwords
 from users.roles import Role
+from users.rules.field_checks import LINK_LIFETIMES
+from users.services.links import password_links
 
 UNUSED = {**CHEAP, "DATABASE_URL": "sqlite:////nowhere/enrol.db"}  # for an application that is only looked at
 
@@ -77,6 +79,12 @@ def test_the_limits_are_the_codes_own() -> None:
     assert f"| {account.attempts} in an hour |" in told
     assert f"{known_devices.LIFETIME.days} days after" in told
     assert f"the last {known_networks.KEPT} networks" in told
+
+
+def test_an_old_secret_key_is_kept_as_long_as_a_link_works() -> None:
+    told = " ".join(section(OPERATIONS, "Settings").split())
+    assert f"`SECRET_KEY_FALLBACKS` for {LINK_LIFETIMES[1].days} days" in told
+    assert f"Taken out after {password_links.FIRST_LIFETIME.days} days, it ends only links that were asked" in told
 
 
 def test_the_table_of_commands_is_the_codes_own() -> None:

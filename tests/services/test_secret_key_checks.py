@@ -167,7 +167,7 @@ def test_adopt_key_asks(host: Host, monkeypatch: pytest.MonkeyPatch, answer: str
     assert readiness(host(A)) == READY
     other = host(B)
     ended = run(other.test_cli_runner(), "db", "adopt-key", stdin=answer or "")
-    assert "verification links do not work" in ended.stderr
+    assert "password and verification links do\nnot work" in ended.stderr
     assert ended.exit_code == (0 if adopted else 2 if answer is None else 1)
     assert readiness(other) == (READY if adopted else NOT_READY)
 

@@ -9,9 +9,9 @@ from users.cli.prompts import confirm, yes_option
 from users.services import secret_key_checks
 
 _WHAT_ENDS = """\
-What was made with another secret key ends: forms that are open must be sent again, verification links do not work, a
-create that is repeated with its Idempotency-Key is refused, and browsers and networks are not known any more. All
-counts of wrong passwords start again. Sign-ins, API keys and passwords stay.
+What was made with another secret key ends: forms that are open must be sent again, password and verification links do
+not work, a create that is repeated with its Idempotency-Key is refused, and browsers and networks are not known any
+more. All counts of wrong passwords start again. Sign-ins, API keys and passwords stay.
 Processes with another key answer /readyz with 503 from now on."""
 
 
