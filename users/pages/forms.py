@@ -125,6 +125,7 @@ class PasswordForm(Form):
     password_change_required = BooleanField("They must choose a new password when they sign in", default=True)
 
     def __init__(self, formdata: FormData | None = None, *, can_link: bool = True, **defaults: object) -> None:
+        self.can_link = can_link
         choices = {LINK: "Let them choose it: make a link"} if can_link else {}
         choices |= {GENERATE: "Generate a strong password", TYPE: "I will type one"}
         super().__init__(formdata, choice=TYPE if "password" in (formdata or NO_DATA) else None, **defaults)

@@ -24,13 +24,14 @@ def show_set_password(user_id: str, formdata: FormData | None = None) -> PageRes
     if user_id == g.user.id:  # your own password needs the current one
         return _lead_to_account()
     user = user_for_change(user_id)
-    form = forms.PasswordForm(formdata, can_link=user.is_active and urls.base_url() is not None)
+    base_url = urls.base_url()
+    form = forms.PasswordForm(formdata, can_link=user.is_active and base_url is not None)
     return render_template(
         "users/password.html",
         form=form,
         user=user,
         mark=mark_of(user),
-        base_url=urls.base_url(),
+        base_url=base_url,
         rules=settings.current().rules,
     )
 
