@@ -31,6 +31,7 @@ from users.passwords.hashing import PasswordPlace
 pytestmark = pytest.mark.one_database
 
 ELSEWHERE = {"base_url": "http://evil.example"}  # a host of which no link is made
+TICKED = r'<input [^>]*checked id="password_change_required"'
 MUST_CHANGE = "SELECT password_change_required FROM users WHERE email = :email"
 
 
@@ -138,7 +139,7 @@ def test_must_change(app: Flask, ada: Visitor, cast: Cast, choice: str) -> None:
     """The box belongs to a generated or typed password: it is ticked until it is cleared, and obeyed at both forms."""
     path = f"/admin/users/{cast.omar.id}/password"
     for page in (ada.get(NEW_USER), ada.get(path)):
-        assert re.search(r'<input [^>]*checked id="password_change_required"', page.text)
+        assert re.search(TICKED, page.text)
     sent = {"choice": choice, "password": "another horse battery"}
     answer = ada.create(**sent, password_change_required="y")
     page = answer.text if choice == "generate" else ada.get(answer.location).text
@@ -153,7 +154,7 @@ def test_must_change(app: Flask, ada: Visitor, cast: Cast, choice: str) -> None:
     for email in ("omar@example.com", "eve@example.com"):
         assert not rows(app, MUST_CHANGE, email=email)[0][0]
     refused = ada.create(email="", **sent)
-    assert not re.search(r'<input [^>]*checked id="password_change_required"', refused.text)
+    assert not re.search(TICKED, refused.text)
 
 
 def test_link_for_a_user(app: Flask, ada: Visitor, cast: Cast, visitor: Visitor) -> None:
@@ -173,6 +174,7 @@ def test_link_for_a_user(app: Flask, ada: Visitor, cast: Cast, visitor: Visitor)
     again = ada.post(f"{user}/password", **sent)
     assert again.status_code == 422
     assert "no link was made. If you were shown one a moment ago, it still works." in summary_in(again)
+    assert re.search(TICKED, again.text)  # the button has no box
     assert visitor.get(link_in(made)).location == "/password"
     assert visitor.get("/password").status_code == 200
     newer = ada.post(f"{user}/password", choice="link")
@@ -192,6 +194,7 @@ def test_end_link(app: Flask, ada: Visitor, cast: Cast, visitor: Visitor) -> Non
     stale = ada.post(f"{user}/password-link/end", token="stale")
     assert stale.status_code == 400
     assert 'value="link" id="choice-0" checked' in stale.text
+    assert re.search(TICKED, stale.text)
     answer = ada.post(f"{user}/password-link/end")
     assert (answer.status_code, answer.location) == (303, user)
     words = words_in(ada.get(user))

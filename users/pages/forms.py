@@ -128,8 +128,12 @@ class PasswordForm(Form):
         self.can_link = can_link
         choices = {LINK: "Let them choose it: make a link"} if can_link else {}
         choices |= {GENERATE: "Generate a strong password", TYPE: "I will type one"}
-        super().__init__(formdata, choice=TYPE if "password" in (formdata or NO_DATA) else None, **defaults)
+        sent = formdata or NO_DATA
+        without_choice = TYPE if "password" in sent else None
+        super().__init__(formdata, choice=without_choice, **defaults)
         self.choice.choices = choices
+        if sent.get("choice", without_choice) in (None, LINK):  # the box was not seen
+            self.password_change_required.data = True
         if self.choice.data not in choices:
             self.choice.data = next(iter(choices))
 
