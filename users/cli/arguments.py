@@ -72,3 +72,18 @@ def _read_base_url(_context: click.Context, _option: click.Parameter, value: str
         return settings.read_base_url(value) if value else None
     except ValueError:
         raise click.BadParameter(f"takes {settings.TAKES['ENROL_PUBLIC_URL']}.") from None
+
+
+def require_base_url(given: str | None) -> str:
+    """Return `given` or ENROL_PUBLIC_URL; no request tells a command the address. Raises UsageError without both."""
+    base_url = given or settings.current().public_url
+    if not base_url:
+        raise click.UsageError(
+            "A link begins with the address that people use: set ENROL_PUBLIC_URL or give --base-url."
+        )
+    return base_url
+
+
+def link_lifetime(expires_in: timedelta | None) -> dict[str, object]:
+    """Return the member `expires_in` for the validation, none if it was not given."""
+    return {} if expires_in is None else {"expires_in": int(expires_in.total_seconds())}

@@ -4,11 +4,10 @@ from datetime import timedelta
 
 import click
 
-from users.cli import links
-from users.cli.arguments import base_url_option, find_user, period, user_argument
+from users.cli.arguments import base_url_option, find_user, link_lifetime, period, require_base_url, user_argument
 from users.cli.command import actor
 from users.cli.output import json_option, print_result, say_done
-from users.cli.users import users_group
+from users.cli.users import how_to_use, users_group
 from users.clock import date_and_time, rfc3339
 from users.http import success_bodies, urls
 from users.rules import validation
@@ -32,7 +31,7 @@ _base_url = base_url_option("The address that the link begins with, where ENROL_
 def password_link(user: str, expires_in: timedelta | None, revoke: bool, base_url: str | None, as_json: bool) -> None:
     """Print a link to choose a password with. It ends any link before it."""
     if not revoke:
-        _make_password_link(user, expires_in, links.require_base_url(base_url), as_json)
+        _make_password_link(user, expires_in, require_base_url(base_url), as_json)
     elif expires_in or base_url:
         raise click.UsageError("With --revoke no link is made: give no other option.")
     else:
@@ -49,7 +48,7 @@ def password_link(user: str, expires_in: timedelta | None, revoke: bool, base_ur
 def verify_user(user: str, link: bool, base_url: str | None, as_json: bool) -> None:
     """Mark the email of a user as verified now."""
     if link:
-        _make_verification_link(user, links.require_base_url(base_url), as_json)
+        _make_verification_link(user, require_base_url(base_url), as_json)
     elif base_url:
         raise click.UsageError("--base-url is for a link: give --link too.")
     else:
@@ -59,9 +58,9 @@ def verify_user(user: str, link: bool, base_url: str | None, as_json: bool) -> N
 
 
 def _make_password_link(user: str, expires_in: timedelta | None, base_url: str, as_json: bool) -> None:
-    found, lifetime = find_user(user), validation.link_lifetime(links.lifetime(expires_in))
+    found, lifetime = find_user(user), validation.link_lifetime(link_lifetime(expires_in))
     made = password_links.make(found.id, lifetime=lifetime, actor=actor())
-    say_done(f"{made.user.email}: {links.how_to_use(made)}")
+    say_done(f"{made.user.email}: {how_to_use(made)}")
     members = urls.password_link(base_url, made)
     print_result(members if as_json else None, members["password_url"])
 

@@ -8,8 +8,17 @@ import click
 from flask.cli import AppGroup
 
 from users import ids, settings
-from users.cli import links, passwords
-from users.cli.arguments import base_url_option, find_user, period, role_option, text_options, user_argument
+from users.cli import passwords
+from users.cli.arguments import (
+    base_url_option,
+    find_user,
+    link_lifetime,
+    period,
+    require_base_url,
+    role_option,
+    text_options,
+    user_argument,
+)
 from users.cli.command import Command, actor
 from users.cli.output import is_still_read, json_option, print_json, print_result, print_table, say, say_done, write
 from users.clock import date_and_time
@@ -107,14 +116,19 @@ def _create(given: dict[str, Any], generated: str | None, as_json: bool) -> None
 
 
 def _invite(given: dict[str, Any], expires_in: timedelta | None, base_url: str | None, as_json: bool) -> None:
-    base = links.require_base_url(base_url)
-    given |= links.lifetime(expires_in)
+    base = require_base_url(base_url)
+    given |= link_lifetime(expires_in)
     rules, fields = settings.current().rules, validation.ADMIN_INVITE_FIELDS
     new, lifetime = validation.invitation(given, rules, fields=fields)
     made = password_links.invite(new, lifetime=lifetime, actor=actor())
-    say_done(f"User created: {made.user.email} ({made.user.id}). {links.how_to_use(made)}")
+    say_done(f"User created: {made.user.email} ({made.user.id}). {how_to_use(made)}")
     members = urls.password_link(base, made)
     print_result({"user": made.user.as_user(), **members} if as_json else None, members["password_url"])
+
+
+def how_to_use(link: password_links.PasswordLink) -> str:
+    """Return what to do with a password link, which is printed alone."""
+    return f"Send them this link to choose their password. It works once, until {date_and_time(link.ends_at)}:"
 
 
 def _row(user: User) -> Sequence[str]:
