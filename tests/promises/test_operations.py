@@ -90,13 +90,19 @@ def test_an_old_secret_key_is_kept_as_long_as_a_link_works() -> None:
 def test_the_table_of_commands_is_the_codes_own() -> None:
     app = create_app(UNUSED)
     groups = {name: app.cli.commands[name] for name in ("users", "keys", "audit")}
-    commands = {f"{group} {name}" for group, found in groups.items() for name in found.commands}  # type: ignore[attr-defined]
+    commands = {f"{group} {name}": one for group, found in groups.items() for name, one in found.commands.items()}  # type: ignore[attr-defined]
     migrations = app.cli.commands["db"].commands  # type: ignore[attr-defined]
-    commands |= {f"db {name}" for name, command in migrations.items() if not command.hidden}
+    own = {*commands, *(f"db {name}" for name, command in migrations.items() if not command.hidden)}
     assert {"downgrade", "migrate"} < migrations.keys()  # for developers
-    shown = {" ".join(re.findall(r"[a-z-]+", cell)[1:3]) for cell in first_cells(section(OPERATIONS, "Command line"))}
-    assert shown == commands | {"doctor", "setup-link"}
-    assert shown > {"db upgrade", "db current"}
+    table = section(OPERATIONS, "Command line")
+    rows = [line.split("|", 2)[1:] for line in table.splitlines() if line.startswith("| `flask")]
+    lines = {" ".join(re.findall(r"[a-z-]+", cell)[1:3]): cell + rest for cell, rest in rows}
+    assert lines.keys() == own | {"doctor", "setup-link"}
+    assert lines.keys() > {"db upgrade", "db current"}
+    for name, command in commands.items():
+        options = {option for one in command.params for option in one.opts + one.secondary_opts if option[:2] == "--"}
+        told = set(re.findall(r"--[a-z-]+", lines[name]))
+        assert told == options - {"--json", "--base-url"}, name  # which the text above the table tells
 
 
 def test_the_table_of_roles_is_the_codes_own() -> None:
