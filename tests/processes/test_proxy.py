@@ -6,12 +6,13 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from support.application import app_on
 from support.installations import Installation, installed
-from support.nginx import HOST, Secure, proxied
+from support.nginx import HOST, Secure, free_port, proxied
 from support.people import PASSWORD, make_key
 from support.servers import ANSWER_SECONDS, Server
 from users.roles import Permission
@@ -57,8 +58,10 @@ def test_redirect_to_https(nginx: Secure) -> None:
 
 
 def test_links_are_in_no_log(host: Server, nginx: Secure) -> None:
-    """Neither of nginx, which logs other queries, nor of the server."""
-    for path in ("/password", "/setup", "/verify"):
+    """Neither of nginx, which logs other queries, nor of the server, whose pages keep their own Referrer-Policy."""
+    page = nginx.call("GET", "/password")
+    assert page.headers.get_all("Referrer-Policy") == ["same-origin"]
+    for path in ("/password", "/setup", "/verify", "/password/"):
         assert nginx.call("GET", f"{path}?token={SECRET}").status in (200, 303, 404, 410)
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", nginx.plain_port, timeout=5)) as connection:
             connection.request("GET", f"{path}?token={SECRET}", headers={"Host": HOST})
@@ -68,6 +71,14 @@ def test_links_are_in_no_log(host: Server, nginx: Secure) -> None:
     assert "/docs?a=logged" in nginx.log()
     assert '"route": "/password"' in host.log()
     assert SECRET not in nginx.log() + host.log()
+
+
+def test_links_are_in_no_referrer_while_the_service_is_down(tmp_path: Path) -> None:
+    """The page that nginx answers then stands at the link, and a browser asks for its icon with the link as Referer."""
+    with proxied(tmp_path / "nginx", free_port()) as nginx:
+        reply = nginx.call("GET", f"/password?token={SECRET}")
+        assert (reply.status, reply.headers.get_all("Referrer-Policy")) == (502, ["no-referrer"])
+        assert SECRET not in nginx.log()
 
 
 def test_http2_towards_browsers(nginx: Secure) -> None:
