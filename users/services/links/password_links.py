@@ -149,7 +149,7 @@ def use(token: str, password: str, *, actor: Actor) -> User:
     then, Invalid for the present password if the user must choose a new one, and Overloaded.
     """
     user = find_user(token)
-    if user.password_change_required and user.has_password:
+    if user.password_change_required:
         with hasher.current().place(Share.KNOWN) as place:
             hasher.require_other(place, user.password_hash, password)
     holder = replace(actor, kind=ActorKind.PASSWORD_LINK, permissions=ALL_PERMISSIONS)
