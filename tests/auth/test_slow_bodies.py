@@ -44,6 +44,7 @@ def test_slow_body(scene: Scene, how: str) -> None:
 READS: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
     "batch": ("batch", {"user_ids": ["usr_01900000000070008000000000000000"]}, {}),
     "validate only": ("?validate_only=true", {"email": "new@example.com", "password": PASSWORD}, {}),
+    "validate only an invitation": ("invite?validate_only=true", {"email": "new@example.com"}, {}),
     "replay": ("", {"email": "jo@example.com", "password": PASSWORD}, {"Idempotency-Key": "7c1b8a6e"}),
 }
 
