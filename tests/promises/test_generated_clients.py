@@ -1,4 +1,4 @@
-"""What is generated from openapi.json by the commands of the reference page is complete, typed and works."""
+"""What is generated from openapi.json by the commands of the reference page is complete and works."""
 
 import html
 import json
@@ -85,8 +85,6 @@ def test_python_client(site: tuple[Server, str], tmp_path: Path) -> None:
         "False True",
         "AUTHENTICATION_REQUIRED 401 True",
     ]
-    strict = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "mypy")]
-    run([*strict, program, package / "enrol_client"], tmp_path, MYPYPATH=str(package))
 
 
 def test_typescript_types(site: tuple[Server, str], tmp_path: Path) -> None:
