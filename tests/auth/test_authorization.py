@@ -122,6 +122,7 @@ def test_session_ends_meanwhile(scene: Scene, act: str, how: str) -> None:
     assert stored(scene.app) == before
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("act", "how"),
     [

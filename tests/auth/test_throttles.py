@@ -66,6 +66,7 @@ def test_same_page_for_all(app: Flask, time: Time) -> None:
     assert WAIT in pages[0]
 
 
+@pytest.mark.one_database
 def test_wait_in_minutes(visitor: Visitor, time: Time) -> None:
     """The page counts the minutes down; then the right password is enough."""
     for _ in range(10):
@@ -149,6 +150,7 @@ def test_spellings_of_an_email(app: Flask, guesser: Guesser, time: Time, known: 
     assert found == ["wrong"] * 10 + ["refused"] * 4
 
 
+@pytest.mark.one_database
 def test_networks(guesser: Guesser, time: Time) -> None:
     """IPv6 neighbours are one network; a mapped IPv4 address is itself."""
     found = [guesser.guess(f"{number}@example.com", f"2001:db8:1:2:{number:x}::1") for number in range(34)]

@@ -87,6 +87,7 @@ def test_roll(app: Flask, ada: Visitor, old: Old) -> None:
     assert key not in ada.get("/admin/keys").text
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("ends", "expires_in", "hours"),
     [
@@ -129,6 +130,7 @@ def test_roll_sent_twice(app: Flask, ada: Visitor, old: Old, ends: str) -> None:
 ROLLED = "Somebody else rolled this API key after the page was opened, so no new key was made."
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("expires_in", "ends"),
     [(timedelta(days=30), "24"), (timedelta(days=30), "168"), (timedelta(days=3), "168"), (None, "24")],
@@ -199,6 +201,7 @@ def test_parallel_rolls(app: Flask, old: Old) -> None:
     assert acts(app) == ["key.create", "key.create", "key.roll"]
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("mark", ["", "x", "akid_" + "0" * 32])
 def test_roll_with_wrong_mark(app: Flask, ada: Visitor, old: Old, mark: str) -> None:
     """A key is rolled only with the mark of a form of this session."""
@@ -236,6 +239,7 @@ STOPPED = {
 }
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("why", STOPPED)
 def test_roll_ended_key(app: Flask, ada: Visitor, old: Old, why: str) -> None:
     """A key that has stopped cannot be rolled."""
