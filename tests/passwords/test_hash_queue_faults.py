@@ -103,7 +103,7 @@ def test_error_at_any_line(
             attempt(partial(scenario, queue), ValueError)
             fired = tracer.fired
         insist_that_all_is_usable(queue, crowd, SLOTS, WAITING)
-    assert at > 40, "so many lines and calls were tried"
+    assert at > 30, "so many lines and calls were tried"  # a thread comes to 40 before it wakes the caller
 
 
 def test_error_at_any_line_of_the_hasher(crowd: ThreadPoolExecutor) -> None:
