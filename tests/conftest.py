@@ -127,7 +127,7 @@ def emptying(migrated_postgres: str) -> Iterator[psycopg.Connection[Any]]:
 def emptied_postgres(migrated_postgres: str, emptying: psycopg.Connection[Any]) -> Callable[[], str]:
     """A function that empties all tables of that database and returns its URL.
 
-    Whoever serves on it begins so: a secret key that another test left behind would make it refuse to work.
+    A fixture that serves on it calls this first: with the secret key of another test there, a server refuses to work.
     """
 
     def empty() -> str:

@@ -95,7 +95,7 @@ def test_order_of_checks(app: Flask, api: Api) -> None:
 
 
 def test_state(app: Flask, api: Api, cast: Cast) -> None:
-    """Whoever may read users sees how the user stands, and never the link."""
+    """A key that may read users sees the state of the password, and never the link."""
     key = make_key(app, Permission.USERS_READ)
     nothing = {"has_password": True, "password_change_required": False, "expires_at": None}
     assert list(nothing) == list(api.link(cast.sam.id, "GET", key=key).json)

@@ -24,7 +24,7 @@ export async function createUser(url: string, key: string, user: NewUser): Promi
 function advice(error: Body<400 | 401 | 409 | 422 | 503>["error"]): string {
   switch (error.code) {
     case "USER_ALREADY_EXISTS":
-      return `this is ${error.details.user_id ?? "somebody whom your key may not see"}`;
+      return `this is ${error.details.user_id ?? "a user whom your key may not see"}`;
     case "INVALID_JSON":
       return error.details.line === undefined ? error.message : `look at line ${error.details.line}`;
     case "SERVICE_UNAVAILABLE":

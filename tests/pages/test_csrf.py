@@ -57,7 +57,7 @@ def test_wrong_token(app: Flask, cast: Cast, changing: list[str], kind: str) -> 
         if path == "/setup":
             assert answer.status_code == 404
             continue
-        if path in (LOGIN, "/account/password"):  # somebody signed in goes on, and stays who they are
+        if path in (LOGIN, "/account/password"):  # a user who is signed in goes on, as the same user
             assert (answer.status_code, answer.location) == (303, "/admin/users")
             continue
         assert answer.status_code == 400, path

@@ -198,7 +198,7 @@ def test_end_link(app: Flask, ada: Visitor, cast: Cast, visitor: Visitor) -> Non
     answer = ada.post(f"{user}/password-link/end")
     assert (answer.status_code, answer.location) == (303, user)
     words = words_in(ada.get(user))
-    assert "Password link ended. Nobody can use it any more" in words
+    assert "Password link ended. It can no longer be used" in words
     assert "No password yet No open link" in words
     assert "End the link" not in words
     visitor.get(link)

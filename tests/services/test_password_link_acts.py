@@ -186,7 +186,7 @@ def test_no_password_is_the_present_one(app: Flask) -> None:
 
 @pytest.mark.one_database
 def test_share_of_the_hash_queue(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A flood of wrong sign-ins, whose share is full, keeps nobody from using a link."""
+    """A link can be used while a flood of wrong sign-ins fills its share of the queue."""
     update(cast.sam, password_change_required=True)
     link, place = make(cast.sam), Hasher.place
 

@@ -33,7 +33,7 @@ class Links:
         return server.call(method, f"/v1/user/{path}", key=self.key, body=body, headers={"Host": HOST, **headers})
 
     def invite(self) -> tuple[str, str]:
-        """Invite somebody; return their id and the token of the link."""
+        """Invite a user; return the id and the token of the link."""
         reply = self.call(0, "POST", "invite", {"email": f"{uuid.uuid4().hex}@example.com"})
         assert reply.status == 201, reply.body
         return reply.json["user"]["id"], token_in(reply)

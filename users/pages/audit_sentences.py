@@ -37,7 +37,7 @@ _DONE: Mapping[str, str] = {
     Action.USER_VERIFY_PASSWORD: "checked the password of {}: right",
     Action.VERIFICATION_CREATE: "made a verification link for {}",
 }
-# With the link; the actor is somebody who is signed in, or else the user themselves.
+# With the link. The actor is the signed-in user, if there is one, else the user of the link.
 _CHOSEN, _CHOSEN_BY_USER = "chose a password for {} with the link", "chose a password with the link"
 _REFUSED: Mapping[str, str] = {
     Action.REQUEST_REFUSE: "was refused a request about {}",
@@ -48,7 +48,7 @@ _REFUSED: Mapping[str, str] = {
 }
 _TOO_MANY = ", after too many wrong passwords"
 _KINDS: dict[str, str] = {
-    ActorKind.PASSWORD_LINK: "whoever opened the password link",
+    ActorKind.PASSWORD_LINK: "the holder of the password link",
     ActorKind.SETUP: "the set-up link",
     ActorKind.TERMINAL: "the command line",
     ActorKind.VERIFICATION: "whoever opened the link",

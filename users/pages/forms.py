@@ -26,7 +26,7 @@ from users.rules import validation
 from users.rules.validation import Rules
 
 MARK_FIELD = "mark"  # what the form was made for: sending it twice does nothing twice
-# Never carried through a sign-in: secrets, and what nobody typed. `username` tells a password manager whose form it is.
+# Never carried through a sign-in: secrets and fields that are not typed, like the `username` for password managers.
 NOT_KEPT = frozenset({csrf.FIELD, MARK_FIELD, "current_password", "password", "username"})
 
 _URL_ENCODED = "application/x-www-form-urlencoded"

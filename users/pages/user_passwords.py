@@ -67,7 +67,7 @@ def end_password_link(user_id: str) -> PageResponse:
     if user_id == g.user.id:
         return _lead_to_account()
     user = password_links.revoke(user_for_change(user_id).id, actor=g.actor)
-    return lead_to(user, "Password link ended. Nobody can use it any more")
+    return lead_to(user, "Password link ended. It can no longer be used")
 
 
 def mark_of(user: User) -> str:

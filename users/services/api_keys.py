@@ -90,7 +90,7 @@ def roll_key(
 
 
 def suggested_lifetime(old: ApiKey) -> timedelta | None:
-    """Return how long the key in the place of `old` should work, None for ever, where nobody said it."""
+    """Return how long the key in the place of `old` should work if the caller does not say it; None for ever."""
     return ROLLED_LIFETIME if old.expires_at else None
 
 

@@ -6,7 +6,7 @@ It needs an application context and no request. It raises Denied if `actor` may 
 from collections.abc import Callable
 from datetime import timedelta
 
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -47,31 +47,40 @@ def create_user(
         with database.writing() as connection:
             actor = authorization.reauthorize(connection, actor)
             _require_may_create(new, actor)
-            now = clock.now()
-            user = User(
-                id=ids.new_id("usr"),
-                email=new.email.text,
-                email_key=new.email.key,
-                password_hash=password_hash,
-                password_link_ends_at=now + link_lifetime if link_lifetime else None,
-                is_active=True,
-                created_at=now,
-                updated_at=now,
-                **{name: getattr(new, name) for name in _COLUMNS},
-            )
+            user = _new_user(new, password_hash, link_lifetime)
             if before_insert:
                 before_insert(database.session_on(connection), user)
             connection.execute(_INSERT, user.as_row())
-            fields = [name for name in ("email", *_COLUMNS) if getattr(user, name)]
-            password = ["password"] if new.password else []
-            trail.record(connection, Action.USER_CREATE, user.id, actor, now, [*fields, *password])
-            if link_lifetime:
-                trail.record(connection, Action.PASSWORD_LINK_CREATE, user.id, actor, now, [])
+            _record(connection, user, actor)
     except IntegrityError as error:
         if not is_taken(error):
             raise
         raise conflict(new.email, actor) from None
     return user
+
+
+def _new_user(new: NewUser, password_hash: str, link_lifetime: timedelta | None) -> User:
+    now = clock.now()
+    return User(
+        id=ids.new_id("usr"),
+        email=new.email.text,
+        email_key=new.email.key,
+        password_hash=password_hash,
+        password_link_ends_at=now + link_lifetime if link_lifetime else None,
+        is_active=True,
+        created_at=now,
+        updated_at=now,
+        **{name: getattr(new, name) for name in _COLUMNS},
+    )
+
+
+def _record(connection: Connection, user: User, actor: Actor) -> None:
+    """Add the audit rows of a user's creation: one for the user and, with a link, one for the link."""
+    fields = [name for name in ("email", *_COLUMNS) if getattr(user, name)]
+    password = ["password"] if user.has_password else []
+    trail.record(connection, Action.USER_CREATE, user.id, actor, user.created_at, [*fields, *password])
+    if user.password_link_ends_at:
+        trail.record(connection, Action.PASSWORD_LINK_CREATE, user.id, actor, user.created_at, [])
 
 
 def check_new_user(new: NewUser, *, actor: Actor) -> None:
