@@ -1,13 +1,13 @@
 """Clients that invite users and use the links, what was acknowledged of that, and what is there after a crash."""
 
 import http.client
-import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from faults.load import Clients
 from faults.site import Site
 from support.link_browser import HOST, LinkBrowser, token_in
 from support.password_links import matches
@@ -37,27 +37,16 @@ class Invited:
         return f"password {self.name}"
 
 
-class Links:
-    """A number of clients, each of which invites a user, uses the link, and goes on to the next, until the end."""
+class Links(Clients):
+    """Clients, each of which invites a user, uses the link, and goes on to the next, until the end."""
 
     def __init__(self, site: Site) -> None:
+        super().__init__(CLIENTS)
         self.invited: list[Invited] = []
         self._site = site
         first = Invited()
         self._invite(first)
         self._browser = LinkBrowser(site.server, first.token)
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._go_on) for _ in range(CLIENTS)]
-
-    def __enter__(self) -> "Links":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
 
     def used(self) -> list[Invited]:
         """Return those whose use of the link was acknowledged."""
@@ -99,17 +88,16 @@ class Links:
             if reply.status not in (303, 410):
                 yield f"a link used again gives {reply.status}"
 
-    def _go_on(self) -> None:
-        while not self._stop.is_set():
-            one = Invited()
-            self.invited.append(one)
-            try:
-                if self._invite(one).status == 201:
-                    one.is_used = self._browser.use(self._site.server, one.token, one.password).status == 303
-            except (OSError, http.client.HTTPException, ValueError):
-                pass
-            if not one.is_used:
-                self._stop.wait(0.02)  # a client that is refused does not hammer
+    def _act(self) -> None:
+        one = Invited()
+        self.invited.append(one)
+        try:
+            if self._invite(one).status == 201:
+                one.is_used = self._browser.use(self._site.server, one.token, one.password).status == 303
+        except (OSError, http.client.HTTPException, ValueError):
+            pass
+        if not one.is_used:
+            self._stop.wait(0.02)  # a client that is refused does not hammer
 
     def _invite(self, one: Invited) -> Reply:
         headers, body = {"Host": HOST, "Idempotency-Key": one.name}, {"email": one.email}

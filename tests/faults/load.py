@@ -8,7 +8,7 @@ import time
 import uuid
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 PASSWORD = "three random words"
 ANSWER_SECONDS = 15
@@ -26,21 +26,14 @@ class Answer:
     error: str = ""
 
 
-@dataclass
-class Load:
-    """A number of clients, each with its own connection, until `stop`."""
+class Clients:
+    """A number of clients, each in a thread of its own, which act again and again until `stop`."""
 
-    port: int
-    key: str = field(repr=False)
-    clients: int = 8
-    context: ssl.SSLContext | None = None  # for https
-
-    def __post_init__(self) -> None:
-        self.answers: list[Answer] = []
+    def __init__(self, number: int) -> None:
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._create_until_stopped) for _ in range(self.clients)]
+        self._threads = [threading.Thread(target=self._go_on) for _ in range(number)]
 
-    def __enter__(self) -> "Load":
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
@@ -53,6 +46,27 @@ class Load:
         self._stop.set()
         for thread in self._threads:
             thread.join()
+
+    def _go_on(self) -> None:
+        while not self._stop.is_set():
+            self._act()
+
+    def _act(self) -> None:
+        raise NotImplementedError
+
+
+@dataclass
+class Load(Clients):
+    """Clients that create users, each with its own connection."""
+
+    port: int
+    key: str = field(repr=False)
+    clients: int = 8
+    context: ssl.SSLContext | None = None  # for https
+
+    def __post_init__(self) -> None:
+        super().__init__(self.clients)
+        self.answers: list[Answer] = []
 
     def told(self, since: float = 0.0) -> list[Answer]:
         """Return the answers since a moment."""
@@ -73,11 +87,10 @@ class Load:
             time.sleep(0.05)
         raise AssertionError(f"not well 30 s after the fault: {[answer.status for answer in answers[-20:]]}")
 
-    def _create_until_stopped(self) -> None:
-        while not self._stop.is_set():
-            with closing(self._connection()) as connection:
-                while not self._stop.is_set() and self._note(connection):
-                    pass
+    def _act(self) -> None:
+        with closing(self._connection()) as connection:
+            while not self._stop.is_set() and self._note(connection):
+                pass
 
     def _connection(self) -> http.client.HTTPConnection:
         if self.context:

@@ -17,7 +17,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import threading
 import time
 import uuid
 from collections import Counter
@@ -29,6 +28,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
 import psycopg  # noqa: E402  (the path is set first)
 
+from faults.load import Clients  # noqa: E402
 from faults.site import CHECKS  # noqa: E402
 from support.installations import Installation, installed  # noqa: E402
 from support.postgres import own_postgres  # noqa: E402
@@ -57,31 +57,20 @@ def downgrade():
 """
 
 
-class Balancer:
+class Balancer(Clients):
     """Clients that create users on one server after another, as a proxy would send them, and a probe of each server.
 
     A connection that is refused costs nothing: the next server is asked.
     """
 
     def __init__(self, key: str, servers: list[Server]) -> None:
+        super().__init__(CLIENTS)
         self.servers = servers
         self.answers: Counter[str] = Counter()
         self.created: dict[str, str] = {}
         self.probes: Counter[str] = Counter()
         self._key = key
         self._turns = itertools.count()
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._create) for _ in range(CLIENTS)]
-
-    def __enter__(self) -> "Balancer":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
 
     def probe(self, servers: list[Server], name: str) -> None:
         """Ask each of the servers whether it is ready, and count the answers under `name`."""
@@ -89,19 +78,18 @@ class Balancer:
             told = server.call("GET", "/readyz")
             self.probes[f"{name}: {told.status} {told.json.get('reason', '')}".strip()] += 1
 
-    def _create(self) -> None:
-        while not self._stop.is_set():
-            email = f"{uuid.uuid4().hex}@example.com"
-            body = json.dumps({"email": email, "password": "three random words"})
-            servers = self.servers
-            first = next(self._turns)
-            for n in range(len(servers)):
-                with contextlib.suppress(ConnectionRefusedError):
-                    self._note(email, *self._ask(servers[(first + n) % len(servers)], body))
-                    break
-            else:
-                self.answers["no server"] += 1
-            time.sleep(PAUSE_SECONDS)
+    def _act(self) -> None:
+        email = f"{uuid.uuid4().hex}@example.com"
+        body = json.dumps({"email": email, "password": "three random words"})
+        servers = self.servers
+        first = next(self._turns)
+        for n in range(len(servers)):
+            with contextlib.suppress(ConnectionRefusedError):
+                self._note(email, *self._ask(servers[(first + n) % len(servers)], body))
+                break
+        else:
+            self.answers["no server"] += 1
+        time.sleep(PAUSE_SECONDS)
 
     def _ask(self, server: Server, body: str) -> tuple[str, str]:
         with contextlib.closing(server.keep()) as connection:
