@@ -24,7 +24,8 @@ from users.errors import READ_ONLY
 from users.logs import handlers
 from users.passwords import hash_queue
 from users.passwords.argon2id import HashParameters
-from users.passwords.policy import MIN_LENGTH, common_passwords
+from users.passwords.password_lists import common_passwords
+from users.passwords.policy import MIN_LENGTH
 from users.roles import Role
 from users.rules.field_checks import LINK_LIFETIMES
 from users.services.links import password_links

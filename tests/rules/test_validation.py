@@ -1,6 +1,7 @@
 """Validation: all errors of all fields at once, with the contract's messages, never with a value."""
 
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from users.errors import Conflict, Invalid
 from users.field_errors import FieldCode, FieldError
+from users.passwords.password_lists import DigestList, sorted_digests
 from users.passwords.policy import MIN_LENGTH
 from users.roles import Permission, Role
 from users.rules.validation import (
@@ -280,6 +282,32 @@ def test_password_blocklist_setting(common: str) -> None:
         new_password(common, rules)
     assert valid(password=common).password == common
     assert valid(rules, password=PASSWORD).password == PASSWORD
+
+
+@pytest.mark.parametrize("blocklist", [False, True])
+def test_list_of_the_operator(blocklist: bool) -> None:
+    """What it lists is refused whether or not the list of common passwords is on, and with words of its own."""
+    rules = Rules(password_blocklist=blocklist, password_blocklist_file=DigestList(sorted_digests(["Enrol 2026"])))
+    expected = "This password is on a list of passwords that are refused here. Choose a different one"
+    for listed in ("Enrol 2026", "ＥＮＲＯＬ 2026"):
+        assert only_error(rules, password=listed) == ("password", "PASSWORD_TOO_COMMON", expected)
+        with pytest.raises(Invalid):
+            new_password(listed, rules)
+    assert valid(rules, password="Enrol 2027")
+
+
+@pytest.mark.parametrize(
+    ("minimum", "second_factor_required", "least"),
+    [(8, False, 15), (14, False, 15), (20, False, 20), (8, True, 8), (12, True, 12)],
+)
+def test_stricter_rules(minimum: int, second_factor_required: bool, least: int) -> None:
+    """For the own password of a user with a permission. All other rules stay."""
+    own = DigestList(sorted_digests(["Enrol 2026"]))
+    rules = Rules(minimum, password_blocklist_file=own, allow_domains=frozenset({"local"}))
+    strict = rules.stricter(second_factor_required=second_factor_required)
+    assert strict == replace(rules, password_min_length=least, password_blocklist=True)
+    assert only_error(strict, password="¿" * (least - 1))[2] == f"Password must be at least {least} characters"
+    assert new_password("¿" * least, strict)
 
 
 def test_new_password_is_required() -> None:

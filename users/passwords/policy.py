@@ -1,27 +1,28 @@
-"""The password policy: the length, the characters, the list of common passwords, and the generator."""
+"""The password policy: the length, the characters, the lists of refused passwords, and the generator."""
 
 import secrets
 import string
 import unicodedata
-from functools import cache
-from pathlib import Path
 
 from users.field_errors import FieldCode, FieldRefused
+from users.passwords.password_lists import DigestList, common_passwords
 
 MIN_LENGTH = 8  # code points, before and after NFKC; ENROL_PASSWORD_MIN_LENGTH can raise it
+ONLY_FACTOR_MIN_LENGTH = 15  # NIST SP 800-63B-4, section 3.1.1.2: of a password that is the only factor
 MAX_BYTES = 1024  # of UTF-8, before and after NFKC, which can make a text eleven times as long
 
 GENERATED_LENGTH = 16
 LOOK_ALIKES = "0Oo1Il"
 GENERATED_ALPHABET = "".join(c for c in string.ascii_letters + string.digits if c not in LOOK_ALIKES)
 
-_COMMON_PASSWORDS = Path(__file__).with_name("common_passwords.txt")
 
-
-def check_new_password(password: str, *, min_length: int = MIN_LENGTH, blocklist: bool = False) -> str:
+def check_new_password(
+    password: str, *, min_length: int = MIN_LENGTH, blocklist: bool = False, own_list: DigestList | None = None
+) -> str:
     """Return `password` unchanged, never trimmed or cut. Raises FieldRefused.
 
-    The NFKC form, which is what gets hashed, must pass too. `blocklist` refuses common passwords.
+    The NFKC form, which is what gets hashed, must pass too. `blocklist` refuses common passwords, and `own_list` what
+    the operator lists.
     """
     # By bytes first: NFKC is then only computed on a short text.
     if size(password) > MAX_BYTES or size(normalise(password)) > MAX_BYTES:
@@ -31,8 +32,11 @@ def check_new_password(password: str, *, min_length: int = MIN_LENGTH, blocklist
         raise FieldRefused(FieldCode.INVALID_CHARACTERS, message)
     if min(len(password), len(normalise(password))) < min_length:
         raise FieldRefused(FieldCode.PASSWORD_TOO_SHORT, f"Password must be at least {min_length} characters")
-    if blocklist and is_common(password):
+    if blocklist and password in common_passwords():
         message = "This password is on a list of common passwords. Choose a different one"
+        raise FieldRefused(FieldCode.PASSWORD_TOO_COMMON, message)
+    if own_list is not None and password in own_list:
+        message = "This password is on a list of passwords that are refused here. Choose a different one"
         raise FieldRefused(FieldCode.PASSWORD_TOO_COMMON, message)
     return password
 
@@ -58,15 +62,3 @@ def normalise(password: str) -> str:
 def generate(min_length: int = MIN_LENGTH) -> str:
     """Return a new password: 16 random characters (more where `min_length` asks) without look-alikes, 92 bits."""
     return "".join(secrets.choice(GENERATED_ALPHABET) for _ in range(max(GENERATED_LENGTH, min_length)))
-
-
-def is_common(password: str) -> bool:
-    """Tell whether `password`, after NFKC and casefold, is on the list of common passwords."""
-    return normalise(password).casefold() in common_passwords()
-
-
-@cache
-def common_passwords() -> frozenset[str]:
-    """Return the list of common passwords, in NFKC and casefolded."""
-    _licence, _, words = _COMMON_PASSWORDS.read_text(encoding="utf-8").partition("\n---\n")
-    return frozenset(words.split("\n")) - {""}

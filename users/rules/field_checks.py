@@ -10,6 +10,7 @@ from itertools import islice
 
 from users.field_errors import FieldCode, FieldError, FieldRefused
 from users.passwords import policy
+from users.passwords.password_lists import DigestList
 from users.roles import Role
 from users.rules import email_faults, invisible, ip_addresses
 from users.rules.emails import MAX_BYTES as EMAIL_MAX_BYTES
@@ -54,9 +55,10 @@ def email(value: object, *, allow_domains: Collection[str], check_deliverability
         raise FieldRefused(bad.code, words.format(domain=bad.domain)) from None
 
 
-def password(value: object, *, min_length: int, blocklist: bool) -> str:
+def password(value: object, *, min_length: int, blocklist: bool, own_list: DigestList | None) -> str:
     """Return `value` unchanged if it may become a password."""
-    return policy.check_new_password(required_text("Password", value), min_length=min_length, blocklist=blocklist)
+    given = required_text("Password", value)
+    return policy.check_new_password(given, min_length=min_length, blocklist=blocklist, own_list=own_list)
 
 
 def name(label: str, value: object) -> str | None:

@@ -5,13 +5,14 @@ Each rule is part of the contract. The database alone decides that an email is u
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
 from users.errors import Invalid
 from users.field_errors import FieldErrors
 from users.passwords import policy
+from users.passwords.password_lists import DigestList
 from users.roles import Permission, Role
 from users.rules import field_checks
 from users.rules.emails import Email, possible_emails
@@ -23,8 +24,17 @@ class Rules:
 
     password_min_length: int = policy.MIN_LENGTH
     password_blocklist: bool = False
+    password_blocklist_file: DigestList | None = None  # what the file lists
     allow_domains: frozenset[str] = frozenset()
     check_deliverability: bool = False
+
+    def stricter(self, *, second_factor_required: bool) -> "Rules":
+        """Return the rules for a password that a user with a permission chooses, who signs in to the pages with it.
+
+        They refuse common passwords and, where the password is the only factor, those of fewer than 15 characters.
+        """
+        least = 0 if second_factor_required else policy.ONLY_FACTOR_MIN_LENGTH
+        return replace(self, password_min_length=max(self.password_min_length, least), password_blocklist=True)
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,12 @@ def _text(label: str, value: object, _rules: Rules) -> str | None:
 
 
 def _password(_label: str, value: object, rules: Rules) -> str:
-    return field_checks.password(value, min_length=rules.password_min_length, blocklist=rules.password_blocklist)
+    return field_checks.password(
+        value,
+        min_length=rules.password_min_length,
+        blocklist=rules.password_blocklist,
+        own_list=rules.password_blocklist_file,
+    )
 
 
 def _boolean(label: str, value: object, _rules: Rules) -> bool:
