@@ -15,6 +15,7 @@ from users.services import user_creation
 
 pytestmark = pytest.mark.one_database
 SHORT = "Password must be at least 8 characters"
+COMMON = "This password is on a list of common passwords. Choose a different one"
 
 
 @pytest.fixture(autouse=True)
@@ -98,3 +99,39 @@ def test_new_password_leaves_must_change_as_it_is(app: Flask, runner: FlaskCliRu
     run(runner, "users", "update", cast.sam.email, "--must-change")
     run(runner, "users", "set-password", cast.sam.email, "--generate-password")
     assert rows(app, "SELECT email FROM users WHERE password_change_required") == [(cast.sam.email,)]
+
+
+WEAK = [("hunter2 is me", "Password must be at least 15 characters"), ("passwordpassword", COMMON)]
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["plain", "json"])
+@pytest.mark.parametrize(("password", "why"), WEAK)
+def test_warning_of_a_weak_password(
+    runner: FlaskCliRunner, cast: Cast, options: tuple[str, ...], password: str, why: str
+) -> None:
+    """The command does it and warns on stderr, if the user holds a permission and could not choose it at the pages."""
+    new, known = "jo@example.com", cast.omar.email
+    for email, done, *command in (
+        (new, f"User created: {new}", "create", new, "--role", "role_auditor"),
+        (known, f"Password set: {known}", "set-password", known),
+    ):
+        result = run(runner, "users", *command, "--password-stdin", *options, stdin=password)
+        assert result.exit_code == 0
+        said, warned = result.stderr.splitlines()
+        assert said.startswith(done)
+        assert warned == f"Warning: {email} holds permissions and could not choose this password at the pages. {why}."
+        assert "Warning" not in result.stdout
+
+
+@pytest.mark.parametrize("role", [("--role", "role_member"), ()], ids=["member", "none"])
+def test_no_warning_for_a_user_without_a_permission(runner: FlaskCliRunner, role: tuple[str, ...]) -> None:
+    for command in (("create", "jo@example.com", *role), ("set-password", "jo@example.com")):
+        result = run(runner, "users", *command, "--password-stdin", stdin="password1")
+        assert (result.exit_code, "Warning" in result.stderr) == (0, False)
+
+
+@pytest.mark.parametrize("option", ["--generate-password", "--password-stdin"])
+def test_no_warning_of_a_good_password(runner: FlaskCliRunner, option: str) -> None:
+    for command in (("create", "jo@example.com", "--role", "role_admin"), ("set-password", "jo@example.com")):
+        result = run(runner, "users", *command, option, stdin=PASSWORD)
+        assert (result.exit_code, "Warning" in result.stderr) == (0, False)

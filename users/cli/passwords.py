@@ -10,7 +10,9 @@ from users.cli.output import print_result, say
 from users.cli.prompts import ask_for_password, read_password, require_terminal
 from users.errors import Invalid
 from users.passwords import policy
+from users.roles import permissions_of
 from users.rules import validation
+from users.rules.validation import Rules
 from users.storage.models import User
 
 _ATTEMPTS = 3
@@ -51,6 +53,22 @@ def _ask() -> str:
         else:
             return answer
     return ask_for_password()
+
+
+def warn_of_weak(password: str, user: User) -> None:
+    """Warn on stderr if `user`, whose password this is now, holds a permission and could not choose it at the pages."""
+    if not permissions_of(user.global_role_id):
+        return
+    try:
+        validation.new_password(password, _rules_for_own_password())
+    except Invalid as refused:
+        cause = "holds permissions and could not choose this password at the pages"
+        say(f"Warning: {user.email} {cause}. {refused.message}.")
+
+
+def _rules_for_own_password() -> Rules:
+    """Return the rules for a password that a user with a permission chooses at the pages."""
+    return settings.current().rules.stricter(second_factor_required=False)
 
 
 def print_user(user: User, generated: str | None, as_json: bool) -> None:

@@ -68,6 +68,7 @@ def set_password(user: str, password_stdin: bool, generate_password: bool, must_
     new = validation.new_password(password, settings.current().rules)
     changed = user_changes.set_password(found.id, new, must_change=must_change or None, actor=actor())
     say_done(f"Password set: {changed.email}")
+    passwords.warn_of_weak(new, changed)
     passwords.print_user(changed, password if generate_password else None, as_json)
 
 

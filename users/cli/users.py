@@ -112,6 +112,7 @@ def _create(given: dict[str, Any], generated: str | None, as_json: bool) -> None
     new = validation.new_user(given, settings.current().rules, fields=validation.ADMIN_FIELDS)
     user = user_creation.create_user(new, actor=actor())
     say_done(f"User created: {user.email} ({user.id})")
+    passwords.warn_of_weak(given["password"], user)
     passwords.print_user(user, generated, as_json)
 
 
