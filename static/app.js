@@ -57,6 +57,34 @@ for (const button of document.querySelectorAll("[data-show]")) {
   addEventListener("pagehide", () => show(false));
 }
 
+for (const form of document.querySelectorAll("[data-passkey]")) {
+  const Key = window.PublicKeyCredential;
+  if (!Key?.parseCreationOptionsFromJSON) continue;
+  form.hidden = false;
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const kind = form.dataset.passkey, options = JSON.parse(form.dataset.options);
+    const read = kind === "create" ? "parseCreationOptionsFromJSON" : "parseRequestOptionsFromJSON";
+    try {
+      const made = await navigator.credentials[kind]({ publicKey: Key[read](options) });
+      form.elements.credential.value = JSON.stringify(made);
+      form.submit();
+    } catch {
+      say("The passkey was not used. Try again");
+    }
+  });
+}
+
+// A second click would send a code that is used up.
+for (const form of document.querySelectorAll("[data-once]")) {
+  let sent = false;
+  form.addEventListener("submit", (event) => {
+    if (sent) event.preventDefault();
+    sent = true;
+  });
+  addEventListener("pagehide", () => { sent = false; });
+}
+
 const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 

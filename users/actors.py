@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from users.errors import Denied
+from users.form_errors import ConfirmationNeeded
 from users.roles import ALL_PERMISSIONS, Permission
 
 
@@ -31,6 +32,7 @@ class Actor:
     ip_address: str | None = None
     request_id: str | None = None
     client_request_id: str | None = None  # chosen by the caller
+    needs_confirmation: bool = False  # of a session: the last proof that it is the user is too old
 
     def require(self, *permissions: Permission) -> None:
         """Raise Denied unless the actor holds all of `permissions`."""
@@ -38,10 +40,28 @@ class Actor:
         if missing:
             raise Denied(missing)
 
-    def signed_in_as(self, user_id: str, permissions: frozenset[Permission], session_hash: bytes) -> "Actor":
+    def require_confirmation(self) -> None:
+        """Raise ConfirmationNeeded unless the user has confirmed lately that it is them. Keys and commands pass."""
+        if self.needs_confirmation:
+            raise ConfirmationNeeded
+
+    def signed_in_as(
+        self,
+        user_id: str,
+        permissions: frozenset[Permission],
+        session_hash: bytes,
+        *,
+        needs_confirmation: bool = False,
+    ) -> "Actor":
         """Return this actor signed in as the user `user_id` with `permissions`, in the same request."""
-        kind = ActorKind.SESSION
-        return replace(self, kind=kind, permissions=permissions, user_id=user_id, session_hash=session_hash)
+        return replace(
+            self,
+            kind=ActorKind.SESSION,
+            permissions=permissions,
+            user_id=user_id,
+            session_hash=session_hash,
+            needs_confirmation=needs_confirmation,
+        )
 
     def with_permissions(self, permissions: frozenset[Permission]) -> "Actor":
         """Return the same actor with these permissions."""

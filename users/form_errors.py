@@ -50,6 +50,15 @@ class SessionEnded(AuthenticationRequired):
     message = "You are not signed in any more, so nothing was saved. Sign in and send it again."
 
 
+class ConfirmationNeeded(Denied):
+    """The act needs a proof, in the last ten minutes, that it is the user who is signed in."""
+
+    message = "Confirm that it is you, then send it again."
+
+    def __init__(self) -> None:
+        super().__init__(missing=())
+
+
 class FormRefused(EnrolError):
     """Input that a page refuses: `problems` has the message for each field."""
 
@@ -109,6 +118,30 @@ class VerificationLinkEnded(Outdated):
     """The verification link is older than a day, or the user has another email address now."""
 
     message = "This link has ended."
+
+
+class FactorNotFound(NotFound):
+    """The user has no such second factor (any more)."""
+
+    message = "You have no such second factor any more."
+
+
+class LastFactor(FormRefused):
+    """A second factor is required of the user, and this is the last one."""
+
+    message = "A second factor is required here, and this is your last one. Add another one first."
+
+    def __init__(self) -> None:
+        super().__init__({})
+
+
+class TooManyFactors(FormRefused):
+    """The user has as many second factors as there may be."""
+
+    message = "You have ten second factors, and more are not possible. Remove one first."
+
+    def __init__(self) -> None:
+        super().__init__({})
 
 
 class PasswordLinkEnded(Outdated):

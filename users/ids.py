@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 _USER_ID = re.compile(r"usr_[0-9a-f]{32}", re.ASCII)
 _KEY_ID = re.compile(r"akid_[0-9a-f]{32}", re.ASCII)
+_FACTOR_ID = re.compile(r"fct_[0-9a-f]{32}", re.ASCII)
 _EVENT_ID = re.compile(r"evt_[0-9a-f]{32}", re.ASCII)
 _REQUEST_ID = re.compile(r"req_[A-Za-z0-9]{8,60}", re.ASCII)
 _CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
@@ -51,6 +52,11 @@ def is_user_id(text: str) -> bool:
 def is_key_id(text: str) -> bool:
     """Tell whether `text` has the form of an API key's id; only such a text is looked up."""
     return bool(_KEY_ID.fullmatch(text))
+
+
+def is_factor_id(text: str) -> bool:
+    """Tell whether `text` has the form of a second factor's id; only such a text is looked up."""
+    return bool(_FACTOR_ID.fullmatch(text))
 
 
 def is_event_id(text: str) -> bool:

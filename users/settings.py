@@ -1,8 +1,6 @@
 """The settings, read once from the environment and checked. A bad value stops the start and names its variable."""
 
-import os
 import re
-import secrets
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +13,8 @@ from users.passwords import cores, hash_queue
 from users.passwords.argon2id import HashParameters
 from users.passwords.policy import MIN_LENGTH
 from users.rate_limits import Rate
-from users.rules import environment, hosts
+from users.roles import Role, permissions_of
+from users.rules import environment, hosts, secret_keys
 from users.rules.validation import Rules
 from users.storage import database_url
 
@@ -36,6 +35,7 @@ TAKES = {
     "ENROL_HASH_SLOTS": "how many passwords to hash at once in one process, from 1 to 256",
     "ENROL_HASH_QUEUE": "how many may wait to be hashed, from 0 to 10000",
     "ENROL_RATE_LIMIT": "a number and a time, like 100/second, 6000/minute or 360000/hour, or off",
+    "ENROL_REQUIRE_SECOND_FACTOR": "off, administrators or all",
     "ENROL_TRUSTED_PROXIES": "the number of proxies in front, from 0 to 10",
     "ENROL_TRUSTED_HOSTS": "host names or IP addresses without ports, separated by commas; a leading dot takes in the "
     "names below",
@@ -44,15 +44,10 @@ TAKES = {
     "ENROL_LOG_FORMAT": "text or json",
 }
 
+REQUIRE_SECOND_FACTOR = ("off", "administrators", "all")
+
 _DATABASE_POOL = 16  # hashing a password holds no connection
-_SECRET_KEY_LENGTH = 32
 _SECRET_KEY_FILE = "secret_key"  # noqa: S105  (a file's name)
-# Keys from tutorials and templates: all readers of those could sign with them.
-_WELL_KNOWN = re.compile(
-    r"change.?me|django-insecure|do.?not.?use|dummy|example|insecure|placeholder|replace|super.?secret|your.?secret"
-    r"|192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",
-    re.IGNORECASE,
-)
 _WEB_URL = re.compile(r"https?://[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+")  # the characters of RFC 3986
 _RATE = re.compile(r"([1-9][0-9]{0,8})/(second|minute|hour)")
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600}
@@ -77,6 +72,7 @@ class Settings:
     password_hash: HashParameters
     hash_slots: int
     hash_queue: int
+    require_second_factor: str  # one of REQUIRE_SECOND_FACTOR
     rate_limit: Rate | None  # None: off
     trusted_proxies: int
     trusted_hosts: tuple[str, ...]
@@ -87,6 +83,12 @@ class Settings:
     def secret_keys(self) -> tuple[str, ...]:
         """Return the secret key, then the older ones, which only check what they once signed."""
         return self.secret_key, *self.secret_key_fallbacks
+
+    def requires_second_factor(self, role_id: str | None) -> bool:
+        """Tell whether a user with this `global_role_id` must sign in to the pages with a second factor."""
+        if self.require_second_factor == "administrators":
+            return role_id == Role.ADMIN
+        return self.require_second_factor == "all" and bool(permissions_of(role_id))
 
 
 def current() -> Settings:
@@ -122,6 +124,7 @@ def load(values: Mapping[str, str], instance: Path) -> Settings:
         password_hash=_password_hash(values),
         hash_slots=_whole_number(values, "ENROL_HASH_SLOTS", 1, 256, default=cores.usable()),
         hash_queue=_whole_number(values, "ENROL_HASH_QUEUE", 0, 10000, default=hash_queue.QUEUE),
+        require_second_factor=_choice(values, "ENROL_REQUIRE_SECOND_FACTOR", REQUIRE_SECOND_FACTOR),
         rate_limit=_rate_limit(values),
         trusted_proxies=_whole_number(values, "ENROL_TRUSTED_PROXIES", 0, 10, default=0),
         trusted_hosts=_hosts(values),
@@ -193,33 +196,17 @@ def _secret_key(values: Mapping[str, str], instance: Path) -> str:
 
 
 def _strong_key(name: str, key: str) -> str:
-    if len(key) < _SECRET_KEY_LENGTH or len(set(key)) < 10 or _WELL_KNOWN.search(key):
+    if not secret_keys.is_strong(key):
         raise BadSetting(f"{name} is too short or well known. It takes {TAKES[name]}.")
     return key
 
 
 def _secret_key_of_instance(instance: Path) -> str:
-    """Return the key in `instance/secret_key`. If there is none, make it with mode 0600.
-
-    The key is written to a temporary file and linked into place. Of several processes that start at once, one link
-    succeeds; the others read that key.
-    """
+    """Return the key in `instance/secret_key`, which the first start makes."""
     path = instance / _SECRET_KEY_FILE
     try:
-        if not path.exists():
-            descriptor, temporary = tempfile.mkstemp(dir=instance)  # mode 0600
-            with open(descriptor, "w", encoding="ascii") as file:
-                file.write(secrets.token_hex(32))
-                file.flush()
-                os.fsync(descriptor)
-            try:
-                os.link(temporary, path)
-            except FileExistsError:
-                pass
-            finally:
-                os.unlink(temporary)
-        return _strong_key("SECRET_KEY", path.read_text(encoding="ascii").strip())
-    except (BadSetting, UnicodeDecodeError):
+        return secret_keys.read_or_make(path)
+    except ValueError:
         raise BadSetting(f"{path} holds no usable key. Remove it, and the next start makes a new one.") from None
     except OSError as error:
         raise _unwritable(instance, error) from None

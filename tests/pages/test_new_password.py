@@ -10,6 +10,7 @@ from flask import Flask
 from support.api import Answer
 from support.changes import events, update
 from support.databases import execute, rows
+from support.factors import begin_app
 from support.page_forms import EVERY_FIELD, acts_on
 from support.people import PASSWORD, Cast, make_key, make_user
 from support.visitors import LOGIN, NEW_USER, Visitor, can_sign_in, problems_in, signed_in, token_in
@@ -38,10 +39,17 @@ def is_flagged(app: Flask, user: User) -> bool:
 
 @pytest.fixture
 def places(app: Flask, cast: Cast) -> list[tuple[str, str, Any]]:
-    """Every method, path and view of the URL map but the sign-in and the sign-out."""
+    """Every method, path and view of the URL map but sign-in, step-up and sign-out."""
     make_key(app, Permission.USERS_READ, owner=cast.omar)
     ((key_id,),) = rows(app, "SELECT id FROM api_keys")
-    values = {"filename": "app.css", "email": "sam@example.com", "user_id": cast.sam.id, "key_id": key_id}
+    factor_id = begin_app(app, cast.ada).factor_id
+    values = {
+        "factor_id": factor_id,
+        "filename": "app.css",
+        "email": "sam@example.com",
+        "user_id": cast.sam.id,
+        "key_id": key_id,
+    }
     return [
         (
             method,
@@ -50,7 +58,9 @@ def places(app: Flask, cast: Cast) -> list[tuple[str, str, Any]]:
         )
         for rule in app.url_map.iter_rules()
         for method in sorted(rule.methods or set())
-        if method != "OPTIONS" and (method, rule.rule) not in (("POST", LOGIN), ("POST", "/admin/logout"))
+        if method != "OPTIONS"
+        and rule.rule != "/account/confirm"
+        and (method, rule.rule) not in (("POST", LOGIN), ("POST", "/admin/logout"))
     ]
 
 

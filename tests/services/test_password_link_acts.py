@@ -103,7 +103,7 @@ def test_use_gives_all_back(app: Flask, cast: Cast) -> None:
     assert not use(make(cast.sam)).password_change_required
     for table in ("admin_sessions", "known_networks"):
         assert [row.user_id for row in rows(app, f"SELECT user_id FROM {table}")] == [cast.vera.id]
-    assert signin.sign_in(cast.sam.email, NEW, device=BROWSER, actor=TERMINAL)[0].id == cast.sam.id
+    assert signin.sign_in(cast.sam.email, NEW, device=BROWSER, actor=TERMINAL).user.id == cast.sam.id
     with pytest.raises(RateLimitExceeded):
         signin.sign_in(cast.vera.email, PASSWORD, device=BROWSER, actor=TERMINAL)
     assert trail(app, cast.sam)[-2][0::4] == ("user.set_password", "['password', 'password_change_required']")

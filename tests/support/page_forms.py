@@ -8,6 +8,7 @@ from flask import Flask
 
 from support.api import Answer
 from support.databases import rows
+from support.factors import begin_app
 from support.people import PASSWORD, Cast, make_key
 from support.visitors import Visitor
 from users.roles import Permission
@@ -30,9 +31,11 @@ def changing(app: Flask, cast: Cast) -> list[str]:
     """The path of every page that changes something, filled in."""
     make_key(app, Permission.USERS_READ, owner=cast.omar)
     ((key_id,),) = rows(app, "SELECT id FROM api_keys")
+    factor_id = begin_app(app, cast.ada).factor_id
     rules = (rule for rule in app.url_map.iter_rules() if "POST" in (rule.methods or ()))
     paths = sorted(rule.rule for rule in rules if not rule.rule.startswith("/v1"))
-    return [path.replace("<user_id>", cast.omar.id).replace("<key_id>", key_id) for path in paths]
+    values = {"<user_id>": cast.omar.id, "<key_id>": key_id, "<factor_id>": factor_id}
+    return [re.sub("<.*?>", lambda found: values[found[0]], path) for path in paths]
 
 
 def fields_of(page: Answer) -> dict[str, str]:

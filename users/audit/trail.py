@@ -22,15 +22,22 @@ class Action(StrEnum):
     """The actions of audit rows, as `object.act`."""
 
     AUDIT_PRUNE = "audit.prune"
+    FACTOR_CREATE = "factor.create"
+    FACTOR_DELETE = "factor.delete"
+    FACTOR_RESET = "factor.reset"
     KEY_CREATE = "key.create"
     KEY_REVOKE = "key.revoke"
     KEY_ROLL = "key.roll"
     PASSWORD_LINK_CREATE = "password_link.create"  # noqa: S105
     PASSWORD_LINK_REVOKE = "password_link.revoke"  # noqa: S105
+    RECOVERY_CODES_CREATE = "recovery_codes.create"
     REQUEST_REFUSE = "request.refuse"
     SECRET_KEY_ADOPT = "secret_key.adopt"  # noqa: S105
+    SESSION_CONFIRM = "session.confirm"
     SESSION_CREATE = "session.create"
     SESSION_END = "session.end"
+    SESSION_END_ALL = "session.end_all"
+    SESSION_END_OTHER = "session.end_other"
     SESSION_END_OTHERS = "session.end_others"
     USER_CREATE = "user.create"
     USER_DEACTIVATE = "user.deactivate"

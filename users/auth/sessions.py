@@ -1,23 +1,81 @@
-"""Sessions of the pages as rows, so that one can be ended everywhere at once (OWASP, Session Management)."""
+"""Sessions of the pages as rows, so that one can be ended everywhere at once (OWASP, Session Management).
+
+A sign-in goes through the stages of `Stage`. Only a complete one has permissions.
+"""
 
 import hashlib
 import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, delete, exists, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
-from users import clock, logs
+from users import clock, logs, settings
 from users.errors import Unavailable
+from users.form_errors import SessionEnded
 from users.roles import Permission, permissions_of
 from users.storage import database
-from users.storage.models import AdminSession, User
+from users.storage.models import AdminSession, SecondFactor, User
 
 IDLE = timedelta(minutes=30)
 ABSOLUTE = timedelta(hours=12)
+AWAITING = timedelta(minutes=10)  # for the second factor, after the right password
+CONFIRMED = timedelta(minutes=10)  # how long a proof that it is the user is enough
 SEEN_EVERY = timedelta(minutes=1)
+MOST_PER_USER = 20
+MOST_FAILURES = 5
+
+# Whether a user has a second factor that counts; for a statement that reads the user.
+WITH_FACTOR = exists().where(SecondFactor.user_id == User.id, SecondFactor.active_since.is_not(None))
+HAS_FACTOR = WITH_FACTOR.label("has_factor")
+
+
+class Stage(StrEnum):
+    """How far a sign-in has come. A page opens in the stages that its guard names."""
+
+    FACTOR = "factor"  # the password was right; the second factor is to follow
+    NEW_PASSWORD = "new password"  # the user must choose a new password  # noqa: S105
+    ENROLMENT = "enrolment"  # the user must add a second factor
+    COMPLETE = "complete"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a user signs in: the IP address and the browser in words."""
+
+    ip_address: str | None = None
+    browser: str | None = None
+
+
+@dataclass(frozen=True)
+class CurrentSession:
+    """A session that lives, and its user. Only the cookie holds `id`."""
+
+    id: str = field(repr=False)
+    user: User
+    stage: Stage
+    has_factor: bool
+    confirmed_at: datetime | None
+
+    @property
+    def id_hash(self) -> bytes:
+        """Return the hash of the id, which the table holds."""
+        return digest(self.id)
+
+    @property
+    def permissions(self) -> frozenset[Permission]:
+        """Return what the user may do at the pages."""
+        return permissions_in(self.stage, self.user.global_role_id)
+
+    @property
+    def needs_confirmation(self) -> bool:
+        """Tell whether the last proof that it is the user is too old for an act that asks for one."""
+        return self.confirmed_at is None or not timedelta() <= clock.now() - self.confirmed_at < CONFIRMED
 
 
 def may_sign_in(user: Any) -> bool:
@@ -25,74 +83,152 @@ def may_sign_in(user: Any) -> bool:
     return bool(user.is_active and user.deleted_at is None)
 
 
-def start(session: Session, user_id: str, now: datetime) -> str:
-    """Add a session of the user and return its id, which only the cookie holds."""
+def permissions_in(stage: Stage, role_id: str | None) -> frozenset[Permission]:
+    """Return what a user with this role may do at this stage of a sign-in: nothing before it is complete."""
+    return permissions_of(role_id) if stage is Stage.COMPLETE else frozenset()
+
+
+def start(
+    session: Session, user: User, now: datetime, place: Place, *, has_factor: bool, awaits_factor: bool
+) -> CurrentSession:
+    """Add a session of the user and return it. The oldest sessions beyond MOST_PER_USER end."""
+    _end_oldest(session, user.id, awaits_factor=awaits_factor)
     session_id = secrets.token_urlsafe(32)
-    session.add(AdminSession(id_hash=digest(session_id), user_id=user_id, created_at=now, last_seen_at=now))
-    return session_id
+    session.add(
+        AdminSession(
+            id_hash=digest(session_id),
+            user_id=user.id,
+            created_at=now,
+            last_seen_at=now,
+            awaits_factor=awaits_factor,
+            confirmed_at=now,
+            failures=0,
+            ip_address=place.ip_address,
+            browser=place.browser,
+        )
+    )
+    return CurrentSession(session_id, user, _stage(user, awaits_factor, has_factor), has_factor, now)
 
 
-def find(session_id: str) -> User | None:
-    """Return the user of this session, or None if it has ended or expired or the user may not sign in now."""
+def find(session_id: str) -> CurrentSession | None:
+    """Return this session, or None if it has ended or expired or the user may not sign in now."""
     now = clock.now()
-    found = select(AdminSession, User).join(User, AdminSession.user_id == User.id)
+    found = select(AdminSession, User, HAS_FACTOR).join(User, AdminSession.user_id == User.id)
     with database.reading() as session:
         row = session.execute(found.where(AdminSession.id_hash == digest(session_id))).one_or_none()
     if row is None:
         return None
-    admin_session, user = row
-    if now - admin_session.created_at >= ABSOLUTE or now - admin_session.last_seen_at >= IDLE or not may_sign_in(user):
+    admin_session, user, has_factor = row
+    if _has_expired(admin_session, now) or not may_sign_in(user):
         return None
     if now - admin_session.last_seen_at >= SEEN_EVERY:
         _note_seen(admin_session, now)
-    return user
-
-
-def permissions(user: Any) -> frozenset[Permission]:
-    """Return what `user`, a User or a row, may do at the pages: nothing before they have chosen a new password."""
-    return frozenset() if user.password_change_required else permissions_of(user.global_role_id)
+    stage = _stage(user, admin_session.awaits_factor, has_factor)
+    return CurrentSession(session_id, user, stage, has_factor, admin_session.confirmed_at)
 
 
 def find_permissions(transaction: Session | Connection, id_hash: bytes) -> frozenset[Permission] | None:
     """Return the permissions of the user whose session has this hash, or None where `find` returns None."""
-    theirs = select(User.global_role_id, User.password_change_required)
+    theirs = select(User.global_role_id, User.password_change_required, AdminSession.awaits_factor, HAS_FACTOR)
     alive = (AdminSession.id_hash == id_hash, ~is_expired(clock.now()), User.is_active, User.deleted_at.is_(None))
     row = transaction.execute(theirs.join(AdminSession, AdminSession.user_id == User.id).where(*alive)).first()
-    return None if row is None else permissions(row)
+    if row is None:
+        return None
+    return permissions_in(_stage(row, row.awaits_factor, row.has_factor), row.global_role_id)
 
 
-def count_others(user_id: str, session_id: str) -> int:
-    """Return how many other sessions the user has."""
-    others = (AdminSession.user_id == user_id, AdminSession.id_hash != digest(session_id))
+def renew(session: Session, current: CurrentSession, user: User, now: datetime, *, has_factor: bool) -> CurrentSession:
+    """Give the session a new id after a right answer, and return it: it is confirmed, and awaits no factor.
+
+    Raises SessionEnded if it has ended, or another request has renewed it.
+    """
+    session_id = secrets.token_urlsafe(32)
+    values = {"id_hash": digest(session_id), "awaits_factor": False, "confirmed_at": now, "failures": 0}
+    alive = update(AdminSession).where(AdminSession.id_hash == current.id_hash, ~is_expired(now))
+    if not _changed(session.execute(alive.values(**values, challenge=None, challenge_made_at=None))):
+        raise SessionEnded
+    if current.stage is Stage.FACTOR:
+        _end_oldest(session, user.id, awaits_factor=False)
+    return CurrentSession(session_id, user, _stage(user, awaits_factor=False, has_factor=has_factor), has_factor, now)
+
+
+def count_failure(session: Session, id_hash: bytes) -> int:
+    """Count a wrong answer in this session and return how many there were: MOST_FAILURES end it."""
+    counted = update(AdminSession).where(AdminSession.id_hash == id_hash).values(failures=AdminSession.failures + 1)
+    failures = session.scalar(counted.returning(AdminSession.failures)) or MOST_FAILURES
+    if failures >= MOST_FAILURES:
+        end_one(session, id_hash)
+    return failures
+
+
+def is_alive(session: Session, id_hash: bytes) -> bool:
+    """Tell whether this session has not ended."""
+    return session.scalar(select(AdminSession.id_hash).where(AdminSession.id_hash == id_hash)) is not None
+
+
+def of_user(user_id: str) -> Sequence[AdminSession]:
+    """Return the sessions of the user that live, the newest first; none that awaits a factor."""
+    theirs = (AdminSession.user_id == user_id, ~AdminSession.awaits_factor, ~is_expired(clock.now()))
     with database.reading() as session:
-        count = select(func.count()).select_from(AdminSession).where(*others, ~is_expired(clock.now()))
-        return session.scalar(count) or 0
+        found = select(AdminSession).where(*theirs).order_by(AdminSession.created_at.desc(), AdminSession.id_hash)
+        return session.scalars(found).all()
 
 
 def end(session: Session, session_id: str) -> bool:
     """End this session in every process; tell whether there was one."""
-    return _deleted(session.execute(delete(AdminSession).where(AdminSession.id_hash == digest(session_id))))
+    return end_one(session, digest(session_id))
+
+
+def end_one(session: Session, id_hash: bytes, *, user_id: str | None = None) -> bool:
+    """End the session with this hash, if it is one of `user_id` where that is given; tell whether there was one."""
+    theirs = (AdminSession.user_id == user_id,) if user_id else ()
+    return _changed(session.execute(delete(AdminSession).where(AdminSession.id_hash == id_hash, *theirs)))
 
 
 def end_all(session: Session, user_id: str, *, but: str = "") -> bool:
     """End all sessions of the user except the one with the id `but`; tell whether there were any."""
     theirs = delete(AdminSession).where(AdminSession.user_id == user_id)
-    return _deleted(session.execute(theirs.where(AdminSession.id_hash != digest(but))))
+    return _changed(session.execute(theirs.where(AdminSession.id_hash != digest(but))))
 
 
 def is_expired(now: datetime) -> ColumnElement[bool]:
     """Return the SQL condition for sessions that are too old or idle."""
-    return (AdminSession.created_at <= now - ABSOLUTE) | (AdminSession.last_seen_at <= now - IDLE)
-
-
-def _deleted(result: Any) -> bool:
-    return isinstance(result, CursorResult) and result.rowcount > 0
+    too_late = AdminSession.awaits_factor & (AdminSession.created_at <= now - AWAITING)
+    return (AdminSession.created_at <= now - ABSOLUTE) | (AdminSession.last_seen_at <= now - IDLE) | too_late
 
 
 def digest(session_id: str) -> bytes:
     """Return the hash of a session's id, which the table holds."""
     # "replace": a cookie may hold anything, an id is ASCII.
     return hashlib.sha256(session_id.encode("ascii", "replace")).digest()
+
+
+def _stage(user: Any, awaits_factor: bool, has_factor: bool) -> Stage:
+    if awaits_factor:
+        return Stage.FACTOR
+    if user.password_change_required:
+        return Stage.NEW_PASSWORD
+    if not has_factor and settings.current().requires_second_factor(user.global_role_id):
+        return Stage.ENROLMENT
+    return Stage.COMPLETE
+
+
+def _has_expired(admin_session: AdminSession, now: datetime) -> bool:
+    age = now - admin_session.created_at
+    return age >= (AWAITING if admin_session.awaits_factor else ABSOLUTE) or now - admin_session.last_seen_at >= IDLE
+
+
+def _end_oldest(session: Session, user_id: str, *, awaits_factor: bool) -> None:
+    """Make room for one more session. Those that await a factor are counted apart: they end no complete one."""
+    theirs = (AdminSession.user_id == user_id, AdminSession.awaits_factor == awaits_factor)
+    newest = select(AdminSession.id_hash).where(*theirs).order_by(AdminSession.created_at.desc())
+    ending = session.scalars(newest.offset(MOST_PER_USER - 1)).all()
+    if ending:
+        session.execute(delete(AdminSession).where(AdminSession.id_hash.in_(ending)))
+
+
+def _changed(result: Any) -> bool:
+    return isinstance(result, CursorResult) and result.rowcount > 0
 
 
 def _note_seen(admin_session: AdminSession, now: datetime) -> None:

@@ -13,13 +13,13 @@ from sqlalchemy.orm import Session
 from users import clock
 from users.actors import Actor
 from users.audit import trail
-from users.audit.trail import Action, Outcome
-from users.auth import attempt_limits, hasher, known_networks, sessions, throttles
+from users.audit.trail import Action
+from users.auth import attempt_limits, attempts, hasher, known_networks, sessions, throttles
 from users.auth.attempt_limits import ClaimedAccount
 from users.auth.authorization import authorized_transaction, reauthorize
 from users.auth.known_devices import Device
+from users.auth.sessions import HAS_FACTOR, CurrentSession, Place
 from users.auth.throttles import AttemptCounters
-from users.errors import RateLimitExceeded, Unavailable
 from users.form_errors import SessionEnded
 from users.passwords.hash_queue import Share
 from users.passwords.hashing import PasswordPlace, WrongPassword
@@ -28,6 +28,7 @@ from users.rules import emails
 from users.storage import database
 from users.storage.models import User
 
+_NOWHERE = Place()
 # A row, not a User: to make a User takes measurable time, and the time must not tell whether there is one.
 _SIGN_IN_COLUMNS = select(
     User.id,
@@ -40,9 +41,12 @@ _SIGN_IN_COLUMNS = select(
 ).where(User.email_key == bindparam("email_key"), User.deleted_at.is_(None))
 
 
-def sign_in(email: str, password: str, *, device: Device, replacing: str = "", actor: Actor) -> tuple[User, str]:
-    """Return the user and the id of a new session, which replaces the session with the id `replacing`.
+def sign_in(
+    email: str, password: str, *, device: Device, replacing: str = "", browser: str | None = None, actor: Actor
+) -> CurrentSession:
+    """Return a new session, which replaces the session with the id `replacing`.
 
+    For a user with a second factor it awaits the factor: see `second_step`. Only then are attempts given back.
     Raises WrongPassword for an unknown email, a wrong password and a user who may not sign in: the same answer after
     the same work, which is one hash, and one more if the stored hash has other parameters than today's. Raises
     TooManyWrongPasswords and AccountLocked before any hash, also for an unknown email.
@@ -51,14 +55,32 @@ def sign_in(email: str, password: str, *, device: Device, replacing: str = "", a
     attempt = attempt_limits.counters_for_pages(account, device, actor.ip_address)
     with (
         _counted(attempt, account.user, Action.SESSION_CREATE, actor) as place,
-        _signing_in(place, account, password, attempt, sessions.may_sign_in) as (session, found, now),
+        _signing_in(place, account, password, sessions.may_sign_in) as (session, found, has_factor, now),
     ):
-        if replacing and sessions.end(session, replacing):
+        if replacing and sessions.end(session, replacing) and actor.user_id:
             trail.record(session, Action.SESSION_END, actor.user_id, actor, now, [])
-        session_id = sessions.start(session, found.id, now)
-        signed_in = actor.signed_in_as(found.id, sessions.permissions(found), sessions.digest(session_id))
-        trail.record(session, Action.SESSION_CREATE, found.id, signed_in, now, [])
-    return found, session_id
+        here = sessions.Place(actor.ip_address, browser)
+        started = sessions.start(session, found, now, here, has_factor=has_factor, awaits_factor=has_factor)
+        if has_factor:
+            throttles.give_back_in(session, attempt)
+        else:
+            complete(session, started, attempt, [], now, actor)
+    return started
+
+
+def complete(
+    session: Session,
+    started: CurrentSession,
+    attempt: AttemptCounters,
+    factors: list[str],
+    now: datetime,
+    actor: Actor,
+) -> None:
+    """Record that a sign-in is complete: the user, whose row is locked, has given the password and the `factors`."""
+    throttles.reset_after_success(session, attempt)
+    started.user.last_login = now
+    signed_in = actor.signed_in_as(started.user.id, started.permissions, started.id_hash)
+    trail.record(session, Action.SESSION_CREATE, started.user.id, signed_in, now, factors)
 
 
 def verify_password(email: str, password: str, *, ip_address: str | None = None, actor: Actor) -> User:
@@ -74,11 +96,13 @@ def verify_password(email: str, password: str, *, ip_address: str | None = None,
     attempt = attempt_limits.counters_for_verify(account, caller, ip_address)
     with (
         _counted(attempt, account.user, Action.USER_VERIFY_PASSWORD, actor, Permission.USERS_VERIFY) as place,
-        _signing_in(place, account, password, attempt, partial(_may_verify, actor)) as (session, found, now),
+        _signing_in(place, account, password, partial(_may_verify, actor)) as (session, found, _, now),
     ):
         actor = reauthorize(session, actor, Permission.USERS_VERIFY)
         if not _may_verify(actor, found):
             raise WrongPassword
+        throttles.reset_after_success(session, attempt)
+        found.last_login = now
         known_networks.remember(session, found.id, attempt_limits.network_of(caller, ip_address))
         trail.record(session, Action.USER_VERIFY_PASSWORD, found.id, actor, now, [])
     return found
@@ -87,7 +111,7 @@ def verify_password(email: str, password: str, *, ip_address: str | None = None,
 def sign_out(session_id: str, *, actor: Actor) -> None:
     """End the session in every process. If it has ended already, nothing happens."""
     with database.transaction() as session:
-        if sessions.end(session, session_id):
+        if sessions.end(session, session_id) and actor.user_id:  # not one that awaits its factor
             trail.record(session, Action.SESSION_END, actor.user_id, actor, clock.now(), [])
 
 
@@ -99,36 +123,39 @@ def end_other_sessions(session_id: str, *, actor: Actor) -> None:
             trail.record(session, Action.SESSION_END_OTHERS, actor.user_id, actor, clock.now(), [])
 
 
-def change_password(user: User, current: str, new: str, *, device: Device, actor: Actor) -> tuple[User, str]:
-    """Set the password of `user` to `new` and end all sessions; return the user and the id of a new session.
+def change_password(
+    user: User, current: str, new: str, *, device: Device, place: Place = _NOWHERE, actor: Actor
+) -> CurrentSession:
+    """Set the password of `user` to `new` and end all their sessions; return a new session.
 
     `new` is validated already. `current` counts as an attempt, as at sign-in. Raises WrongPassword if it is not the
     user's password (any more), TooManyWrongPasswords and AccountLocked.
     """
     account = ClaimedAccount(user, typed="")
     attempt = replace(attempt_limits.counters_for_pages(account, device, actor.ip_address), is_known=True)
-    with _counted(attempt, user, Action.USER_SET_PASSWORD, actor) as place:
-        place.verify(user.password_hash, current)
-        return _replace_password(user, place.hash(new), actor)
+    with _counted(attempt, user, Action.USER_SET_PASSWORD, actor) as hashing:
+        hashing.verify(user.password_hash, current)
+        return _replace_password(user, hashing.hash(new), place, actor)
 
 
-def choose_password(user: User, new: str, *, actor: Actor) -> tuple[User, str]:
+def choose_password(user: User, new: str, *, place: Place = _NOWHERE, actor: Actor) -> CurrentSession:
     """Set the password of `user`, who must choose a new one and is signed in with the old one, as `change_password`.
 
     Raises Invalid (PASSWORD_UNCHANGED) if `new`, validated already, is the old one, and SessionEnded if another browser
     or a link has set a password meanwhile.
     """
-    with hasher.current().place(Share.KNOWN) as place:
-        hasher.require_other(place, user.password_hash, new)
+    actor.require_confirmation()
+    with hasher.current().place(Share.KNOWN) as hashing:
+        hasher.require_other(hashing, user.password_hash, new)
         try:
-            return _replace_password(user, place.hash(new), actor)
+            return _replace_password(user, hashing.hash(new), place, actor)
         except WrongPassword:  # the other change ended all sessions
             raise SessionEnded from None
 
 
-def _replace_password(user: User, password_hash: str, actor: Actor) -> tuple[User, str]:
+def _replace_password(user: User, password_hash: str, place: Place, actor: Actor) -> CurrentSession:
     with authorized_transaction(actor) as (session, actor):
-        found = _unchanged(session, user, sessions.may_sign_in)
+        found, has_factor = _unchanged(session, user, sessions.may_sign_in)
         known_networks.forget(session, [found.id])
         attempt_limits.unlock(session, found)
         now = clock.now()
@@ -140,7 +167,7 @@ def _replace_password(user: User, password_hash: str, actor: Actor) -> tuple[Use
         found.touch(now)
         sessions.end_all(session, found.id)
         trail.record(session, Action.USER_SET_PASSWORD, found.id, actor, now, fields)
-        return found, sessions.start(session, found.id, now)
+        return sessions.start(session, found, now, place, has_factor=has_factor, awaits_factor=False)
 
 
 @contextlib.contextmanager
@@ -149,38 +176,15 @@ def _counted(
 ) -> Iterator[PasswordPlace]:
     """Take a place in the hash queue, count the attempt, and yield the place to check the password in.
 
-    A wrong password leaves an audit row. Of the attempts that are refused unchecked only the first of a period does: a
-    flood of them writes nothing and takes no place. With `permissions`, `actor` is reauthorized before the answer.
+    An attempt that is refused unchecked takes no place. Raises and records as `attempts.counted` does.
     """
     target_id = target.id if target else None
-    with _recording_refusal(attempt, action, target_id, actor), database.reading() as session:
-        throttles.require_attempts_left(session, attempt)
-    with hasher.current().place(Share.KNOWN if attempt.is_known else Share.TYPED) as place:
-        with _recording_refusal(attempt, action, target_id, actor), database.transaction() as session:
-            throttles.count_attempt(session, attempt)
-        try:
-            yield place
-        except WrongPassword:
-            with database.transaction() as session:
-                if permissions:
-                    actor = reauthorize(session, actor, *permissions)
-                throttles.restart_periods(session, attempt)
-                trail.record(session, action, target_id, actor, clock.now(), [], outcome=Outcome.REFUSED)
-            raise
-        except Exception:  # overloaded, or a database that went away: the caller has learnt nothing
-            with contextlib.suppress(Unavailable):
-                throttles.give_back(attempt)
-            raise
-
-
-@contextlib.contextmanager
-def _recording_refusal(attempt: AttemptCounters, action: Action, target_id: str | None, actor: Actor) -> Iterator[None]:
-    """Record in the audit trail that no attempt is left, if the body raises that."""
-    try:
-        yield
-    except RateLimitExceeded:
-        throttles.record_first_refusal(attempt, action, target_id, actor)
-        raise
+    attempts.require_left(attempt, action, target_id, actor)
+    with (
+        hasher.current().place(Share.KNOWN if attempt.is_known else Share.TYPED) as place,
+        attempts.counted(attempt, action, target_id, actor, *permissions),
+    ):
+        yield place
 
 
 def _claimed_account(email: str, verifier: Actor | None = None) -> ClaimedAccount:
@@ -194,13 +198,11 @@ def _claimed_account(email: str, verifier: Actor | None = None) -> ClaimedAccoun
 
 @contextlib.contextmanager
 def _signing_in(
-    place: PasswordPlace,
-    account: ClaimedAccount,
-    password: str,
-    attempt: AttemptCounters,
-    may_sign_in: Callable[[Any], bool],
-) -> Iterator[tuple[Session, User, datetime]]:
-    """Check the password, and yield the transaction that signs in the user, who is locked, and the time.
+    place: PasswordPlace, account: ClaimedAccount, password: str, may_sign_in: Callable[[Any], bool]
+) -> Iterator[tuple[Session, User, bool, datetime]]:
+    """Check the password, and yield the transaction that signs in the user, who is locked.
+
+    With it come whether the user has a second factor, and the time.
 
     A hash with older parameters is replaced. Raises WrongPassword, also if there is no such user or `may_sign_in`
     refuses the user.
@@ -210,25 +212,24 @@ def _signing_in(
     if user is None or not may_sign_in(user):
         raise WrongPassword
     with database.transaction() as session:
-        found = _unchanged(session, user, may_sign_in)
-        throttles.reset_after_success(session, attempt)
+        found, has_factor = _unchanged(session, user, may_sign_in)
         now = clock.now()
         if found.password_hash != password_hash:  # the user's password link is signed over the one before
             found.password_hash, found.password_link_ends_at = password_hash, None
-        found.last_login = now
-        yield session, found, now
+        yield session, found, has_factor, now
 
 
 def _may_verify(actor: Actor, user: Any) -> bool:
     return user.is_active and user.deleted_at is None and needed_to_act_on(user.global_role_id) <= actor.permissions
 
 
-def _unchanged(session: Session, user: Any, may_sign_in: Callable[[Any], bool]) -> User:
-    """Read `user` again and lock the row. Raises WrongPassword if the password was changed during the hash.
+def _unchanged(session: Session, user: Any, may_sign_in: Callable[[Any], bool]) -> tuple[User, bool]:
+    """Read `user` again and lock the row; tell too whether they have a second factor.
 
-    Another hash of the same password is no change: another sign-in has replaced the hash.
+    Raises WrongPassword if the password was changed during the hash. Another hash of the same password is no change:
+    another sign-in has replaced the hash.
     """
-    found = session.scalar(select(User).where(User.id == user.id).with_for_update())
-    if found is None or found.password_changed_at != user.password_changed_at or not may_sign_in(found):
+    row = session.execute(select(User, HAS_FACTOR).where(User.id == user.id).with_for_update(of=User)).first()
+    if row is None or row[0].password_changed_at != user.password_changed_at or not may_sign_in(row[0]):
         raise WrongPassword
-    return found
+    return row[0], row[1]

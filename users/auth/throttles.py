@@ -159,8 +159,13 @@ def is_any_used_up(account: bytes) -> bool:
 def give_back(attempt: AttemptCounters) -> None:
     """Give back an attempt that was counted but not checked."""
     with database.transaction() as session:
-        for counter in attempt.counters:
-            _give_back_in(session, counter)
+        give_back_in(session, attempt)
+
+
+def give_back_in(session: Session, attempt: AttemptCounters) -> None:
+    """Give back an attempt that was counted but says nothing yet: the password was right, the factor is to follow."""
+    for counter in attempt.counters:
+        _give_back_in(session, counter)
 
 
 def record_first_refusal(attempt: AttemptCounters, action: Action, target_id: str | None, actor: Actor) -> None:

@@ -58,7 +58,7 @@ def _find_signed_in_user(error: EnrolError) -> None:
     """Find who is signed in, for the head of a 404 or 405 page: no guard has run."""
     if error.status in (404, 405) and "actor" not in g:  # not after other errors: the database may be the cause
         with contextlib.suppress(EnrolError):
-            session_cookie.load_current_user()
+            session_cookie.load_session()
 
 
 def _as_enrol_error(exception: Exception) -> EnrolError:

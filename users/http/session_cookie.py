@@ -11,8 +11,9 @@ from users import settings
 from users.actors import Actor, ActorKind
 from users.auth import known_devices, sessions
 from users.auth.known_devices import Device
+from users.auth.sessions import CurrentSession, Place, Stage
 from users.http import csrf, headers, urls
-from users.storage.models import User
+from users.rules import browsers
 
 _COOKIE = "enrol"
 _MESSAGES = "_flashes"  # Flask's name for the messages of `flash` in the session
@@ -59,29 +60,37 @@ def visitor() -> Actor:
     )
 
 
-def load_current_user() -> bool:
-    """Set `g.user` and `g.actor` from the session's cookie, and tell whether a user is signed in."""
+def load_session() -> None:
+    """Set `g.session`, `g.user` and `g.actor` from the session's cookie, if the session lives.
+
+    While the session awaits the second factor there is no `g.user`: the actor is a visitor.
+    """
     g.actor = visitor()
     session_id = request.cookies.get(cookie_name())
-    user = sessions.find(session_id) if session_id else None
-    if user is None or session_id is None:
-        return False
-    _set_current_user(user, session_id)
-    return True
+    found = sessions.find(session_id) if session_id else None
+    if found:
+        _set_session(found)
 
 
-def clear_current_user() -> None:
+def forget_session() -> None:
     """Treat this request as a visitor's from now on."""
     g.pop("user", None)
-    g.pop("session_id", None)
+    g.pop("session", None)
     g.actor = visitor()
 
 
-def _set_current_user(user: User, session_id: str) -> None:
-    g.user, g.session_id = user, session_id
-    g.actor = visitor().signed_in_as(user.id, sessions.permissions(user), sessions.digest(session_id))
+def _set_session(current: CurrentSession) -> None:
+    g.session = current
+    if current.stage is not Stage.FACTOR:
+        g.user = current.user
+        g.actor = visitor().signed_in_as(
+            current.user.id,
+            current.permissions,
+            current.id_hash,
+            needs_confirmation=current.needs_confirmation,
+        )
     # A CSRF token from before the sign-in or of another session is not valid in this one.
-    csrf.bind(_digest("csrf", session_id))
+    csrf.bind(_digest("csrf", current.id))
 
 
 def _digest(what: str, session_id: str) -> str:
@@ -91,7 +100,7 @@ def _digest(what: str, session_id: str) -> str:
 
 def sign(text: str) -> str:
     """Return `text` signed for a hidden field: `unsign` accepts it in the same session only."""
-    return f"{text}.{_digest(f'mark {text}', g.session_id)}"
+    return f"{text}.{_digest(f'mark {text}', g.session.id)}"
 
 
 def unsign(signed: str) -> str | None:
@@ -105,11 +114,21 @@ def device() -> Device:
     return known_devices.read(request.cookies.get(cookie_name("device"), ""))
 
 
-def start_session(user: User, session_id: str) -> None:
-    """Sign the browser in as `user` with the session just made, and remember the browser as a known device."""
-    _set_current_user(user, session_id)
-    set_cookie(cookie_name(), session_id)
-    remembered = device().with_user(user).as_cookie()
+def place() -> Place:
+    """Return where this request comes from, for the list of the user's sessions."""
+    return Place(request.remote_addr, browsers.name_of(request.user_agent.string))
+
+
+def start_session(current: CurrentSession) -> None:
+    """Let the browser have the session, which was just made or renewed.
+
+    Once the sign-in needs no factor any more, the browser is remembered as a known device.
+    """
+    _set_session(current)
+    set_cookie(cookie_name(), current.id)
+    if current.stage is Stage.FACTOR:
+        return
+    remembered = device().with_user(current.user).as_cookie()
     set_cookie(cookie_name("device"), remembered, max_age=int(known_devices.LIFETIME.total_seconds()))
 
 

@@ -7,8 +7,10 @@ from urllib.parse import urlsplit
 from flask import current_app, request
 
 from users import clock, settings
+from users.auth.factors.passkeys import Site
 from users.openapi import code_samples
 from users.request_errors import BaseUrlUnknown
+from users.rules import hosts
 from users.services.links.password_links import PasswordLink
 
 PLACEHOLDER_URL = "https://your-enrol"  # shown in examples while the base URL is not known
@@ -40,6 +42,17 @@ def absolute_url(path: str) -> str:
     if base is None:
         raise BaseUrlUnknown
     return base + path
+
+
+def passkey_site() -> Site | None:
+    """Return where passkeys are made for, or None if this address can have none.
+
+    The host is that of ENROL_PUBLIC_URL, else `localhost` where people use that; an IP address has no passkeys.
+    """
+    seen = urlsplit(settings.current().public_url or requested_url())
+    host = seen.hostname or ""
+    is_named = host == "localhost" or bool(settings.current().public_url and not hosts.is_ip_address(host))
+    return Site(host, f"{seen.scheme}://{seen.netloc}") if is_named else None
 
 
 def link(base: str, endpoint: str, token: str) -> str:

@@ -8,20 +8,19 @@ from users import __version__, clock, settings
 from users.http import csrf, headers, session_cookie, urls
 from users.logs import commands
 from users.pages import (  # noqa: F401  (their routes are registered by the import)
-    account,
     audit,
     docs,
     forms,
     keys,
-    login,
     setup,
     user_actions,
     user_passwords,
     users,
 )
+from users.pages.account import account, confirm, factors, login, new_factors  # noqa: F401
 from users.pages.links import password, verify  # noqa: F401
 from users.roles import Permission
-from users.services import first_steps
+from users.services import first_steps, second_factors
 from users.services.links import password_links
 
 
@@ -47,6 +46,7 @@ def init_app(app: Flask) -> None:
         asset=headers.asset,
         csrf_token=csrf.token,
         done_url=lambda: settings.current().password_done_url,
+        factor_words=second_factors.NAMES,
         first_steps=first_steps.unfinished,
         link_end=password_links.open_until,
         may=lambda permission: "actor" in g and Permission(permission) in g.actor.permissions,

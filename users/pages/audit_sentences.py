@@ -16,14 +16,21 @@ from users.storage.models import AuditEvent
 # What was done; {} is the user or key that it was done to.
 _DONE: Mapping[str, str] = {
     Action.AUDIT_PRUNE: "pruned the audit trail",
+    Action.FACTOR_CREATE: "added a second factor",
+    Action.FACTOR_DELETE: "removed a second factor",
+    Action.FACTOR_RESET: "reset the second factors of {}",
     Action.KEY_CREATE: "created {}",
     Action.KEY_REVOKE: "revoked {}",
     Action.KEY_ROLL: "rolled {}",
     Action.PASSWORD_LINK_CREATE: "made a password link for {}",
     Action.PASSWORD_LINK_REVOKE: "ended the password link of {}",
+    Action.RECOVERY_CODES_CREATE: "made new recovery codes",
     Action.SECRET_KEY_ADOPT: "made its secret key the only one",
+    Action.SESSION_CONFIRM: "confirmed that it is them",
     Action.SESSION_CREATE: "signed in",
     Action.SESSION_END: "signed out",
+    Action.SESSION_END_ALL: "ended all sessions of {}",
+    Action.SESSION_END_OTHER: "ended one of their other sessions",
     Action.SESSION_END_OTHERS: "ended their other sessions",
     Action.USER_CREATE: "created {}",
     Action.USER_DEACTIVATE: "deactivated {}",
@@ -41,6 +48,7 @@ _DONE: Mapping[str, str] = {
 _CHOSEN, _CHOSEN_BY_USER = "chose a password for {} with the link", "chose a password with the link"
 _REFUSED: Mapping[str, str] = {
     Action.REQUEST_REFUSE: "was refused a request about {}",
+    Action.SESSION_CONFIRM: "was refused the proof that it is them",
     Action.SESSION_CREATE: "was refused a sign-in as {}",
     Action.USER_CREATE: "was refused the creation of {} once more",
     Action.USER_SET_PASSWORD: "was refused a new password: the current one was wrong",
@@ -62,7 +70,10 @@ _FIELDS: Mapping[str, str] = {
     "last_verified": "Email verified",
     "name": "Name",
     "owner_id": "Owner",
+    "passkey": "Passkey",
+    "recovery_code": "Recovery code",
     "scopes": "Scopes",
+    "totp": "Authenticator app",
 }
 
 

@@ -27,7 +27,9 @@ from users.rules.validation import Rules
 
 MARK_FIELD = "mark"  # what the form was made for: sending it twice does nothing twice
 # Never carried through a sign-in: secrets and fields that are not typed, like the `username` for password managers.
-NOT_KEPT = frozenset({csrf.FIELD, MARK_FIELD, "current_password", "password", "username"})
+NOT_KEPT = frozenset(
+    {csrf.FIELD, MARK_FIELD, "code", "credential", "current_password", "password", "recovery_code", "username"}
+)
 
 _URL_ENCODED = "application/x-www-form-urlencoded"
 
@@ -93,6 +95,31 @@ class LoginForm(Form):
 
     email = EmailField("Email address", render_kw={"autocomplete": "username"})
     password = PasswordField("Password", render_kw={"autocomplete": "current-password"})
+
+
+class FactorForm(Form):
+    """The second factor at the sign-in."""
+
+    code = StringField("Code from your app", render_kw={"autocomplete": "one-time-code", "inputmode": "numeric"})
+    recovery_code = StringField("Recovery code", render_kw={"autocomplete": "off"})
+
+
+class ConfirmForm(FactorForm):
+    """The proof that it is the user: the second factor, or the password."""
+
+    password = PasswordField("Password", render_kw={"autocomplete": "current-password"})
+
+
+class AppForm(FactorForm):
+    """The first code of a new authenticator app, and a name for it."""
+
+    name = StringField("Name", render_kw={"autocomplete": "off"})
+
+
+class FactorNameForm(Form):
+    """A name for a second factor."""
+
+    name = StringField("Name", render_kw={"autocomplete": "off"})
 
 
 class ProfileForm(Form):

@@ -7,6 +7,7 @@ from typing import Any
 from flask import Flask, g, make_response, request
 from werkzeug.wrappers import Response
 
+from users.auth.sessions import Stage
 from users.blueprint import PUBLIC
 from users.errors import (
     READ_ONLY,
@@ -19,7 +20,7 @@ from users.errors import (
     Unavailable,
     UserDeactivated,
 )
-from users.form_errors import FormRefused, SessionEnded, SetupLinkEnded, SetupOver
+from users.form_errors import ConfirmationNeeded, FormRefused, SessionEnded, SetupLinkEnded, SetupOver
 from users.http import csrf, session_cookie
 from users.pages import forms, login_redirect
 from users.pages.problems import Problem, problems_of
@@ -37,6 +38,8 @@ _SHOWN_AGAIN = (
     SetupOver,
     UserDeactivated,
 )
+_COMPLETE = frozenset({Stage.COMPLETE})
+ANY_STAGE = frozenset(Stage)
 PageResponse = Response | str
 View = Callable[..., PageResponse]
 
@@ -45,11 +48,12 @@ def page(
     *permissions: Permission,
     again: View | None = None,
     ended: Callable[[], PageResponse] | None = None,
-    before_new_password: bool = False,
+    opens_in: frozenset[Stage] = _COMPLETE,
 ) -> Callable[[View], View]:
     """Guard a view: its caller must be signed in and hold `permissions`.
 
-    A user who must choose a new password is led to that, unless the view opens `before_new_password`.
+    The view opens in the stages `opens_in` of a sign-in. In others the user is led to the next step, as they are to
+    "Confirm that it is you" if the view raises ConfirmationNeeded.
 
     A view that changes something names in `again` the view that shows its form. That view is called again with what
     was sent as `formdata` when the form's token is stale, when the session ended, and when what was sent is refused.
@@ -61,17 +65,20 @@ def page(
         def guarded(**values: Any) -> PageResponse:
             _check_form()
             try:
-                if not session_cookie.load_current_user():
+                session_cookie.load_session()
+                if "session" not in g:
                     raise SessionEnded
-                if g.user.password_change_required and not before_new_password:
-                    return login_redirect.choose_password_first()
+                if g.session.stage not in opens_in:
+                    return login_redirect.to_next_step()
                 g.actor.require(*permissions)
                 return _respond(view, again, values)
             except SessionEnded:  # before this request or during it
-                session_cookie.clear_current_user()
+                session_cookie.forget_session()
                 return ended() if ended else login_redirect.sign_in_first(again, values)
+            except ConfirmationNeeded:
+                return login_redirect.confirm_first(again, values)
 
-        return _with_guard(guarded, permissions, again, before_new_password)
+        return _with_guard(guarded, permissions, again, opens_in)
 
     return guard
 
@@ -84,21 +91,21 @@ def public(*, again: View | None = None) -> Callable[[View], View]:
         def guarded(**values: Any) -> PageResponse:
             _check_form()
             try:
-                session_cookie.load_current_user()
+                session_cookie.load_session()
             except Unavailable:  # a public page needs no session
                 if is_unsafe():
                     raise
             return _respond(view, again, values)
 
-        return _with_guard(guarded, PUBLIC, again, before_new_password=True)
+        return _with_guard(guarded, PUBLIC, again, ANY_STAGE)
 
     return guard
 
 
-def _with_guard(guarded: View, guard: object, again: View | None, before_new_password: bool) -> View:
+def _with_guard(guarded: View, guard: object, again: View | None, opens_in: frozenset[Stage]) -> View:
     guarded.guard = guard  # type: ignore[attr-defined]  # a test walks the URL map and reads it
     guarded.again = again  # type: ignore[attr-defined]
-    guarded.before_new_password = before_new_password  # type: ignore[attr-defined]
+    guarded.opens_in = opens_in  # type: ignore[attr-defined]
     return guarded
 
 
@@ -149,8 +156,8 @@ def _show_again_later(again: View, values: Mapping[str, Any], error: EnrolError)
 
 
 def _show_again(again: Any, values: Mapping[str, Any], problems: list[Problem], status: int) -> Response:
-    if "user" in g and g.user.password_change_required and not again.before_new_password:
-        return login_redirect.choose_password_first()
+    if "session" in g and g.session.stage not in again.opens_in:
+        return login_redirect.to_next_step()
     g.problems = problems
     response = make_response(again.__wrapped__(**values, formdata=request.form))  # the guard is passed
     if response.status_code == 200 and g.problems:  # unless the view redirected or chose a status itself

@@ -9,11 +9,15 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
+from users.auth.sessions import Stage
+from users.blueprint import PUBLIC
 from users.http import session_cookie
 from users.pages import forms
+from users.pages.account import factor_answers
 from users.pages.forms import FormData
 from users.roles import Permission
 
+CONFIRMED = "You have confirmed that it is you. Nothing was saved yet: check what you typed and send it again."
 SIGNED_IN_AGAIN = "You are signed in again. Nothing was saved yet: check what you typed and send it again."
 
 _KEPT = "kept-"
@@ -32,8 +36,7 @@ def sign_in_first(again: Any, values: Mapping[str, Any]) -> Response:
         target = request.full_path.rstrip("?")
         return redirect(url_for("users.show_login", next=None if target == home() else target), 303)
     target = url_for(f"users.{again.__name__}", **values) if again else home()
-    fields = [(name, value) for name, value in request.form.items(multi=True) if name not in forms.NOT_KEPT]
-    response = make_response(login_page(target, fields[:MOST_KEPT], ended=True))
+    response = make_response(login_page(target, _typed_fields(), ended=True))
     response.status_code = 403
     return response
 
@@ -42,8 +45,51 @@ def login_page(
     target: str, kept: list[tuple[str, str]], formdata: FormData | None = None, *, ended: bool = False
 ) -> str:
     """Return the sign-in page, which leads to the path `target` and carries the fields `kept`."""
-    carried = [(_KEPT + name, value) for name, value in kept]
-    return render_template("account/login.html", form=forms.LoginForm(formdata), next=target, kept=carried, ended=ended)
+    form, carried = forms.LoginForm(formdata), carried_fields(kept)
+    return render_template("account/login.html", form=form, next=target, kept=carried, ended=ended)
+
+
+def confirm_first(again: Any, values: Mapping[str, Any]) -> Response:
+    """Ask for the proof that it is the user. The page leads back here, and carries the typed fields but no secrets."""
+    if request.method in ("GET", "HEAD"):
+        return redirect(url_for("users.show_confirm", next=request.full_path.rstrip("?")), 303)
+    target = url_for(f"users.{again.__name__}", **values)
+    g.problems = []
+    response = make_response(confirm_page(target, _typed_fields()))
+    response.status_code = 403
+    return response
+
+
+def confirm_page(target: str, kept: list[tuple[str, str]], formdata: FormData | None = None) -> str:
+    """Return the page "Confirm that it is you", which leads to the path `target` and carries the fields `kept`."""
+    return render_template(
+        "account/confirm.html",
+        form=forms.ConfirmForm(formdata),
+        next=target,
+        kept=carried_fields(kept),
+        **factor_answers.choices(g.session),
+    )
+
+
+def factor_page(target: str, kept: list[tuple[str, str]], formdata: FormData | None = None) -> str:
+    """Return the page for the second factor, which leads to the path `target` and carries the fields `kept`."""
+    return render_template(
+        "account/factor.html",
+        form=forms.FactorForm(formdata),
+        next=target,
+        kept=carried_fields(kept),
+        **factor_answers.choices(g.session),
+    )
+
+
+def carried_fields(kept: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return `kept` with the names that the fields have on a page between."""
+    return [(_KEPT + name, value) for name, value in kept]
+
+
+def _typed_fields() -> list[tuple[str, str]]:
+    """Return the fields of this request's form that may go through a page between."""
+    return [(name, value) for name, value in request.form.items(multi=True) if name not in forms.NOT_KEPT][:MOST_KEPT]
 
 
 def kept_fields(formdata: FormData) -> list[tuple[str, str]]:
@@ -52,20 +98,29 @@ def kept_fields(formdata: FormData) -> list[tuple[str, str]]:
     return [(name.removeprefix(_KEPT), value) for name, value in fields if name.startswith(_KEPT)][:MOST_KEPT]
 
 
-def choose_password_first() -> Response:
-    """Lead to the form for a new password, which the signed-in user must choose before anything else."""
-    return redirect(url_for("users.show_choose_password"), 303)
+_STEPS = {
+    Stage.FACTOR: "users.show_factor",
+    Stage.NEW_PASSWORD: "users.show_choose_password",
+    Stage.ENROLMENT: "users.show_factors",
+}
 
 
-def resume(path: str, kept: list[tuple[str, str]]) -> Response | str:
-    """Go to `path` after a sign-in; with `kept` fields, show the form there, filled with them.
+def to_next_step() -> Response:
+    """Lead to what the sign-in still needs: the second factor, a new password or a new second factor. Else `home`."""
+    step = _STEPS.get(g.session.stage)
+    return redirect(url_for(step) if step else home(), 303)
+
+
+def resume(path: str, kept: list[tuple[str, str]], notice: str = SIGNED_IN_AGAIN) -> Response | str:
+    """Go to `path` after a sign-in; with `kept` fields, show the form there, filled with them, and `notice`.
 
     A user without a permission, whose account is the only page, is led there instead of to a page that refuses them.
     """
-    if g.user.password_change_required:
-        return choose_password_first()
     view, values = _view_at(path, "POST" if kept else "GET")
     guard = getattr(view, "guard", None)
+    opens = g.session.stage in getattr(view, "opens_in", ()) and guard != PUBLIC
+    if not opens and g.session.stage is not Stage.COMPLETE:
+        return to_next_step()
     if isinstance(guard, tuple) and guard and not g.actor.permissions:
         return redirect(home(), 303)
     if not kept:
@@ -73,7 +128,7 @@ def resume(path: str, kept: list[tuple[str, str]]) -> Response | str:
     if not isinstance(guard, tuple) or not getattr(view, "again", None):  # unknown, public, or of the API
         return redirect(home(), 303)
     g.actor.require(*guard)
-    g.notice = SIGNED_IN_AGAIN
+    g.notice = notice
     # Past the guard, which would look for a CSRF token.
     shown: Response | str = view.again.__wrapped__(**values, formdata=MultiDict(kept))
     return shown

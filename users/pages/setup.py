@@ -52,11 +52,17 @@ def set_up() -> PageResponse:
     setup_link.require_open(token)  # before a password is hashed
     form = forms.SetupForm(request.form)
     new = validation.new_user(form.given(*validation.CREATE_FIELDS), settings.current().rules)
-    actor = replace(g.actor, kind=ActorKind.SETUP, permissions=ALL_PERMISSIONS)
+    actor = replace(g.actor, kind=ActorKind.SETUP, permissions=ALL_PERMISSIONS, needs_confirmation=False)
     setup_link.create_administrator(replace(new, global_role_id=Role.ADMIN), token, actor=actor)
-    user, session_id = signin.sign_in(new.email.text, new.password or "", device=session_cookie.device(), actor=g.actor)
+    started = signin.sign_in(
+        new.email.text,
+        new.password or "",
+        device=session_cookie.device(),
+        browser=session_cookie.place().browser,
+        actor=g.actor,
+    )
     session_cookie.set_cookie(session_cookie.cookie_name("setup"), "", max_age=0)
-    session_cookie.start_session(user, session_id)
+    session_cookie.start_session(started)
     return redirect(url_for("users.show_start"), 303)
 
 

@@ -15,7 +15,7 @@ from users.pages import forms, login_redirect
 from users.pages.forms import NO_DATA, FormData
 from users.pages.guards import PageResponse, page
 from users.pages.problems import Problem
-from users.roles import Permission, Role, grantable_by, needed_to_act_on
+from users.roles import Permission, Role, grantable_by, needed_to_act_on, permissions_of
 from users.rules import emails, validation
 from users.rules.validation import UserChanges
 from users.services import user_changes, user_queries
@@ -139,7 +139,7 @@ def lead_to(user: User, message: str) -> PageResponse:
     if user.id == g.user.id:
         if not sessions.may_sign_in(user):
             return login_redirect.signed_out()
-        if Permission.USERS_READ not in sessions.permissions(user):
+        if Permission.USERS_READ not in permissions_of(user.global_role_id):
             path = url_for("users.show_account")
     flash(message, path)
     return redirect(path, 303)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection
 from functools import lru_cache
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 
 from users.rules import ip_addresses
 
@@ -35,6 +35,14 @@ def _is_ipv6(text: str) -> bool:
     except ValueError:
         return False
     return "%" not in text  # a zone is never part of a Host header (RFC 6874, section 3)
+
+
+def is_ip_address(host: str) -> bool:
+    """Tell whether the host of a URL, which stands there without brackets, is an IP address."""
+    try:
+        return bool(ip_address(host))
+    except ValueError:
+        return False
 
 
 def is_readable(host: str) -> bool:

@@ -245,6 +245,15 @@ def new_key(name: object, scopes: frozenset[Permission]) -> NewKey:
     return NewKey(checked, scopes)
 
 
+def factor_name(name: object) -> str:
+    """Return the name of a second factor, up to 255 characters as a person's name, "" for none. Raises Invalid."""
+    found = FieldErrors()
+    checked = found.check("name", field_checks.name, "Name", name)
+    if found.errors:
+        raise Invalid(found.errors)
+    return checked or ""
+
+
 def _new_values(
     found: FieldErrors, given: Mapping[str, object], rules: Rules, fields: tuple[str, ...]
 ) -> dict[str, Any]:

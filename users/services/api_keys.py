@@ -47,6 +47,7 @@ def create_key(
     A second call with the same `key_id` raises KeyMadeAlready. Raises Denied for scopes that the actor does not hold,
     and UserNotFound if the owner has been deleted.
     """
+    actor.require_confirmation()
     issued = _new(new.name, sorted(new.scopes), owner.id if owner else None, lifetime, key_id or ids.new_id("akid"))
     with _key_creation(actor, *new.scopes) as (session, actor):
         if owner:
@@ -70,6 +71,7 @@ def roll_key(
     raises KeyMadeAlready. `precondition` is called with the old key, locked: an error that it raises stops the act.
     Raises KeyNotFound, KeyEnded, and Denied for scopes that the actor does not hold.
     """
+    actor.require_confirmation()
     with _key_creation(actor) as (session, actor):
         old = _locked(session, key_id)
         require_scopes(old, actor)

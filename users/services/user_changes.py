@@ -17,6 +17,7 @@ from users.audit import trail
 from users.audit.trail import Action
 from users.auth import attempt_limits, hasher, known_networks, sessions
 from users.auth.authorization import authorized_transaction
+from users.auth.factors import held
 from users.errors import LastAdministrator, UserNotFound
 from users.roles import Permission, Role, needed_to_act_on, permissions_of
 from users.rules.validation import CHANGE_FIELDS, COLUMN_FIELDS, UserChanges
@@ -50,7 +51,9 @@ def update_user(user_id: str, changes: UserChanges, *, actor: Actor, preconditio
             user = lock_for_change(session, user_id, actor, precondition)
             values = _differences(user, changes, password_hash)
             if "global_role_id" in values:
-                _require_may_assign(values["global_role_id"], actor)
+                _require_may_assign(user, values["global_role_id"], actor)
+            if "password_hash" in values and needed_to_act_on(user.global_role_id):
+                actor.require_confirmation()
             if administrators == [user.id] and not _stays_administrator(values):
                 raise LastAdministrator(user.id)
             if values:
@@ -94,6 +97,7 @@ def delete_user(user_id: str, *, actor: Actor, precondition: Precondition | None
 
     Raises LastAdministrator.
     """
+    actor.require_confirmation()
     with authorized_transaction(actor, Permission.USERS_DELETE) as (session, actor):
         administrators = _lock_administrators(session)
         user = lock_for_change(session, user_id, actor, precondition)
@@ -105,6 +109,7 @@ def delete_user(user_id: str, *, actor: Actor, precondition: Precondition | None
         user.password_link_ends_at = None
         user.touch(now)
         sessions.end_all(session, user.id)
+        held.forget(session, user.id)
         known_networks.forget(session, [user.id])
         attempt_limits.unlock(session, user)
         trail.record(session, Action.USER_DELETE, user.id, actor, now, [])
@@ -171,9 +176,14 @@ def _differences(user: User, changes: UserChanges, password_hash: str | None) ->
     return values | ({"password_hash": password_hash} if password_hash else {})
 
 
-def _require_may_assign(role: Role | None, actor: Actor) -> None:
-    """Raise Denied if the actor does not hold all that the role gives. `lock_for_change` has checked the old role."""
+def _require_may_assign(user: User, role: Role | None, actor: Actor) -> None:
+    """Raise Denied if the actor does not hold all that the role gives. `lock_for_change` has checked the old role.
+
+    Raises ConfirmationNeeded if an administrator comes or goes.
+    """
     actor.require(Permission.ROLES_ASSIGN, *permissions_of(role))
+    if Role.ADMIN in (role, user.global_role_id):
+        actor.require_confirmation()
 
 
 def _stays_administrator(values: dict[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from users.audit import trail
 from users.audit.trail import Action
 from users.auth import authorization, hasher
 from users.errors import Conflict
-from users.roles import Permission
+from users.roles import Permission, Role
 from users.rules.emails import Email
 from users.rules.validation import ADMIN_FIELDS, COLUMN_FIELDS, NewUser
 from users.storage import database, driver_errors
@@ -100,6 +100,8 @@ def _require_may_create(new: NewUser, actor: Actor) -> None:
     if new.global_role_id:
         # No actor grants a permission that it does not hold.
         actor.require(Permission.ROLES_ASSIGN, *new.global_role_id.permissions)
+        if new.global_role_id == Role.ADMIN:
+            actor.require_confirmation()
 
 
 def is_taken(error: IntegrityError) -> bool:

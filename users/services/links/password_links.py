@@ -26,7 +26,7 @@ from users.auth.authorization import authorized_transaction
 from users.errors import UserDeactivated, UserNotFound
 from users.form_errors import PasswordLinkEnded
 from users.passwords.hash_queue import Share
-from users.roles import ALL_PERMISSIONS, Permission
+from users.roles import ALL_PERMISSIONS, Permission, needed_to_act_on
 from users.rules import emails
 from users.rules.validation import NewUser
 from users.services import user_changes, user_creation, user_queries
@@ -82,6 +82,8 @@ def make(
         user = user_changes.lock_for_change(session, user_id, actor, precondition)
         if not user.is_active:
             raise UserDeactivated
+        if needed_to_act_on(user.global_role_id):
+            actor.require_confirmation()
         now = clock.now()
         ends_at = now + (lifetime or (LIFETIME if user.has_password else FIRST_LIFETIME))
         user.password_link_ends_at = _other_than(user.password_link_ends_at, ends_at)
@@ -152,7 +154,7 @@ def use(token: str, password: str, *, actor: Actor) -> User:
     if user.password_change_required:
         with hasher.current().place(Share.KNOWN) as place:
             hasher.require_other(place, user.password_hash, password)
-    holder = replace(actor, kind=ActorKind.PASSWORD_LINK, permissions=ALL_PERMISSIONS)
+    holder = replace(actor, kind=ActorKind.PASSWORD_LINK, permissions=ALL_PERMISSIONS, needs_confirmation=False)
     try:
         return user_changes.set_password(
             user.id,

@@ -4,6 +4,7 @@ from users.storage.models.api_keys import ApiKey
 from users.storage.models.audit_events import AuditEvent
 from users.storage.models.hosts import Observation, SecretKeyCheck
 from users.storage.models.idempotency_records import IdempotencyRecord
+from users.storage.models.second_factors import RecoveryCode, SecondFactor
 from users.storage.models.sign_in import AdminSession, KnownNetwork, SetupLink, Throttle
 from users.storage.models.tables import db
 from users.storage.models.users import STATUS_SQL, Status, User, entity_tag
@@ -16,6 +17,8 @@ __all__ = [
     "IdempotencyRecord",
     "KnownNetwork",
     "Observation",
+    "RecoveryCode",
+    "SecondFactor",
     "SecretKeyCheck",
     "SetupLink",
     "Status",

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, LargeBinary
+from sqlalchemy import ForeignKey, Index, LargeBinary, Text, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from users.storage.columns import Id, UtcDateTime
@@ -19,6 +19,13 @@ class AdminSession(Model):
     user_id: Mapped[str] = mapped_column(Id, ForeignKey("users.id"))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    awaits_factor: Mapped[bool] = mapped_column(server_default=false())  # the password was right, no more
+    confirmed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # the last proof that it is the user
+    failures: Mapped[int] = mapped_column(server_default=text("0"))  # wrong answers since the last right one
+    challenge: Mapped[bytes | None] = mapped_column(LargeBinary)  # that a passkey is to sign
+    challenge_made_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ip_address: Mapped[str | None] = mapped_column(Text)  # where the user signed in
+    browser: Mapped[str | None] = mapped_column(Text)  # in words
 
     def __repr__(self) -> str:
         return f"<AdminSession of {self.user_id}>"

@@ -4,6 +4,7 @@ from flask import flash, g, redirect, render_template, request, url_for
 
 from users import settings
 from users.auth import sessions, signin
+from users.auth.sessions import Stage
 from users.blueprint import bp
 from users.form_errors import FormRefused
 from users.http import session_cookie
@@ -26,11 +27,10 @@ def show_old_account() -> PageResponse:
 @page()
 def show_account(formdata: FormData | None = None) -> PageResponse:
     """Show who is signed in, the form for a new password, and how many other sessions there are."""
-    others = sessions.count_others(g.user.id, g.session_id)
     return render_template(
         "account/account.html",
         form=forms.OwnPasswordForm(formdata),
-        others=others,
+        sessions=sessions.of_user(g.user.id),
         rules=settings.current().rules,
     )
 
@@ -42,38 +42,41 @@ def change_own_password() -> PageResponse:
     given, problems = forms.OwnPasswordForm(request.form).data, Problems()
     if not given["current_password"]:
         problems.by_field["current_password"] = "Enter your current password"  # noqa: S105  (words, not a password)
+    if g.session.has_factor:  # without one, the current password is the proof
+        g.actor.require_confirmation()
     with problems.collect():
         new = validation.new_password(given["password"], settings.current().rules)
     problems.raise_if_any()
     try:
-        user, session_id = signin.change_password(
-            g.user, given["current_password"], new, device=session_cookie.device(), actor=g.actor
+        started = signin.change_password(
+            g.user,
+            given["current_password"],
+            new,
+            device=session_cookie.device(),
+            place=session_cookie.place(),
+            actor=g.actor,
         )
     except WrongPassword:
         raise FormRefused({"current_password": "The current password is wrong"}) from None
-    session_cookie.start_session(user, session_id)
+    session_cookie.start_session(started)
     return _lead_to_account("Password changed. Your other sessions have ended")
 
 
 @bp.get("/account/password")
-@page(before_new_password=True)
+@page(opens_in=frozenset({Stage.NEW_PASSWORD}))
 def show_choose_password(formdata: FormData | None = None) -> PageResponse:
     """Show the form for the new password that the user must choose."""
-    if not g.user.password_change_required:
-        return redirect(login_redirect.home(), 303)
+    g.actor.require_confirmation()
     form = forms.NewPasswordForm(formdata)
     return render_template("account/choose_password.html", form=form, rules=settings.current().rules)
 
 
 @bp.post("/account/password")
-@page(again=show_choose_password, before_new_password=True)
+@page(again=show_choose_password, opens_in=frozenset({Stage.NEW_PASSWORD}))
 def choose_password() -> PageResponse:
     """Set the password that the user has chosen and lead on; their other sessions end."""
-    if not g.user.password_change_required:
-        return redirect(login_redirect.home(), 303)
     new = validation.new_password(forms.NewPasswordForm(request.form).password.data, settings.current().rules)
-    user, session_id = signin.choose_password(g.user, new, actor=g.actor)
-    session_cookie.start_session(user, session_id)
+    session_cookie.start_session(signin.choose_password(g.user, new, place=session_cookie.place(), actor=g.actor))
     path = login_redirect.home()
     flash("Password changed", path)
     return redirect(path, 303)
@@ -83,7 +86,7 @@ def choose_password() -> PageResponse:
 @page(again=show_account)
 def end_other_sessions() -> PageResponse:
     """End the user's sessions but this one."""
-    signin.end_other_sessions(g.session_id, actor=g.actor)
+    signin.end_other_sessions(g.session.id, actor=g.actor)
     return _lead_to_account("Your other sessions have ended")
 
 

@@ -2,16 +2,21 @@
 
 from flask import g, redirect, request, url_for
 
-from users.auth import signin
+from users.auth import second_step, signin
+from users.auth.factors.held import WrongCode
+from users.auth.sessions import Stage
 from users.blueprint import bp
 from users.form_errors import FormRefused
 from users.http import csrf, session_cookie
 from users.pages import forms, guards, login_redirect
-from users.pages.account import show_account
+from users.pages.account import factor_answers
+from users.pages.account.account import show_account
 from users.pages.forms import NO_DATA, FormData
 from users.pages.guards import PageResponse, page, public
 from users.passwords.hashing import WrongPassword
 from users.services.links import setup_link
+
+_AWAITING = frozenset({Stage.FACTOR})
 
 
 @bp.get("/")
@@ -46,22 +51,51 @@ def sign_in() -> PageResponse:
     """Sign in and lead to `next`. A form that the sign-in interrupted is shown as it was filled."""
     given, kept = forms.LoginForm(request.form).data, login_redirect.kept_fields(request.form)
     try:
-        user, session_id = signin.sign_in(
+        started = signin.sign_in(
             given["email"] or "",
             given["password"] or "",
             device=session_cookie.device(),
-            replacing=g.get("session_id", ""),
+            replacing=g.session.id if "session" in g else "",
+            browser=session_cookie.place().browser,
             actor=g.actor,
         )
     except WrongPassword:
         raise FormRefused({"email": "The email address or password is wrong"}) from None
-    session_cookie.start_session(user, session_id)
+    session_cookie.start_session(started)
+    target = request.form.get("next", "")
+    if started.stage is Stage.FACTOR:
+        if kept:
+            return login_redirect.factor_page(target, kept)
+        return redirect(url_for("users.show_factor", next=target or None), 303)
+    return login_redirect.resume(login_redirect.local_path(target), kept)
+
+
+@bp.get("/admin/login/factor")
+@page(opens_in=_AWAITING)
+def show_factor(formdata: FormData | None = None) -> PageResponse:
+    """Ask for the second factor: a code of an app, a passkey or a recovery code."""
+    kept = login_redirect.kept_fields(formdata or NO_DATA)
+    return login_redirect.factor_page(request.values.get("next", ""), kept, formdata)
+
+
+@bp.post("/admin/login/factor")
+@page(again=show_factor, opens_in=_AWAITING)
+def give_factor() -> PageResponse:
+    """Complete the sign-in and lead to `next`. A form that the sign-in interrupted is shown as it was filled."""
+    kept = login_redirect.kept_fields(request.form)
+    try:
+        started = second_step.give_factor(
+            g.session, factor_answers.given(), device=session_cookie.device(), actor=g.actor
+        )
+    except WrongCode:
+        raise factor_answers.wrong() from None
+    session_cookie.start_session(started)
     return login_redirect.resume(login_redirect.local_path(request.form.get("next", "")), kept)
 
 
 @bp.post("/admin/logout")
-@page(again=show_account, ended=login_redirect.signed_out, before_new_password=True)
+@page(again=show_account, ended=login_redirect.signed_out, opens_in=guards.ANY_STAGE)
 def sign_out() -> PageResponse:
     """End this session. If it has ended already, only its cookie is removed."""
-    signin.sign_out(g.session_id, actor=g.actor)
+    signin.sign_out(g.session.id, actor=g.actor)
     return login_redirect.signed_out()

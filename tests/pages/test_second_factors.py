@@ -1,0 +1,44 @@
+"""Second factors at the pages: add one, sign in with it, lose it."""
+
+import re
+
+from flask import Flask
+from pyotp import TOTP
+
+from support.factors import FACTOR, FACTORS, STEP, codes_in, give_code, half_signed_in
+from support.people import Cast
+from support.visitors import Visitor, problems_in, token_in
+from users import clock
+
+
+def test_journey(app: Flask, cast: Cast, ada: Visitor) -> None:
+    """An app is added with a right code and recovery codes; then a sign-in needs a code, or one of those."""
+    began = ada.post(f"{FACTORS}/app", token=ada.token(FACTORS))
+    page = ada.get(began.location)
+    key = re.findall(r'<code id="app-key"[^>]*>([^<]+)<', page.text)[0].replace(" ", "")
+    totp = TOTP(key)
+    wrong = ada.client.post(began.location, data={"csrf_token": token_in(page), "code": "000000"})
+    assert problems_in(wrong) == [("code", "The code is wrong")]
+    shown = ada.client.post(
+        began.location, data={"csrf_token": token_in(page), "code": totp.at(clock.now()), "name": "My phone"}
+    )
+    codes = codes_in(shown)
+    assert len(codes) == 10
+    assert "Your password is all" in ada.get(FACTORS).text
+    activate = re.findall(r'action="(/account/factors/\w+/activate)"', shown.text)[0]
+    done = ada.client.post(activate, data={"csrf_token": token_in(shown)})
+    assert done.location == FACTORS
+    assert "My phone" in ada.get(FACTORS).text
+
+    half = half_signed_in(app, cast.ada)
+    assert half.get("/admin/users").location == FACTOR
+    assert problems_in(give_code(half, "123 45")) == [("code", "The code is wrong")]
+    before = half.session_id
+    assert give_code(half, totp.at(clock.now() + STEP)).location == "/admin/users"
+    assert half.session_id != before
+    assert half.get("/admin/users").status_code == 200
+
+    lost = half_signed_in(app, cast.ada)
+    answer = lost.client.post(FACTOR, data={"csrf_token": lost.token(FACTOR), "recovery_code": codes[0].lower()})
+    assert answer.location == "/admin/users"
+    assert "9 of your ten recovery codes are left" in lost.get(FACTORS).text

@@ -1,0 +1,129 @@
+"""The second factors that a user holds, and the check of an answer given with one of them."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from sqlalchemy import Select, delete, select, update
+from sqlalchemy.orm import Session
+
+from users import clock
+from users.auth.factors import apps, passkeys, recovery_codes, sealing
+from users.auth.factors.passkeys import BadPasskey, Site
+from users.passwords.hashing import WrongPassword
+from users.storage import database
+from users.storage.models import AdminSession, SecondFactor
+
+CHALLENGE_LIFETIME = timedelta(minutes=5)
+
+
+class Kind(StrEnum):
+    """What a user answers with beside the password; the audit trail names it."""
+
+    APP = "totp"
+    PASSKEY = "passkey"
+    RECOVERY_CODE = "recovery_code"
+
+
+class WrongCode(WrongPassword):
+    """The code or passkey is wrong; it counts as a wrong password does. `fields` go into the audit row."""
+
+    def __init__(self, *fields: str) -> None:
+        super().__init__()
+        self.fields = list(fields)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a user gave at the page that asks for the second factor: a typed code, or what a passkey signed."""
+
+    code: str = field(default="", repr=False)
+    credential: str = field(default="", repr=False)
+    site: Site | None = None  # None: no passkey can be used at this address
+
+
+def of_user(user_id: str) -> Sequence[SecondFactor]:
+    """Return the factors of the user that count, the oldest first."""
+    with database.reading() as session:
+        return session.scalars(_active(user_id)).all()
+
+
+def forget(session: Session, user_id: str) -> bool:
+    """Delete all factors and recovery codes of the user; tell whether there was a factor."""
+    recovery_codes.forget(session, user_id)
+    theirs = SecondFactor.user_id == user_id
+    found = session.scalars(select(SecondFactor.active_since).where(theirs)).all()
+    session.execute(delete(SecondFactor).where(theirs))
+    return any(found)
+
+
+def take(session: Session, user_id: str, answer: Answer, challenge: bytes | None, now: datetime) -> Kind:
+    """Take the answer, which can be given once, and return its kind. Raises WrongCode.
+
+    The user's row must be locked, so of parallel requests one gets through.
+    """
+    held = session.scalars(_active(user_id).with_for_update()).all()
+    if answer.credential:
+        return _take_passkey(held, answer, challenge, now)
+    code = apps.tidied(answer.code)
+    if held and apps.is_code(code):
+        return _take_code(held, code, now)
+    if held and recovery_codes.take(session, user_id, answer.code, now):
+        return Kind.RECOVERY_CODE
+    raise WrongCode
+
+
+def new_challenge(id_hash: bytes) -> bytes:
+    """Return a new challenge for a passkey to sign, kept in the session's row in place of the one before."""
+    challenge = secrets.token_bytes(passkeys.CHALLENGE_BYTES)
+    this = update(AdminSession).where(AdminSession.id_hash == id_hash)
+    with database.transaction() as session:
+        session.execute(this.values(challenge=challenge, challenge_made_at=clock.now()))
+    return challenge
+
+
+def take_challenge(session: Session, id_hash: bytes, now: datetime) -> bytes | None:
+    """Return the session's challenge and remove it; None if there is none or it is too old."""
+    this = AdminSession.id_hash == id_hash
+    row = session.execute(
+        select(AdminSession.challenge, AdminSession.challenge_made_at).where(this).with_for_update()
+    ).first()
+    session.execute(update(AdminSession).where(this).values(challenge=None))
+    if row is None or row.challenge_made_at is None or now - row.challenge_made_at >= CHALLENGE_LIFETIME:
+        return None
+    return bytes(row.challenge) if row.challenge else None
+
+
+def is_readable(factor: SecondFactor) -> bool:
+    """Tell whether the factor can be checked: a changed SECRET_KEY, without a fallback, makes apps unreadable."""
+    try:
+        return factor.kind == Kind.PASSKEY or bool(apps.key_of(factor))
+    except sealing.Unreadable:
+        return False
+
+
+def _active(user_id: str) -> Select[SecondFactor]:
+    theirs = (SecondFactor.user_id == user_id, SecondFactor.active_since.is_not(None))
+    return select(SecondFactor).where(*theirs).order_by(SecondFactor.id)
+
+
+def _take_code(held: Sequence[SecondFactor], code: str, now: datetime) -> Kind:
+    for factor in held:
+        if factor.kind == Kind.APP and is_readable(factor) and apps.take(factor, code, now):
+            factor.last_used_at = now
+            return Kind.APP
+    raise WrongCode
+
+
+def _take_passkey(held: Sequence[SecondFactor], answer: Answer, challenge: bytes | None, now: datetime) -> Kind:
+    mine = [factor for factor in held if factor.kind == Kind.PASSKEY]
+    if challenge is None or answer.site is None:
+        raise WrongCode
+    try:
+        factor = passkeys.take(answer.site, mine, challenge, answer.credential)
+    except BadPasskey as error:
+        raise WrongCode(*(["sign_count"] if error.sign_count else [])) from None
+    factor.last_used_at = now
+    return Kind.PASSKEY

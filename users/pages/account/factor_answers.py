@@ -1,0 +1,44 @@
+"""What the pages that ask for a second factor offer, and the answer that was given there."""
+
+from typing import Any
+
+from flask import request
+
+from users.auth.factors import held, passkeys
+from users.auth.factors.held import Answer, Kind
+from users.auth.sessions import CurrentSession
+from users.form_errors import FormRefused
+from users.http import urls
+
+
+def choices(current: CurrentSession) -> dict[str, Any]:
+    """Return what the page offers the session's user: an app's code, a passkey and a recovery code, or the password.
+
+    `passkey` holds the browser's options as JSON, with a new challenge that the session keeps for five minutes.
+    """
+    factors = held.of_user(current.user.id) if current.has_factor else []
+    apps = [factor for factor in factors if factor.kind == Kind.APP]
+    keys, site = [factor for factor in factors if factor.kind == Kind.PASSKEY], urls.passkey_site()
+    challenge = held.new_challenge(current.id_hash) if keys and site else b""
+    return {
+        "asks_password": not current.has_factor,
+        "has_app": bool(apps),
+        "has_passkey": bool(keys),
+        "is_unreadable": bool(apps) and not any(map(held.is_readable, apps)),
+        "passkey": passkeys.request_options(site, keys, challenge) if site and keys else None,
+    }
+
+
+def given() -> Answer:
+    """Return the answer that the form sent with this request holds."""
+    return Answer(request.form.get(_field(), ""), request.form.get("credential", ""), urls.passkey_site())
+
+
+def wrong() -> FormRefused:
+    """Return the error for a wrong answer: the same words for every cause."""
+    return FormRefused({_field(): "The code is wrong"})
+
+
+def _field() -> str:
+    """Return the field that was filled in: the code of an app, or a recovery code."""
+    return "code" if request.form.get("code") or not request.form.get("recovery_code") else "recovery_code"

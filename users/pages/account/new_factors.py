@@ -1,0 +1,142 @@
+"""The pages that add a second factor: an authenticator app or a passkey, then the recovery codes."""
+
+import io
+
+from flask import g, redirect, render_template, request, url_for
+from markupsafe import Markup
+
+from users.auth.factors import apps, held, passkeys
+from users.auth.factors.held import Kind, WrongCode
+from users.auth.sessions import Stage
+from users.blueprint import bp
+from users.form_errors import FormRefused
+from users.http import session_cookie, urls
+from users.pages import forms, login_redirect
+from users.pages.account.factors import OPENS_IN, lead_to_factors, show_factors
+from users.pages.forms import FormData
+from users.pages.guards import PageResponse, page
+from users.rules import validation
+from users.services import second_factors
+from users.storage.models import SecondFactor
+
+_ISSUER = "Enrol"
+
+
+@bp.post("/account/factors/app")
+@page(again=show_factors, opens_in=OPENS_IN)
+def begin_app() -> PageResponse:
+    """Begin a new authenticator app, and lead to the page with its QR code."""
+    factor = second_factors.begin_app(actor=g.actor)
+    return redirect(url_for("users.show_new_app", factor_id=factor.id), 303)
+
+
+@bp.get("/account/factors/<factor_id>/app")
+@page(opens_in=OPENS_IN)
+def show_new_app(factor_id: str, formdata: FormData | None = None) -> PageResponse:
+    """Show the QR code and the key of a new app, and ask for its first code."""
+    g.actor.require_confirmation()
+    factor = second_factors.get(g.user.id, factor_id)
+    if factor.active_since or factor.kind != Kind.APP:
+        return redirect(url_for("users.show_factors"), 303)
+    if factor.proved_at:  # the page was loaded again after the recovery codes were shown
+        return redirect(url_for("users.show_codes", factor_id=factor.id), 303)
+    key = apps.key_of(factor)
+    return render_template(
+        "factors/app.html",
+        form=forms.AppForm(formdata, name=factor.name),
+        factor=factor,
+        key=" ".join(key[i : i + 4] for i in range(0, len(key), 4)),
+        uri=apps.uri_of(factor, g.user.email, _ISSUER),
+        picture=_qr_code(apps.uri_of(factor, g.user.email, _ISSUER)),
+    )
+
+
+@bp.post("/account/factors/<factor_id>/app")
+@page(again=show_new_app, opens_in=OPENS_IN)
+def prove_app(factor_id: str) -> PageResponse:
+    """Take the first code. Show recovery codes once, after which the app counts; with codes already, it counts now."""
+    form = forms.AppForm(request.form)
+    name = validation.factor_name(form.name.data)
+    try:
+        codes = second_factors.prove_app(factor_id, form.code.data or "", name, actor=g.actor)
+    except WrongCode:
+        raise FormRefused({"code": "The code is wrong"}) from None
+    return _added(second_factors.get(g.user.id, factor_id), codes)
+
+
+@bp.get("/account/factors/passkey")
+@page(opens_in=OPENS_IN)
+def show_new_passkey(formdata: FormData | None = None) -> PageResponse:
+    """Let the browser make a passkey; where it cannot have one, say how to get one."""
+    g.actor.require_confirmation()
+    site = urls.passkey_site()
+    options = None
+    if site:
+        mine = [one for one in held.of_user(g.user.id) if one.kind == Kind.PASSKEY]
+        challenge = held.new_challenge(g.session.id_hash)
+        options = passkeys.creation_options(site, g.user, mine, challenge, _ISSUER)
+    form = forms.FactorNameForm(formdata, name=second_factors.NAMES[Kind.PASSKEY])
+    return render_template("factors/passkey.html", form=form, options=options)
+
+
+@bp.post("/account/factors/passkey")
+@page(again=show_new_passkey, opens_in=OPENS_IN)
+def add_passkey() -> PageResponse:
+    """Add the passkey that the browser made. Show recovery codes once; with codes already, it counts now."""
+    site = urls.passkey_site()
+    if site is None:
+        return redirect(url_for("users.show_new_passkey"), 303)
+    name = validation.factor_name(forms.FactorNameForm(request.form).name.data)
+    try:
+        factor, codes = second_factors.add_passkey(
+            g.session, site, request.form.get("credential", ""), name, actor=g.actor
+        )
+    except WrongCode:
+        raise FormRefused({"credential": "The passkey could not be added. Try again"}) from None
+    return _added(factor, codes)
+
+
+@bp.get("/account/factors/<factor_id>/codes")
+@page(opens_in=OPENS_IN)
+def show_codes(factor_id: str, formdata: FormData | None = None) -> PageResponse:
+    """Offer other recovery codes for a new factor, since its codes were shown once; or let it count."""
+    factor = second_factors.get(g.user.id, factor_id)
+    if factor.active_since or not factor.proved_at:
+        return redirect(url_for("users.show_factors"), 303)
+    return render_template("factors/codes.html", codes=None, factor=factor)
+
+
+@bp.post("/account/factors/<factor_id>/codes")
+@page(again=show_codes, opens_in=OPENS_IN)
+def show_other_codes(factor_id: str) -> PageResponse:
+    """Make other recovery codes for a new factor whose codes were missed, and show them."""
+    factor = second_factors.get(g.user.id, factor_id)
+    return render_template("factors/codes.html", codes=second_factors.new_codes(actor=g.actor), factor=factor)
+
+
+@bp.post("/account/factors/<factor_id>/activate")
+@page(again=show_codes, opens_in=OPENS_IN)
+def activate_factor(factor_id: str) -> PageResponse:
+    """Let the new factor count from now on, and lead to where the sign-in was to go."""
+    was_enrolling = g.session.stage is Stage.ENROLMENT
+    session_cookie.start_session(second_factors.activate(g.session, factor_id, actor=g.actor))
+    if was_enrolling:
+        return redirect(login_redirect.home(), 303)
+    return lead_to_factors("Second factor added. Your other sessions have ended")
+
+
+def _added(factor: SecondFactor, codes: list[str]) -> PageResponse:
+    if codes:
+        return render_template("factors/codes.html", codes=codes, factor=factor)
+    return lead_to_factors("Second factor added")
+
+
+def _qr_code(text: str) -> Markup:
+    """Return the QR code as an SVG picture to put into the page: black on white in dark mode too, as apps want it."""
+    import segno
+
+    out = io.BytesIO()
+    segno.make(text, error="m").save(
+        out, kind="svg", scale=5, border=4, xmldecl=False, svgns=False, light="#fff", svgclass="qr", lineclass=None
+    )
+    return Markup(out.getvalue().decode("utf-8"))  # noqa: S704  (segno draws it)
