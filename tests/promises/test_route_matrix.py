@@ -68,6 +68,8 @@ GET    /admin/users/<user_id>/reactivate   303      403     403      200        
 POST   /admin/users/<user_id>/reactivate   403      403     403      303           303     403     403
 GET    /admin/users/<user_id>/unlock       303      403     403      200           200     303     303
 POST   /admin/users/<user_id>/unlock       403      403     403      303           303     403     403
+GET    /admin/users/<user_id>/reset-second-factor 303 403   403      200           200     303     303
+POST   /admin/users/<user_id>/reset-second-factor 403 403   403      303           303     403     403
 GET    /admin/users/<user_id>/delete       303      403     403      403           200     303     303
 POST   /admin/users/<user_id>/delete       403      403     403      403           303     403     403
 

@@ -14,6 +14,7 @@ from users.pages import (  # noqa: F401  (their routes are registered by the imp
     keys,
     setup,
     user_actions,
+    user_factors,
     user_passwords,
     users,
 )

@@ -11,6 +11,7 @@ from flask import flash, g, get_flashed_messages, redirect, render_template, req
 from users import clock, ids, settings
 from users.audit import trail
 from users.auth import attempt_limits
+from users.auth.factors import held
 from users.blueprint import bp
 from users.http import urls
 from users.pages import audit_sentences, forms, user_passwords
@@ -18,7 +19,7 @@ from users.pages.forms import FormData
 from users.pages.guards import PageResponse, page
 from users.roles import Permission, grantable_by, needed_to_act_on
 from users.rules import emails, validation
-from users.services import user_creation, user_queries, user_search
+from users.services import second_factors, user_creation, user_queries, user_search
 from users.services.links import password_links
 from users.storage.models import User
 from users.storage.paging import Count
@@ -78,8 +79,17 @@ def show_user(user_id: str) -> PageResponse:
     user = user_queries.get_user_even_deleted(user_id)
     about = _about(user)
     locked = about["may_change"] and attempt_limits.is_locked(user)
+    factors = held.of_user(user.id) if about["may_change"] and not user.deleted_at else None
     created = user.id in get_flashed_messages(category_filter=["created"])
-    return render_template("users/user.html", events=_events(user), created=created, locked=locked, **about)
+    return render_template(
+        "users/user.html",
+        events=_events(user),
+        created=created,
+        locked=locked,
+        has_factor=bool(factors),
+        second_factor=None if factors is None else second_factors.in_words(factors),
+        **about,
+    )
 
 
 def _invite(form: forms.UserForm) -> PageResponse:

@@ -3,7 +3,7 @@
 A new factor counts once its user has given a right answer with it and has recovery codes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -137,8 +137,14 @@ def remove(factor_id: str, *, actor: Actor) -> SecondFactor:
         return factor
 
 
+def in_words(factors: Iterable[SecondFactor]) -> str:
+    """Return the kinds of the factors, each once, as in "Authenticator app, passkey"; "None" without a factor."""
+    kinds = dict.fromkeys(NAMES[Kind(factor.kind)] for factor in factors)
+    return ", ".join(kinds).capitalize() or "None"
+
+
 def reset(user_id: str, *, actor: Actor) -> User:
-    """Remove all factors and recovery codes of another user and end their sessions.
+    """Remove all factors and recovery codes of another user and end their sessions; without a factor do nothing.
 
     Raises Denied, also for the actor's own factors, UserNotFound and ConfirmationNeeded.
     """
@@ -147,8 +153,8 @@ def reset(user_id: str, *, actor: Actor) -> User:
         user = user_changes.lock_for_change(session, user_id, actor)
         if user.id == actor.user_id:
             raise Denied(missing=())
-        sessions.end_all(session, user.id)
         if held.forget(session, user.id):
+            sessions.end_all(session, user.id)
             trail.record(session, Action.FACTOR_RESET, user.id, actor, clock.now(), [])
     return user
 
