@@ -90,6 +90,12 @@ class Settings:
             return role_id == Role.ADMIN
         return self.require_second_factor == "all" and bool(permissions_of(role_id))
 
+    def rules_for_own_password(self, role_id: str | None) -> Rules:
+        """Return the rules for a password that a user with this `global_role_id` chooses for themselves."""
+        if not permissions_of(role_id):
+            return self.rules
+        return self.rules.stricter(second_factor_required=self.requires_second_factor(role_id))
+
 
 def current() -> Settings:
     """Return the settings of the current application."""

@@ -124,7 +124,7 @@ def test_own_new_password(app: Flask, cast: Cast, ada: Visitor) -> None:
     [
         ("", NEW, ("current_password", "Enter your current password")),
         ("wrong horse battery", NEW, ("current_password", "The current password is wrong")),
-        (PASSWORD, "short", ("password", "Password must be at least 8 characters")),
+        (PASSWORD, "short", ("password", "Password must be at least 15 characters")),
         (PASSWORD, "", ("password", "Enter a password")),
     ],
 )

@@ -74,7 +74,7 @@ def set_up(hand: Hand) -> None:
     hand.fill("Password", "short")
     hand.press("Create administrator")
     words = "Enter an email address in the correct format, like name@example.com"
-    assert_problems(hand, words, "Password must be at least 8 characters")
+    assert_problems(hand, words, "Password must be at least 15 characters")
     assert hand.page.get_by_label("First name (optional)").input_value() == "Ada"
     assert hand.page.get_by_label("Password", exact=True).input_value() == ""
     hand.fill("Email address", "ada@example.com")

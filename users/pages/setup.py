@@ -14,6 +14,7 @@ from users.pages.forms import FormData
 from users.pages.guards import PageResponse, page, public
 from users.roles import ALL_PERMISSIONS, Permission, Role, permissions_of
 from users.rules import validation
+from users.rules.validation import Rules
 from users.services import api_keys, first_steps, user_queries
 from users.services.links import setup_link
 
@@ -33,7 +34,11 @@ def show_setup(formdata: FormData | None = None) -> PageResponse:
     given = request.cookies.get(session_cookie.cookie_name("setup"), "")
     if not setup_link.is_valid(given):
         return render_template("setup/no_link.html", ended=bool(given), command=_command())
-    return render_template("setup/form.html", form=forms.SetupForm(formdata), rules=settings.current().rules)
+    return render_template("setup/form.html", form=forms.SetupForm(formdata), rules=_rules())
+
+
+def _rules() -> Rules:
+    return settings.current().rules_for_own_password(Role.ADMIN)
 
 
 def _command() -> str:
@@ -51,7 +56,7 @@ def set_up() -> PageResponse:
     token = request.cookies.get(session_cookie.cookie_name("setup"), "")
     setup_link.require_open(token)  # before a password is hashed
     form = forms.SetupForm(request.form)
-    new = validation.new_user(form.given(*validation.CREATE_FIELDS), settings.current().rules)
+    new = validation.new_user(form.given(*validation.CREATE_FIELDS), _rules())
     actor = replace(g.actor, kind=ActorKind.SETUP, permissions=ALL_PERMISSIONS, needs_confirmation=False)
     setup_link.create_administrator(replace(new, global_role_id=Role.ADMIN), token, actor=actor)
     started = signin.sign_in(

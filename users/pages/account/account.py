@@ -14,6 +14,7 @@ from users.pages.guards import PageResponse, page
 from users.pages.problems import Problems
 from users.passwords.hashing import WrongPassword
 from users.rules import validation
+from users.rules.validation import Rules
 
 
 @bp.get("/admin/account")
@@ -31,7 +32,7 @@ def show_account(formdata: FormData | None = None) -> PageResponse:
         "account/account.html",
         form=forms.OwnPasswordForm(formdata),
         sessions=sessions.of_user(g.user.id),
-        rules=settings.current().rules,
+        rules=_rules(),
     )
 
 
@@ -45,7 +46,7 @@ def change_own_password() -> PageResponse:
     if g.session.has_factor:  # without one, the current password is the proof
         g.actor.require_confirmation()
     with problems.collect():
-        new = validation.new_password(given["password"], settings.current().rules)
+        new = validation.new_password(given["password"], _rules())
     problems.raise_if_any()
     try:
         started = signin.change_password(
@@ -68,14 +69,14 @@ def show_choose_password(formdata: FormData | None = None) -> PageResponse:
     """Show the form for the new password that the user must choose."""
     g.actor.require_confirmation()
     form = forms.NewPasswordForm(formdata)
-    return render_template("account/choose_password.html", form=form, rules=settings.current().rules)
+    return render_template("account/choose_password.html", form=form, rules=_rules())
 
 
 @bp.post("/account/password")
 @page(again=show_choose_password, opens_in=frozenset({Stage.NEW_PASSWORD}))
 def choose_password() -> PageResponse:
     """Set the password that the user has chosen and lead on; their other sessions end."""
-    new = validation.new_password(forms.NewPasswordForm(request.form).password.data, settings.current().rules)
+    new = validation.new_password(forms.NewPasswordForm(request.form).password.data, _rules())
     session_cookie.start_session(signin.choose_password(g.user, new, place=session_cookie.place(), actor=g.actor))
     path = login_redirect.home()
     flash("Password changed", path)
@@ -88,6 +89,10 @@ def end_other_sessions() -> PageResponse:
     """End the user's sessions but this one."""
     signin.end_other_sessions(g.session.id, actor=g.actor)
     return _lead_to_account("Your other sessions have ended")
+
+
+def _rules() -> Rules:
+    return settings.current().rules_for_own_password(g.user.global_role_id)
 
 
 def _lead_to_account(message: str) -> PageResponse:

@@ -13,7 +13,9 @@ from users.pages import forms, guards
 from users.pages.forms import NO_DATA, FormData
 from users.pages.guards import PageResponse, public
 from users.rules import validation
+from users.rules.validation import Rules
 from users.services.links import password_links
+from users.storage.models import User
 
 _COOKIE_LIFETIME = timedelta(hours=1)  # the link itself opens the page again
 _BROKEN = "broken"  # the cookie's value after a link of which a part is missing
@@ -32,8 +34,7 @@ def show_password(formdata: FormData | None = None) -> PageResponse:
     except PasswordLinkEnded:
         return _show_end(was_opened=bool(token))
     form = forms.NewPasswordForm(formdata)
-    rules = settings.current().rules
-    return render_template("password/form.html", form=form, user=user, token=token, rules=rules)
+    return render_template("password/form.html", form=form, user=user, token=token, rules=_rules(user))
 
 
 @bp.post("/password")
@@ -41,11 +42,15 @@ def show_password(formdata: FormData | None = None) -> PageResponse:
 def set_linked_password() -> PageResponse:
     """Set the password and show that it is set. A link that has ended costs no hash."""
     token = request.form.get("link", "")
-    password_links.find_user(token)
-    new = validation.new_password(forms.NewPasswordForm(request.form).password.data, settings.current().rules)
+    rules = _rules(password_links.find_user(token))
+    new = validation.new_password(forms.NewPasswordForm(request.form).password.data, rules)
     password_links.use(token, new, actor=g.actor)
     session_cookie.set_cookie(_cookie(), "", max_age=0)
     return redirect(url_for("users.show_password") + "?done", 303)
+
+
+def _rules(user: User) -> Rules:
+    return settings.current().rules_for_own_password(user.global_role_id)
 
 
 def _token_in(text: str) -> str:
