@@ -46,6 +46,7 @@ def test_variables() -> None:
         "ENROL_PUBLIC_URL",
         "ENROL_PASSWORD_MIN_LENGTH",
         "ENROL_PASSWORD_BLOCKLIST",
+        "ENROL_PASSWORD_BLOCKLIST_FILE",
         "ENROL_PASSWORD_DONE_URL",
         "ENROL_PASSWORD_HASH",
         "ENROL_PASSWORD_HASH_UNSAFE",
@@ -72,7 +73,11 @@ def test_defaults(tmp_path: Path) -> None:
         database_pool=16,
         public_url=None,
         rules=Rules(
-            password_min_length=8, password_blocklist=False, allow_domains=frozenset(), check_deliverability=False
+            password_min_length=8,
+            password_blocklist=False,
+            password_blocklist_file=None,
+            allow_domains=frozenset(),
+            check_deliverability=False,
         ),
         password_done_url=None,
         password_hash=HashParameters(memory=65536, time=3, lanes=4),
@@ -110,6 +115,7 @@ GOOD: list[tuple[str, str, str, Any]] = [
     ("ENROL_PASSWORD_MIN_LENGTH", "256", "rules.password_min_length", 256),
     ("ENROL_PASSWORD_BLOCKLIST", "on", "rules.password_blocklist", True),
     ("ENROL_PASSWORD_BLOCKLIST", "off", "rules.password_blocklist", False),
+    ("ENROL_PASSWORD_BLOCKLIST_FILE", "", "rules.password_blocklist_file", None),  # a file is in a test below
     ("ENROL_PASSWORD_DONE_URL", "https://app.example.com", "password_done_url", "https://app.example.com"),
     (
         "ENROL_PASSWORD_DONE_URL",
@@ -196,6 +202,7 @@ BAD: dict[str, list[str]] = {
     ],
     "ENROL_PASSWORD_MIN_LENGTH": ["7", "0", "-8", "257", "8.0", "eight", "1e1", "٨", "²", "9" * 5000, " 8", "8\n"],
     "ENROL_PASSWORD_BLOCKLIST": NO_SWITCH,
+    "ENROL_PASSWORD_BLOCKLIST_FILE": ["/nowhere/at/all", "on", "/", "/nowhere\0", "x" * 5000],
     "ENROL_PASSWORD_DONE_URL": [
         "app.example.com/start",
         "/start",
@@ -260,6 +267,24 @@ def test_bad_values(name: str, value: str) -> None:
         assert not re.search("hunter2|secret", sentence)
     else:
         assert sentence == f"{name} cannot be read. It takes {TAKES[name]}."
+
+
+def test_password_blocklist_file(tmp_path: Path) -> None:
+    """It is read at the start, whether or not the list of common passwords is on, and not again."""
+    file = tmp_path / "refused.txt"
+    file.write_text("Enrol 2026\n")
+    rules = read(ENROL_PASSWORD_BLOCKLIST_FILE=str(file)).rules
+    file.unlink()
+    assert rules.password_blocklist is False
+    assert rules.password_blocklist_file is not None
+    assert "enrol 2026" in rules.password_blocklist_file
+    assert "enrol 2027" not in rules.password_blocklist_file
+
+
+def test_password_blocklist_file_that_is_not_utf8(tmp_path: Path) -> None:
+    name = "ENROL_PASSWORD_BLOCKLIST_FILE"
+    (file := tmp_path / "refused.txt").write_text("hunter2\n", encoding="utf-16")
+    assert refusal({name: str(file)}) == f"{name} cannot be read. It takes {TAKES[name]}."
 
 
 def test_tables_have_every_variable() -> None:

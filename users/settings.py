@@ -2,19 +2,19 @@
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from flask import current_app
 
-from users.passwords import cores, hash_queue
+from users.passwords import cores, hash_queue, password_lists
 from users.passwords.argon2id import HashParameters
+from users.passwords.password_lists import DigestList
 from users.passwords.policy import MIN_LENGTH
 from users.rate_limits import Rate
 from users.roles import Role, permissions_of
-from users.rules import environment, hosts, secret_keys
+from users.rules import environment, hosts, secret_keys, web_urls
 from users.rules.validation import Rules
 from users.storage import database_url
 
@@ -28,6 +28,7 @@ TAKES = {
     "ENROL_PUBLIC_URL": "the address people use, like https://users.example.com, without a path",
     "ENROL_PASSWORD_MIN_LENGTH": f"a whole number from {MIN_LENGTH} to 256",
     "ENROL_PASSWORD_BLOCKLIST": "on or off",
+    "ENROL_PASSWORD_BLOCKLIST_FILE": "the path of a UTF-8 text file with one password a line",
     "ENROL_PASSWORD_DONE_URL": "the address to go on to after a password is chosen, like https://app.example.com/start",
     "ENROL_PASSWORD_HASH": "argon2id parameters like m=65536,t=3,p=4, no weaker than m=19456,t=2,p=1 "
     "unless ENROL_PASSWORD_HASH_UNSAFE is 1",
@@ -48,7 +49,6 @@ REQUIRE_SECOND_FACTOR = ("off", "administrators", "all")
 
 _DATABASE_POOL = 16  # hashing a password holds no connection
 _SECRET_KEY_FILE = "secret_key"  # noqa: S105  (a file's name)
-_WEB_URL = re.compile(r"https?://[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+")  # the characters of RFC 3986
 _RATE = re.compile(r"([1-9][0-9]{0,8})/(second|minute|hour)")
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600}
 
@@ -119,14 +119,15 @@ def load(values: Mapping[str, str], instance: Path) -> Settings:
             _strong_key("SECRET_KEY_FALLBACKS", key) for key in _list(values, "SECRET_KEY_FALLBACKS")
         ),
         database_pool=_whole_number(values, "ENROL_DATABASE_POOL", 1, 256, default=_DATABASE_POOL),
-        public_url=_public_url(values),
+        public_url=_url(values, "ENROL_PUBLIC_URL", web_urls.read_base_url),
         rules=Rules(
             password_min_length=_whole_number(values, "ENROL_PASSWORD_MIN_LENGTH", MIN_LENGTH, 256, default=MIN_LENGTH),
             password_blocklist=_choice(values, "ENROL_PASSWORD_BLOCKLIST", ("off", "on")) == "on",
+            password_blocklist_file=_password_list(values, "ENROL_PASSWORD_BLOCKLIST_FILE"),
             allow_domains=_domains(values),
             check_deliverability=_choice(values, "ENROL_CHECK_DELIVERABILITY", ("off", "on")) == "on",
         ),
-        password_done_url=_web_url(values, "ENROL_PASSWORD_DONE_URL"),
+        password_done_url=_url(values, "ENROL_PASSWORD_DONE_URL", web_urls.read_web_url),
         password_hash=_password_hash(values),
         hash_slots=_whole_number(values, "ENROL_HASH_SLOTS", 1, 256, default=cores.usable()),
         hash_queue=_whole_number(values, "ENROL_HASH_QUEUE", 0, 10000, default=hash_queue.QUEUE),
@@ -218,34 +219,20 @@ def _secret_key_of_instance(instance: Path) -> str:
         raise _unwritable(instance, error) from None
 
 
-def _public_url(values: Mapping[str, str]) -> str | None:
-    given = values.get("ENROL_PUBLIC_URL")
+def _url(values: Mapping[str, str], name: str, read: Callable[[str], str]) -> str | None:
+    given = values.get(name)
     try:
-        return read_base_url(given) if given else None
-    except ValueError:
-        raise _bad("ENROL_PUBLIC_URL") from None
-
-
-def read_base_url(text: str) -> str:
-    """Return the base URL in `text`, in lower case and without a slash at its end. Raises ValueError."""
-    url = urlsplit(text)
-    usable = url.scheme in ("http", "https") and re.fullmatch(r"[a-z0-9_.:-]+", url.hostname or "")
-    extra = url.path.strip("/") or url.query or url.fragment or "@" in url.netloc
-    _ = url.port
-    if not usable or extra:
-        raise ValueError
-    return f"{url.scheme}://{url.netloc.lower().removesuffix(':')}"
-
-
-def _web_url(values: Mapping[str, str], name: str) -> str | None:
-    given = values.get(name) or None
-    try:
-        url = urlsplit(given or "")
-        if given and not (_WEB_URL.fullmatch(given) and read_base_url(f"{url.scheme}://{url.netloc}")):
-            raise ValueError
+        return read(given) if given else None
     except ValueError:
         raise _bad(name) from None
-    return given
+
+
+def _password_list(values: Mapping[str, str], name: str) -> DigestList | None:
+    given = values.get(name)
+    try:
+        return password_lists.read(Path(given)) if given else None
+    except (OSError, ValueError):
+        raise _bad(name) from None
 
 
 def _password_hash(values: Mapping[str, str]) -> HashParameters:

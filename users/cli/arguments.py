@@ -9,7 +9,7 @@ import click
 
 from users import ids, settings
 from users.roles import Role
-from users.rules import validation
+from users.rules import validation, web_urls
 from users.services import user_queries
 from users.storage.models import User
 
@@ -69,7 +69,7 @@ def base_url_option(help_text: str) -> Callable[[Any], Any]:
 
 def _read_base_url(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
     try:
-        return settings.read_base_url(value) if value else None
+        return web_urls.read_base_url(value) if value else None
     except ValueError:
         raise click.BadParameter(f"takes {settings.TAKES['ENROL_PUBLIC_URL']}.") from None
 
