@@ -135,3 +135,15 @@ def test_no_warning_of_a_good_password(runner: FlaskCliRunner, option: str) -> N
     for command in (("create", "jo@example.com", "--role", "role_admin"), ("set-password", "jo@example.com")):
         result = run(runner, "users", *command, option, stdin=PASSWORD)
         assert (result.exit_code, "Warning" in result.stderr) == (0, False)
+
+
+@pytest.mark.parametrize("settings", [{"ENROL_REQUIRE_SECOND_FACTOR": "administrators"}])
+def test_no_warning_of_a_short_password_beside_a_second_factor(runner: FlaskCliRunner, cast: Cast) -> None:
+    """It is not the only factor. A common one is not good enough there either."""
+    for email, password, warned in (
+        (cast.ada.email, "hunter2 is me", False),
+        (cast.omar.email, "hunter2 is me", True),
+        (cast.ada.email, "password1", True),
+    ):
+        result = run(runner, "users", "set-password", email, "--password-stdin", stdin=password)
+        assert (result.exit_code, "Warning" in result.stderr) == (0, warned)
