@@ -48,6 +48,26 @@ POST   /account/sessions                   403      303     303      303        
 GET    /account/password                   303      303     303      303           303     303     303
 POST   /account/password                   403      303     303      303           303     403     403
 GET    /admin/account                      303      303     303      303           303     303     303
+GET    /admin/login/factor                 303      303     303      303           303     303     303
+POST   /admin/login/factor                 403      303     303      303           303     403     403
+GET    /account/confirm                    303      200     200      200           200     303     303
+POST   /account/confirm                    403      422     422      422           422     403     403
+GET    /admin/account/factors              303      303     303      303           303     303     303
+GET    /account/factors                    303      200     200      200           200     303     303
+POST   /account/factors/app                403      303     303      303           303     403     403
+GET    /account/factors/passkey            303      200     200      200           200     303     303
+POST   /account/factors/passkey            403      422     422      422           422     403     403
+GET    /account/factors/<factor_id>        303      404     404      404           404     303     303
+POST   /account/factors/<factor_id>        403      404     404      404           404     403     403
+GET    /account/factors/<factor_id>/app    303      404     404      404           404     303     303
+POST   /account/factors/<factor_id>/app    403      404     404      404           404     403     403
+GET    /account/factors/<factor_id>/codes  303      404     404      404           404     303     303
+POST   /account/factors/<factor_id>/codes  403      404     404      404           404     403     403
+POST   /account/factors/<factor_id>/activate 403    404     404      404           404     403     403
+GET    /account/factors/<factor_id>/remove 303      404     404      404           404     303     303
+POST   /account/factors/<factor_id>/remove 403      404     404      404           404     403     403
+GET    /account/recovery-codes             303      200     200      200           200     303     303
+POST   /account/recovery-codes             403      404     404      404           404     403     403
 GET    /admin/start                        303      403     403      403           200     303     303
 
 GET    /admin/users                        303      403     200      200           200     303     303
@@ -187,6 +207,7 @@ def callers(app: Flask, cast: Cast, people: dict[str, User | None]) -> Callers:
     make_key(app, Permission.USERS_READ, owner=cast.ada)
     ((key_id,),) = rows(app, "SELECT id FROM api_keys")
     ids = {"filename": "app.css", "email": "sam@example.com", "user_id": cast.sam.id, "key_id": key_id}
+    ids |= {"factor_id": "fct_01900000000070008000000000000000"}  # of no user
     browsers = {name: signed_in(app, user) if user else Visitor(app.test_client()) for name, user in people.items()}
     keys = {name: make_key(app, *Permission, owner=user) if user else None for name, user in people.items()}
     wear_out(app, people)

@@ -35,12 +35,12 @@ def upgrade() -> None:
     )
     # Code of the version before leaves all of these out of its inserts.
     op.add_column("admin_sessions", sa.Column("awaits_factor", sa.Boolean, nullable=False, server_default=sa.false()))
-    op.add_column("admin_sessions", sa.Column("confirmed_at", UtcDateTime))
+    op.add_column("admin_sessions", sa.Column("confirmed_at", UtcDateTime, nullable=True))
     op.add_column("admin_sessions", sa.Column("failures", sa.Integer, nullable=False, server_default=sa.text("0")))
-    op.add_column("admin_sessions", sa.Column("challenge", sa.LargeBinary))
-    op.add_column("admin_sessions", sa.Column("challenge_made_at", UtcDateTime))
-    op.add_column("admin_sessions", sa.Column("ip_address", sa.Text))
-    op.add_column("admin_sessions", sa.Column("browser", sa.Text))
+    op.add_column("admin_sessions", sa.Column("challenge", sa.LargeBinary, nullable=True))
+    op.add_column("admin_sessions", sa.Column("challenge_made_at", UtcDateTime, nullable=True))
+    op.add_column("admin_sessions", sa.Column("ip_address", sa.Text, nullable=True))
+    op.add_column("admin_sessions", sa.Column("browser", sa.Text, nullable=True))
 
 
 def downgrade() -> None:
