@@ -97,11 +97,18 @@ class LoginForm(Form):
     password = PasswordField("Password", render_kw={"autocomplete": "current-password"})
 
 
+class CodeField(StringField):
+    """A code as text that people see while they type it. A page that is shown again does not repeat it."""
+
+    def _value(self) -> str:
+        return ""
+
+
 class FactorForm(Form):
     """The second factor at the sign-in."""
 
-    code = StringField("Code from your app", render_kw={"autocomplete": "one-time-code", "inputmode": "numeric"})
-    recovery_code = StringField("Recovery code", render_kw={"autocomplete": "off"})
+    code = CodeField("Code from your app", render_kw={"autocomplete": "one-time-code", "inputmode": "numeric"})
+    recovery_code = CodeField("Recovery code", render_kw={"autocomplete": "off"})
 
 
 class ConfirmForm(FactorForm):

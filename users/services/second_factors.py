@@ -51,10 +51,12 @@ def begin_app(*, actor: Actor) -> SecondFactor:
 def prove_app(factor_id: str, code: str, name: str, *, actor: Actor) -> list[str]:
     """Take the first code of a new app; return new recovery codes, or none if the user has some: the app counts then.
 
-    Raises WrongCode, FactorNotFound, and `sealing.Unreadable`.
+    Raises WrongCode, and FactorNotFound if it is no app or the secret key has changed since it was begun.
     """
     with _own(actor) as (session, user):
         factor, now = _factor(session, user.id, factor_id), clock.now()
+        if factor.kind != Kind.APP or not held.is_readable(factor):
+            raise FactorNotFound
         if factor.active_since or not apps.take(factor, apps.tidied(code), now):
             raise WrongCode
         factor.name = name or NAMES[Kind.APP]

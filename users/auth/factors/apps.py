@@ -50,6 +50,8 @@ def take(factor: SecondFactor, code: str, now: datetime) -> bool:
     from pyotp import TOTP
     from pyotp.exceptions import OTPVerificationError
 
+    if not is_code(code):  # pyotp also reads other digits of Unicode, such as full-width ones
+        return False
     try:
         step = TOTP(key_of(factor)).verify_and_get_timecode(code, for_time=now.timestamp(), valid_window=_WINDOW)
     except OTPVerificationError:
