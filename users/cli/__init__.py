@@ -5,7 +5,19 @@ from typing import Any
 import click
 from flask import Flask
 
-from users.cli import adopt_key, audit, doctor, first_run, keys, output, user_changes, user_links, user_purge, users  # noqa: F401  (the import adds their commands to the group)
+from users.cli import (  # noqa: F401  (the import adds their commands to the group)
+    adopt_key,
+    audit,
+    doctor,
+    first_run,
+    keys,
+    output,
+    user_changes,
+    user_factors,
+    user_links,
+    user_purge,
+    users,
+)
 
 _SHOWN = {"adopt-key", "current", "upgrade"}
 

@@ -8,6 +8,7 @@ import click
 from flask.cli import AppGroup
 
 from users import ids, settings
+from users.auth.factors import held
 from users.cli import passwords
 from users.cli.arguments import (
     base_url_option,
@@ -24,7 +25,7 @@ from users.cli.output import is_still_read, json_option, print_json, print_resul
 from users.clock import date_and_time
 from users.http import urls
 from users.rules import validation
-from users.services import user_creation, user_queries
+from users.services import second_factors, user_creation, user_queries
 from users.services.links import password_links
 from users.storage.models import User
 
@@ -155,6 +156,7 @@ def _facts(user: User) -> Iterator[tuple[str, str]]:
     yield "Password", _password_state(user)
     link_end = password_links.open_until(user)
     yield "Password link", f"Ends {date_and_time(link_end)}" if link_end else "No open link"
+    yield "Second factor", second_factors.in_words(held.of_user(user.id))
     yield "Email verified", date_and_time(user.last_verified) if user.last_verified else "Not yet"
     yield "Last sign-in", date_and_time(user.last_login) if user.last_login else "Never"
     yield "Created", date_and_time(user.created_at)
