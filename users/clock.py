@@ -5,6 +5,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 RECENT = timedelta(minutes=10)  # how long an object counts as just made
+MAY_DIFFER = timedelta(minutes=1)  # the clocks of two machines
 
 
 def now() -> datetime:

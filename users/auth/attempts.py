@@ -1,19 +1,18 @@
 """An attempt at a password or a second factor: counted before the check, recorded if it was wrong."""
 
 import contextlib
-from collections.abc import Callable, Iterator
-
-from sqlalchemy.orm import Session
+from collections.abc import Iterator
 
 from users import clock
 from users.actors import Actor
 from users.audit import trail
 from users.audit.trail import Action, Outcome
-from users.auth import throttles
+from users.auth import sessions, throttles
 from users.auth.authorization import reauthorize
 from users.auth.factors.held import WrongCode
 from users.auth.throttles import AttemptCounters
 from users.errors import RateLimitExceeded, Unavailable
+from users.form_errors import SessionEnded
 from users.passwords.hashing import WrongPassword
 from users.roles import Permission
 from users.storage import database
@@ -35,14 +34,17 @@ def counted(
     target_id: str | None,
     actor: Actor,
     *permissions: Permission,
-    if_wrong: Callable[[Session], None] | None = None,
+    in_session: bytes | None = None,
 ) -> Iterator[None]:
     """Count the attempt, then let the body check it, which raises WrongPassword.
 
-    A wrong answer leaves an audit row, in one transaction with what `if_wrong` does. With `permissions`, `actor` is
-    reauthorized before the answer. Raises as `require_left`.
+    A wrong answer leaves an audit row. With `permissions`, `actor` is reauthorized before the answer. `in_session` is
+    the hash of the session in which the user answers: it is counted there too, and the last of MOST_ANSWERS wrong ones
+    ends the session. Raises as `require_left`, and SessionEnded.
     """
     with _recording_refusal(attempt, action, target_id, actor), database.transaction() as session:
+        # The session's row is locked before throttles, here and below.
+        number = sessions.count_answer(session, in_session) if in_session else 0
         throttles.count_attempt(session, attempt)
     try:
         yield
@@ -50,16 +52,25 @@ def counted(
         with database.transaction() as session:
             if permissions:
                 actor = reauthorize(session, actor, *permissions)
-            if if_wrong:  # first: the session's row is locked before throttles, as after a right answer
-                if_wrong(session)
+            if in_session and number == sessions.MOST_ANSWERS:
+                sessions.end_one(session, in_session)
             throttles.restart_periods(session, attempt)
             fields = error.fields if isinstance(error, WrongCode) else []
             trail.record(session, action, target_id, actor, clock.now(), fields, outcome=Outcome.REFUSED)
+        if number == sessions.MOST_ANSWERS:
+            raise SessionEnded from None
         raise
     except Exception:  # overloaded, or a database that went away: the caller has learnt nothing
         with contextlib.suppress(Unavailable):
-            throttles.give_back(attempt)
+            _give_back(attempt, in_session)
         raise
+
+
+def _give_back(attempt: AttemptCounters, in_session: bytes | None) -> None:
+    with database.transaction() as session:
+        if in_session:
+            sessions.give_answer_back(session, in_session)
+        throttles.give_back(session, attempt)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -18,7 +17,7 @@ from users.auth.attempt_limits import ClaimedAccount
 from users.auth.factors import held
 from users.auth.factors.held import Answer
 from users.auth.known_devices import Device
-from users.auth.sessions import HAS_FACTOR, CurrentSession, Stage
+from users.auth.sessions import CurrentSession, Stage
 from users.auth.throttles import AttemptCounters
 from users.form_errors import SessionEnded
 from users.passwords.hash_queue import Share
@@ -37,12 +36,10 @@ def give_factor(current: CurrentSession, answer: Answer, *, device: Device, acto
     with step.counted():
         challenge = step.take_challenge() if answer.credential else None
         with database.transaction() as session:
-            found, has_factor = _locked(session, current.user)
-            if not sessions.is_alive(session, current.id_hash):
-                raise SessionEnded
+            found = step.lock_user(session)
             now = clock.now()
             kind = held.take(session, found.id, answer, challenge, now)
-            return step.complete(session, found, has_factor, now, [kind])
+            return step.complete(session, found, now, [kind])
 
 
 def confirm_password(current: CurrentSession, password: str, *, device: Device, actor: Actor) -> CurrentSession:
@@ -54,10 +51,10 @@ def confirm_password(current: CurrentSession, password: str, *, device: Device, 
     with hasher.current().place(Share.KNOWN) as place, step.counted():
         place.verify(user.password_hash, password)
         with database.transaction() as session:
-            found, has_factor = _locked(session, user)
-            if has_factor or found.password_changed_at != user.password_changed_at:  # meanwhile, in another browser
-                raise WrongPassword
-            return step.complete(session, found, has_factor, clock.now(), [])
+            found = step.lock_user(session)
+            if sessions.has_factor(session, found.id) or found.password_changed_at != user.password_changed_at:
+                raise WrongPassword  # meanwhile, in another browser
+            return step.complete(session, found, clock.now(), [])
 
 
 @dataclass(frozen=True)
@@ -74,31 +71,27 @@ class _Step:
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[None]:
-        """Count the answer as an attempt, before the body checks it, and in the session if it was wrong."""
+        """Count the answer, for the limits and in the session, and let the body check it."""
         about = (self.attempt, self.action, self.current.user.id, self.actor)
         attempts.require_left(*about)
-        failures: list[int] = []
-        try:
-            with attempts.counted(*about, if_wrong=lambda session: failures.append(self._count_failure(session))):
-                yield
-        except WrongPassword:
-            if failures[0] >= sessions.MOST_FAILURES:
-                raise SessionEnded from None
-            raise
-
-    def _count_failure(self, session: Session) -> int:
-        return sessions.count_failure(session, self.current.id_hash)
+        with attempts.counted(*about, in_session=self.current.id_hash):
+            yield
 
     def take_challenge(self) -> bytes | None:
         """Take the session's challenge in a transaction of its own: a wrong answer uses it up too."""
         with database.transaction() as session:
             return held.take_challenge(session, self.current.id_hash, clock.now())
 
-    def complete(
-        self, session: Session, user: User, has_factor: bool, now: datetime, factors: list[str]
-    ) -> CurrentSession:
-        """Return the session under a new id; `user` is locked."""
-        renewed = sessions.renew(session, self.current, user, now, has_factor=has_factor)
+    def lock_user(self, session: Session) -> User:
+        """Return the user, locked. Raises SessionEnded if they may not sign in, or this session has ended."""
+        user = session.scalar(select(User).where(User.id == self.current.user.id).with_for_update())
+        if user is None or not sessions.may_sign_in(user) or not sessions.is_alive(session, self.current.id_hash):
+            raise SessionEnded
+        return user
+
+    def complete(self, session: Session, user: User, now: datetime, factors: list[str]) -> CurrentSession:
+        """Return the session under a new id; `user`, locked, has answered with `factors`, or else the password."""
+        renewed = sessions.renew(session, self.current, user, now, has_factor=bool(factors))
         if self.current.stage is Stage.FACTOR:
             signin.complete(session, renewed, self.attempt, factors, now, self.actor)
         else:
@@ -110,11 +103,3 @@ class _Step:
 def _attempt(current: CurrentSession, device: Device, actor: Actor) -> AttemptCounters:
     account = ClaimedAccount(current.user, typed="")
     return attempt_limits.counters_for_pages(account, device, actor.ip_address)
-
-
-def _locked(session: Session, user: Any) -> tuple[User, bool]:
-    """Return the user, locked, and whether they have a second factor. Raises SessionEnded if they may not sign in."""
-    row = session.execute(select(User, HAS_FACTOR).where(User.id == user.id).with_for_update(of=User)).first()
-    if row is None or not sessions.may_sign_in(row[0]):
-        raise SessionEnded
-    return row[0], row[1]

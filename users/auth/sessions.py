@@ -28,7 +28,7 @@ AWAITING = timedelta(minutes=10)  # for the second factor, after the right passw
 CONFIRMED = timedelta(minutes=10)  # how long a proof that it is the user is enough
 SEEN_EVERY = timedelta(minutes=1)
 MOST_PER_USER = 20
-MOST_FAILURES = 5
+MOST_ANSWERS = 5  # in a row that are wrong
 
 # Whether a user has a second factor that counts; for a statement that reads the user.
 WITH_FACTOR = exists().where(SecondFactor.user_id == User.id, SecondFactor.active_since.is_not(None))
@@ -75,7 +75,10 @@ class CurrentSession:
     @property
     def needs_confirmation(self) -> bool:
         """Tell whether the last proof that it is the user is too old for an act that asks for one."""
-        return self.confirmed_at is None or not timedelta() <= clock.now() - self.confirmed_at < CONFIRMED
+        if self.confirmed_at is None:
+            return True
+        age = clock.now() - self.confirmed_at
+        return not -clock.MAY_DIFFER <= age < CONFIRMED  # else a clock that was set back would make it last
 
 
 def may_sign_in(user: Any) -> bool:
@@ -144,21 +147,41 @@ def renew(session: Session, current: CurrentSession, user: User, now: datetime, 
     """
     session_id = secrets.token_urlsafe(32)
     values = {"id_hash": digest(session_id), "awaits_factor": False, "confirmed_at": now, "failures": 0}
+    if current.stage is Stage.FACTOR:
+        _end_oldest(session, user.id, awaits_factor=False)
     alive = update(AdminSession).where(AdminSession.id_hash == current.id_hash, ~is_expired(now))
     if not _changed(session.execute(alive.values(**values, challenge=None, challenge_made_at=None))):
         raise SessionEnded
-    if current.stage is Stage.FACTOR:
-        _end_oldest(session, user.id, awaits_factor=False)
     return CurrentSession(session_id, user, _stage(user, awaits_factor=False, has_factor=has_factor), has_factor, now)
 
 
-def count_failure(session: Session, id_hash: bytes) -> int:
-    """Count a wrong answer in this session and return how many there were: MOST_FAILURES end it."""
-    counted = update(AdminSession).where(AdminSession.id_hash == id_hash).values(failures=AdminSession.failures + 1)
-    failures = session.scalar(counted.returning(AdminSession.failures)) or MOST_FAILURES
-    if failures >= MOST_FAILURES:
-        end_one(session, id_hash)
-    return failures
+def count_answer(session: Session, id_hash: bytes) -> int:
+    """Count an answer in this session before its check, and return its number since the last right one.
+
+    If answer number MOST_ANSWERS is wrong, the caller ends the session. Raises SessionEnded if the session has ended,
+    or if so many answers are being checked.
+    """
+    open_ = (AdminSession.id_hash == id_hash, AdminSession.failures < MOST_ANSWERS)
+    counted = update(AdminSession).where(*open_).values(failures=AdminSession.failures + 1)
+    row = session.execute(counted.returning(AdminSession.failures)).first()
+    if row is None:
+        raise SessionEnded
+    return int(row.failures)
+
+
+def give_answer_back(session: Session, id_hash: bytes) -> None:
+    """Give back an answer that was counted but not checked."""
+    counted = (AdminSession.id_hash == id_hash, AdminSession.failures > 0)
+    session.execute(update(AdminSession).where(*counted).values(failures=AdminSession.failures - 1))
+
+
+def has_factor(session: Session, user_id: str) -> bool:
+    """Tell whether the user, whose row is locked, has a second factor that counts.
+
+    Not in the statement that locks the user: on Postgres that shows other tables as they were before it waited.
+    """
+    theirs = (SecondFactor.user_id == user_id, SecondFactor.active_since.is_not(None))
+    return session.scalar(select(SecondFactor.id).where(*theirs).limit(1)) is not None
 
 
 def is_alive(session: Session, id_hash: bytes) -> bool:

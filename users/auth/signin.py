@@ -18,7 +18,7 @@ from users.auth import attempt_limits, attempts, hasher, known_networks, session
 from users.auth.attempt_limits import ClaimedAccount
 from users.auth.authorization import authorized_transaction, reauthorize
 from users.auth.known_devices import Device
-from users.auth.sessions import HAS_FACTOR, CurrentSession, Place
+from users.auth.sessions import CurrentSession, Place
 from users.auth.throttles import AttemptCounters
 from users.form_errors import SessionEnded
 from users.passwords.hash_queue import Share
@@ -55,14 +55,14 @@ def sign_in(
     attempt = attempt_limits.counters_for_pages(account, device, actor.ip_address)
     with (
         _counted(attempt, account.user, Action.SESSION_CREATE, actor) as place,
-        _signing_in(place, account, password, sessions.may_sign_in) as (session, found, has_factor, now),
+        _signing_in(place, account, password, sessions.may_sign_in) as (session, found, now),
     ):
         if replacing and sessions.end(session, replacing) and actor.user_id:
             trail.record(session, Action.SESSION_END, actor.user_id, actor, now, [])
-        here = sessions.Place(actor.ip_address, browser)
+        here, has_factor = Place(actor.ip_address, browser), sessions.has_factor(session, found.id)
         started = sessions.start(session, found, now, here, has_factor=has_factor, awaits_factor=has_factor)
         if has_factor:
-            throttles.give_back_in(session, attempt)
+            throttles.give_back(session, attempt)
         else:
             complete(session, started, attempt, [], now, actor)
     return started
@@ -96,7 +96,7 @@ def verify_password(email: str, password: str, *, ip_address: str | None = None,
     attempt = attempt_limits.counters_for_verify(account, caller, ip_address)
     with (
         _counted(attempt, account.user, Action.USER_VERIFY_PASSWORD, actor, Permission.USERS_VERIFY) as place,
-        _signing_in(place, account, password, partial(_may_verify, actor)) as (session, found, _, now),
+        _signing_in(place, account, password, partial(_may_verify, actor)) as (session, found, now),
     ):
         actor = reauthorize(session, actor, Permission.USERS_VERIFY)
         if not _may_verify(actor, found):
@@ -155,7 +155,7 @@ def choose_password(user: User, new: str, *, place: Place = _NOWHERE, actor: Act
 
 def _replace_password(user: User, password_hash: str, place: Place, actor: Actor) -> CurrentSession:
     with authorized_transaction(actor) as (session, actor):
-        found, has_factor = _unchanged(session, user, sessions.may_sign_in)
+        found = _unchanged(session, user, sessions.may_sign_in)
         known_networks.forget(session, [found.id])
         attempt_limits.unlock(session, found)
         now = clock.now()
@@ -167,6 +167,7 @@ def _replace_password(user: User, password_hash: str, place: Place, actor: Actor
         found.touch(now)
         sessions.end_all(session, found.id)
         trail.record(session, Action.USER_SET_PASSWORD, found.id, actor, now, fields)
+        has_factor = sessions.has_factor(session, found.id)
         return sessions.start(session, found, now, place, has_factor=has_factor, awaits_factor=False)
 
 
@@ -199,10 +200,8 @@ def _claimed_account(email: str, verifier: Actor | None = None) -> ClaimedAccoun
 @contextlib.contextmanager
 def _signing_in(
     place: PasswordPlace, account: ClaimedAccount, password: str, may_sign_in: Callable[[Any], bool]
-) -> Iterator[tuple[Session, User, bool, datetime]]:
-    """Check the password, and yield the transaction that signs in the user, who is locked.
-
-    With it come whether the user has a second factor, and the time.
+) -> Iterator[tuple[Session, User, datetime]]:
+    """Check the password, and yield the transaction that signs in the user, who is locked, and the time.
 
     A hash with older parameters is replaced. Raises WrongPassword, also if there is no such user or `may_sign_in`
     refuses the user.
@@ -212,24 +211,23 @@ def _signing_in(
     if user is None or not may_sign_in(user):
         raise WrongPassword
     with database.transaction() as session:
-        found, has_factor = _unchanged(session, user, may_sign_in)
+        found = _unchanged(session, user, may_sign_in)
         now = clock.now()
         if found.password_hash != password_hash:  # the user's password link is signed over the one before
             found.password_hash, found.password_link_ends_at = password_hash, None
-        yield session, found, has_factor, now
+        yield session, found, now
 
 
 def _may_verify(actor: Actor, user: Any) -> bool:
     return user.is_active and user.deleted_at is None and needed_to_act_on(user.global_role_id) <= actor.permissions
 
 
-def _unchanged(session: Session, user: Any, may_sign_in: Callable[[Any], bool]) -> tuple[User, bool]:
-    """Read `user` again and lock the row; tell too whether they have a second factor.
+def _unchanged(session: Session, user: Any, may_sign_in: Callable[[Any], bool]) -> User:
+    """Read `user` again and lock the row. Raises WrongPassword if the password was changed during the hash.
 
-    Raises WrongPassword if the password was changed during the hash. Another hash of the same password is no change:
-    another sign-in has replaced the hash.
+    Another hash of the same password is no change: another sign-in has replaced the hash.
     """
-    row = session.execute(select(User, HAS_FACTOR).where(User.id == user.id).with_for_update(of=User)).first()
-    if row is None or row[0].password_changed_at != user.password_changed_at or not may_sign_in(row[0]):
+    found = session.scalar(select(User).where(User.id == user.id).with_for_update())
+    if found is None or found.password_changed_at != user.password_changed_at or not may_sign_in(found):
         raise WrongPassword
-    return row[0], row[1]
+    return found

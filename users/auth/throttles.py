@@ -65,9 +65,6 @@ class AttemptCounters:
 
 # An attempt is checked or given up within this time (hash queue, hash and database). Until then it stays counted.
 _CHECKED_WITHIN = timedelta(seconds=30)
-# The clocks of two machines may differ by this. A row that lies further ahead than its period plus this is stale: it
-# was written before the clock was set back.
-_CLOCKS_DIFFER = timedelta(minutes=1)
 
 # One statement, so both databases do it atomically. It changes no row when no attempt is left.
 _IS_STALE = "(throttles.refilled_at <= :now OR throttles.refilled_at > :latest)"
@@ -139,7 +136,7 @@ def reset_after_success(session: Session, attempt: AttemptCounters) -> None:
     of_networks = {counter.key: counter for counter in attempt.counters if not counter.account}
     _delete(session, rows.keys() - of_networks.keys())
     for key in rows.keys() & of_networks.keys():
-        _give_back_in(session, of_networks[key])
+        _give_back_to(session, of_networks[key])
 
 
 def reset_account(session: Session, account: bytes) -> bool:
@@ -156,16 +153,10 @@ def is_any_used_up(account: bytes) -> bool:
         return session.scalar(select(Throttle.key).where(*used_up).limit(1)) is not None
 
 
-def give_back(attempt: AttemptCounters) -> None:
-    """Give back an attempt that was counted but not checked."""
-    with database.transaction() as session:
-        give_back_in(session, attempt)
-
-
-def give_back_in(session: Session, attempt: AttemptCounters) -> None:
-    """Give back an attempt that was counted but says nothing yet: the password was right, the factor is to follow."""
+def give_back(session: Session, attempt: AttemptCounters) -> None:
+    """Give back an attempt that was not checked, or whose password was right while the second factor is to follow."""
     for counter in attempt.counters:
-        _give_back_in(session, counter)
+        _give_back_to(session, counter)
 
 
 def record_first_refusal(attempt: AttemptCounters, action: Action, target_id: str | None, actor: Actor) -> None:
@@ -199,7 +190,8 @@ def _count_in(session: Session, counter: Counter, now: datetime) -> bool:
 
 
 def _latest(counter: Counter, now: datetime) -> datetime:
-    return now + counter.limit.period + _CLOCKS_DIFFER
+    """Return the last time at which a row can be full again. A later one was written before the clock was set back."""
+    return now + counter.limit.period + clock.MAY_DIFFER
 
 
 def _used_up(keys: Collection[bytes], now: datetime) -> Select[bytes, datetime]:
@@ -207,7 +199,7 @@ def _used_up(keys: Collection[bytes], now: datetime) -> Select[bytes, datetime]:
     return select(Throttle.key, Throttle.refilled_at).where(Throttle.key.in_(keys), *alive)
 
 
-def _give_back_in(session: Session, counter: Counter) -> None:
+def _give_back_to(session: Session, counter: Counter) -> None:
     more = case((Throttle.tokens < 0, 1), else_=Throttle.tokens + 1)
     counted = (Throttle.key == counter.key, Throttle.tokens < counter.limit.attempts)
     session.execute(update(Throttle).where(*counted).values(tokens=more))

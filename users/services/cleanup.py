@@ -1,4 +1,4 @@
-"""Clean-up: deletes expired sessions, answers kept for Idempotency-Keys, throttles and set-up links.
+"""Clean-up: deletes expired sessions, answers kept for Idempotency-Keys, throttles, set-up links, unfinished factors.
 
 A request starts it, at most once a minute in each process, and does not wait for it: a thread of its own deletes a few
 hundred rows at a time. Rows that another transaction has locked wait for the next minute.
@@ -16,11 +16,12 @@ from sqlalchemy import ColumnElement, delete, func, literal_column, select
 
 from users import clock, forks, logs
 from users.auth import sessions
+from users.auth.factors import held
 from users.errors import Unavailable
 from users.services import idempotency
 from users.services.links import setup_link
 from users.storage import database
-from users.storage.models import AdminSession, IdempotencyRecord, SetupLink, Throttle
+from users.storage.models import AdminSession, IdempotencyRecord, SecondFactor, SetupLink, Throttle
 
 EVERY_SECONDS = 60
 FIRST_AFTER_SECONDS = 10  # so a command, or a process that ends at once, does no clean-up
@@ -85,6 +86,7 @@ def _expired(now: datetime) -> Iterator[tuple[type[Any], ColumnElement[bool]]]:
     yield IdempotencyRecord, idempotency.is_expired(now)
     yield SetupLink, setup_link.is_expired(now)
     yield Throttle, Throttle.refilled_at <= now
+    yield SecondFactor, held.is_abandoned(now)
 
 
 def _try_to_delete_some(model: type[Any], expired: ColumnElement[bool]) -> int:

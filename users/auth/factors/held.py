@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import Select, delete, select, update
+from sqlalchemy import ColumnElement, Select, delete, select, update
 from sqlalchemy.orm import Session
 
 from users import clock
@@ -17,6 +17,7 @@ from users.storage import database
 from users.storage.models import AdminSession, SecondFactor
 
 CHALLENGE_LIFETIME = timedelta(minutes=5)
+UNFINISHED_KEPT = timedelta(hours=1)
 
 
 class Kind(StrEnum):
@@ -94,6 +95,11 @@ def take_challenge(session: Session, id_hash: bytes, now: datetime) -> bytes | N
     if row is None or row.challenge_made_at is None or now - row.challenge_made_at >= CHALLENGE_LIFETIME:
         return None
     return bytes(row.challenge) if row.challenge else None
+
+
+def is_abandoned(now: datetime) -> ColumnElement[bool]:
+    """Return the SQL condition for factors that were begun and do not count within UNFINISHED_KEPT."""
+    return SecondFactor.active_since.is_(None) & (SecondFactor.created_at <= now - UNFINISHED_KEPT)
 
 
 def is_readable(factor: SecondFactor) -> bool:

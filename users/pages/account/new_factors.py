@@ -36,7 +36,7 @@ def show_new_app(factor_id: str, formdata: FormData | None = None) -> PageRespon
     """Show the QR code and the key of a new app, and ask for its first code."""
     g.actor.require_confirmation()
     factor = second_factors.get(g.user.id, factor_id)
-    if factor.active_since or factor.kind != Kind.APP:
+    if factor.active_since or factor.kind != Kind.APP or not held.is_readable(factor):
         return redirect(url_for("users.show_factors"), 303)
     if factor.proved_at:  # the page was loaded again after the recovery codes were shown
         return redirect(url_for("users.show_codes", factor_id=factor.id), 303)
