@@ -78,6 +78,7 @@ PAGE_ACTS: dict[str, Callable[[Scene], Answer]] = {
     "verification": lambda it: press(it, sam(it, "verification")),
     "deactivate": lambda it: press(it, sam(it, "deactivate")),
     "reactivate": lambda it: press(it, sam(it, "reactivate")),
+    "end sessions": lambda it: press(it, sam(it, "sessions")),
     "unlock": lambda it: press(it, sam(it, "unlock")),
     "delete": lambda it: press(it, sam(it, "delete")),
     "new key": lambda it: press(it, "/admin/keys/new", **KEY_FORM),
@@ -85,9 +86,10 @@ PAGE_ACTS: dict[str, Callable[[Scene], Answer]] = {
     "revoke key": lambda it: press(it, f"/admin/keys/{it.key_id}/revoke"),
     "own password": lambda it: press(it, "/account", current_password=PASSWORD, password=NEW),
     "end other sessions": lambda it: press(it, "/account/sessions"),
+    "end own session": lambda it: press(it, "/account/sessions/end"),
     "choose password": lambda it: choose(it),
 }
-OWN_ACTS = ("own password", "end other sessions", "choose password")  # they need no permission
+OWN_ACTS = ("own password", "end other sessions", "end own session", "choose password")  # they need no permission
 
 ENDS = {
     "signed out elsewhere": "DELETE FROM admin_sessions WHERE user_id = :ada",

@@ -137,17 +137,17 @@ def test_refused_change(app: Flask, cast: Cast, ada: Visitor, current: str, new:
     assert other.is_in
 
 
-def test_expired_are_not_counted(app: Flask, cast: Cast, time: Clock, ada: Visitor) -> None:
+def test_expired_are_not_listed(app: Flask, cast: Cast, time: Clock, ada: Visitor) -> None:
     signed_in(app, cast.ada)
     time.forward(minutes=20)
-    assert "You are also signed in with 1 other browser." in ada.get("/account").text
+    assert "2 sessions, newest first" in ada.get("/account").text
     time.forward(minutes=10)
     assert "You are signed in here only." in ada.get("/account").text
 
 
 def test_end_others(app: Flask, cast: Cast, ada: Visitor) -> None:
     others = [signed_in(app, cast.ada) for _ in range(2)]
-    assert "You are also signed in with 2 other browsers" in ada.get("/account").text
+    assert "3 sessions, newest first" in ada.get("/account").text
     answer = ada.post("/account/sessions")
     assert "Your other sessions have ended" in ada.get(answer.location).text
     assert ada.is_in

@@ -45,6 +45,7 @@ POST   /admin/logout                       303      303     303      303        
 GET    /account                            303      200     200      200           200     303     303
 POST   /account                            403      422     422      422           422     403     403
 POST   /account/sessions                   403      303     303      303           303     403     403
+POST   /account/sessions/end               403      303     303      303           303     403     403
 GET    /account/password                   303      303     303      303           303     303     303
 POST   /account/password                   403      303     303      303           303     403     403
 GET    /admin/account                      303      303     303      303           303     303     303
@@ -74,6 +75,8 @@ GET    /admin/users                        303      403     200      200        
 GET    /admin/users/new                    303      403     403      200           200     303     303
 POST   /admin/users/new                    403      403     403      422           422     403     403
 GET    /admin/users/<user_id>              303      403     200      200           200     303     303
+GET    /admin/users/<user_id>/sessions     303      403     403      200           200     303     303
+POST   /admin/users/<user_id>/sessions     403      403     403      303           303     403     403
 GET    /admin/users/<user_id>/edit         303      403     403      200           200     303     303
 POST   /admin/users/<user_id>/edit         403      403     403      200           200     403     403
 GET    /admin/users/<user_id>/password     303      403     403      200           200     303     303

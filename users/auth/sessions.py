@@ -95,7 +95,7 @@ def start(
     session: Session, user: User, now: datetime, place: Place, *, has_factor: bool, awaits_factor: bool
 ) -> CurrentSession:
     """Add a session of the user and return it. The oldest sessions beyond MOST_PER_USER end."""
-    _end_oldest(session, user.id, awaits_factor=awaits_factor)
+    _end_oldest(session, user.id, now, awaits_factor=awaits_factor)
     session_id = secrets.token_urlsafe(32)
     session.add(
         AdminSession(
@@ -148,7 +148,7 @@ def renew(session: Session, current: CurrentSession, user: User, now: datetime, 
     session_id = secrets.token_urlsafe(32)
     values = {"id_hash": digest(session_id), "awaits_factor": False, "confirmed_at": now, "failures": 0}
     if current.stage is Stage.FACTOR:
-        _end_oldest(session, user.id, awaits_factor=False)
+        _end_oldest(session, user.id, now, awaits_factor=False)
     alive = update(AdminSession).where(AdminSession.id_hash == current.id_hash, ~is_expired(now))
     if not _changed(session.execute(alive.values(**values, challenge=None, challenge_made_at=None))):
         raise SessionEnded
@@ -190,11 +190,19 @@ def is_alive(session: Session, id_hash: bytes) -> bool:
 
 
 def of_user(user_id: str) -> Sequence[AdminSession]:
-    """Return the sessions of the user that live, the newest first; none that awaits a factor."""
-    theirs = (AdminSession.user_id == user_id, ~AdminSession.awaits_factor, ~is_expired(clock.now()))
+    """Return the sessions of the user that live, the newest first.
+
+    Those that await a factor are among them: the user sees that a browser has their password.
+    """
+    theirs = (AdminSession.user_id == user_id, ~is_expired(clock.now()))
     with database.reading() as session:
         found = select(AdminSession).where(*theirs).order_by(AdminSession.created_at.desc(), AdminSession.id_hash)
         return session.scalars(found).all()
+
+
+def name_of(listed: AdminSession) -> str:
+    """Return what names a session in a form of its user. Its id changes at each proof, the start of it never."""
+    return listed.created_at.isoformat()
 
 
 def end(session: Session, session_id: str) -> bool:
@@ -202,10 +210,19 @@ def end(session: Session, session_id: str) -> bool:
     return end_one(session, digest(session_id))
 
 
-def end_one(session: Session, id_hash: bytes, *, user_id: str | None = None) -> bool:
-    """End the session with this hash, if it is one of `user_id` where that is given; tell whether there was one."""
-    theirs = (AdminSession.user_id == user_id,) if user_id else ()
-    return _changed(session.execute(delete(AdminSession).where(AdminSession.id_hash == id_hash, *theirs)))
+def end_one(session: Session, id_hash: bytes) -> bool:
+    """End the session with this hash; tell whether there was one."""
+    return _changed(session.execute(delete(AdminSession).where(AdminSession.id_hash == id_hash)))
+
+
+def end_named(session: Session, user_id: str, name: str, *, but: bytes | None) -> bool:
+    """End the user's session of this name, see `name_of`, except the one with the hash `but`; tell whether it lived.
+
+    The user's row is locked, so the session gets no new id meanwhile.
+    """
+    theirs = session.scalars(select(AdminSession).where(AdminSession.user_id == user_id)).all()
+    ending = [one.id_hash for one in theirs if name_of(one) == name and one.id_hash != but]
+    return _changed(session.execute(delete(AdminSession).where(AdminSession.id_hash.in_(ending))))
 
 
 def end_all(session: Session, user_id: str, *, but: str = "") -> bool:
@@ -241,9 +258,9 @@ def _has_expired(admin_session: AdminSession, now: datetime) -> bool:
     return age >= (AWAITING if admin_session.awaits_factor else ABSOLUTE) or now - admin_session.last_seen_at >= IDLE
 
 
-def _end_oldest(session: Session, user_id: str, *, awaits_factor: bool) -> None:
+def _end_oldest(session: Session, user_id: str, now: datetime, *, awaits_factor: bool) -> None:
     """Make room for one more session. Those that await a factor are counted apart: they end no complete one."""
-    theirs = (AdminSession.user_id == user_id, AdminSession.awaits_factor == awaits_factor)
+    theirs = (AdminSession.user_id == user_id, AdminSession.awaits_factor == awaits_factor, ~is_expired(now))
     newest = select(AdminSession.id_hash).where(*theirs).order_by(AdminSession.created_at.desc())
     ending = session.scalars(newest.offset(MOST_PER_USER - 1)).all()
     if ending:

@@ -123,6 +123,14 @@ def end_other_sessions(session_id: str, *, actor: Actor) -> None:
             trail.record(session, Action.SESSION_END_OTHERS, actor.user_id, actor, clock.now(), [])
 
 
+def end_own_session(name: str, *, actor: Actor) -> None:
+    """End the actor's session of this name (`sessions.name_of`), in every process. If it has ended, nothing happens."""
+    with authorized_transaction(actor) as (session, actor):
+        user = session.scalars(select(User).where(User.id == actor.user_id).with_for_update()).one()
+        if sessions.end_named(session, user.id, name, but=actor.session_hash):
+            trail.record(session, Action.SESSION_END_OTHER, user.id, actor, clock.now(), [])
+
+
 def change_password(
     user: User, current: str, new: str, *, device: Device, place: Place = _NOWHERE, actor: Actor
 ) -> CurrentSession:

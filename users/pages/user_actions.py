@@ -1,4 +1,4 @@
-"""The pages that change one user: edit, verify, deactivate, reactivate, unlock, delete. Passwords: `user_passwords`."""
+"""The pages that change one user: edit, verify, deactivate, end sessions, delete… Passwords: `user_passwords`."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -109,6 +109,12 @@ def _add_confirmed(
 
 _add_confirmed("deactivate", user_changes.deactivate_user, "User deactivated", is_done=lambda user: not user.is_active)
 _add_confirmed("reactivate", user_changes.reactivate_user, "User reactivated", is_done=lambda user: user.is_active)
+_add_confirmed(
+    "sessions",
+    user_changes.end_sessions,
+    "All sessions of this user have ended",
+    is_done=lambda user: not sessions.of_user(user.id),
+)
 _add_confirmed(
     "unlock",
     user_changes.unlock_user,

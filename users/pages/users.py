@@ -10,7 +10,7 @@ from flask import flash, g, get_flashed_messages, redirect, render_template, req
 
 from users import clock, ids, settings
 from users.audit import trail
-from users.auth import attempt_limits
+from users.auth import attempt_limits, sessions
 from users.auth.factors import held
 from users.blueprint import bp
 from users.http import urls
@@ -75,7 +75,7 @@ def add_user() -> PageResponse:
 @bp.get("/admin/users/<user_id>")
 @page(Permission.USERS_READ)
 def show_user(user_id: str) -> PageResponse:
-    """Show one user, their recent events and, unless they are deleted, what can be done with them."""
+    """Show one user, their recent events and, to who may change them, their sessions and what can be done."""
     user = user_queries.get_user_even_deleted(user_id)
     about = _about(user)
     locked = about["may_change"] and attempt_limits.is_locked(user)
@@ -88,6 +88,7 @@ def show_user(user_id: str) -> PageResponse:
         locked=locked,
         has_factor=bool(factors),
         second_factor=None if factors is None else second_factors.in_words(factors),
+        sessions=sessions.of_user(user.id) if about["may_change"] and user.id != g.user.id else [],
         **about,
     )
 

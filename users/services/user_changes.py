@@ -135,6 +135,15 @@ def unlock_user(user_id: str, *, actor: Actor) -> User:
     return user
 
 
+def end_sessions(user_id: str, *, actor: Actor) -> User:
+    """End all sessions of the user, in every process. If there are none, nothing happens."""
+    with authorized_transaction(actor, Permission.USERS_UPDATE) as (session, actor):
+        user = lock_for_change(session, user_id, actor)
+        if sessions.end_all(session, user.id):
+            trail.record(session, Action.SESSION_END_ALL, user.id, actor, clock.now(), [])
+    return user
+
+
 def lock_for_change(session: Session, user_id: str, actor: Actor, precondition: Precondition | None = None) -> User:
     """Lock the user until the end of the transaction and return it, if `actor` may change it and `precondition` passes.
 

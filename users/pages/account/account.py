@@ -1,4 +1,4 @@
-"""The account page: change your own password, end your other sessions; choose a new password if you must."""
+"""The account page: your sessions, and the form for your own password; choose a new password if you must."""
 
 from flask import flash, g, redirect, render_template, request, url_for
 
@@ -27,11 +27,12 @@ def show_old_account() -> PageResponse:
 @bp.get("/account")
 @page()
 def show_account(formdata: FormData | None = None) -> PageResponse:
-    """Show who is signed in, the form for a new password, and how many other sessions there are."""
+    """Show who is signed in, the form for a new password, and the user's sessions."""
     return render_template(
         "account/account.html",
         form=forms.OwnPasswordForm(formdata),
         sessions=sessions.of_user(g.user.id),
+        name_of=sessions.name_of,
         rules=_rules(),
     )
 
@@ -60,7 +61,7 @@ def change_own_password() -> PageResponse:
     except WrongPassword:
         raise FormRefused({"current_password": "The current password is wrong"}) from None
     session_cookie.start_session(started)
-    return _lead_to_account("Password changed. Your other sessions have ended")
+    return lead_to_account("Password changed. Your other sessions have ended")
 
 
 @bp.get("/account/password")
@@ -83,19 +84,12 @@ def choose_password() -> PageResponse:
     return redirect(path, 303)
 
 
-@bp.post("/account/sessions")
-@page(again=show_account)
-def end_other_sessions() -> PageResponse:
-    """End the user's sessions but this one."""
-    signin.end_other_sessions(g.session.id, actor=g.actor)
-    return _lead_to_account("Your other sessions have ended")
-
-
 def _rules() -> Rules:
     return settings.current().rules_for_own_password(g.user.global_role_id)
 
 
-def _lead_to_account(message: str) -> PageResponse:
+def lead_to_account(message: str) -> PageResponse:
+    """Lead to the account; `message` is shown there."""
     path = url_for("users.show_account")
     flash(message, path)
     return redirect(path, 303)
