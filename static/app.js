@@ -1,4 +1,5 @@
-// What a page cannot do without a script: copy, show a password, tell the local time. Everything else works without.
+// What a page cannot do without a script: copy, print, show a password, use a passkey, tell the local time.
+// Everything else works without.
 
 const said = document.getElementById("said");
 
@@ -57,6 +58,11 @@ for (const button of document.querySelectorAll("[data-show]")) {
   addEventListener("pagehide", () => show(false));
 }
 
+for (const button of document.querySelectorAll("[data-print]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => print());
+}
+
 for (const form of document.querySelectorAll("[data-passkey]")) {
   const Key = window.PublicKeyCredential;
   if (!Key?.parseCreationOptionsFromJSON) continue;
@@ -70,7 +76,9 @@ for (const form of document.querySelectorAll("[data-passkey]")) {
       form.elements.credential.value = JSON.stringify(made);
       form.submit();
     } catch {
-      say("The passkey was not used. Try again");
+      const failed = form.querySelector("[role=alert]");
+      failed.hidden = true;
+      setTimeout(() => { failed.hidden = false; }, 50);
     }
   });
 }

@@ -37,6 +37,7 @@ def init_app(app: Flask) -> None:
     app.session_interface = session_cookie.FormSessionInterface()
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(
+        date=clock.date,
         host=lambda url: urlsplit(url).hostname,
         moment=clock.date_and_time,
         rfc3339=clock.rfc3339,

@@ -108,7 +108,7 @@ class FactorForm(Form):
     """The second factor at the sign-in."""
 
     code = CodeField("Code from your app", render_kw={"autocomplete": "one-time-code", "inputmode": "numeric"})
-    recovery_code = CodeField("Recovery code", render_kw={"autocomplete": "off"})
+    recovery_code = CodeField("Recovery code", render_kw={"autocomplete": "off", "autocapitalize": "characters"})
 
 
 class ConfirmForm(FactorForm):

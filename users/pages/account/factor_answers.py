@@ -31,14 +31,18 @@ def choices(current: CurrentSession) -> dict[str, Any]:
 
 def given() -> Answer:
     """Return the answer that the form sent with this request holds."""
-    return Answer(request.form.get(_field(), ""), request.form.get("credential", ""), urls.passkey_site())
+    if credential := request.form.get("credential"):
+        return Answer(credential=credential, site=urls.passkey_site())
+    return Answer(request.form.get(_code_field(), ""))
 
 
 def wrong() -> FormRefused:
     """Return the error for a wrong answer: the same words for every cause."""
-    return FormRefused({_field(): "The code is wrong"})
+    field = "credential" if request.form.get("credential") else _code_field()
+    return FormRefused({field: "The code is wrong"})
 
 
-def _field() -> str:
-    """Return the field that was filled in: the code of an app, or a recovery code."""
-    return "code" if request.form.get("code") or not request.form.get("recovery_code") else "recovery_code"
+def _code_field() -> str:
+    """Return the field that was filled in: the code of an app, or a recovery code. Not every page has both."""
+    has_code = request.form.get("code") or ("code" in request.form and not request.form.get("recovery_code"))
+    return "code" if has_code else "recovery_code"

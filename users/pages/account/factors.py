@@ -2,7 +2,7 @@
 
 from flask import flash, g, redirect, render_template, request, url_for
 
-from users import settings
+from users import clock, settings
 from users.auth.factors import held, recovery_codes
 from users.auth.sessions import Stage
 from users.blueprint import bp
@@ -12,6 +12,7 @@ from users.pages.forms import FormData
 from users.pages.guards import PageResponse, page
 from users.rules import validation
 from users.services import second_factors
+from users.storage.models import SecondFactor
 
 OPENS_IN = frozenset({Stage.ENROLMENT, Stage.COMPLETE})
 
@@ -87,7 +88,15 @@ def show_new_codes(formdata: FormData | None = None) -> PageResponse:
 @page(again=show_new_codes)
 def make_codes() -> PageResponse:
     """Make new recovery codes and show them once."""
-    return render_template("factors/codes.html", codes=second_factors.new_codes(actor=g.actor), factor=None)
+    return codes_page(second_factors.new_codes(actor=g.actor), replaces=True)
+
+
+def codes_page(codes: list[str], factor: SecondFactor | None = None, *, replaces: bool = False) -> str:
+    """Return the page that shows new recovery codes, the only one that does.
+
+    They go with a `factor` that does not count yet, or they replace those before.
+    """
+    return render_template("factors/codes.html", codes=codes, factor=factor, replaces=replaces, made_at=clock.now())
 
 
 def lead_to_factors(message: str) -> PageResponse:

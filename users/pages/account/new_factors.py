@@ -12,7 +12,7 @@ from users.blueprint import bp
 from users.form_errors import FactorNotFound, FormRefused
 from users.http import session_cookie, urls
 from users.pages import forms, login_redirect
-from users.pages.account.factors import OPENS_IN, lead_to_factors, show_factors
+from users.pages.account.factors import OPENS_IN, codes_page, lead_to_factors, show_factors
 from users.pages.forms import FormData
 from users.pages.guards import PageResponse, page
 from users.rules import validation
@@ -113,7 +113,7 @@ def show_codes(factor_id: str, formdata: FormData | None = None) -> PageResponse
 def show_other_codes(factor_id: str) -> PageResponse:
     """Make other recovery codes for a new factor whose codes were missed, and show them."""
     factor = second_factors.get(g.user.id, factor_id)
-    return render_template("factors/codes.html", codes=second_factors.new_codes(actor=g.actor), factor=factor)
+    return codes_page(second_factors.new_codes(actor=g.actor), factor, replaces=True)
 
 
 @bp.post("/account/factors/<factor_id>/activate")
@@ -129,7 +129,7 @@ def activate_factor(factor_id: str) -> PageResponse:
 
 def _added(factor: SecondFactor, codes: list[str]) -> PageResponse:
     if codes:
-        return render_template("factors/codes.html", codes=codes, factor=factor)
+        return codes_page(codes, factor)
     return lead_to_factors("Second factor added")
 
 
