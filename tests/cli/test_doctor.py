@@ -29,6 +29,7 @@ def test_ok_or_what_to_do(app: Flask, runner: FlaskCliRunner) -> None:
         "instance",
         "secret key",
         "administrators",
+        "second factors",
         "API keys",
         "password hash",
         "addresses",

@@ -11,13 +11,13 @@ from flask import flash, g, get_flashed_messages, redirect, render_template, req
 from users import clock, ids, settings
 from users.audit import trail
 from users.auth import attempt_limits, sessions
-from users.auth.factors import held
+from users.auth.factors import coverage, held
 from users.blueprint import bp
 from users.http import urls
 from users.pages import audit_sentences, forms, user_passwords
 from users.pages.forms import FormData
 from users.pages.guards import PageResponse, page
-from users.roles import Permission, grantable_by, needed_to_act_on
+from users.roles import ALL_PERMISSIONS, Permission, grantable_by, needed_to_act_on
 from users.rules import emails, validation
 from users.services import second_factors, user_creation, user_queries, user_search
 from users.services.links import password_links
@@ -43,6 +43,7 @@ def show_users() -> PageResponse:
         shown=shown,
         new=_can_be_created(q, counts["all"]),
         href=_list_href,
+        administrators=coverage.administrators() if _names_administrators(q, shown) else None,
     )
 
 
@@ -104,6 +105,11 @@ def _invite(form: forms.UserForm) -> PageResponse:
 def _id_in(parameter: str) -> str | None:
     given = request.args.get(parameter, "")
     return given if ids.is_user_id(given) else None
+
+
+def _names_administrators(q: str, shown: str) -> bool:
+    """Tell whether the list names administrators without a second factor: the whole one does, to administrators."""
+    return not q and shown == "all" and g.actor.permissions >= ALL_PERMISSIONS
 
 
 def _list_href(q: str, shown: str, **place: str) -> str:

@@ -22,7 +22,7 @@ from users.auth.factors.passkeys import BadPasskey, Site
 from users.auth.sessions import CurrentSession
 from users.errors import Denied
 from users.form_errors import FactorNotFound, LastFactor, Outdated, TooManyFactors
-from users.roles import Permission, Role
+from users.roles import Permission
 from users.services import user_changes
 from users.storage import database
 from users.storage.models import SecondFactor, User
@@ -159,14 +159,6 @@ def reset(user_id: str, *, actor: Actor) -> User:
             sessions.end_all(session, user.id)
             trail.record(session, Action.FACTOR_RESET, user.id, actor, clock.now(), [])
     return user
-
-
-def administrators_without() -> Sequence[User]:
-    """Return the active administrators who have no second factor, the oldest first."""
-    administrators = (User.global_role_id == Role.ADMIN, User.is_active, User.deleted_at.is_(None))
-    without = select(User).where(*administrators, ~sessions.WITH_FACTOR).order_by(User.id)
-    with database.reading() as session:
-        return session.scalars(without).all()
 
 
 @contextmanager

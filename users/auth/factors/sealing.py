@@ -33,13 +33,27 @@ def unseal(sealed: bytes) -> bytes:
 
 def seal_again(sealed: bytes) -> bytes:
     """Return the same secret sealed under today's secret key: the same bytes if it is already."""
+    return sealed if is_newest(sealed) else seal(unseal(sealed))
+
+
+def is_newest(sealed: bytes) -> bool:
+    """Tell whether today's secret key opens the seal."""
     from cryptography.fernet import InvalidToken
 
     try:
         _fernets()[0].decrypt(sealed)
     except InvalidToken:
-        return seal(unseal(sealed))
-    return sealed
+        return False
+    return True
+
+
+def is_readable(sealed: bytes) -> bool:
+    """Tell whether today's secret key or an older one that is still known opens the seal."""
+    try:
+        unseal(sealed)
+    except Unreadable:
+        return False
+    return True
 
 
 def _fernets() -> "list[Fernet]":

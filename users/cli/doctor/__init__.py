@@ -13,6 +13,7 @@ from users.cli.doctor.database import check_administrator, check_database, check
 from users.cli.doctor.findings import Finding, Level
 from users.cli.doctor.hashing import check_hashing
 from users.cli.doctor.installation import check_environment, check_instance, check_secret_key, check_versions
+from users.cli.doctor.second_factors import check_second_factors
 from users.cli.output import write
 from users.logs import commands
 from users.storage.deadlines import at_most
@@ -47,6 +48,7 @@ def _check_installation() -> list[Finding]:
             check_instance(Path(current_app.instance_path), given),
             check_secret_key(given),
             check_administrator(),
+            check_second_factors(given),
             check_keys(),
             hashing,
             check_addresses(given),
