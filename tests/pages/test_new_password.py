@@ -1,4 +1,4 @@
-"""A user who must choose a new password: until it is done no page opens, in no order and by no form."""
+"""A user who must choose a new password. That no page opens before: test_half_states."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -10,21 +10,17 @@ from flask import Flask
 from support.api import Answer
 from support.changes import events, update
 from support.databases import execute, rows
-from support.factors import begin_app
-from support.page_forms import EVERY_FIELD, acts_on
-from support.people import PASSWORD, Cast, make_key, make_user
+from support.page_forms import acts_on
+from support.people import PASSWORD, Cast, make_user
 from support.visitors import LOGIN, NEW_USER, Visitor, can_sign_in, problems_in, signed_in, token_in
 from users.actors import terminal
 from users.auth import sessions
-from users.blueprint import PUBLIC
-from users.roles import Permission
 from users.services import user_changes
 from users.services.links import email_verification, password_links
 from users.storage.models import User
 
 CHOOSE, NEW = "/account/password", "another horse battery"
 TERMINAL = terminal("req_test00000000")
-LEAD_ON = ("/", "/admin", LOGIN)  # public, but they lead a signed-in user to a page
 
 
 def flag(app: Flask, user: User) -> None:
@@ -35,70 +31,6 @@ def flag(app: Flask, user: User) -> None:
 def is_flagged(app: Flask, user: User) -> bool:
     ((found,),) = rows(app, "SELECT password_change_required FROM users WHERE id = :id", id=user.id)
     return bool(found)
-
-
-@pytest.fixture
-def places(app: Flask, cast: Cast) -> list[tuple[str, str, Any]]:
-    """Every method, path and view of the URL map but sign-in, step-up and sign-out."""
-    make_key(app, Permission.USERS_READ, owner=cast.omar)
-    ((key_id,),) = rows(app, "SELECT id FROM api_keys")
-    factor_id = begin_app(app, cast.ada).factor_id
-    values = {
-        "factor_id": factor_id,
-        "filename": "app.css",
-        "email": "sam@example.com",
-        "user_id": cast.sam.id,
-        "key_id": key_id,
-    }
-    return [
-        (
-            method,
-            re.sub(r"<(?:\w+:)?(\w+)>", lambda found: values[found[1]], rule.rule),
-            app.view_functions[rule.endpoint],
-        )
-        for rule in app.url_map.iter_rules()
-        for method in sorted(rule.methods or set())
-        if method != "OPTIONS"
-        and rule.rule != "/account/confirm"
-        and (method, rule.rule) not in (("POST", LOGIN), ("POST", "/admin/logout"))
-    ]
-
-
-def send(browser: Visitor, method: str, path: str, token: str) -> Answer:
-    """Open the page, or send a form that would do something, with a token that is valid."""
-    data = {**EVERY_FIELD, "password": PASSWORD, "csrf_token": token} if method == "POST" else None
-    return browser.client.open(path, method=method, data=data, buffered=True)
-
-
-def everything(app: Flask) -> list[Any]:
-    return [rows(app, f"SELECT * FROM {table}") for table in ("users", "api_keys", "audit_events", "admin_sessions")]
-
-
-@pytest.mark.one_database
-@pytest.mark.parametrize("when", ["before the sign-in", "in the middle"])
-def test_no_page_opens(app: Flask, cast: Cast, places: list[tuple[str, str, Any]], when: str) -> None:
-    """All that is guarded leads to the form, the present password is refused there, and what is public stays so."""
-    visitor = Visitor(app.test_client())
-    if when == "before the sign-in":
-        flag(app, cast.ada)
-    ada = signed_in(app, cast.ada)
-    flag(app, cast.ada)
-    token = ada.token(CHOOSE)
-    then = everything(app)
-    for method, path, view in places if when == "in the middle" else reversed(places):
-        answer, guard = send(ada, method, path, token), getattr(view, "guard", PUBLIC)
-        if path.startswith("/v1"):
-            assert answer.status_code in (401, 405), (method, path)
-        elif path == CHOOSE:
-            assert answer.status_code == (422 if method == "POST" else 200)
-        elif path in LEAD_ON or guard != PUBLIC:
-            assert answer.status_code == 303, (method, path)
-            assert answer.location in ((CHOOSE, "/account") if path in LEAD_ON else (CHOOSE,)), (method, path)
-        elif method != "POST":
-            assert answer.status_code == send(visitor, method, path, "").status_code, path
-    assert everything(app) == then
-    assert ada.client.post(CHOOSE, data={"password": NEW, "csrf_token": token}).location == "/admin/users"
-    assert ada.get("/admin/keys").status_code == 200
 
 
 @pytest.mark.one_database

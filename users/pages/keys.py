@@ -57,6 +57,7 @@ def _just_revoked() -> ApiKey | None:
 @page(Permission.KEYS_MANAGE)
 def show_new_key(formdata: FormData | None = None) -> PageResponse:
     """Show the form for a new key."""
+    g.actor.require_confirmation()
     form = forms.KeyForm(g.actor.permissions, formdata, owner=g.user.email)
     return render_template("keys/new.html", form=form, mark=session_cookie.sign(ids.new_id("akid")))
 
@@ -97,6 +98,7 @@ def show_roll_key(key_id: str, formdata: FormData | None = None) -> PageResponse
     if not _can_roll(key, api_keys.states_of([key])[key.id]):
         g.problems = []  # the page itself says why
         return make_response(render_template("keys/not_rolled.html", key=key), 409)
+    g.actor.require_confirmation()
     if _is_rolled_meanwhile(key, formdata or NO_DATA):
         words = "It was rolled meanwhile. Rolling it again makes another new key"
         g.problems = [*g.get("problems", []), Problem(words, "ends")]

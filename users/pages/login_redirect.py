@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import current_app, flash, g, make_response, redirect, render_template, request, url_for
+from flask import current_app, flash, g, make_response, redirect, render_template, request, session, url_for
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
 from users.auth.sessions import Stage
 from users.blueprint import PUBLIC
+from users.form_errors import ConfirmationNeeded
 from users.http import session_cookie
 from users.pages import forms
 from users.pages.account import factor_answers
@@ -33,10 +34,10 @@ def home() -> str:
 def sign_in_first(again: Any, values: Mapping[str, Any]) -> Response:
     """Show the sign-in page, which leads back here. It carries the fields that were typed, but no secrets."""
     if request.method in ("GET", "HEAD"):
-        target = request.full_path.rstrip("?")
+        target = request.args.get("next", request.full_path.rstrip("?"))
         return redirect(url_for("users.show_login", next=None if target == home() else target), 303)
-    target = url_for(f"users.{again.__name__}", **values) if again else home()
-    response = make_response(login_page(target, _typed_fields(), ended=True))
+    target, kept = _interrupted(again, values)
+    response = make_response(login_page(target, kept, ended=True))
     response.status_code = 403
     return response
 
@@ -53,17 +54,19 @@ def confirm_first(again: Any, values: Mapping[str, Any]) -> Response:
     """Ask for the proof that it is the user. The page leads back here, and carries the typed fields but no secrets."""
     if request.method in ("GET", "HEAD"):
         return redirect(url_for("users.show_confirm", next=request.full_path.rstrip("?")), 303)
-    target = url_for(f"users.{again.__name__}", **values)
     g.problems = []
-    response = make_response(confirm_page(target, _typed_fields()))
+    response = make_response(confirm_page(*_interrupted(again, values), interrupted=True))
     response.status_code = 403
     return response
 
 
-def confirm_page(target: str, kept: list[tuple[str, str]], formdata: FormData | None = None) -> str:
+def confirm_page(
+    target: str, kept: list[tuple[str, str]], formdata: FormData | None = None, *, interrupted: bool = False
+) -> str:
     """Return the page "Confirm that it is you", which leads to the path `target` and carries the fields `kept`."""
     return render_template(
         "account/confirm.html",
+        interrupted=interrupted,
         form=forms.ConfirmForm(formdata),
         next=target,
         kept=carried_fields(kept),
@@ -87,9 +90,15 @@ def carried_fields(kept: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return [(_KEPT + name, value) for name, value in kept]
 
 
-def _typed_fields() -> list[tuple[str, str]]:
-    """Return the fields of this request's form that may go through a page between."""
-    return [(name, value) for name, value in request.form.items(multi=True) if name not in forms.NOT_KEPT][:MOST_KEPT]
+def _interrupted(again: Any, values: Mapping[str, Any]) -> tuple[str, list[tuple[str, str]]]:
+    """Return the path of the form that was sent, and its fields that may go through a page between.
+
+    Of a page between itself, which alone has a field `next`, they are those of the form before it.
+    """
+    if "next" in request.form:
+        return local_path(request.form["next"]), kept_fields(request.form)
+    typed = [(name, value) for name, value in request.form.items(multi=True) if name not in forms.NOT_KEPT]
+    return url_for(f"users.{again.__name__}", **values) if again else home(), typed[:MOST_KEPT]
 
 
 def kept_fields(formdata: FormData) -> list[tuple[str, str]]:
@@ -98,6 +107,8 @@ def kept_fields(formdata: FormData) -> list[tuple[str, str]]:
     return [(name.removeprefix(_KEPT), value) for name, value in fields if name.startswith(_KEPT)][:MOST_KEPT]
 
 
+_TARGET = "target"  # in Flask's session
+_LONGEST_TARGET = 200  # characters of a cookie, which browsers drop beyond 4,096
 _STEPS = {
     Stage.FACTOR: "users.show_factor",
     Stage.NEW_PASSWORD: "users.show_choose_password",
@@ -105,33 +116,59 @@ _STEPS = {
 }
 
 
-def to_next_step() -> Response:
-    """Lead to what the sign-in still needs: the second factor, a new password or a new second factor. Else `home`."""
+def to_next_step(path: str = "") -> Response:
+    """Lead to what the sign-in still needs: the second factor, a new password or a new second factor. Else `home`.
+
+    `take_target` returns `path` when that is done.
+    """
+    if path and path != home():
+        session[_TARGET] = urlsplit(path).path[:_LONGEST_TARGET]  # not the query: this cookie can be read
     step = _STEPS.get(g.session.stage)
     return redirect(url_for(step) if step else home(), 303)
 
 
-def resume(path: str, kept: list[tuple[str, str]], notice: str = SIGNED_IN_AGAIN) -> Response | str:
-    """Go to `path` after a sign-in; with `kept` fields, show the form there, filled with them, and `notice`.
+def take_target() -> str:
+    """Return where the sign-in was to lead when it turned to its next step. A new id of the session forgets it."""
+    return str(session.pop(_TARGET, ""))
+
+
+def lead_on(path: str, message: str = "") -> Response:
+    """Go to `path` after a sign-in, or to the next step of the sign-in. `message` is shown there.
 
     A user without a permission, whose account is the only page, is led there instead of to a page that refuses them.
     """
-    view, values = _view_at(path, "POST" if kept else "GET")
-    guard = getattr(view, "guard", None)
-    opens = g.session.stage in getattr(view, "opens_in", ()) and guard != PUBLIC
-    if not opens and g.session.stage is not Stage.COMPLETE:
-        return to_next_step()
-    if isinstance(guard, tuple) and guard and not g.actor.permissions:
+    view, _ = _view_at(path, "GET")
+    if g.session.stage is not Stage.COMPLETE and not _opens(view):
+        response = to_next_step(path)
+    else:
+        refuses = getattr(view, "guard", PUBLIC) not in (PUBLIC, ()) and not g.actor.permissions
+        response = redirect(home() if refuses else path, 303)
+    if message:
+        flash(message, urlsplit(response.location or "").path)
+    return response
+
+
+def resume(path: str, kept: list[tuple[str, str]], notice: str = SIGNED_IN_AGAIN) -> Response | str:
+    """Lead on to `path` after a sign-in; with `kept` fields, show the form there, filled with them, and `notice`."""
+    view, values = _view_at(path, "POST") if kept else (None, {})
+    form: Any = getattr(view, "again", None)  # None: unknown, of the API, or nothing to show again
+    if not _opens(form):
+        return lead_on(home() if kept and g.session.stage is Stage.COMPLETE else path)
+    if form.guard and not g.actor.permissions:
         return redirect(home(), 303)
-    if not kept:
-        return redirect(path, 303)
-    if not isinstance(guard, tuple) or not getattr(view, "again", None):  # unknown, public, or of the API
-        return redirect(home(), 303)
-    g.actor.require(*guard)
+    g.actor.require(*form.guard)
     g.notice = notice
     # Past the guard, which would look for a CSRF token.
-    shown: Response | str = view.again.__wrapped__(**values, formdata=MultiDict(kept))
+    try:
+        shown: Response | str = form.__wrapped__(**values, formdata=MultiDict(kept))
+    except ConfirmationNeeded:  # signed in long ago, in another tab
+        return confirm_page(path, kept, interrupted=True)
     return shown
+
+
+def _opens(view: Any) -> bool:
+    """Tell whether this is a page for signed-in users that opens at this stage of the sign-in."""
+    return getattr(view, "guard", PUBLIC) != PUBLIC and g.session.stage in getattr(view, "opens_in", ())
 
 
 def _view_at(path: str, method: str) -> tuple[Any, Mapping[str, Any]]:

@@ -9,7 +9,7 @@ from users.actors import ActorKind
 from users.auth import signin
 from users.blueprint import bp
 from users.http import session_cookie, urls
-from users.pages import forms
+from users.pages import forms, login_redirect
 from users.pages.forms import FormData
 from users.pages.guards import PageResponse, page, public
 from users.roles import ALL_PERMISSIONS, Permission, Role, permissions_of
@@ -52,7 +52,7 @@ def _command() -> str:
 @bp.post("/setup")
 @public(again=show_setup)
 def set_up() -> PageResponse:
-    """Create the first administrator, signed in, and lead to the first steps."""
+    """Create the first administrator, signed in, and lead to the first steps, or to a second factor before them."""
     token = request.cookies.get(session_cookie.cookie_name("setup"), "")
     setup_link.require_open(token)  # before a password is hashed
     form = forms.SetupForm(request.form)
@@ -68,7 +68,7 @@ def set_up() -> PageResponse:
     )
     session_cookie.set_cookie(session_cookie.cookie_name("setup"), "", max_age=0)
     session_cookie.start_session(started)
-    return redirect(url_for("users.show_start"), 303)
+    return login_redirect.lead_on(url_for("users.show_start"))
 
 
 @bp.get("/admin/start")

@@ -47,6 +47,7 @@ def edit_user(user_id: str) -> PageResponse:
         return _nothing_to_save(user, request.form)
     changes = validation.user_changes(given, settings.current().rules)
     if _ends_administration(user, changes) and "confirmed" not in request.form:
+        g.actor.require_confirmation()  # first: after it the form is shown again, not the question
         return render_template("users/demote.html", user=user, typed=typed, seen=seen)
     saved = user_changes.update_user(user.id, changes, actor=g.actor, precondition=_require_as_seen)
     if saved.updated_at == user.updated_at and _shown(user) == seen:  # but not if the form was sent twice
@@ -91,12 +92,15 @@ def _add_confirmed(
     *,
     is_done: Callable[[User], bool],
     permission: Permission = Permission.USERS_UPDATE,
+    needs_confirmation: bool = False,
 ) -> None:
     """Add the two views of an act that asks first: the page with the question, and the act itself."""
     path = f"/admin/users/<user_id>/{verb}"
 
     def ask(user_id: str, formdata: FormData | None = None) -> PageResponse:
         user = user_for_change(user_id)
+        if needs_confirmation:
+            g.actor.require_confirmation()
         return render_template(f"users/{verb}.html", user=user, is_done=is_done(user))
 
     def do(user_id: str) -> PageResponse:
@@ -122,7 +126,12 @@ _add_confirmed(
     is_done=lambda user: not attempt_limits.is_locked(user),
 )
 _add_confirmed(
-    "delete", user_changes.delete_user, "User deleted", is_done=lambda _: False, permission=Permission.USERS_DELETE
+    "delete",
+    user_changes.delete_user,
+    "User deleted",
+    is_done=lambda _: False,
+    permission=Permission.USERS_DELETE,
+    needs_confirmation=True,
 )
 
 

@@ -10,7 +10,7 @@ from users.pages import forms
 from users.pages.forms import FormData
 from users.pages.guards import PageResponse, page
 from users.pages.user_actions import lead_to, user_for_change
-from users.roles import Permission
+from users.roles import Permission, needed_to_act_on
 from users.rules import validation
 from users.services import user_changes
 from users.services.links import password_links
@@ -24,6 +24,8 @@ def show_set_password(user_id: str, formdata: FormData | None = None) -> PageRes
     if user_id == g.user.id:  # your own password needs the current one
         return _lead_to_account()
     user = user_for_change(user_id)
+    if needed_to_act_on(user.global_role_id):
+        g.actor.require_confirmation()
     base_url = urls.base_url()
     form = forms.PasswordForm(formdata, can_link=user.is_active and base_url is not None)
     return render_template(

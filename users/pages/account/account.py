@@ -78,10 +78,10 @@ def show_choose_password(formdata: FormData | None = None) -> PageResponse:
 def choose_password() -> PageResponse:
     """Set the password that the user has chosen and lead on; their other sessions end."""
     new = validation.new_password(forms.NewPasswordForm(request.form).password.data, _rules())
-    session_cookie.start_session(signin.choose_password(g.user, new, place=session_cookie.place(), actor=g.actor))
-    path = login_redirect.home()
-    flash("Password changed", path)
-    return redirect(path, 303)
+    started = signin.choose_password(g.user, new, place=session_cookie.place(), actor=g.actor)
+    target = login_redirect.take_target()
+    session_cookie.start_session(started)
+    return login_redirect.lead_on(login_redirect.local_path(target), "Password changed")
 
 
 def _rules() -> Rules:

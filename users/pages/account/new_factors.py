@@ -120,10 +120,10 @@ def show_other_codes(factor_id: str) -> PageResponse:
 @page(again=show_codes, opens_in=OPENS_IN)
 def activate_factor(factor_id: str) -> PageResponse:
     """Let the new factor count from now on, and lead to where the sign-in was to go."""
-    was_enrolling = g.session.stage is Stage.ENROLMENT
+    was_enrolling, target = g.session.stage is Stage.ENROLMENT, login_redirect.take_target()
     session_cookie.start_session(second_factors.activate(g.session, factor_id, actor=g.actor))
     if was_enrolling:
-        return redirect(login_redirect.home(), 303)
+        return login_redirect.lead_on(login_redirect.local_path(target))
     return lead_to_factors("Second factor added. Your other sessions have ended")
 
 
