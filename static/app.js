@@ -64,23 +64,25 @@ for (const button of document.querySelectorAll("[data-print]")) {
 }
 
 for (const form of document.querySelectorAll("[data-passkey]")) {
-  const Key = window.PublicKeyCredential;
-  if (!Key?.parseCreationOptionsFromJSON) continue;
+  const { passkey: kind, parse, options: path } = form.dataset, note = form.querySelector("[role=alert]");
+  if (!window.PublicKeyCredential?.[parse]) continue;
   form.hidden = false;
+  let busy = false;
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const kind = form.dataset.passkey, options = JSON.parse(form.dataset.options);
-    const read = kind === "create" ? "parseCreationOptionsFromJSON" : "parseRequestOptionsFromJSON";
+    if (busy) return;
+    busy = note.hidden = true;
     try {
-      const made = await navigator.credentials[kind]({ publicKey: Key[read](options) });
-      form.elements.credential.value = JSON.stringify(made);
+      const reply = await fetch(path, { method: "POST", body: new URLSearchParams(new FormData(form)) });
+      const options = await reply.json().catch(() => null); // or the next page says why
+      const made = options && await navigator.credentials[kind]({ publicKey: PublicKeyCredential[parse](options) });
+      form.querySelector("[name=credential]").value = made && JSON.stringify(made);
       form.submit();
     } catch {
-      const failed = form.querySelector("[role=alert]");
-      failed.hidden = true;
-      setTimeout(() => { failed.hidden = false; }, 50);
+      busy = note.hidden = false;
     }
   });
+  addEventListener("pagehide", () => { busy = false; });
 }
 
 // A second click would send a code that is used up.

@@ -135,6 +135,13 @@ class LastFactor(FormRefused):
         super().__init__({})
 
 
+class PasskeyKnown(FormRefused):
+    """The passkey is one of the user's second factors already."""
+
+    def __init__(self) -> None:
+        super().__init__({"credential": "You have added this passkey already"})
+
+
 class TooManyFactors(FormRefused):
     """The user has as many second factors as there may be."""
 

@@ -53,11 +53,13 @@ GET    /admin/login/factor                 303      303     303      303        
 POST   /admin/login/factor                 403      303     303      303           303     403     403
 GET    /account/confirm                    303      200     200      200           200     303     303
 POST   /account/confirm                    403      422     422      422           422     403     403
+POST   /account/passkey-options            403      404     404      404           404     403     403
 GET    /admin/account/factors              303      303     303      303           303     303     303
 GET    /account/factors                    303      200     200      200           200     303     303
 POST   /account/factors/app                403      303     303      303           303     403     403
 GET    /account/factors/passkey            303      200     200      200           200     303     303
 POST   /account/factors/passkey            403      422     422      422           422     403     403
+POST   /account/factors/passkey/options    403      200     200      200           200     403     403
 GET    /account/factors/<factor_id>        303      404     404      404           404     303     303
 POST   /account/factors/<factor_id>        403      404     404      404           404     403     403
 GET    /account/factors/<factor_id>/app    303      404     404      404           404     303     303

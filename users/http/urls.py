@@ -47,12 +47,14 @@ def absolute_url(path: str) -> str:
 def passkey_site() -> Site | None:
     """Return where passkeys are made for, or None if this address can have none.
 
-    The host is that of ENROL_PUBLIC_URL, else `localhost` where people use that; an IP address has no passkeys.
+    The host is that of ENROL_PUBLIC_URL, else `localhost` where people use that. Browsers have no passkeys for an IP
+    address, and over http for `localhost` alone.
     """
-    seen = urlsplit(settings.current().public_url or requested_url())
-    host = seen.hostname or ""
-    is_named = host == "localhost" or bool(settings.current().public_url and not hosts.is_ip_address(host))
-    return Site(host, f"{seen.scheme}://{seen.netloc}") if is_named else None
+    public_url = settings.current().public_url
+    origin = hosts.origin_of(public_url or requested_url()) or ""
+    host = urlsplit(origin).hostname or ""
+    is_named = bool(public_url) and origin.startswith("https:") and not hosts.is_ip_address(host)
+    return Site(host, origin) if host == "localhost" or is_named else None
 
 
 def link(base: str, endpoint: str, token: str) -> str:

@@ -18,7 +18,7 @@ from users.pages import (  # noqa: F401  (their routes are registered by the imp
     user_passwords,
     users,
 )
-from users.pages.account import account, confirm, factors, login, new_factors, sessions  # noqa: F401
+from users.pages.account import account, confirm, factors, login, new_factors, passkeys, sessions  # noqa: F401
 from users.pages.links import password, verify  # noqa: F401
 from users.roles import Permission
 from users.services import first_steps, second_factors

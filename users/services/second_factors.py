@@ -21,7 +21,7 @@ from users.auth.factors.held import Kind, WrongCode
 from users.auth.factors.passkeys import BadPasskey, Site
 from users.auth.sessions import CurrentSession
 from users.errors import Denied
-from users.form_errors import FactorNotFound, LastFactor, Outdated, TooManyFactors
+from users.form_errors import FactorNotFound, LastFactor, Outdated, PasskeyKnown, TooManyFactors
 from users.roles import Permission
 from users.services import user_changes
 from users.storage import database
@@ -68,20 +68,24 @@ def add_passkey(
 ) -> tuple[SecondFactor, list[str]]:
     """Add the passkey that the browser made; return it, and recovery codes as `prove_app` does.
 
-    Raises WrongCode if the answer is not one to the session's challenge, and TooManyFactors.
+    Raises WrongCode if the answer is not one to the session's challenge, Outdated if that is too old, PasskeyKnown if
+    it was added before, and TooManyFactors.
     """
     with database.transaction() as session:
         challenge = held.take_challenge(session, current.id_hash, clock.now())
     if challenge is None:
         raise Outdated
     try:
-        credential, counter = passkeys.new_credential(site, challenge, answer)
+        secret, counter = passkeys.new_secret(site, challenge, answer)
     except BadPasskey:
         raise WrongCode from None
     with _own(actor) as (session, user):
         _require_room(session, user)
         _drop_unfinished(session, user)
-        factor = _add(session, user, Kind.PASSKEY, credential, counter)
+        known = [one for one in _active(session, user.id) if one.kind == Kind.PASSKEY]
+        if passkeys.is_among(secret, known):
+            raise PasskeyKnown
+        factor = _add(session, user, Kind.PASSKEY, secret, counter)
         factor.name = name or NAMES[Kind.PASSKEY]
         return factor, _prove(session, factor, clock.now(), actor)
 

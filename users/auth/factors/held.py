@@ -16,7 +16,6 @@ from users.passwords.hashing import WrongPassword
 from users.storage import database
 from users.storage.models import AdminSession, SecondFactor
 
-CHALLENGE_LIFETIME = timedelta(minutes=5)
 UNFINISHED_KEPT = timedelta(hours=1)
 
 
@@ -49,6 +48,11 @@ def of_user(user_id: str) -> Sequence[SecondFactor]:
     """Return the factors of the user that count, the oldest first."""
     with database.reading() as session:
         return session.scalars(_active(user_id)).all()
+
+
+def passkeys_of(user_id: str) -> list[SecondFactor]:
+    """Return the passkeys of the user that count, the oldest first."""
+    return [factor for factor in of_user(user_id) if factor.kind == Kind.PASSKEY]
 
 
 def forget(session: Session, user_id: str) -> bool:
@@ -92,7 +96,7 @@ def take_challenge(session: Session, id_hash: bytes, now: datetime) -> bytes | N
         select(AdminSession.challenge, AdminSession.challenge_made_at).where(this).with_for_update()
     ).first()
     session.execute(update(AdminSession).where(this).values(challenge=None))
-    if row is None or row.challenge_made_at is None or now - row.challenge_made_at >= CHALLENGE_LIFETIME:
+    if row is None or row.challenge_made_at is None or now - row.challenge_made_at >= passkeys.CHALLENGE_LIFETIME:
         return None
     return bytes(row.challenge) if row.challenge else None
 
@@ -121,7 +125,7 @@ def _take_code(held: Sequence[SecondFactor], code: str, now: datetime) -> Kind:
 
 
 def _take_passkey(held: Sequence[SecondFactor], answer: Answer, challenge: bytes | None, now: datetime) -> Kind:
-    mine = [factor for factor in held if factor.kind == Kind.PASSKEY]
+    mine = passkeys.made_for(answer.site, [factor for factor in held if factor.kind == Kind.PASSKEY])
     if challenge is None or answer.site is None:
         raise WrongCode
     try:

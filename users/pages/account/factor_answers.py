@@ -14,18 +14,17 @@ from users.http import urls
 def choices(current: CurrentSession) -> dict[str, Any]:
     """Return what the page offers the session's user: an app's code, a passkey and a recovery code, or the password.
 
-    `passkey` holds the browser's options as JSON, with a new challenge that the session keeps for five minutes.
+    `has_passkey` tells of any passkey; `site` is where it works, or None if no passkey was made for this address.
     """
     factors = held.of_user(current.user.id) if current.has_factor else []
     apps = [factor for factor in factors if factor.kind == Kind.APP]
     keys, site = [factor for factor in factors if factor.kind == Kind.PASSKEY], urls.passkey_site()
-    challenge = held.new_challenge(current.id_hash) if keys and site else b""
     return {
         "asks_password": not current.has_factor,
         "has_app": bool(apps),
         "has_passkey": bool(keys),
         "is_unreadable": bool(apps) and not any(map(held.is_readable, apps)),
-        "passkey": passkeys.request_options(site, keys, challenge) if site and keys else None,
+        "site": site if passkeys.made_for(site, keys) else None,
     }
 
 

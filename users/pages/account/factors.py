@@ -3,7 +3,7 @@
 from flask import flash, g, redirect, render_template, request, url_for
 
 from users import clock, settings
-from users.auth.factors import held, recovery_codes
+from users.auth.factors import held, passkeys, recovery_codes
 from users.auth.sessions import Stage
 from users.blueprint import bp
 from users.http import urls
@@ -28,7 +28,8 @@ def show_old_factors() -> PageResponse:
 @page(opens_in=OPENS_IN)
 def show_factors(formdata: FormData | None = None) -> PageResponse:
     """List the user's second factors; to a user who must add one first, show how."""
-    factors = held.of_user(g.user.id)
+    factors, site = held.of_user(g.user.id), urls.passkey_site()
+    keys = [factor for factor in factors if factor.kind == held.Kind.PASSKEY]
     return render_template(
         "factors/list.html",
         factors=factors,
@@ -36,7 +37,7 @@ def show_factors(formdata: FormData | None = None) -> PageResponse:
         codes_left=recovery_codes.count_left(g.user.id) if factors else 0,
         few=recovery_codes.FEW,
         required=settings.current().requires_second_factor(g.user.global_role_id),
-        can_have_passkeys=urls.passkey_site() is not None,
+        elsewhere={factor.id for factor in keys} - {factor.id for factor in passkeys.made_for(site, keys)},
     )
 
 

@@ -1,16 +1,16 @@
-"""The pages that add a second factor: an authenticator app or a passkey, then the recovery codes."""
+"""The pages that add an authenticator app, and those of the recovery codes that follow a new second factor."""
 
 import io
 
 from flask import g, redirect, render_template, request, url_for
 from markupsafe import Markup
 
-from users.auth.factors import apps, held, passkeys
+from users.auth.factors import apps, held
 from users.auth.factors.held import Kind, WrongCode
 from users.auth.sessions import Stage
 from users.blueprint import bp
 from users.form_errors import FactorNotFound, FormRefused
-from users.http import session_cookie, urls
+from users.http import session_cookie
 from users.pages import forms, login_redirect
 from users.pages.account.factors import OPENS_IN, codes_page, lead_to_factors, show_factors
 from users.pages.forms import FormData
@@ -19,7 +19,7 @@ from users.rules import validation
 from users.services import second_factors
 from users.storage.models import SecondFactor
 
-_ISSUER = "Enrol"
+ISSUER = "Enrol"
 
 
 @bp.post("/account/factors/app")
@@ -48,8 +48,8 @@ def show_new_app(factor_id: str, formdata: FormData | None = None) -> PageRespon
         form=forms.AppForm(formdata, name=factor.name),
         factor=factor,
         key=" ".join(key[i : i + 4] for i in range(0, len(key), 4)),
-        uri=apps.uri_of(factor, g.user.email, _ISSUER),
-        picture=_qr_code(apps.uri_of(factor, g.user.email, _ISSUER)),
+        uri=apps.uri_of(factor, g.user.email, ISSUER),
+        picture=_qr_code(apps.uri_of(factor, g.user.email, ISSUER)),
     )
 
 
@@ -63,39 +63,7 @@ def prove_app(factor_id: str) -> PageResponse:
         codes = second_factors.prove_app(factor_id, form.code.data or "", name, actor=g.actor)
     except WrongCode:
         raise FormRefused({"code": "The code is wrong"}) from None
-    return _added(second_factors.get(g.user.id, factor_id), codes)
-
-
-@bp.get("/account/factors/passkey")
-@page(opens_in=OPENS_IN)
-def show_new_passkey(formdata: FormData | None = None) -> PageResponse:
-    """Let the browser make a passkey; where it cannot have one, say how to get one."""
-    g.actor.require_confirmation()
-    site = urls.passkey_site()
-    options = None
-    if site:
-        mine = [one for one in held.of_user(g.user.id) if one.kind == Kind.PASSKEY]
-        challenge = held.new_challenge(g.session.id_hash)
-        options = passkeys.creation_options(site, g.user, mine, challenge, _ISSUER)
-    form = forms.FactorNameForm(formdata, name=second_factors.NAMES[Kind.PASSKEY])
-    return render_template("factors/passkey.html", form=form, options=options)
-
-
-@bp.post("/account/factors/passkey")
-@page(again=show_new_passkey, opens_in=OPENS_IN)
-def add_passkey() -> PageResponse:
-    """Add the passkey that the browser made. Show recovery codes once; with codes already, it counts now."""
-    site = urls.passkey_site()
-    if site is None:
-        return redirect(url_for("users.show_new_passkey"), 303)
-    name = validation.factor_name(forms.FactorNameForm(request.form).name.data)
-    try:
-        factor, codes = second_factors.add_passkey(
-            g.session, site, request.form.get("credential", ""), name, actor=g.actor
-        )
-    except WrongCode:
-        raise FormRefused({"credential": "The passkey could not be added. Try again"}) from None
-    return _added(factor, codes)
+    return show_added(second_factors.get(g.user.id, factor_id), codes)
 
 
 @bp.get("/account/factors/<factor_id>/codes")
@@ -127,7 +95,8 @@ def activate_factor(factor_id: str) -> PageResponse:
     return lead_to_factors("Second factor added. Your other sessions have ended")
 
 
-def _added(factor: SecondFactor, codes: list[str]) -> PageResponse:
+def show_added(factor: SecondFactor, codes: list[str]) -> PageResponse:
+    """Show the recovery codes that came with a new factor; without any, lead to the list of factors."""
     if codes:
         return codes_page(codes, factor)
     return lead_to_factors("Second factor added")

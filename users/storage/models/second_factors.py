@@ -12,7 +12,7 @@ from users.storage.models.tables import Model
 class SecondFactor(Model):
     """An authenticator app or a passkey of a user. It counts from `active_since` on.
 
-    `secret` is the sealed secret of an app, or the credential of a passkey, which is public. `counter` is the last time
+    `secret` is the sealed secret of an app, or what is known of a passkey, which is public. `counter` is the last time
     step whose code was taken, or the passkey's last signature counter.
     """
 
