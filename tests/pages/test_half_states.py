@@ -52,6 +52,7 @@ GET /admin/account                          step     step      step       open
 GET /account                                step     step      step       open
 POST /account                               step     step      step       confirm
 POST /account/sessions                      step     step      step       open
+POST /account/sessions/end                  step     step      step       open
 * /account/password                         step     open      step       open
 * /account/confirm                          step     open      open       open
 GET /admin/account/factors                  step     step      step       open
@@ -84,6 +85,7 @@ POST /admin/users/<user_id>/verification    step     step      step       open
 * /admin/users/<user_id>/reactivate         step     step      step       open
 * /admin/users/<user_id>/unlock             step     step      step       open
 * /admin/users/<user_id>/reset-second-factor step    step      step       confirm
+* /admin/users/<user_id>/sessions           step     step      step       open
 * /admin/users/<user_id>/delete             step     step      step       confirm
 """
 _, HEAD, *LINES = TABLE.split("\n")
@@ -206,7 +208,7 @@ class Walk:
         """Return what the routes answer that are expected to answer so, in the words of the table."""
         found = {}
         for method, route in routes_of(self.app):
-            if ROWS[row_of(method, route)][self.state.column] == expected:
+            if ROWS.get(row_of(method, route), {}).get(self.state.column) == expected:
                 found[method, route] = self.word_for(method, route, expected)
         return found
 
