@@ -1,4 +1,4 @@
-"""A user without a password, an unknown one and a wrong password: the same answer after the same work.
+"""A wrong password, with and without a second factor, no password and no user: the same answer after the same work.
 
 `tests/bench/equal_time.py` measures the time. This counts what takes time: it is never slow by chance. `test_signin`
 compares every byte of the answers.
@@ -13,6 +13,7 @@ from sqlalchemy import event
 
 from support.api import Api
 from support.databases import execute
+from support.factors import add_app
 from support.password_links import invite
 from support.people import PASSWORD, Cast, make_key
 from support.visitors import LOGIN, Visitor, problems_in
@@ -24,6 +25,7 @@ WRONG = "wrong horse battery"
 # The email and the password of each try: the last one is of a user who may not sign in.
 TRIES = {
     "wrong password": ("ada@example.com", WRONG),
+    "with a factor": ("vera@example.com", WRONG),
     "unknown": ("nobody@example.com", WRONG),
     "no password": ("jo@example.com", WRONG),
     "must change": ("omar@example.com", WRONG),
@@ -43,6 +45,8 @@ def work(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     with app.app_context():
         invite("jo@example.com")
+    add_app(app, cast.vera)
+    with app.app_context():
         event.listen(db.engine, "before_cursor_execute", lambda *given: done.append(given[2]))
     execute(app, "UPDATE users SET is_active = false WHERE email = 'sam@example.com'")
     execute(app, "UPDATE users SET password_change_required = true WHERE email = 'omar@example.com'")

@@ -1,4 +1,4 @@
-"""Time sign-in and `verify-password` for a user without a password, an unknown one and a wrong password.
+"""Time sign-in and `verify-password` for no password, an unknown user and a wrong password, with a factor and without.
 
 `nice .venv/bin/python tests/bench/equal_time.py`, on a machine with nothing else to do. The tries are interleaved, each
 for an email and from a network of its own, so that no limit applies. The medians must be within 15% of each other.
@@ -22,13 +22,14 @@ from flask import Flask  # noqa: E402
 
 from app import create_app  # noqa: E402
 from support.application import CHEAP, SECRET_KEY, dispose, migrate  # noqa: E402
+from support.factors import add_app  # noqa: E402
 from support.password_links import invite  # noqa: E402
 from support.people import make_key, make_user  # noqa: E402
 from support.postgres import own_postgres, postgres_database  # noqa: E402
 from support.visitors import LOGIN, Visitor  # noqa: E402
 from users.roles import Permission  # noqa: E402
 
-CASES = ("wrong password", "unknown", "no password")
+CASES = ("wrong password", "with a factor", "unknown", "no password")
 HASHES = {"default": {"SECRET_KEY": SECRET_KEY}, "cheapest": CHEAP}
 WRONG = "wrong horse battery"
 WITHIN = 0.15
@@ -40,8 +41,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tries", type=int, default=40, help="of each case")
     tries = parser.parse_args().tries
-    print("| door | hash | database | wrong password | unknown | no password | apart |")
-    print("|---|---|---|---|---|---|---|")
+    print("| door | hash | database | wrong password | with a factor | unknown | no password | apart |")
+    print("|---|---|---|---|---|---|---|---|")
     apart = []
     with ExitStack() as stack:
         folder = stack.enter_context(TemporaryDirectory())
@@ -69,6 +70,8 @@ def measure(app: Flask, door: str, attempt: Try, tries: int) -> list[float]:
     emails = {case: [f"{number}@{door}{case[:2]}.example.com" for number in range(tries)] for case in CASES}
     for email in emails["wrong password"]:
         make_user(app, email)
+    for email in emails["with a factor"]:
+        add_app(app, make_user(app, email))
     with app.app_context():
         for email in emails["no password"]:
             invite(email)
