@@ -2,15 +2,21 @@
 
 # The first that is found: other browsers name Safari and Chrome too.
 _BROWSERS = (
-    ("Edg", "Edge"),
+    ("Edg/", "Edge"),
+    ("EdgA/", "Edge"),
+    ("EdgiOS/", "Edge"),
+    ("Edge/", "Edge"),
     ("OPR/", "Opera"),
-    ("SamsungBrowser", "Samsung Internet"),
+    ("OPT/", "Opera"),
+    ("Opera/", "Opera"),
+    ("SamsungBrowser/", "Samsung Internet"),
     ("Firefox/", "Firefox"),
-    ("FxiOS", "Firefox"),
-    ("CriOS", "Chrome"),
+    ("FxiOS/", "Firefox"),
+    ("CriOS/", "Chrome"),
     ("Chrome/", "Chrome"),
     ("Safari/", "Safari"),
 )
+# An iPad that asks for desktop pages, as it does by default, says that it is a Mac.
 _SYSTEMS = (
     ("iPhone", "iPhone"),
     ("iPad", "iPad"),
@@ -23,7 +29,10 @@ _SYSTEMS = (
 
 
 def name_of(user_agent: str) -> str | None:
-    """Return the browser and the system in words, or None if neither is known: the header can hold any text."""
-    browser = next((words for part, words in _BROWSERS if part in user_agent), "")
-    system = next((words for part, words in _SYSTEMS if part in user_agent), "")
-    return " on ".join(filter(None, (browser, system))) or None
+    """Return the browser and the system in words, or None without a known browser: the header can hold any text.
+
+    All words are ours, so nothing of the header is stored or shown.
+    """
+    browser = next((words for part, words in _BROWSERS if part in user_agent), None)
+    system = next((words for part, words in _SYSTEMS if part in user_agent), None)
+    return f"{browser} on {system}" if browser and system else browser
