@@ -88,6 +88,8 @@ def test_sentence(app: Flask, cast: Cast, ada: Actor, key_id: str) -> None:
     assert told(app, Action.USER_DEACTIVATE, cast.ada.id, ada) == f"{say} deactivated themselves"
     assert told(app, Action.KEY_REVOKE, key_id, ada) == f"{say} revoked the API key CI"
     assert told(app, Action.SESSION_CREATE, cast.ada.id, ada) == f"{say} signed in"
+    assert told(app, Action.SESSION_END_ALL, omar, ada) == f"{say} ended all sessions of omar@example.com"
+    assert told(app, Action.SESSION_END_OTHER, cast.ada.id, ada) == f"{say} ended one of their other sessions"
 
 
 def test_a_refusal_says_why(app: Flask, cast: Cast, ada: Actor) -> None:

@@ -25,6 +25,8 @@ from users import clock, ids
 from users.actors import Actor, ActorKind
 from users.audit import trail
 from users.audit.trail import Action
+from users.auth import sessions
+from users.auth.sessions import Place
 from users.roles import Permission
 from users.services import idempotency
 from users.storage import database, sqlite
@@ -76,7 +78,7 @@ class People:
     def come(self, number: int) -> None:
         """Create so many: their rows, as the service writes them, with a kept answer and an act from an address.
 
-        Half of them were invited: their answer holds the end of a link.
+        Half of them were invited: their answer holds the end of a link. All are signed in.
         """
         now = clock.now()
         with self.app.app_context(), database.transaction() as session:
@@ -93,6 +95,8 @@ class People:
                 session.add(IdempotencyRecord(api_key_id="akid_1", idempotency_key=self._mark(), **answer))
                 theirs = Actor(kind=ActorKind.SESSION, permissions=frozenset(), user_id=user_id, ip_address=mark)
                 trail.record(session, Action.USER_CREATE, user_id, theirs, now, ["email"])
+                here = Place(ip_address=mark, browser=f"{mark} on {mark}")
+                sessions.start(session, user, now, here, has_factor=False, awaits_factor=False)
 
     def change(self, number: int) -> None:
         """Give so many of them another email address and other names."""
