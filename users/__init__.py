@@ -5,7 +5,7 @@
     cli/        the door for the operator: flask users, keys, audit, doctor
     http/       what both web doors share: error responses, headers, session cookie, CSRF, URLs, health probes
     services/   what is done to users, API keys and links: one function and one transaction each; cleanup, advice
-    auth/       sign-in, sessions, limits on password attempts, and whether an actor may still act
+    auth/       sign-in, second factors, sessions, limits on attempts, and whether an actor may still act
     audit/      the audit trail: events are written and found
     storage/    tables, migrations, schema version, and access to the database in bounded time
     rules/      what may become a user, an API key or a setting: validation without Flask

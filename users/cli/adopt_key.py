@@ -11,7 +11,9 @@ from users.services import secret_key_checks
 _WHAT_ENDS = """\
 What was made with another secret key ends: forms that are open must be sent again, password and verification links do
 not work, a create that is repeated with its Idempotency-Key is refused, and browsers and networks are not known any
-more. All counts of wrong passwords start again. Sign-ins, API keys and passwords stay.
+more. All counts of wrong passwords start again. The codes of an authenticator app are refused if no key of this
+installation opens its secret; flask doctor counts these. Sign-ins, API keys, passwords, passkeys and recovery codes
+stay.
 Processes with another key answer /readyz with 503 from now on."""
 
 
