@@ -146,9 +146,9 @@ def follow(page: "Page", selector: str) -> None:
         page.click(selector)
 
 
-def sign_in(page: "Page", site: Site, email: str = "ada@example.com") -> None:
+def sign_in(page: "Page", site: Site, email: str = "ada@example.com", base_url: str = "") -> None:
     """Sign in at the sign-in page."""
-    page.goto(f"{site.base_url}/admin/login")
+    page.goto(f"{base_url or site.base_url}/admin/login")
     page.fill("#email", email)
     page.fill("#password", PASSWORD)
     follow(page, "main button.wide")
