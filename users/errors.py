@@ -192,11 +192,13 @@ class TooManyBodies(RateLimitExceeded):
 class TooManyWrongPasswords(RateLimitExceeded):
     """Too many wrong passwords for one account or from one network; the message does not say which."""
 
+    what = "password"
+
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
         minutes = max(1, math.ceil(clock.whole_seconds(seconds) / 60))
         wait = "1 minute" if minutes == 1 else f"{minutes} minutes"
-        self.message = f"The password was wrong too many times. Wait {wait}, then try again"
+        self.message = f"The {self.what} was wrong too many times. Wait {wait}, then try again"
 
 
 class AccountLocked(RateLimitExceeded):

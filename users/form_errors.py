@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from users.errors import AuthenticationRequired, Denied, EnrolError, NotFound, UserNotFound
+from users.errors import AuthenticationRequired, Denied, EnrolError, NotFound, TooManyWrongPasswords, UserNotFound
 from users.request_errors import InvalidParameter
 
 
@@ -48,6 +48,12 @@ class SessionEnded(AuthenticationRequired):
     """The session ended after the form was opened, or while the form was being sent."""
 
     message = "You are not signed in any more, so nothing was saved. Sign in and send it again."
+
+
+class TooManyWrongCodes(TooManyWrongPasswords):
+    """Too many wrong passwords and codes, at a page that asks for a code."""
+
+    what = "code"
 
 
 class ConfirmationNeeded(Denied):

@@ -14,7 +14,7 @@ from support.people import Cast
 from support.second_steps import WRONG_CODE, half_way
 from support.visitors import Visitor
 from users.auth import sessions
-from users.auth.factors import apps, held
+from users.auth.factors import apps
 from users.auth.sessions import Stage
 from users.roles import Permission
 from users.storage import database
@@ -94,7 +94,7 @@ def test_parallel_wrong_codes(app: Flask, cast: Cast, mine: App, monkeypatch: py
         checked.append(code)
         return take(factor, code, *more)
 
-    monkeypatch.setattr(held.apps, "take", note)
+    monkeypatch.setattr(apps, "take", note)
     steps = half_way(app, cast.ada)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: steps.answer(WRONG_CODE), range(8)))
@@ -112,7 +112,7 @@ def test_answer_that_was_not_checked(app: Flask, cast: Cast, mine: App, monkeypa
         raise RuntimeError
 
     with monkeypatch.context() as patch:
-        patch.setattr(held.apps, "take", fail)
+        patch.setattr(apps, "take", fail)
         for _ in range(12):
             with pytest.raises(RuntimeError):
                 steps.answer(WRONG_CODE)

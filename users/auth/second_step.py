@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import select
@@ -19,7 +19,7 @@ from users.auth.factors.held import Answer
 from users.auth.known_devices import Device
 from users.auth.sessions import CurrentSession, Stage
 from users.auth.throttles import AttemptCounters
-from users.form_errors import SessionEnded
+from users.form_errors import SessionEnded, TooManyWrongCodes
 from users.passwords.hash_queue import Share
 from users.passwords.hashing import WrongPassword
 from users.storage import database
@@ -30,9 +30,9 @@ def give_factor(current: CurrentSession, answer: Answer, *, device: Device, acto
     """Take an answer with a second factor, and return the session under a new id: signed in, or confirmed again.
 
     Raises WrongCode, which counts as a wrong password, SessionEnded (to all but one of parallel requests, and if the
-    session has ended), TooManyWrongPasswords and AccountLocked. The fifth wrong answer ends the session.
+    session has ended), TooManyWrongCodes and AccountLocked. The fifth wrong answer ends the session.
     """
-    step = _Step(current, _attempt(current, device, actor), actor)
+    step = _Step(current, replace(_attempt(current, device, actor), error=TooManyWrongCodes), actor)
     with step.counted():
         challenge = step.take_challenge() if answer.credential else None
         with database.transaction() as session:
@@ -45,7 +45,7 @@ def give_factor(current: CurrentSession, answer: Answer, *, device: Device, acto
 def confirm_password(current: CurrentSession, password: str, *, device: Device, actor: Actor) -> CurrentSession:
     """Return the session of a user without a second factor, confirmed by the password, under a new id.
 
-    Raises WrongPassword, Overloaded, and the errors of `give_factor`.
+    Raises WrongPassword, Overloaded, TooManyWrongPasswords, and the other errors of `give_factor`.
     """
     user, step = current.user, _Step(current, _attempt(current, device, actor), actor)
     with hasher.current().place(Share.KNOWN) as place, step.counted():
