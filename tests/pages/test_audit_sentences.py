@@ -92,6 +92,48 @@ def test_sentence(app: Flask, cast: Cast, ada: Actor, key_id: str) -> None:
     assert told(app, Action.SESSION_END_OTHER, cast.ada.id, ada) == f"{say} ended one of their other sessions"
 
 
+@pytest.mark.parametrize(
+    ("action", "fields", "words"),
+    [
+        (Action.FACTOR_CREATE, ["totp"], "added an authenticator app"),
+        (Action.FACTOR_DELETE, ["passkey"], "removed a passkey"),
+        (Action.FACTOR_DELETE, ["of a newer version"], "removed a second factor"),
+        (Action.RECOVERY_CODES_CREATE, [], "made new recovery codes"),
+        (Action.SESSION_CONFIRM, [], "confirmed that it is them"),
+        (Action.SESSION_CONFIRM, ["totp"], "confirmed that it is them with an authenticator app"),
+        (Action.SESSION_CREATE, ["passkey"], "signed in with a passkey"),
+        (Action.SESSION_CREATE, ["recovery_code"], "signed in with a recovery code"),
+        (Action.SESSION_END_OTHER, [], "ended one of their other sessions"),
+    ],
+)
+def test_second_factor(app: Flask, cast: Cast, ada: Actor, action: Action, fields: list[str], words: str) -> None:
+    """A sentence names the second factor."""
+    assert told(app, action, cast.ada.id, ada, fields=fields) == f"ada@example.com {words}"
+
+
+def test_fields_that_the_sentence_says(app: Flask, cast: Cast) -> None:
+    """The second factor stands in the sentence alone."""
+    event = AuditEvent(
+        action=Action.SESSION_CREATE,
+        outcome=Outcome.OK,
+        actor_kind=ActorKind.SESSION,
+        actor_user_id=cast.ada.id,
+        target_id=cast.ada.id,
+        fields=["totp"],
+    )
+    with app.test_request_context():
+        (said,) = audit_sentences.describe([event])
+        event.action, event.fields = Action.USER_UPDATE, ["first_name"]
+        (listed,) = audit_sentences.describe([event])
+    assert (said.fields, listed.fields) == ([], ["First name"])
+
+
+def test_acts_on_another_users_factor(app: Flask, cast: Cast, ada: Actor) -> None:
+    omar = cast.omar.id
+    assert told(app, Action.FACTOR_RESET, omar, ada) == "ada@example.com reset the second factors of omar@example.com"
+    assert told(app, Action.SESSION_END_ALL, omar, ada) == "ada@example.com ended all sessions of omar@example.com"
+
+
 def test_a_refusal_says_why(app: Flask, cast: Cast, ada: Actor) -> None:
     def refused(action: Action, target_id: str | None, actor: Actor, *fields: str) -> str:
         return told(app, action, target_id, actor, fields=list(fields), outcome=Outcome.REFUSED)
@@ -108,6 +150,16 @@ def test_a_refusal_says_why(app: Flask, cast: Cast, ada: Actor) -> None:
     )
     assert refused(Action.SESSION_CREATE, cast.omar.id, VISITOR) == "Somebody was refused a sign-in as omar@example.com"
     assert refused(Action.SESSION_CREATE, None, VISITOR) == "Somebody was refused a sign-in as somebody unknown"
+    assert refused(Action.SESSION_CREATE, cast.omar.id, VISITOR, "second_factor") == (
+        "Somebody was refused a sign-in as omar@example.com: the password was right, the code or passkey was wrong"
+    )
+    assert refused(Action.SESSION_CONFIRM, cast.ada.id, ada) == (
+        "ada@example.com did not confirm that it is them: the password was wrong"
+    )
+    assert refused(Action.SESSION_CONFIRM, cast.ada.id, ada, "sign_count") == (
+        "ada@example.com did not confirm that it is them: "
+        "the counter of the passkey fell back, so it may have been copied"
+    )
     throttled = told(app, Action.SESSION_CREATE, cast.omar.id, VISITOR, outcome=Outcome.THROTTLED)
     assert throttled == "Somebody was refused a sign-in as omar@example.com, after too many wrong passwords"
 

@@ -139,7 +139,7 @@ def test_wrong_passkey(app: Flask, cast: Cast, ada: Visitor, way: str) -> None:
     page = use_passkey(half, passkey)
     assert (page.status_code, problems_in(page)) == (422, WRONG)
     assert not half.is_in
-    assert last_event(app, "session.create") == ("refused", [])
+    assert last_event(app, "session.create") == ("refused", ["second_factor"])
 
 
 @pytest.mark.one_database

@@ -2,13 +2,16 @@
 
 import re
 
+import pytest
 from flask import Flask
 from pyotp import TOTP
 
-from support.factors import FACTOR, FACTORS, STEP, codes_in, give_code, half_signed_in
+from support.factors import FACTOR, FACTORS, STEP, add_app, codes_in, give_code, half_signed_in
 from support.people import Cast
 from support.visitors import Visitor, problems_in, token_in
 from users import clock
+from users.auth.factors import recovery_codes
+from users.storage import database
 
 
 def test_journey(app: Flask, cast: Cast, ada: Visitor) -> None:
@@ -42,3 +45,24 @@ def test_journey(app: Flask, cast: Cast, ada: Visitor) -> None:
     answer = lost.client.post(FACTOR, data={"csrf_token": lost.token(FACTOR), "recovery_code": codes[0].lower()})
     assert answer.location == "/admin/users"
     assert "9 of your ten recovery codes are left" in lost.get(FACTORS).text
+
+
+@pytest.mark.parametrize(
+    ("left", "words"), [(9, "9 are left"), (2, "2 are left"), (1, "1 is left"), (0, "None is left")]
+)
+def test_recovery_codes_run_out(app: Flask, cast: Cast, left: int, words: str) -> None:
+    """A sign-in with a recovery code says once how many are left, and at two asks for new ones. So does the account."""
+    codes = add_app(app, cast.ada).recovery_codes
+    with app.app_context(), database.transaction() as session:
+        for code in codes[left + 1 :]:
+            assert recovery_codes.take(session, cast.ada.id, code, clock.now())
+    browser = half_signed_in(app, cast.ada)
+    give_code(browser, f" {codes[left].lower().replace('-', ' ')} ")
+    asks, link = left <= 2, 'href="/account/recovery-codes"'
+    page = browser.get("/admin/users").text
+    assert f"You signed in with a recovery code. {words}." in page
+    assert (link in page) is asks
+    assert "recovery code" not in browser.get("/admin/users").text
+    account = browser.get("/account").text
+    assert account.count(f"{words.replace(' ', ' of your ten recovery codes ', 1)}.") == (2 if asks else 1)
+    assert (link in account) is asks

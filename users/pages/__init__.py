@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 from flask import Flask, g
 
 from users import __version__, clock, settings
+from users.auth.factors import recovery_codes
 from users.http import csrf, headers, session_cookie, urls
 from users.logs import commands
 from users.pages import (  # noqa: F401  (their routes are registered by the import)
@@ -49,6 +50,7 @@ def init_app(app: Flask) -> None:
         csrf_token=csrf.token,
         done_url=lambda: settings.current().password_done_url,
         factor_words=second_factors.NAMES,
+        few_codes=recovery_codes.FEW,
         first_steps=first_steps.unfinished,
         link_end=password_links.open_until,
         may=lambda permission: "actor" in g and Permission(permission) in g.actor.permissions,

@@ -8,6 +8,7 @@ from flask import url_for
 from users import clock, ids
 from users.actors import ActorKind
 from users.audit.trail import Action, Outcome
+from users.auth.factors.held import Kind
 from users.errors import LastAdministrator
 from users.rules.validation import PROFILE_FIELDS
 from users.services import api_keys, user_queries
@@ -48,11 +49,27 @@ _DONE: Mapping[str, str] = {
 _CHOSEN, _CHOSEN_BY_USER = "chose a password for {} with the link", "chose a password with the link"
 _REFUSED: Mapping[str, str] = {
     Action.REQUEST_REFUSE: "was refused a request about {}",
-    Action.SESSION_CONFIRM: "was refused the proof that it is them",
+    Action.SESSION_CONFIRM: "did not confirm that it is them",
     Action.SESSION_CREATE: "was refused a sign-in as {}",
     Action.USER_CREATE: "was refused the creation of {} once more",
     Action.USER_SET_PASSWORD: "was refused a new password: the current one was wrong",
     Action.USER_VERIFY_PASSWORD: "checked the password of {}: wrong",
+}
+# What was done with one second factor, which the event's fields name.
+_DONE_WITH: Mapping[str, str] = {
+    Action.FACTOR_CREATE: "added {}",
+    Action.FACTOR_DELETE: "removed {}",
+    Action.SESSION_CONFIRM: "confirmed that it is them with {}",
+    Action.SESSION_CREATE: "signed in with {}",
+}
+_FACTORS: Mapping[str, str] = {
+    Kind.APP: "an authenticator app",
+    Kind.PASSKEY: "a passkey",
+    Kind.RECOVERY_CODE: "a recovery code",
+}
+_WRONG_FACTOR: Mapping[str, str] = {
+    "second_factor": "the code or passkey was wrong",
+    "sign_count": "the counter of the passkey fell back, so it may have been copied",
 }
 _TOO_MANY = ", after too many wrong passwords"
 _KINDS: dict[str, str] = {
@@ -70,10 +87,7 @@ _FIELDS: Mapping[str, str] = {
     "last_verified": "Email verified",
     "name": "Name",
     "owner_id": "Owner",
-    "passkey": "Passkey",
-    "recovery_code": "Recovery code",
     "scopes": "Scopes",
-    "totp": "Authenticator app",
 }
 
 
@@ -124,8 +138,15 @@ def describe(events: Sequence[AuditEvent], *, about: str | None = None) -> list[
 
 
 def _field_words(event: AuditEvent) -> list[str]:
-    """Return the words for the fields that the act changed. A refusal names none: its reason says what it needs."""
-    return [_FIELDS.get(name, name) for name in event.fields] if event.outcome == Outcome.OK else []
+    """Return the words for the fields that the act changed, unless the sentence says what they are."""
+    is_said = event.outcome != Outcome.OK or _factor(event)
+    return [] if is_said else [_FIELDS.get(name, name) for name in event.fields]
+
+
+def _factor(event: AuditEvent) -> str | None:
+    """Return the words for the second factor of the act; None for an act without one, or with one not known here."""
+    is_one = event.action in _DONE_WITH and event.outcome == Outcome.OK and len(event.fields) == 1
+    return _FACTORS.get(event.fields[0]) if is_one else None
 
 
 def _sentence(event: AuditEvent, names: _Names, about: str | None) -> list[Part]:
@@ -142,6 +163,8 @@ def _sentence(event: AuditEvent, names: _Names, about: str | None) -> list[Part]
 def _verb(event: AuditEvent) -> str:
     if _is_chosen(event):
         return _CHOSEN if event.actor_user_id else _CHOSEN_BY_USER
+    if factor := _factor(event):
+        return _DONE_WITH[event.action].format(factor)
     words = _DONE if event.outcome == Outcome.OK else _REFUSED
     verb = words.get(event.action, f"{event.action} {{}}")
     return verb if event.target_id or event.action != Action.REQUEST_REFUSE else "was refused a request"
@@ -179,11 +202,22 @@ def _reason(event: AuditEvent) -> str:
         return ", after too many different bodies" if event.action == Action.USER_CREATE else _TOO_MANY
     if event.action == Action.AUDIT_PRUNE and event.target_id:
         return f": events before {clock.date(ids.moment_of(event.target_id))}"
+    if event.action in _DONE_WITH and event.outcome == Outcome.REFUSED:
+        return _reason_of_wrong_answer(event)
     if event.action != Action.REQUEST_REFUSE:
         return ""
     if event.fields == [LastAdministrator.code]:
         return ": no active administrator would be left"
     return f": it needs {', '.join(event.fields)}"
+
+
+def _reason_of_wrong_answer(event: AuditEvent) -> str:
+    """Tell a wrong second factor, after the right password, from a wrong password."""
+    words = [_WRONG_FACTOR[name] for name in event.fields if name in _WRONG_FACTOR]
+    if not words:
+        return ": the password was wrong" if event.action == Action.SESSION_CONFIRM else ""
+    right = "the password was right, " if event.action == Action.SESSION_CREATE else ""
+    return f": {right}{words[0]}"
 
 
 def _if_user(target_id: str | None) -> str | None:

@@ -28,11 +28,14 @@ class Kind(StrEnum):
 
 
 class WrongCode(WrongPassword):
-    """The code or passkey is wrong; it counts as a wrong password does. `fields` go into the audit row."""
+    """The code or passkey is wrong; it counts as a wrong password does. `fields` go into the audit row.
+
+    They tell it from a wrong password: after it, the password was right.
+    """
 
     def __init__(self, *fields: str) -> None:
         super().__init__()
-        self.fields = list(fields)
+        self.fields = list(fields) or ["second_factor"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,13 @@ class Answer:
     code: str = field(default="", repr=False)
     credential: str = field(default="", repr=False)
     site: Site | None = None  # None: no passkey can be used at this address
+
+    @property
+    def kind(self) -> Kind:
+        """Return what the answer is given with, by its form."""
+        if self.credential:
+            return Kind.PASSKEY
+        return Kind.APP if apps.is_code(apps.tidied(self.code)) else Kind.RECOVERY_CODE
 
 
 def of_user(user_id: str) -> Sequence[SecondFactor]:
@@ -70,14 +80,13 @@ def take(session: Session, user_id: str, answer: Answer, challenge: bytes | None
     The user's row must be locked, so of parallel requests one gets through.
     """
     held = session.scalars(_active(user_id).with_for_update()).all()
-    if answer.credential:
-        return _take_passkey(held, answer, challenge, now)
-    code = apps.tidied(answer.code)
-    if held and apps.is_code(code):
-        return _take_code(held, code, now)
-    if held and recovery_codes.take(session, user_id, answer.code, now):
-        return Kind.RECOVERY_CODE
-    raise WrongCode
+    if answer.kind is Kind.PASSKEY:
+        _take_passkey(held, answer, challenge, now)
+    elif answer.kind is Kind.APP:
+        _take_code(held, apps.tidied(answer.code), now)
+    elif not held or not recovery_codes.take(session, user_id, answer.code, now):
+        raise WrongCode
+    return answer.kind
 
 
 def new_challenge(id_hash: bytes) -> bytes:
@@ -116,15 +125,15 @@ def _active(user_id: str) -> Select[SecondFactor]:
     return select(SecondFactor).where(*theirs).order_by(SecondFactor.id)
 
 
-def _take_code(held: Sequence[SecondFactor], code: str, now: datetime) -> Kind:
+def _take_code(held: Sequence[SecondFactor], code: str, now: datetime) -> None:
     for factor in held:
         if factor.kind == Kind.APP and is_readable(factor) and apps.take(factor, code, now):
             factor.last_used_at = now
-            return Kind.APP
+            return
     raise WrongCode
 
 
-def _take_passkey(held: Sequence[SecondFactor], answer: Answer, challenge: bytes | None, now: datetime) -> Kind:
+def _take_passkey(held: Sequence[SecondFactor], answer: Answer, challenge: bytes | None, now: datetime) -> None:
     mine = passkeys.made_for(answer.site, [factor for factor in held if factor.kind == Kind.PASSKEY])
     if challenge is None or answer.site is None:
         raise WrongCode
@@ -133,4 +142,3 @@ def _take_passkey(held: Sequence[SecondFactor], answer: Answer, challenge: bytes
     except BadPasskey as error:
         raise WrongCode(*(["sign_count"] if error.sign_count else [])) from None
     factor.last_used_at = now
-    return Kind.PASSKEY

@@ -4,6 +4,7 @@ from flask import flash, g, redirect, render_template, request, url_for
 
 from users import settings
 from users.auth import sessions, signin
+from users.auth.factors import held, recovery_codes
 from users.auth.sessions import Stage
 from users.blueprint import bp
 from users.form_errors import FormRefused
@@ -27,12 +28,15 @@ def show_old_account() -> PageResponse:
 @bp.get("/account")
 @page()
 def show_account(formdata: FormData | None = None) -> PageResponse:
-    """Show who is signed in, the form for a new password, and the user's sessions."""
+    """Show who is signed in, the form for a new password, the user's second factors and sessions."""
+    factors = held.of_user(g.user.id) if g.session.has_factor else []
     return render_template(
         "account/account.html",
         form=forms.OwnPasswordForm(formdata),
         sessions=sessions.of_user(g.user.id),
         name_of=sessions.name_of,
+        factors=factors,
+        codes_left=recovery_codes.count_left(g.user.id) if factors else 0,
         rules=_rules(),
     )
 

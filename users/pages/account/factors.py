@@ -35,7 +35,6 @@ def show_factors(formdata: FormData | None = None) -> PageResponse:
         factors=factors,
         unreadable={factor.id for factor in factors if not held.is_readable(factor)},
         codes_left=recovery_codes.count_left(g.user.id) if factors else 0,
-        few=recovery_codes.FEW,
         required=settings.current().requires_second_factor(g.user.global_role_id),
         elsewhere={factor.id for factor in keys} - {factor.id for factor in passkeys.made_for(site, keys)},
     )

@@ -1,9 +1,10 @@
 """The sign-in page, the sign-out, and the paths that lead to the users."""
 
-from flask import g, redirect, request, url_for
+from flask import flash, g, redirect, request, url_for
 
 from users.auth import second_step, signin
-from users.auth.factors.held import WrongCode
+from users.auth.factors import recovery_codes
+from users.auth.factors.held import Kind, WrongCode
 from users.auth.sessions import Stage
 from users.blueprint import bp
 from users.form_errors import FormRefused
@@ -83,13 +84,14 @@ def show_factor(formdata: FormData | None = None) -> PageResponse:
 def give_factor() -> PageResponse:
     """Complete the sign-in and lead to `next`. A form that the sign-in interrupted is shown as it was filled."""
     kept = login_redirect.kept_fields(request.form)
+    answer = factor_answers.given()
     try:
-        started = second_step.give_factor(
-            g.session, factor_answers.given(), device=session_cookie.device(), actor=g.actor
-        )
+        started = second_step.give_factor(g.session, answer, device=session_cookie.device(), actor=g.actor)
     except WrongCode:
         raise factor_answers.wrong() from None
     session_cookie.start_session(started)
+    if answer.kind is Kind.RECOVERY_CODE:
+        flash(str(recovery_codes.count_left(started.user.id)), "recovery_codes_left")  # shown by the next page
     return login_redirect.resume(login_redirect.local_path(request.form.get("next", "")), kept)
 
 
