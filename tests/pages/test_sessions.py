@@ -59,7 +59,7 @@ def test_own_list(app: Flask, cast: Cast) -> None:
     sign_in_from(app, cast.sam, "2001:db8::7", FIREFOX)
     page = sign_in_from(app, cast.sam, "192.0.2.1", "curl/8.14.1").get("/account")
     mine, firefox, old = listed(page)
-    assert mine == "Unknown browser 192.0.2.1 This one"
+    assert mine == "Unknown browser This one 192.0.2.1"
     assert re.fullmatch("Firefox on Windows 2001:db8::7 End the session with Firefox on Windows, begun .* UTC", firefox)
     assert re.fullmatch("Unknown browser Unknown IP address End the session with an unknown browser, begun .*", old)
     assert "3 sessions, newest first" in page.text
@@ -70,7 +70,7 @@ def test_own_list(app: Flask, cast: Cast) -> None:
 def test_hostile_browser(app: Flask, cast: Cast) -> None:
     """Nothing of the header User-Agent is stored or shown."""
     page = sign_in_from(app, cast.sam, "192.0.2.1", HOSTILE).get("/account")
-    assert listed(page) == ["Unknown browser 192.0.2.1 This one"]
+    assert listed(page) == ["Unknown browser This one 192.0.2.1"]
     assert rows(app, "SELECT browser FROM admin_sessions") == [(None,)]
 
 
