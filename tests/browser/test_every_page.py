@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING
 
 from support.application import dispose
 from support.chromium import Site, follow, sign_in
-from support.databases import execute
+from support.databases import execute, rows
 from support.inspector import Inspector
 from support.people import PASSWORD, make_key, make_user
+from support.sessions import begin_session
+from users.auth.sessions import Place
 from users.roles import Permission, Role
+from users.storage.models import User
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -45,6 +48,7 @@ def test_signing_in_and_your_account(site: Site, inspector: Inspector) -> None:
     page.goto(f"{site.base_url}/nothing")
     inspector.look("not found")
     sign_in_again(inspector, site)
+    sign_in_elsewhere(site, "ada@example.com")
     page.goto(f"{site.base_url}/account")
     inspector.look("account")
     follow(page, "text=Change password")
@@ -52,6 +56,16 @@ def test_signing_in_and_your_account(site: Site, inspector: Inspector) -> None:
     follow(page, "text=Sign out")
     inspector.look("signed out")
     look_at_a_members_pages(inspector, site)
+
+
+def sign_in_elsewhere(site: Site, email: str) -> None:
+    """Begin sessions of the user: at a long IP address, and one that awaits the second factor."""
+    app = site.app()
+    (found,) = rows(app, "SELECT id FROM users WHERE email = :email", email=email)
+    place = Place("2001:db8:85a3:1234:5678:8a2e:1370:7334", "Samsung Internet on Android")
+    for awaits_factor in (True, False):
+        begin_session(app, User(id=found.id), place=place, awaits_factor=awaits_factor)
+    dispose(app)
 
 
 def look_at_a_members_pages(inspector: Inspector, site: Site) -> None:
@@ -153,9 +167,15 @@ def test_changing_a_user(site: Site, inspector: Inspector) -> None:
     page = inspector.page
     site.fill()
     sign_in(page, site)
+    sign_in_elsewhere(site, "person25@example.com")
     follow(page, "text=person25@example.com")
     user = page.url
     inspector.look("user with every action")
+    follow(page, "text=End all sessions")
+    inspector.look("end all sessions")
+    follow(page, "main button")
+    page.goto(f"{user}/sessions")
+    inspector.look("no sessions to end")
     edit_with_errors(inspector, user)
     page.goto(f"{user}/verify")
     inspector.look("verify")
