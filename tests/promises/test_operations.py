@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ from support.documents import OPERATIONS, blocks, first_cells, section
 from support.installations import Installation, installed, production_line
 from support.servers import REPOSITORY
 from users import logs, rate_limits, settings
-from users.auth import attempt_limits, known_devices, known_networks
+from users.auth import attempt_limits, known_devices, known_networks, sessions
+from users.auth.factors import apps, recovery_codes
 from users.errors import READ_ONLY
 from users.logs import handlers
 from users.passwords import hash_queue
@@ -28,6 +30,7 @@ from users.passwords.password_lists import common_passwords
 from users.passwords.policy import MIN_LENGTH
 from users.roles import Role
 from users.rules.field_checks import LINK_LIFETIMES
+from users.services import second_factors
 from users.services.links import password_links
 
 UNUSED = {**CHEAP, "DATABASE_URL": "sqlite:////nowhere/enrol.db"}  # for an application that is only looked at
@@ -80,6 +83,20 @@ def test_the_limits_are_the_codes_own() -> None:
     assert f"| {account.attempts} in an hour |" in told
     assert f"{known_devices.LIFETIME.days} days after" in told
     assert f"the last {known_networks.KEPT} networks" in told
+
+
+def test_the_figures_of_second_factors_are_the_codes_own() -> None:
+    told = " ".join(section(OPERATIONS, "Second factors").split())
+    assert (second_factors.MOST_PER_USER, recovery_codes.NUMBER, sessions.MOST_ANSWERS) == (10, 10, 5)
+    assert "ten at most" in told
+    assert "a user gets ten" in told
+    assert "Five in a row end the session" in told
+    assert f"every {apps.STEP_SECONDS} seconds" in told
+    assert sessions.CONFIRMED.total_seconds() == 10 * 60
+    assert "a proof of the last ten minutes" in told
+    pages = " ".join(section(OPERATIONS, "Pages").split())
+    minutes = sessions.AWAITING // timedelta(minutes=1)
+    assert f"waits for its second factor ends after {minutes} minutes. A user has {sessions.MOST_PER_USER} at" in pages
 
 
 def test_an_old_secret_key_is_kept_as_long_as_a_link_works() -> None:
