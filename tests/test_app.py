@@ -1,6 +1,7 @@
 """The whole application: headers of proxies, headers for browsers, SQLite's settings, and a start with bad ones."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,18 @@ FORWARDED = {
     "X-Forwarded-Proto": "https",
     "X-Forwarded-Host": "evil.example",
 }
+# Imported by the pages that need them alone: together they take 150 ms.
+LATE = {"cryptography", "fido2", "pyotp", "segno"}
+SIGN_IN = """
+import sys
+from app import create_app
+from support.people import make_user
+from support.visitors import signed_in
+app = create_app({"DATABASE_URL": sys.argv[1]})
+visitor = signed_in(app, make_user(app, "jo@example.com"))
+assert visitor.get("/account/factors").status_code == 200
+print(*sys.modules)
+"""
 UNUSED = {**CHEAP, "DATABASE_URL": "sqlite:////tmp/enrol.db"}  # of an application that opens no database
 
 
@@ -146,3 +159,15 @@ def test_warning_about_a_weak_hash(
     for _ in range(2):
         dispose(serve())
         assert ("weak_password_hash" in capsys.readouterr().err) is warned
+
+
+def test_late_imports(migrated_sqlite: Path, tmp_path: Path) -> None:
+    """Neither the start nor a sign-in without a second factor waits for the libraries of second factors."""
+    shutil.copy(migrated_sqlite, tmp_path / "enrol.db")
+    here = Path(app_module.__file__).parent
+    environment = {**os.environ, **CHEAP, "PYTHONPATH": f"{here}:{here / 'tests'}"}
+    line = [sys.executable, "-c", SIGN_IN, f"sqlite:///{tmp_path}/enrol.db"]
+    ended = subprocess.run(line, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+    imported = set(ended.stdout.split())
+    assert "users.auth.factors.passkeys" in imported
+    assert not LATE & imported

@@ -10,6 +10,7 @@ from flask import Flask
 from support.api import Answer
 from support.databases import execute, rows
 from support.factors import CONFIRM, FACTOR, FACTORS, App, add_app, begin_app, fully_signed_in, half_signed_in
+from support.passkeys import NEW_OPTIONS, options_in
 from support.people import Cast
 from support.visitors import Visitor, problems_in
 
@@ -131,6 +132,7 @@ def test_new_passkey(app: Flask, ada: Visitor) -> None:
     path, before = f"{FACTORS}/passkey", state(app)
     for name, credential in CREDENTIALS.items():
         token = ada.token(path)
+        options_in(ada, NEW_OPTIONS, path)
         refused(app, before, ada.client.post(path, data={"csrf_token": token, "credential": credential}), name)
         again = ada.client.post(path, data={"csrf_token": token, "credential": "{}"})
         refused(app, before, again, name)
