@@ -14,6 +14,7 @@ from support.api import Answer
 from support.databases import execute, rows
 from support.factors import CONFIRM, FACTOR, FACTORS, add_app, begin_app, fully_signed_in, grow_old, half_signed_in
 from support.page_forms import EVERY_FIELD
+from support.passkeys import OPTIONS
 from support.people import Cast, make_key
 from support.visitors import LOGIN, Visitor, signed_in
 from users.auth.sessions import Stage
@@ -63,6 +64,8 @@ GET /account/factors                        step     step      open       open
 POST /account/factors/app                   step     step      open       confirm
 * /account/factors/<factor_id>/app          step     step      open       confirm
 * /account/factors/passkey                  step     step      open       confirm
+POST /account/factors/passkey/options       step     step      open       confirm
+POST /account/passkey-options               apart    open      open       open
 GET /account/factors/<factor_id>/codes      step     step      open       open
 POST /account/factors/<factor_id>/codes     step     step      open       confirm
 POST /account/factors/<factor_id>/activate  step     step      open       confirm
@@ -221,7 +224,7 @@ class Walk:
         if answer.location == self.state.step:
             return "step"
         asks = (answer.location or "").startswith(f"{CONFIRM}?next=") or "Confirm that it is you</h1>" in answer.text
-        if asks and path != CONFIRM:
+        if asks and path not in (CONFIRM, OPTIONS):  # which ask by themselves
             return "confirm"
         if answer.location == "/account" and expected == "account":
             return "account"
