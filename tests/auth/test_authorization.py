@@ -108,7 +108,6 @@ OWN_ACTS: dict[str, Callable[[Scene], Answer]] = {
     "own password": lambda it: press(it, "/account", current_password=PASSWORD, password=NEW),
     "end other sessions": lambda it: press(it, "/account/sessions"),
     "end own session": lambda it: press(it, "/account/sessions/end"),
-    "choose password": lambda it: choose(it),
     "confirm": lambda it: press(it, CONFIRM, password=PASSWORD),
     "begin app": lambda it: press(it, f"{FACTORS}/app"),
     "prove app": lambda it: prove_app(it),
@@ -118,6 +117,7 @@ OWN_ACTS: dict[str, Callable[[Scene], Answer]] = {
     "rename factor": lambda it: on_factor(it, name="Phone"),
     "remove factor": lambda it: on_factor(it, "/remove"),
     "make codes": lambda it: make_codes(it),
+    "choose password": lambda it: choose(it),
 }
 KEY_FORM = {"name": "New", "scopes": "users:read", "owner": "ada@example.com", "expires": "90"}
 PAGE_ACTS: dict[str, Callable[[Scene], Answer]] = {

@@ -11,19 +11,19 @@ import pytest
 from flask import Flask
 
 from support.api import Answer
-from support.databases import execute, rows
-from support.factors import CONFIRM, FACTOR, FACTORS, add_app, begin_app, fully_signed_in, grow_old, half_signed_in
+from support.databases import rows
+from support.factors import CONFIRM, FACTOR
+from support.half_states import EVERY_STATE, HALF_STATES, Begin, HalfState, awaits_factor, proved_long_ago
 from support.page_forms import EVERY_FIELD
 from support.passkeys import OPTIONS
 from support.people import Cast, make_key
-from support.visitors import LOGIN, Visitor, signed_in
+from support.visitors import LOGIN, Visitor
 from users.auth.sessions import Stage
 from users.roles import Permission
-from users.storage.models import User
 
 pytestmark = pytest.mark.one_database
 
-CHOOSE = "/account/password"
+half_states = pytest.mark.parametrize(("begin", "settings"), HALF_STATES)
 # =        as to a visitor
 # step     led to what the sign-in needs next: the second factor, a new password, a new second factor
 # account  led to the account, which leads to that step
@@ -97,84 +97,6 @@ ROWS = {
     (method, route): dict(zip(COLUMNS, answers, strict=True))
     for method, route, *answers in (line.split() for line in LINES if line)
 }
-
-
-@dataclass
-class HalfState:
-    """A browser at one stage of a sign-in, with the place that its sign-in leads to and its column of the table."""
-
-    browser: Visitor
-    step: str
-    column: str
-    factor_id: str
-
-
-def must_change(app: Flask, user: User) -> None:
-    execute(app, "UPDATE users SET password_change_required = true WHERE id = :id", id=user.id)
-
-
-def awaits_factor(app: Flask, cast: Cast) -> HalfState:
-    mine = add_app(app, cast.ada)
-    return HalfState(half_signed_in(app, cast.ada), FACTOR, "factor", mine.factor_id)
-
-
-def awaits_factor_and_password(app: Flask, cast: Cast) -> HalfState:
-    must_change(app, cast.ada)
-    return awaits_factor(app, cast)
-
-
-def must_choose(app: Flask, cast: Cast) -> HalfState:
-    must_change(app, cast.ada)
-    return HalfState(signed_in(app, cast.ada), CHOOSE, "password", add_app(app, cast.ada).factor_id)
-
-
-def must_choose_in_the_middle(app: Flask, cast: Cast) -> HalfState:
-    browser = signed_in(app, cast.ada)
-    must_change(app, cast.ada)
-    return HalfState(browser, CHOOSE, "password", begin_app(app, cast.ada).factor_id)
-
-
-def must_enrol(app: Flask, cast: Cast) -> HalfState:
-    return _enrolling(app, cast.ada)
-
-
-def auditor_must_enrol(app: Flask, cast: Cast) -> HalfState:
-    return _enrolling(app, cast.vera)
-
-
-def _enrolling(app: Flask, user: User) -> HalfState:
-    mine = begin_app(app, user)
-    execute(app, "UPDATE second_factors SET proved_at = created_at WHERE id = :id", id=mine.factor_id)
-    return HalfState(signed_in(app, user), FACTORS, "enrolment", mine.factor_id)
-
-
-def must_choose_then_enrol(app: Flask, cast: Cast) -> HalfState:
-    return must_choose_in_the_middle(app, cast)
-
-
-def proved_long_ago(app: Flask, cast: Cast) -> HalfState:
-    mine = add_app(app, cast.ada)
-    browser = fully_signed_in(app, cast.ada, mine)
-    grow_old(app, cast.ada)
-    add_app(app, cast.sam)  # for the reset
-    unfinished = begin_app(app, cast.ada)
-    execute(app, "UPDATE second_factors SET proved_at = created_at WHERE id = :id", id=unfinished.factor_id)
-    return HalfState(browser, "", "old-proof", unfinished.factor_id)
-
-
-OFF, ADMINISTRATORS, ALL = ({"ENROL_REQUIRE_SECOND_FACTOR": which} for which in ("off", "administrators", "all"))
-HALF_STATES = [
-    (awaits_factor, OFF),
-    (awaits_factor, ALL),
-    (awaits_factor_and_password, OFF),
-    (must_choose, OFF),
-    (must_choose_in_the_middle, OFF),
-    (must_enrol, ADMINISTRATORS),
-    (auditor_must_enrol, ALL),
-    (must_choose_then_enrol, ADMINISTRATORS),
-]
-EVERY_STATE = [*HALF_STATES, (proved_long_ago, ALL)]
-half_states = pytest.mark.parametrize(("begin", "settings"), HALF_STATES)
 
 
 def row_of(method: str, route: str) -> tuple[str, str]:
@@ -267,7 +189,7 @@ def stored(app: Flask) -> list[Any]:
 
 @half_states
 @pytest.mark.parametrize("expected", ["=", "step", "account", "open"])
-def test_half_states(app: Flask, cast: Cast, begin: Any, expected: str) -> None:
+def test_half_states(app: Flask, cast: Cast, begin: Begin, expected: str) -> None:
     """Each route answers as the table says, and nothing is changed by any."""
     walk = begin_walk(app, cast, begin(app, cast))
     then = stored(app)
@@ -298,7 +220,7 @@ def test_pages_of_a_half_session(app: Flask, cast: Cast) -> None:
 
 
 @pytest.mark.parametrize(("begin", "settings"), EVERY_STATE)
-def test_sign_out(app: Flask, cast: Cast, begin: Any) -> None:
+def test_sign_out(app: Flask, cast: Cast, begin: Begin) -> None:
     """It works in each state, and not with another site's form."""
     state = begin(app, cast)
     browser, there = state.browser, state.step or "/account"
@@ -315,7 +237,7 @@ def test_sign_out(app: Flask, cast: Cast, begin: Any) -> None:
 
 
 @half_states
-def test_sign_in_instead(app: Flask, cast: Cast, begin: Any) -> None:
+def test_sign_in_instead(app: Flask, cast: Cast, begin: Begin) -> None:
     """Another user may sign in in the same browser while the factor is awaited; in other states, after a sign-out."""
     state = begin(app, cast)
     browser = state.browser
