@@ -1,7 +1,8 @@
 """At most 20 sessions of a user live, and those that have ended go away."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import pytest
 from flask import Flask
@@ -9,18 +10,20 @@ from flask import Flask
 from support.guessers import Time
 from support.people import Cast
 from support.sessions import begin_session, browser_with, hashes_of
-from support.visitors import Visitor, signed_in
+from support.visitors import signed_in
 from users import clock
 from users.auth import sessions
 from users.services import cleanup
 from users.storage import database
 from users.storage.models import User
 
+R = TypeVar("R")
 
-def at_once(number: int, act: Callable[[], Visitor]) -> list[Visitor]:
-    """Do it so many times in parallel."""
-    with ThreadPoolExecutor(number) as pool:
-        return [one.result() for one in [pool.submit(act) for _ in range(number)]]
+
+def at_once(acts: Sequence[Callable[[], R]]) -> list[R]:
+    """Do all in parallel."""
+    with ThreadPoolExecutor(len(acts)) as pool:
+        return [one.result() for one in [pool.submit(act) for act in acts]]
 
 
 @pytest.mark.one_database
@@ -42,7 +45,7 @@ def test_at_once(app: Flask, cast: Cast) -> None:
     for minutes in range(20):
         begin_session(app, cast.sam, minutes_ago=minutes)
     before = hashes_of(app, cast.sam)
-    browsers = at_once(6, lambda: signed_in(app, cast.sam))
+    browsers = at_once([lambda: signed_in(app, cast.sam)] * 6)
     after = hashes_of(app, cast.sam)
     assert (len(after), len(after - before)) == (sessions.MOST_PER_USER, 6)
     assert all(browser.is_in for browser in browsers)

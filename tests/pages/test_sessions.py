@@ -9,7 +9,7 @@ from flask import Flask
 
 from support.api import Answer
 from support.databases import execute, read_only, rows
-from support.factors import FACTOR, add_app, confirm, fully_signed_in, give_code, half_signed_in
+from support.factors import CONFIRM, FACTOR, add_app, confirm, fully_signed_in, give_code, half_signed_in
 from support.page_forms import acts_on
 from support.people import PASSWORD, UNKNOWN_ID, Cast, make_user
 from support.sessions import begin_session, browser_with, hashes_of, starts_of
@@ -60,8 +60,8 @@ def test_own_list(app: Flask, cast: Cast) -> None:
     page = sign_in_from(app, cast.sam, "192.0.2.1", "curl/8.14.1").get("/account")
     mine, firefox, old = listed(page)
     assert mine == "Unknown browser This one 192.0.2.1"
-    assert re.fullmatch("Firefox on Windows 2001:db8::7 End the session with Firefox on Windows, begun .* UTC", firefox)
-    assert re.fullmatch("Unknown browser Unknown IP address End the session with an unknown browser, begun .*", old)
+    assert re.fullmatch("Firefox on Windows 2001:db8::7 End the session with Firefox on Windows, started .*", firefox)
+    assert re.fullmatch("Unknown browser Unknown IP address End the session with an unknown browser, started .*", old)
     assert "3 sessions, newest first" in page.text
     assert page.headers["Cache-Control"] == "no-store"
 
@@ -131,6 +131,21 @@ def test_session_with_a_new_id(app: Flask, cast: Cast) -> None:
     assert confirm(other, password=PASSWORD).status_code == 303
     assert other.session_id != before
     mine.post(END, session=name)
+    assert not other.is_in
+
+
+@pytest.mark.parametrize("_number", range(3))
+def test_new_id_at_once(app: Flask, cast: Cast, _number: int) -> None:
+    """Ended while it is confirmed, a session has ended, whichever comes first."""
+    other, mine = signed_in(app, cast.sam), signed_in(app, cast.sam)
+    sent = {
+        END: {"csrf_token": mine.token("/account"), "session": name_seen(mine)},
+        CONFIRM: {"csrf_token": other.token(CONFIRM), "password": PASSWORD},
+    }
+    with ThreadPoolExecutor(2) as pool:
+        for one in [pool.submit(it.client.post, at, data=sent[at]) for it, at in ((mine, END), (other, CONFIRM))]:
+            assert one.result().status_code < 500
+    assert mine.is_in
     assert not other.is_in
 
 
