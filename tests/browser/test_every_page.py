@@ -4,13 +4,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from support.application import dispose
-from support.chromium import Site, follow, sign_in
+from support.chromium import Site, begin_app, follow, sign_in
 from support.databases import execute, rows
+from support.factors import add_app, grow_old
 from support.inspector import Inspector
 from support.people import PASSWORD, make_key, make_user
 from support.sessions import begin_session
+from users import clock
+from users.auth.factors import recovery_codes
 from users.auth.sessions import Place
 from users.roles import Permission, Role
+from users.storage import database
 from users.storage.models import User
 
 if TYPE_CHECKING:
@@ -104,6 +108,66 @@ def sign_in_again(inspector: Inspector, site: Site) -> None:
     follow(page, "main button.wide")
     assert page.input_value("#email") == "kept@example.com"
     inspector.look("back at the form")
+
+
+def test_the_second_factors(site: Site, inspector: Inspector) -> None:
+    page, app = inspector.page, site.app()
+    base_url = site.base_url.replace("127.0.0.1", "localhost")  # an IP address has no passkeys
+    ada = make_user(app, "ada@example.com", Role.ADMIN)
+    sign_in(page, site, base_url=base_url)
+    page.goto(f"{base_url}/account/factors")
+    inspector.look("no second factor")
+    grow_old(app, ada)
+    follow(page, "text=Add a passkey")
+    inspector.look("confirm")
+    page.fill("#password", PASSWORD)
+    follow(page, "main button.wide")
+    inspector.look("new passkey")
+    page.goto(f"{base_url}/account/factors")
+    codes = add_an_app(inspector)
+    with app.app_context(), database.transaction() as session:
+        for code in codes[2:]:
+            recovery_codes.take(session, ada.id, code, clock.now())
+    add_app(app, ada)  # under the key of this process, which the server does not have
+    page.goto(f"{base_url}/account/factors")
+    assert page.locator("tbody .wrong").count() == 1
+    inspector.look("second factors, one that cannot be checked")
+    follow(page, "text=Rename")
+    inspector.look("rename a second factor")
+    page.goto(f"{base_url}/account")
+    inspector.look("account with few recovery codes")
+    follow(page, "text=Sign out")
+    sign_in(page, site, base_url=base_url)
+    assert page.locator("#code:focus").count() == 1
+    inspector.look("code at the sign-in")
+    page.click("summary")
+    page.fill("#recovery_code", "ABCD")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".summary")
+    assert page.is_visible("#recovery_code")
+    inspector.look("wrong recovery code")
+    page.fill("#recovery_code", codes[0])
+    follow(page, "main button.wide")
+    assert page.inner_text(".notice:focus .lead") == "You signed in with a recovery code. 1 is left."
+    dispose(app)
+
+
+def add_an_app(inspector: Inspector) -> list[str]:
+    """Add an authenticator app with a long name, and return the recovery codes."""
+    page = inspector.page
+    totp = begin_app(page)
+    inspector.look("new app")
+    page.fill("#name", "A phone with a name that is rather long, and-one-word-that-is-longer-than-a-line-has-room-for")
+    follow(page, "text=Continue")
+    inspector.look("new app, with an error")
+    page.fill("#code", f" {totp.now()[:3]} {totp.now()[3:]} ")
+    follow(page, "text=Continue")
+    inspector.look("recovery codes")
+    codes = page.inner_text("#recovery-codes").split()
+    page.goto(page.url)
+    inspector.look("recovery codes that were shown")
+    follow(page, "text=I have saved them")
+    return codes
 
 
 def test_the_users(site: Site, inspector: Inspector) -> None:

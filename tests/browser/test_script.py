@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.chromium import Site, follow, sign_in
-from support.people import PASSWORD
+from support.application import dispose
+from support.chromium import Site, begin_app, follow, sign_in
+from support.people import PASSWORD, make_user
+from users import clock
+from users.roles import Role
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -142,3 +145,28 @@ def test_back_after_sign_out_shows_nothing(page: "Page", filled_site: Site) -> N
     follow(page, "text=Sign out")
     page.go_back()
     assert page.inner_text("h1") == "Sign in"
+
+
+def test_recovery_codes(filled_site: Site, opened: "Callable[..., Page]") -> None:
+    """A double click proves a new app once. The codes are copied as lines, and print alone with whose they are."""
+    app = filled_site.app()
+    make_user(app, "recovery.codes@example.com", Role.ADMIN)
+    dispose(app)
+    page = opened(permissions=["clipboard-read", "clipboard-write"])
+    sign_in(page, filled_site, "recovery.codes@example.com")
+    page.goto(f"{filled_site.base_url}/account/factors")
+    totp = begin_app(page)
+    page.fill("#code", totp.now())
+    page.dblclick("text=Continue")
+    page.wait_for_selector("#recovery-codes")
+    codes = page.inner_text("#recovery-codes")
+    page.get_by_role("button", name="Copy recovery codes").click()
+    page.get_by_role("button", name="Copied recovery codes").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == codes
+    assert len(codes.splitlines()) == 10
+    page.evaluate("() => { window.print = () => { document.title = 'printed'; }; }")
+    page.get_by_role("button", name="Print").click()
+    assert page.title() == "printed"
+    page.emulate_media(media="print")
+    whose = f"recovery.codes@example.com, {clock.date(clock.now())}"
+    assert page.inner_text("body").split() == f"Recovery codes for Enrol {whose} {codes}".split()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 from flask import Flask
+from pyotp import TOTP
 
 from app import create_app
 from support.application import CHEAP, dispose
@@ -152,6 +153,12 @@ def sign_in(page: "Page", site: Site, email: str = "ada@example.com", base_url: 
     page.fill("#email", email)
     page.fill("#password", PASSWORD)
     follow(page, "main button.wide")
+
+
+def begin_app(page: "Page") -> TOTP:
+    """Begin an authenticator app at the page of second factors, and return it with the key that the page shows."""
+    follow(page, "text=Add an authenticator app")
+    return TOTP(page.inner_text("#app-key").replace(" ", ""))
 
 
 class Hand(Protocol):
