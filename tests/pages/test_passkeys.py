@@ -307,6 +307,26 @@ def test_moved_service(app: Flask, cast: Cast, ada: Visitor, passkey: Passkey) -
 
 
 @pytest.mark.one_database
+def test_other_secret_key(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the old secret key an app's codes cannot be checked, and the page says so. Passkeys go on."""
+    mine = add_app(app, cast.ada)
+    passkey = Passkey()
+    add_passkey(ada := fully_signed_in(app, cast.ada, mine), passkey)
+    with app.app_context():
+        changed = replace(settings.current(), secret_key="another key " * 4, secret_key_fallbacks=())
+    monkeypatch.setattr(settings, "current", lambda: changed)
+    assert "Cannot be checked any more" in ada.get(FACTORS).text
+    half = half_in(app, cast.ada)
+    page = half.get(FACTOR).text
+    assert "The secret key of this service has changed" in page
+    assert 'name="code"' not in page
+    assert give_code(half, mine.code()).status_code == 422
+    assert use_passkey(half, passkey).status_code == 303
+    recovery = {"csrf_token": (other := half_in(app, cast.ada)).token(FACTOR), "recovery_code": mine.recovery_codes[0]}
+    assert other.client.post(FACTOR, data=recovery).status_code == 303
+
+
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("public_url", "asked", "site"),
     [
