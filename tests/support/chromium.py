@@ -84,21 +84,22 @@ class Site:
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """A new installation, just started."""
-    with _started(tmp_path) as made:
+    with started(tmp_path) as made:
         yield made
 
 
 @pytest.fixture(scope="session")
 def filled_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """An installation with users and keys, one for all tests of a worker: each adds users of its own alone."""
-    with _started(tmp_path_factory.mktemp("site")) as made:
+    with started(tmp_path_factory.mktemp("site")) as made:
         made.fill()
         yield made
 
 
 @contextlib.contextmanager
-def _started(folder: Path) -> Iterator[Site]:
-    with installed(folder / "enrol") as here:
+def started(folder: Path, **settings: str) -> Iterator[Site]:
+    """Yield a new installation with these settings, just started."""
+    with installed(folder / "enrol", settings) as here:
         (server,) = here.start("flask")
         yield Site(here, server)
 
@@ -211,7 +212,7 @@ class Keyboard:
 
     def fill(self, label: str, text: str) -> None:
         """Replace what the field holds."""
-        self._reach(self.page.get_by_label(label, exact=True))
+        self.reach(self.page.get_by_label(label, exact=True))
         self.page.keyboard.press("Control+a")
         self.page.keyboard.press("Delete")
         self.page.keyboard.type(text)
@@ -220,26 +221,26 @@ class Keyboard:
         """Choose a radio button or tick a box."""
         target = self.page.get_by_label(label)
         if target.get_attribute("type") == "checkbox":
-            self._reach(target)
+            self.reach(target)
             if not target.is_checked():
                 self.page.keyboard.press("Space")
             return
-        self._reach(self.page.locator(f"[name={target.get_attribute('name')}]:checked"))
+        self.reach(self.page.locator(f"[name={target.get_attribute('name')}]:checked"))
         while not target.is_checked():
             self.page.keyboard.press("ArrowDown")
 
     def choose(self, label: str, option: str) -> None:
         """Choose from a list by its first letters."""
-        self._reach(self.page.get_by_label(label))
+        self.reach(self.page.get_by_label(label))
         self.page.keyboard.type(option)
 
     def press(self, name: str) -> None:
         """Press the button, or follow the link, of this name."""
-        self._reach(pressable(self.page, name))
+        self.reach(pressable(self.page, name))
         with self.page.expect_navigation():
             self.page.keyboard.press("Enter")
 
-    def _reach(self, target: "Locator") -> None:
+    def reach(self, target: "Locator") -> None:
         """Press Tab until the focus is on `target`, and see that it shows."""
         for _ in range(90):
             if target.evaluate("element => element === document.activeElement"):

@@ -65,7 +65,8 @@ def show_remove_factor(factor_id: str, formdata: FormData | None = None) -> Page
     g.actor.require_confirmation()
     factor = second_factors.get(g.user.id, factor_id)
     is_last = [one.id for one in held.of_user(g.user.id)] == [factor.id]
-    return render_template("factors/remove.html", factor=factor, is_last=is_last)
+    required = settings.current().requires_second_factor(g.user.global_role_id)
+    return render_template("factors/remove.html", factor=factor, is_last=is_last, required=required)
 
 
 @bp.post("/account/factors/<factor_id>/remove")
