@@ -240,6 +240,7 @@ def test_changing_a_user(site: Site, inspector: Inspector) -> None:
     follow(page, "main button")
     page.goto(f"{user}/sessions")
     inspector.look("no sessions to end")
+    reset_second_factor(inspector, site, user)
     edit_with_errors(inspector, user)
     page.goto(f"{user}/verify")
     inspector.look("verify")
@@ -263,6 +264,20 @@ def test_changing_a_user(site: Site, inspector: Inspector) -> None:
     inspector.look("deleted user")
     page.goto(f"{user}/edit")
     inspector.look("deleted meanwhile")
+
+
+def reset_second_factor(inspector: Inspector, site: Site, user: str) -> None:
+    """Look at the pages that reset the second factor of the user."""
+    page, app = inspector.page, site.app()
+    add_app(app, User(id=user.rpartition("/")[2]))
+    dispose(app)
+    page.goto(user)
+    follow(page, "text=Reset second factor")
+    inspector.look("reset the second factor")
+    follow(page, "main button")
+    assert page.inner_text(".notice:focus .lead") == "Second factor reset. The user’s sessions have ended"
+    page.goto(f"{user}/reset-second-factor")
+    inspector.look("no second factor to reset")
 
 
 def edit_with_errors(inspector: Inspector, user: str) -> None:
