@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from app import create_app
-from support.application import CHEAP, dispose
+from support.application import CHEAP, SECRET_KEY, dispose
 from support.databases import DATABASES
 from support.installations import Installation, installed
 from support.servers import KINDS, Reply, Server
@@ -18,7 +18,10 @@ from support.servers import KINDS, Reply, Server
 
 @dataclass
 class FourServers:
-    """Four server processes, two of each kind, and the application in this process, all on one database."""
+    """Four server processes, two of each kind, and the application in this process, all on one database.
+
+    They have the same secret key: a browser of one is known to all.
+    """
 
     installation: Installation
     servers: Sequence[Server]
@@ -35,9 +38,9 @@ def start_four(
 
         def start(database: str) -> FourServers:
             if database not in started:
-                given = {}
+                given = {"SECRET_KEY": SECRET_KEY}
                 if database == "postgres":
-                    given = {"DATABASE_URL": request.getfixturevalue("emptied_postgres")()}
+                    given["DATABASE_URL"] = request.getfixturevalue("emptied_postgres")()
                 made = stack.enter_context(installed(tmp_path_factory.mktemp("four") / "enrol", given))
                 servers = made.start(*KINDS, *KINDS)
                 app = create_app({**CHEAP, "DATABASE_URL": f"sqlite:///{made.instance}/enrol.db", **given})
