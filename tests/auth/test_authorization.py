@@ -1,19 +1,15 @@
 """The actor is authorized again in the transaction of the act: a key or session that ended meanwhile does nothing."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from flask import Flask, request, request_started
 
-from support.api import Answer
 from support.databases import execute, rows
-from support.factors import CODES, CONFIRM, FACTOR, FACTORS, add_app, begin_app
-from support.passkeys import NEW as NEW_PASSKEY
-from support.passkeys import NEW_OPTIONS, OPTIONS, Passkey, options_in
-from support.people import PASSWORD
-from support.scenes import API_ACTS, NEW, STOPS, Scene, before_the_act, stop, stored
-from support.visitors import mark_in, seen_end_in, token_in
+from support.factors import FACTOR, grow_old
+from support.page_acts import OWN_ACTS, PAGE_ACTS, prepare
+from support.passkeys import NEW_OPTIONS, OPTIONS
+from support.scenes import API_ACTS, STOPS, Scene, before_the_act, stop, stored
 from users.actors import terminal
 from users.services import api_keys
 
@@ -44,104 +40,6 @@ def test_api_acts_happen(scene: Scene, act: str) -> None:
         assert API_ACTS[act](scene).status_code in (200, 201)
     assert done
 
-
-def press(scene: Scene, path: str, **fields: Any) -> Answer:
-    """Send a form that Ada opened before, with the token and mark of its page."""
-    return scene.browser.post(path, **fields)
-
-
-def sam(scene: Scene, act: str) -> str:
-    """Return the path of an act on Sam."""
-    return f"/admin/users/{scene.sam.id}/{act}"
-
-
-def editing(scene: Scene, **typed: str) -> dict[str, str]:
-    """Return the fields of Sam's edit form."""
-    seen = {"email": scene.sam.email, "first_name": "", "last_name": "", "global_role_id": ""}
-    return {**{f"was-{name}": value for name, value in seen.items()}, **seen, **typed}
-
-
-def choose(scene: Scene) -> Answer:
-    """Send the form for the new password that Ada must choose."""
-    execute(scene.app, "UPDATE users SET password_change_required = true WHERE id = :ada", ada=scene.ada.id)
-    return press(scene, "/account/password", password=NEW)
-
-
-def reset(scene: Scene) -> Answer:
-    """Reset Grace's second factor."""
-    add_app(scene.app, scene.grace)
-    return press(scene, f"/admin/users/{scene.grace.id}/reset-second-factor")
-
-
-def prove_app(scene: Scene) -> Answer:
-    """Send the first code of Ada's new app."""
-    mine = begin_app(scene.app, scene.ada)
-    return press(scene, f"{FACTORS}/{mine.factor_id}/app", code=mine.code(), name="Phone")
-
-
-def add_passkey(scene: Scene) -> Answer:
-    """Send Ada's new passkey."""
-    challenge = options_in(scene.browser, NEW_OPTIONS, NEW_PASSKEY)["challenge"]
-    return press(scene, NEW_PASSKEY, credential=Passkey().made(challenge))
-
-
-def on_new_factor(scene: Scene, act: str) -> Answer:
-    """Send a form about Ada's first factor, which does not count before she has saved her recovery codes."""
-    mine = begin_app(scene.app, scene.ada)
-    execute(scene.app, "UPDATE second_factors SET proved_at = created_at WHERE id = :id", id=mine.factor_id)
-    return press(scene, f"{FACTORS}/{mine.factor_id}/{act}")
-
-
-def on_factor(scene: Scene, act: str = "", **fields: str) -> Answer:
-    """Send a form about Ada's second factor."""
-    return press(scene, f"{FACTORS}/{add_app(scene.app, scene.ada).factor_id}{act}", **fields)
-
-
-def make_codes(scene: Scene) -> Answer:
-    """Make new recovery codes for Ada."""
-    add_app(scene.app, scene.ada)
-    return press(scene, CODES)
-
-
-# They need no permission.
-OWN_ACTS: dict[str, Callable[[Scene], Answer]] = {
-    "own password": lambda it: press(it, "/account", current_password=PASSWORD, password=NEW),
-    "end other sessions": lambda it: press(it, "/account/sessions"),
-    "end own session": lambda it: press(it, "/account/sessions/end"),
-    "confirm": lambda it: press(it, CONFIRM, password=PASSWORD),
-    "begin app": lambda it: press(it, f"{FACTORS}/app"),
-    "prove app": lambda it: prove_app(it),
-    "add passkey": lambda it: add_passkey(it),
-    "make other codes": lambda it: on_new_factor(it, "codes"),
-    "activate factor": lambda it: on_new_factor(it, "activate"),
-    "rename factor": lambda it: on_factor(it, name="Phone"),
-    "remove factor": lambda it: on_factor(it, "/remove"),
-    "make codes": lambda it: make_codes(it),
-    "choose password": lambda it: choose(it),
-}
-KEY_FORM = {"name": "New", "scopes": "users:read", "owner": "ada@example.com", "expires": "90"}
-PAGE_ACTS: dict[str, Callable[[Scene], Answer]] = {
-    "create": lambda it: it.browser.create(),
-    "invite": lambda it: it.browser.create(choice="link"),
-    "create administrator": lambda it: it.browser.create(global_role_id="role_admin"),
-    "edit": lambda it: press(it, sam(it, "edit"), **editing(it, first_name="Samuel")),
-    "promote": lambda it: press(it, sam(it, "edit"), **editing(it, global_role_id="role_admin")),
-    "set password": lambda it: press(it, sam(it, "password"), choice="type", password=NEW),
-    "make password link": lambda it: press(it, sam(it, "password"), choice="link"),
-    "end password link": lambda it: press(it, sam(it, "password-link/end")),
-    "verify": lambda it: press(it, sam(it, "verify")),
-    "verification": lambda it: press(it, sam(it, "verification")),
-    "deactivate": lambda it: press(it, sam(it, "deactivate")),
-    "reactivate": lambda it: press(it, sam(it, "reactivate")),
-    "end sessions": lambda it: press(it, sam(it, "sessions")),
-    "unlock": lambda it: press(it, sam(it, "unlock")),
-    "reset factors": lambda it: reset(it),
-    "delete": lambda it: press(it, sam(it, "delete")),
-    "new key": lambda it: press(it, "/admin/keys/new", **KEY_FORM),
-    "roll key": lambda it: press(it, f"/admin/keys/{it.key_id}/roll", ends="24", expires="90"),
-    "revoke key": lambda it: press(it, f"/admin/keys/{it.key_id}/revoke"),
-    **OWN_ACTS,
-}
 
 ENDS = {
     "signed out elsewhere": "DELETE FROM admin_sessions WHERE user_id = :ada",
@@ -208,22 +106,31 @@ def test_page_acts_happen(scene: Scene, act: str) -> None:
     assert done
 
 
-def prepare(scene: Scene, act: str) -> Callable[[], Answer]:
-    """Open the page of an act; return a function that sends its form, with the token and marks of that page."""
-    real, client = scene.browser.post, scene.browser.client
-    sent: list[tuple[str, dict[str, Any]]] = []
+# They ask for a proof of the last ten minutes.
+NEED_PROOF = {
+    *("create administrator", "invite administrator", "promote", "demote"),
+    *("set administrator's password", "make administrator's link", "delete", "reset factors"),
+    *("new key", "roll key"),
+    *("begin app", "prove app", "add passkey", "make other codes", "activate factor", "remove factor", "make codes"),
+    "choose password",
+}
 
-    def note(path: str, **fields: Any) -> Answer:
-        page = scene.browser.get(path)
-        marks = {"mark": mark_in(page), "was-expires_at": seen_end_in(page)} if "mark" in page.text else {}
-        sent.append((path, {**marks, **fields, "csrf_token": token_in(page)}))
-        return page
 
-    scene.browser.post = note  # type: ignore[method-assign]
-    PAGE_ACTS[act](scene)
-    scene.browser.post = real  # type: ignore[method-assign]
-    path, data = sent[0]
-    return lambda: client.post(path, data=data)
+@pytest.mark.one_database
+@pytest.mark.parametrize("act", PAGE_ACTS)
+def test_old_proof(scene: Scene, act: str) -> None:
+    """An act that needs a fresh proof asks for it, also if it grew old after the form was opened."""
+    prepared = prepare(scene, act)
+    grow_old(scene.app, scene.ada)
+    before = stored(scene.app)
+    answer = prepared()
+    asked = "<h1>Confirm that it is you</h1>" in answer.text
+    assert asked == (act in NEED_PROOF)
+    if asked:
+        assert answer.status_code == 403
+        assert stored(scene.app) == before
+    else:
+        assert answer.status_code in (200, 303)
 
 
 def test_role_gained_meanwhile(scene: Scene) -> None:
