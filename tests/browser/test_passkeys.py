@@ -7,6 +7,7 @@ import pytest
 
 from support.application import dispose
 from support.chromium import Site, follow, sign_in
+from support.databases import execute
 from support.factors import grow_old
 from support.people import make_user
 from users.roles import Role
@@ -35,7 +36,9 @@ def page(opened: "Callable[..., Page]") -> "Page":
 
 
 def test_journey(filled_site: Site, base_url: str, page: "Page") -> None:
-    """Add a passkey, sign in with it, and confirm with it; a dialog that is cancelled can be opened again."""
+    """Add a passkey, sign in with it, and confirm with it; a dialog that is cancelled can be opened again.
+
+    A click after the session has ended leads to the sign-in."""
     app = filled_site.app()
     user = make_user(app, EMAIL, Role.ADMIN)
     sign_in(page, filled_site, EMAIL, base_url=base_url)
@@ -63,6 +66,11 @@ def test_journey(filled_site: Site, base_url: str, page: "Page") -> None:
     assert page.input_value("#name") == "CI"
     follow(page, "text=Create key")
     assert page.is_visible("#key-shown")
+
+    page.goto(f"{base_url}/account/factors/passkey")
+    execute(app, "DELETE FROM admin_sessions WHERE user_id = :id", id=user.id)
+    follow(page, "text=Create the passkey")
+    assert page.inner_text(".notice") == "Your session has ended"
     dispose(app)
 
 

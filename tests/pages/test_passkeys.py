@@ -12,7 +12,7 @@ from fido2.utils import websafe_decode, websafe_encode
 from flask import Flask
 
 from support.databases import execute, rows
-from support.factors import CONFIRM, FACTOR, FACTORS, add_app, confirm, fully_signed_in, give_code, grow_old
+from support.factors import CONFIRM, FACTOR, FACTORS, add_app, codes_in, confirm, fully_signed_in, give_code, grow_old
 from support.factors import half_signed_in as half_in
 from support.passkeys import (
     NEW,
@@ -20,6 +20,7 @@ from support.passkeys import (
     OPTIONS,
     PRESENT,
     Passkey,
+    activate,
     add_passkey,
     challenge_for,
     options_in,
@@ -94,6 +95,28 @@ def test_new_passkey_beside_an_app(app: Flask, cast: Cast) -> None:
     assert "Blue key" in ada.get(FACTORS).text
     assert use_passkey(half_in(app, cast.ada), passkey).status_code == 303
     assert give_code(half_in(app, cast.ada), mine.code()).status_code == 303
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize("settings", [{"ENROL_REQUIRE_SECOND_FACTOR": "all"}])
+def test_passkey_at_the_sign_in(app: Flask, cast: Cast) -> None:
+    """A user who must add a factor after the password can add a passkey, and goes on from there."""
+    ada = signed_in(app, cast.ada)
+    assert ada.get("/admin/users").location == FACTORS
+    passkey = Passkey()
+    shown = add_passkey(ada, passkey)
+    assert ada.get("/admin/users").location == FACTORS
+    assert activate(ada, shown).location == "/admin/users"
+    assert ada.is_in
+    assert use_passkey(half_in(app, cast.ada), passkey).status_code == 303
+
+
+def test_codes_loaded_again(ada: Visitor) -> None:
+    """Loading the page with the recovery codes again leads to where other codes are made."""
+    credential = Passkey().made(options_in(ada, NEW_OPTIONS, NEW)["challenge"])
+    assert len(codes_in(send_new(ada, credential))) == 10
+    again = send_new(ada, credential)
+    assert "Your recovery codes were shown" in ada.get(again.location).text
 
 
 def test_same_passkey_again(ada: Visitor, passkey: Passkey) -> None:

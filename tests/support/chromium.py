@@ -118,8 +118,10 @@ class Watched:
         )
 
     def _note(self, message: Any) -> None:
-        # Chromium reports the status of a page with errors; that is expected.
-        is_status = message.text.startswith("Failed to load resource") and message.location["url"] == self.page.url
+        # Chromium reports the status of a page with errors and of a passkey's options without a session: both are right
+        url = message.location["url"]
+        is_expected = url == self.page.url or url.endswith("options")
+        is_status = message.text.startswith("Failed to load resource") and is_expected
         if message.type in ("error", "warning") and not is_status:
             self.complaints.append(f"{self.page.url}: {message.text}")
 

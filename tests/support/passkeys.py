@@ -1,6 +1,7 @@
 """A software authenticator, as `navigator.credentials` of a browser has it, and passkeys added with it."""
 
 import json
+import re
 import secrets
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,11 +85,15 @@ def send_new(visitor: Visitor, credential: str, **more: str) -> Answer:
 def own_passkey(visitor: Visitor, **more: Any) -> Passkey:
     """Return a new passkey that counts: the first factor of the visitor."""
     passkey = Passkey(**more)
-    shown = add_passkey(visitor, passkey)
-    activate = shown.text.partition('action="/account/factors/')[2].partition('"')[0]
-    done = visitor.client.post(f"{FACTORS}/{activate}", data={"csrf_token": token_in(shown)})
+    done = activate(visitor, add_passkey(visitor, passkey))
     assert done.location == FACTORS, done.text
     return passkey
+
+
+def activate(visitor: Visitor, shown: Answer) -> Answer:
+    """Say on the page with the recovery codes that they are saved."""
+    path = re.findall(r'action="(/account/factors/\w+/activate)"', shown.text)[0]
+    return visitor.client.post(path, data={"csrf_token": token_in(shown)})
 
 
 def challenge_for(visitor: Visitor, page: str = FACTOR) -> str:

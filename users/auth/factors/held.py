@@ -65,6 +65,13 @@ def passkeys_of(user_id: str) -> list[SecondFactor]:
     return [factor for factor in of_user(user_id) if factor.kind == Kind.PASSKEY]
 
 
+def passkey_without_codes(user_id: str) -> SecondFactor | None:
+    """Return the passkey that the user has added and that does not count yet: its recovery codes were only shown."""
+    theirs = (SecondFactor.user_id == user_id, SecondFactor.kind == Kind.PASSKEY, SecondFactor.active_since.is_(None))
+    with database.reading() as session:
+        return session.scalars(select(SecondFactor).where(*theirs)).first()
+
+
 def forget(session: Session, user_id: str) -> bool:
     """Delete all factors and recovery codes of the user; tell whether there was a factor."""
     recovery_codes.forget(session, user_id)
@@ -105,9 +112,10 @@ def take_challenge(session: Session, id_hash: bytes, now: datetime) -> bytes | N
         select(AdminSession.challenge, AdminSession.challenge_made_at).where(this).with_for_update()
     ).first()
     session.execute(update(AdminSession).where(this).values(challenge=None))
-    if row is None or row.challenge_made_at is None or now - row.challenge_made_at >= passkeys.CHALLENGE_LIFETIME:
+    if row is None or row.challenge is None or row.challenge_made_at is None:
         return None
-    return bytes(row.challenge) if row.challenge else None
+    age = now - row.challenge_made_at
+    return bytes(row.challenge) if timedelta() <= age < passkeys.CHALLENGE_LIFETIME else None
 
 
 def is_abandoned(now: datetime) -> ColumnElement[bool]:

@@ -9,7 +9,7 @@ from flask import Response, g, redirect, render_template, request, url_for
 from users.auth.factors import held, passkeys
 from users.auth.factors.held import Kind, WrongCode
 from users.blueprint import bp
-from users.form_errors import FactorNotFound, FormRefused
+from users.form_errors import FactorNotFound, FormRefused, Outdated
 from users.http import urls
 from users.pages import forms
 from users.pages.account.confirm import show_confirm
@@ -55,6 +55,10 @@ def add_passkey() -> PageResponse:
         factor, codes = second_factors.add_passkey(
             g.session, site, request.form.get("credential", ""), name, actor=g.actor
         )
+    except Outdated:
+        if shown := held.passkey_without_codes(g.user.id):  # the page with the recovery codes was loaded again
+            return redirect(url_for("users.show_codes", factor_id=shown.id), 303)
+        raise
     except WrongCode:
         raise FormRefused({"credential": "The passkey could not be added. Try again"}) from None
     return show_added(factor, codes)
