@@ -29,11 +29,11 @@ def test_ok_or_what_to_do(app: Flask, runner: FlaskCliRunner) -> None:
         "instance",
         "secret key",
         "administrators",
-        "second factors",
         "API keys",
         "password hash",
         "addresses",
         "requests",
+        "second factors",
     ]
     assert [line[5:].split(":")[0] for line in well.stdout.splitlines()] == subjects
     assert well.exit_code == 0, well.stdout

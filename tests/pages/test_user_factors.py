@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from flask import Flask
+from sqlalchemy import event
 
 from support.api import Answer
 from support.databases import rows
@@ -13,7 +14,10 @@ from support.factors import CONFIRM, FACTORS, add_app, confirm, fully_signed_in,
 from support.page_forms import acts_on
 from support.people import PASSWORD, Cast, make_user
 from support.visitors import Visitor, signed_in, token_in
+from users.auth.factors.held import Kind
 from users.roles import Role
+from users.services import second_factors
+from users.storage.models import SecondFactor, db
 
 
 def reset_page(user_id: str) -> str:
@@ -137,6 +141,35 @@ def test_administrators_without(app: Flask, cast: Cast, ada: Visitor, omar: Visi
     words = hint_of(ada.get("/admin/users"))
     assert words.startswith("7 of 8 administrators have no second factor: ada@example.com, jo0@example.com, ")
     assert words.endswith("jo3@example.com and 2 more")
+
+
+@pytest.mark.one_database
+def test_queries_of_the_list(app: Flask, cast: Cast, ada: Visitor) -> None:
+    """It takes as many queries for seven administrators as for one."""
+    sent: list[str] = []
+
+    def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
+        sent.append(statement)
+
+    with app.app_context():
+        engine = db.engine
+    event.listen(engine, "before_cursor_execute", note)
+    ada.get("/admin/users")
+    of_one = len(sent)
+    for number in range(6):
+        make_user(app, f"jo{number}@example.com", Role.ADMIN)
+    sent.clear()
+    ada.get("/admin/users")
+    event.remove(engine, "before_cursor_execute", note)
+    assert len(sent) == of_one
+
+
+def test_names_of_kinds() -> None:
+    """Each kind is named once."""
+    factors = [SecondFactor(kind=kind) for kind in (Kind.APP, Kind.PASSKEY, Kind.APP)]
+    assert second_factors.in_words(factors) == "Authenticator app, passkey"
+    assert second_factors.in_words(factors[1:2]) == "Passkey"
+    assert second_factors.in_words([]) == "None"
 
 
 @pytest.mark.one_database

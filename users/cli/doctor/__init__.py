@@ -48,9 +48,9 @@ def _check_installation() -> list[Finding]:
             check_instance(Path(current_app.instance_path), given),
             check_secret_key(given),
             check_administrator(),
-            check_second_factors(given),
             check_keys(),
             hashing,
             check_addresses(given),
             check_requests(given),
+            check_second_factors(given),  # the last: to open many seals takes time, which the others need not lose
         ]
