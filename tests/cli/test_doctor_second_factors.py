@@ -70,3 +70,5 @@ def test_apps_of_another_key(app: Flask, runner: FlaskCliRunner, cast: Cast, mon
     assert line.startswith("warn second factors: ")
     assert "Users whose authenticator app this secret key does not open: 1. Put the key before it into" in line
     assert "flask users reset-second-factor EMAIL_OR_ID" in line
+    assert run(runner, "users", "reset-second-factor", "ada@example.com", "--yes").exit_code == 0
+    assert "this secret key does not open" not in told(runner)
