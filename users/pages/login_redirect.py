@@ -121,8 +121,9 @@ def to_next_step(path: str = "") -> Response:
 
     `take_target` returns `path` when that is done.
     """
-    if path and path != home():
-        session[_TARGET] = urlsplit(path).path[:_LONGEST_TARGET]  # not the query: this cookie can be read
+    target = urlsplit(path).path  # not the query: this cookie can be read
+    if target and path != home() and len(target) <= _LONGEST_TARGET:
+        session[_TARGET] = target
     step = _STEPS.get(g.session.stage)
     return redirect(url_for(step) if step else home(), 303)
 
