@@ -27,7 +27,7 @@ from users.logs import handlers
 from users.passwords import hash_queue
 from users.passwords.argon2id import HashParameters
 from users.passwords.password_lists import common_passwords
-from users.passwords.policy import MIN_LENGTH
+from users.passwords.policy import MIN_LENGTH, ONLY_FACTOR_MIN_LENGTH
 from users.roles import Role
 from users.rules.field_checks import LINK_LIFETIMES
 from users.services import second_factors
@@ -56,6 +56,7 @@ def test_the_table_of_settings_is_the_codes_own() -> None:
     assert defaults["ENROL_RATE_LIMIT"] == "6000/minute"
     assert f"{hash_queue.WAIT_SECONDS:.0f} seconds at most" in table
     assert f"{len(common_passwords()):,} passwords" in table
+    assert f"It has {ONLY_FACTOR_MIN_LENGTH} characters or more" in table
 
 
 def test_a_worker_has_threads_for_more_than_every_place_of_the_hash_queue() -> None:
