@@ -13,7 +13,7 @@ from support.people import PASSWORD, Cast, make_key
 from support.visitors import Visitor
 from users.roles import Permission
 
-CANARY = "canary-Xq7pass"
+CANARY = "canary-Xq7pass-phrase"
 EVERY_FIELD = {
     "email": "new@example.com",
     "password": CANARY,
