@@ -145,6 +145,7 @@ WRONG_WAYS: dict[str, Change] = {
     "a longer host": lambda passkey: setattr(passkey, "origin", "http://localhost.example.com"),
     "no origin": lambda passkey: setattr(passkey, "origin", "null"),
     "another RP id": lambda passkey: setattr(passkey, "rp_id", "example.com"),
+    "in a frame of another site": lambda passkey: setattr(passkey, "in_frame", True),
     "nobody present": lambda passkey: setattr(passkey, "flags", PRESENT & 0),
 }
 

@@ -30,6 +30,7 @@ class Passkey:
     rp_id: str = RP_ID
     counter: int = 0
     flags: AuthenticatorData.FLAG = PRESENT
+    in_frame: bool = False
     credential_id: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     _key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
 
@@ -51,7 +52,7 @@ class Passkey:
         return self._answer(client_data, authenticatorData=told, signature=signature)
 
     def _client_data(self, kind: str, challenge: str) -> bytes:
-        return CollectedClientData.create(kind, challenge, self.origin)
+        return CollectedClientData.create(kind, challenge, self.origin, self.in_frame)
 
     def _told(self, flags: AuthenticatorData.FLAG | int = 0, credential: bytes = b"") -> bytes:
         rp_id_hash = sha256(self.rp_id.encode())

@@ -14,7 +14,7 @@ from users.storage.models import SecondFactor, User
 
 if TYPE_CHECKING:
     from fido2.server import Fido2Server
-    from fido2.webauthn import AttestedCredentialData
+    from fido2.webauthn import AttestedCredentialData, CollectedClientData
 
 CHALLENGE_BYTES = 32
 CHALLENGE_LIFETIME = timedelta(minutes=5)
@@ -61,9 +61,12 @@ def creation_options(site: Site, user: User, passkeys: Sequence[SecondFactor], c
 def new_secret(site: Site, challenge: bytes, answer: str) -> tuple[bytes, int]:
     """Return the secret and the counter of the passkey in the browser's answer. Raises BadPasskey."""
     from fido2.cose import CoseKey
+    from fido2.webauthn import RegistrationResponse
 
     try:
-        made = _server(site).register_complete(_state(challenge), json.loads(answer))
+        response = RegistrationResponse.from_dict(json.loads(answer))
+        _refuse_other_pages(response.response.client_data)
+        made = _server(site).register_complete(_state(challenge), response)
         credential, counter = made.credential_data, made.counter
         algorithm = credential.public_key[3]  # type: ignore[union-attr]  # fido2 has seen to it
     except Exception:  # a hostile answer can be anything, and fido2 raises whatever then happens
@@ -100,6 +103,7 @@ def take(site: Site, passkeys: Sequence[SecondFactor], challenge: bytes, answer:
 
     try:
         response = AuthenticationResponse.from_dict(json.loads(answer))
+        _refuse_other_pages(response.response.client_data)
         used = _server(site).authenticate_complete(_state(challenge), _credentials(passkeys), response)
         counter = response.response.authenticator_data.counter
     except Exception:  # as above
@@ -123,6 +127,12 @@ def _server(site: Site, name: str = "") -> "Fido2Server":
     # When the browser closes its dialog; fido2 declares the attribute as None alone.
     server.timeout = round(CHALLENGE_LIFETIME.total_seconds() * 1000)  # type: ignore[assignment]
     return server
+
+
+def _refuse_other_pages(client_data: "CollectedClientData") -> None:
+    """Raise ValueError if the page stood in a frame of another site (7.1, step 10; 7.2, step 13); fido2 does not."""
+    if client_data.cross_origin:
+        raise ValueError
 
 
 def _credentials(passkeys: Sequence[SecondFactor]) -> "list[AttestedCredentialData]":
