@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
@@ -33,6 +33,19 @@ MOST_ANSWERS = 5  # in a row that are wrong
 # Whether a user has a second factor that counts; for a statement that reads the user.
 WITH_FACTOR = exists().where(SecondFactor.user_id == User.id, SecondFactor.active_since.is_not(None))
 HAS_FACTOR = WITH_FACTOR.label("has_factor")
+# Read for every page: columns of the session, since to make an AdminSession takes time.
+_FOUND = (
+    select(
+        AdminSession.created_at,
+        AdminSession.last_seen_at,
+        AdminSession.awaits_factor,
+        AdminSession.confirmed_at,
+        User,
+        HAS_FACTOR,
+    )
+    .join(User, AdminSession.user_id == User.id)
+    .where(AdminSession.id_hash == bindparam("id_hash"))
+)
 
 
 class Stage(StrEnum):
@@ -115,19 +128,15 @@ def start(
 
 def find(session_id: str) -> CurrentSession | None:
     """Return this session, or None if it has ended or expired or the user may not sign in now."""
-    now = clock.now()
-    found = select(AdminSession, User, HAS_FACTOR).join(User, AdminSession.user_id == User.id)
+    now, id_hash = clock.now(), digest(session_id)
     with database.reading() as session:
-        row = session.execute(found.where(AdminSession.id_hash == digest(session_id))).one_or_none()
-    if row is None:
+        found = session.execute(_FOUND, {"id_hash": id_hash}).one_or_none()
+    if found is None or _has_expired(found, now) or not may_sign_in(found.User):
         return None
-    admin_session, user, has_factor = row
-    if _has_expired(admin_session, now) or not may_sign_in(user):
-        return None
-    if now - admin_session.last_seen_at >= SEEN_EVERY:
-        _note_seen(admin_session, now)
-    stage = _stage(user, admin_session.awaits_factor, has_factor)
-    return CurrentSession(session_id, user, stage, has_factor, admin_session.confirmed_at)
+    if now - found.last_seen_at >= SEEN_EVERY:
+        _note_seen(id_hash, found.User.id, now)
+    stage = _stage(found.User, found.awaits_factor, found.has_factor)
+    return CurrentSession(session_id, found.User, stage, found.has_factor, found.confirmed_at)
 
 
 def find_permissions(transaction: Session | Connection, id_hash: bytes) -> frozenset[Permission] | None:
@@ -253,9 +262,9 @@ def _stage(user: Any, awaits_factor: bool, has_factor: bool) -> Stage:
     return Stage.COMPLETE
 
 
-def _has_expired(admin_session: AdminSession, now: datetime) -> bool:
-    age = now - admin_session.created_at
-    return age >= (AWAITING if admin_session.awaits_factor else ABSOLUTE) or now - admin_session.last_seen_at >= IDLE
+def _has_expired(found: Any, now: datetime) -> bool:
+    age = now - found.created_at
+    return bool(age >= (AWAITING if found.awaits_factor else ABSOLUTE) or now - found.last_seen_at >= IDLE)
 
 
 def _end_oldest(session: Session, user_id: str, now: datetime, *, awaits_factor: bool) -> None:
@@ -271,11 +280,11 @@ def _changed(result: Any) -> bool:
     return isinstance(result, CursorResult) and result.rowcount > 0
 
 
-def _note_seen(admin_session: AdminSession, now: datetime) -> None:
+def _note_seen(id_hash: bytes, user_id: str, now: datetime) -> None:
     """Write `last_seen_at`. If the database cannot write now, the request goes on."""
-    unseen = (AdminSession.id_hash == admin_session.id_hash, AdminSession.last_seen_at <= now - SEEN_EVERY)
+    unseen = (AdminSession.id_hash == id_hash, AdminSession.last_seen_at <= now - SEEN_EVERY)
     try:
         with database.transaction(wait=False) as session:
             session.execute(update(AdminSession).where(*unseen).values(last_seen_at=now))
     except Unavailable:
-        logs.event("last_seen_skipped", user_id=admin_session.user_id)
+        logs.event("last_seen_skipped", user_id=user_id)
