@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from app import create_app
-from support.application import CHEAP, SECRET_KEY, dispose
+from support.application import CHEAP, dispose
 from support.databases import DATABASES
 from support.installations import Installation, installed
 from support.servers import KINDS, Reply, Server
@@ -38,12 +38,13 @@ def start_four(
 
         def start(database: str) -> FourServers:
             if database not in started:
-                given = {"SECRET_KEY": SECRET_KEY}
+                given = {}
                 if database == "postgres":
-                    given["DATABASE_URL"] = request.getfixturevalue("emptied_postgres")()
+                    given = {"DATABASE_URL": request.getfixturevalue("emptied_postgres")()}
                 made = stack.enter_context(installed(tmp_path_factory.mktemp("four") / "enrol", given))
                 servers = made.start(*KINDS, *KINDS)
-                app = create_app({**CHEAP, "DATABASE_URL": f"sqlite:///{made.instance}/enrol.db", **given})
+                own = {"SECRET_KEY": (made.instance / "secret_key").read_text()}
+                app = create_app({**CHEAP, "DATABASE_URL": f"sqlite:///{made.instance}/enrol.db", **given, **own})
                 stack.callback(dispose, app)
                 started[database] = FourServers(made, servers, app)
             return started[database]
