@@ -17,12 +17,15 @@ from support.half_states import EVERY_STATE, HALF_STATES, Begin, HalfState, awai
 from support.page_forms import EVERY_FIELD
 from support.passkeys import OPTIONS
 from support.people import Cast, make_key
-from support.visitors import LOGIN, Visitor
+from support.visitors import LOGIN, Visitor, token_in
+from users.actors import terminal
 from users.auth.sessions import Stage
 from users.roles import Permission
+from users.services.links import email_verification, password_links
 
 pytestmark = pytest.mark.one_database
 
+TERMINAL = terminal("req_test00000000")
 half_states = pytest.mark.parametrize(("begin", "settings"), HALF_STATES)
 # =        as to a visitor
 # step     led to what the sign-in needs next: the second factor, a new password, a new second factor
@@ -217,6 +220,20 @@ def test_pages_of_a_half_session(app: Flask, cast: Cast) -> None:
         assert "Sign out" not in page.text, path
         assert 'href="/admin/users"' not in page.text, path
     assert "Sign in as another user" in half.get(FACTOR).text
+
+
+def test_links_in_a_half_session(app: Flask, cast: Cast) -> None:
+    """A link that is opened while the second factor is awaited is a visitor's act: the password alone proves no one."""
+    browser = awaits_factor(app, cast).browser
+    with app.app_context():
+        verification = email_verification.issue(cast.sam.id, actor=TERMINAL).token
+        link = password_links.make(cast.sam.id, actor=TERMINAL).token
+    for path, token in (("/verify", verification), ("/password", link)):
+        page = browser.get(f"{path}?token={token}", follow_redirects=True)
+        sent = {"link": token, "password": "another horse battery", "csrf_token": token_in(page)}
+        assert browser.client.post(path, data=sent).status_code == 303
+    found = rows(app, "SELECT actor_kind, actor_user_id FROM audit_events ORDER BY id DESC LIMIT 2")
+    assert [tuple(row) for row in found] == [("password_link", None), ("verification", None)]
 
 
 @pytest.mark.parametrize(("begin", "settings"), EVERY_STATE)

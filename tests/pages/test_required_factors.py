@@ -12,6 +12,7 @@ from support.half_states import ADMINISTRATORS, ALL, CHOOSE, OFF
 from support.people import PASSWORD, Cast
 from support.scenes import before_the_act
 from support.visitors import LOGIN, NEW_USER, Visitor, problems_in, signed_in, token_in
+from users.auth import sessions
 from users.services.links import setup_link
 
 pytestmark = pytest.mark.one_database
@@ -199,6 +200,29 @@ def test_typed_form_comes_through_both_steps(app: Flask, cast: Cast) -> None:
     assert "You are signed in again" in form.text
     assert all(f'value="{value}"' in form.text for value in ("jo@example.com", "Jo"))
     assert "canary-Xq7pass" not in form.text + step.text + wrong.text
+
+
+def test_typed_form_survives_the_last_wrong_code(app: Flask, cast: Cast) -> None:
+    """The session has ended; after both steps of another sign-in the form is there."""
+    mine = add_app(app, cast.ada)
+    browser = half_signed_in(app, cast.ada)
+    there = {"next": NEW_USER, "kept-email": "jo@example.com"}
+    answers = [give_code(browser, "000000", **there) for _ in range(sessions.MOST_ANSWERS)]
+    assert [answer.status_code for answer in answers] == [422] * 4 + [403]
+    token = token_in(answers[-1])
+    assert f'name="next" value="{NEW_USER}"' in answers[-1].text
+    assert 'name="kept-email" value="jo@example.com"' in answers[-1].text
+    step = browser.post(LOGIN, token=token, email="ada@example.com", password=PASSWORD, **there)
+    data = {"csrf_token": token_in(step), "code": mine.code(), **there}
+    assert 'value="jo@example.com"' in browser.client.post(FACTOR, data=data).text
+
+
+@pytest.mark.parametrize("settings", [ALL])
+@pytest.mark.parametrize("there", ["/admin/logout", "/account", "/account/sessions", LOGIN, "/setup", "/password"])
+def test_kept_fields_open_no_half_state(app: Flask, cast: Cast, there: str) -> None:
+    """Not even as the form of the sign-out, which opens at every stage and shows the account again."""
+    browser = Visitor(app.test_client())
+    assert browser.sign_in("ada@example.com", next=there, **{"kept-email": "jo@example.com"}).location == FACTORS
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from support.page_forms import CANARY, fields_of, key_on
 from support.people import PASSWORD, Cast, make_key
 from support.visitors import LOGIN, NEW_USER, Visitor, problems_in, signed_in, token_in
 from users.auth import sessions
+from users.pages.forms import NOT_KEPT
 from users.roles import Permission
 
 pytestmark = pytest.mark.one_database
@@ -228,11 +229,13 @@ def test_kept_fields_open_no_other_door(cast: Cast, ada: Visitor, there: str) ->
 
 
 def test_kept_secrets_are_not_shown(cast: Cast, ada: Visitor) -> None:
-    """A forged form cannot fill in a password, and does nothing by itself."""
-    kept = {"kept-password": CANARY, "kept-current_password": CANARY, "kept-email": "jo@example.com"}
+    """Nor carried on, also if a forged form carries them."""
+    kept = {f"kept-{name}": CANARY for name in NOT_KEPT} | {"kept-email": "jo@example.com"}
+    wrong = confirm(ada, password="wrong", next=NEW_USER, **kept)
+    assert kept_in(wrong) == [("kept-email", "jo@example.com")]
     answer = confirm(ada, password=PASSWORD, next=NEW_USER, **kept)
     assert answer.status_code == 200
-    assert CANARY not in answer.text
+    assert CANARY not in answer.text + wrong.text
 
 
 def test_old_tab_of_the_sign_in(app: Flask, cast: Cast, ada: Visitor) -> None:

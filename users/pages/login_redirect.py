@@ -1,6 +1,6 @@
 """The redirect to the sign-in page and back, to a path of this site. Typed fields are kept, secrets are not."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +22,13 @@ CONFIRMED = "You have confirmed that it is you. Nothing was saved yet: check wha
 SIGNED_IN_AGAIN = "You are signed in again. Nothing was saved yet: check what you typed and send it again."
 
 _KEPT = "kept-"
+_STEPS = {
+    Stage.FACTOR: "users.show_factor",
+    Stage.NEW_PASSWORD: "users.show_choose_password",
+    Stage.ENROLMENT: "users.show_factors",
+}
+_TARGET = "target"  # in Flask's session
+_LONGEST_TARGET = 200  # characters of a cookie, which browsers drop beyond 4,096
 MOST_KEPT = 100  # fields, many more than a form has: each becomes a hidden field of the page
 
 
@@ -97,23 +104,19 @@ def _interrupted(again: Any, values: Mapping[str, Any]) -> tuple[str, list[tuple
     """
     if "next" in request.form:
         return local_path(request.form["next"]), kept_fields(request.form)
-    typed = [(name, value) for name, value in request.form.items(multi=True) if name not in forms.NOT_KEPT]
-    return url_for(f"users.{again.__name__}", **values) if again else home(), typed[:MOST_KEPT]
+    path = url_for(f"users.{again.__name__}", **values) if again else home()
+    return path, _without_secrets(request.form.items(multi=True))
 
 
 def kept_fields(formdata: FormData) -> list[tuple[str, str]]:
     """Return the fields of the form that the sign-in interrupted."""
     fields = formdata.items(multi=True)
-    return [(name.removeprefix(_KEPT), value) for name, value in fields if name.startswith(_KEPT)][:MOST_KEPT]
+    return _without_secrets((name.removeprefix(_KEPT), value) for name, value in fields if name.startswith(_KEPT))
 
 
-_TARGET = "target"  # in Flask's session
-_LONGEST_TARGET = 200  # characters of a cookie, which browsers drop beyond 4,096
-_STEPS = {
-    Stage.FACTOR: "users.show_factor",
-    Stage.NEW_PASSWORD: "users.show_choose_password",
-    Stage.ENROLMENT: "users.show_factors",
-}
+def _without_secrets(fields: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the fields that may go through a page between, at most MOST_KEPT."""
+    return [(name, value) for name, value in fields if name not in forms.NOT_KEPT][:MOST_KEPT]
 
 
 def to_next_step(path: str = "") -> Response:
