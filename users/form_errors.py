@@ -48,6 +48,13 @@ class SessionEnded(AuthenticationRequired):
     """The session ended after the form was opened, or while the form was being sent."""
 
     message = "You are not signed in any more, so nothing was saved. Sign in and send it again."
+    notice = "Your session has ended"  # on the sign-in page
+
+
+class AnswersUsedUp(SessionEnded):
+    """The last of the wrong answers that a session may get has ended it."""
+
+    notice = "Your session has ended after too many wrong answers"
 
 
 class TooManyWrongCodes(TooManyWrongPasswords):

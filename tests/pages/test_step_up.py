@@ -199,7 +199,7 @@ def test_session_ends_at_fifth_wrong_answer(app: Flask, cast: Cast, ada: Visitor
         assert page.status_code == 422
     ended = answer_there(ada, page, password="wrong")
     assert ended.status_code == 403
-    assert "Your session has ended" in ended.text
+    assert "Your session has ended after too many wrong answers" in ended.text
     assert f'name="next" value="{NEW_USER}"' in ended.text
     assert kept_in(ended) == kept_in(page)
     sent = {**dict(kept_in(ended)), "next": NEW_USER, "csrf_token": token_in(ended)}

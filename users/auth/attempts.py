@@ -12,7 +12,7 @@ from users.auth.authorization import reauthorize
 from users.auth.factors.held import WrongCode
 from users.auth.throttles import AttemptCounters
 from users.errors import RateLimitExceeded, Unavailable
-from users.form_errors import SessionEnded
+from users.form_errors import AnswersUsedUp
 from users.passwords.hashing import WrongPassword
 from users.roles import Permission
 from users.storage import database
@@ -40,7 +40,7 @@ def counted(
 
     A wrong answer leaves an audit row. With `permissions`, `actor` is reauthorized before the answer. `in_session` is
     the hash of the session in which the user answers: it is counted there too, and the last of MOST_ANSWERS wrong ones
-    ends the session. Raises as `require_left`, and SessionEnded.
+    ends the session. Raises as `require_left`, SessionEnded, and AnswersUsedUp.
     """
     with _recording_refusal(attempt, action, target_id, actor), database.transaction() as session:
         # The session's row is locked before throttles, here and below.
@@ -58,7 +58,7 @@ def counted(
             fields = error.fields if isinstance(error, WrongCode) else []
             trail.record(session, action, target_id, actor, clock.now(), fields, outcome=Outcome.REFUSED)
         if number == sessions.MOST_ANSWERS:
-            raise SessionEnded from None
+            raise AnswersUsedUp from None
         raise
     except Exception:  # overloaded, or a database that went away: the caller has learnt nothing
         with contextlib.suppress(Unavailable):

@@ -72,9 +72,9 @@ def page(
                     return login_redirect.to_next_step()
                 g.actor.require(*permissions)
                 return _respond(view, again, values)
-            except SessionEnded:  # before this request or during it
+            except SessionEnded as error:  # before this request or during it
                 session_cookie.forget_session()
-                return ended() if ended else login_redirect.sign_in_first(again, values)
+                return ended() if ended else login_redirect.sign_in_first(again, values, error.notice)
             except ConfirmationNeeded:
                 return login_redirect.confirm_first(again, values)
 

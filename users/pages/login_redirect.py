@@ -38,23 +38,24 @@ def home() -> str:
     return url_for("users.show_users" if may_see_users else "users.show_account")
 
 
-def sign_in_first(again: Any, values: Mapping[str, Any]) -> Response:
-    """Show the sign-in page, which leads back here. It carries the fields that were typed, but no secrets."""
+def sign_in_first(again: Any, values: Mapping[str, Any], notice: str) -> Response:
+    """Show the sign-in page, which leads back here. It carries the fields that were typed, but no secrets.
+
+    After a form, `notice` says there how the session ended.
+    """
     if request.method in ("GET", "HEAD"):
         target = request.args.get("next", request.full_path.rstrip("?"))
         return redirect(url_for("users.show_login", next=None if target == home() else target), 303)
     target, kept = _interrupted(again, values)
-    response = make_response(login_page(target, kept, ended=True))
+    response = make_response(login_page(target, kept, notice=notice))
     response.status_code = 403
     return response
 
 
-def login_page(
-    target: str, kept: list[tuple[str, str]], formdata: FormData | None = None, *, ended: bool = False
-) -> str:
+def login_page(target: str, kept: list[tuple[str, str]], formdata: FormData | None = None, *, notice: str = "") -> str:
     """Return the sign-in page, which leads to the path `target` and carries the fields `kept`."""
     form, carried = forms.LoginForm(formdata), carried_fields(kept)
-    return render_template("account/login.html", form=form, next=target, kept=carried, ended=ended)
+    return render_template("account/login.html", form=form, next=target, kept=carried, notice=notice)
 
 
 def confirm_first(again: Any, values: Mapping[str, Any]) -> Response:

@@ -91,7 +91,7 @@ def activate_factor(factor_id: str) -> PageResponse:
     was_enrolling, target = g.session.stage is Stage.ENROLMENT, login_redirect.take_target()
     session_cookie.start_session(second_factors.activate(g.session, factor_id, actor=g.actor))
     if was_enrolling:
-        return login_redirect.lead_on(login_redirect.local_path(target))
+        return login_redirect.lead_on(login_redirect.local_path(target), "Second factor added")
     return lead_to_factors("Second factor added. Your other sessions have ended")
 
 
