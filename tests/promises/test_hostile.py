@@ -247,6 +247,7 @@ def test_user_operations(
     )
     | segments.map("/v1/user/{}".format)
     | segments.map("/admin/users/{}".format)
+    | segments.map("/account/factors/{}/app".format)
     | segments.map("/{}".format),
     more=headers,
     query=queries,
@@ -267,7 +268,8 @@ def test_every_path(
     assert [count(app) for app in apps] == [n + (answer.status_code == 201) for n in before]
 
 
-names_of_fields = "email first_name last_name password choice global_role_id name scopes owner link mark confirmed"
+names_of_fields = "email first_name last_name password choice global_role_id name scopes owner link mark confirmed "
+names_of_fields += "code recovery_code credential"
 fields = st.sampled_from(
     [*names_of_fields.split(), "password_change_required", "was-email", "was-first_name", "was-last_name"]
 )
@@ -278,7 +280,8 @@ fields = st.sampled_from(
     path=st.sampled_from(
         ["/admin/users/new", "/admin/keys/new", "/account", "/account/sessions", "/password", "/setup", "/verify"]
     )
-    | st.sampled_from(["edit", "password", "verify"]).map("/admin/users/{{id}}/{}".format),
+    | st.sampled_from(["edit", "password", "verify"]).map("/admin/users/{{id}}/{}".format)
+    | st.sampled_from(["/account/factors/passkey", "/account/factors/app", "/account/recovery-codes"]),
     form=st.lists(
         st.tuples(fields | typed, typed | st.sampled_from(["type", "generate", "link", PASSWORD])), max_size=8
     ),
