@@ -13,6 +13,7 @@ from support.sessions import begin_session, browser_with, hashes_of
 from support.visitors import signed_in
 from users import clock
 from users.auth import sessions
+from users.auth.sessions import Place
 from users.services import cleanup
 from users.storage import database
 from users.storage.models import User
@@ -72,6 +73,18 @@ def test_half_ones_are_counted_apart(app: Flask, cast: Cast) -> None:
     left = hashes_of(app, cast.sam)
     assert {one.id_hash for one in whole} | {half[-1].id_hash} < left
     assert len(left) == 2 * sessions.MOST_PER_USER
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize("other", ["198.51.100.{}", "2001:db8::{}"], ids=["IPv4", "IPv6"])
+def test_thief_of_the_password(app: Flask, cast: Cast, other: str) -> None:
+    """Sign-ins from one other network end each other, not that of the user, who types the code."""
+    mine = begin_session(app, cast.sam, minutes_ago=1, place=Place("192.0.2.7"), awaits_factor=True)
+    for number in range(25):
+        there = Place(other.format(number if ":" in other else 1))
+        newest = begin_session(app, cast.sam, place=there, awaits_factor=True)
+    assert {mine.id_hash, newest.id_hash} < hashes_of(app, cast.sam)
+    assert len(hashes_of(app, cast.sam)) == sessions.MOST_PER_USER
 
 
 @pytest.mark.one_database

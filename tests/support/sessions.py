@@ -7,7 +7,7 @@ from flask import Flask
 from support.databases import rows
 from support.visitors import Visitor
 from users import clock
-from users.auth import sessions
+from users.auth import session_list, sessions
 from users.auth.sessions import CurrentSession, Place
 from users.storage import database
 from users.storage.models import User
@@ -35,7 +35,7 @@ def browser_with(app: Flask, begun: CurrentSession) -> Visitor:
 def starts_of(app: Flask, user: User) -> list[datetime]:
     """Return when the living sessions of the user began, the newest first."""
     with app.app_context():
-        return [one.created_at for one in sessions.of_user(user.id)]
+        return [one.created_at for one in session_list.of_user(user.id)]
 
 
 def hashes_of(app: Flask, user: User) -> set[bytes]:

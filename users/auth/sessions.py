@@ -5,7 +5,6 @@ A sign-in goes through the stages of `Stage`. Only a complete one has permission
 
 import hashlib
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -19,6 +18,7 @@ from users import clock, logs, settings
 from users.errors import Unavailable
 from users.form_errors import SessionEnded
 from users.roles import Permission, permissions_of
+from users.rules import ip_addresses
 from users.storage import database
 from users.storage.models import AdminSession, SecondFactor, User
 
@@ -108,7 +108,7 @@ def start(
     session: Session, user: User, now: datetime, place: Place, *, has_factor: bool, awaits_factor: bool
 ) -> CurrentSession:
     """Add a session of the user and return it. The oldest sessions beyond MOST_PER_USER end."""
-    _end_oldest(session, user.id, now, awaits_factor=awaits_factor)
+    _end_oldest(session, user.id, now, place, awaits_factor=awaits_factor)
     session_id = secrets.token_urlsafe(32)
     session.add(
         AdminSession(
@@ -157,7 +157,7 @@ def renew(session: Session, current: CurrentSession, user: User, now: datetime, 
     session_id = secrets.token_urlsafe(32)
     values = {"id_hash": digest(session_id), "awaits_factor": False, "confirmed_at": now, "failures": 0}
     if current.stage is Stage.FACTOR:
-        _end_oldest(session, user.id, now, awaits_factor=False)
+        _end_oldest(session, user.id, now, Place(), awaits_factor=False)
     alive = update(AdminSession).where(AdminSession.id_hash == current.id_hash, ~is_expired(now))
     if not _changed(session.execute(alive.values(**values, challenge=None, challenge_made_at=None))):
         raise SessionEnded
@@ -198,22 +198,6 @@ def is_alive(session: Session, id_hash: bytes) -> bool:
     return session.scalar(select(AdminSession.id_hash).where(AdminSession.id_hash == id_hash)) is not None
 
 
-def of_user(user_id: str) -> Sequence[AdminSession]:
-    """Return the sessions of the user that live, the newest first.
-
-    Those that await a factor are among them: the user sees that a browser has their password.
-    """
-    theirs = (AdminSession.user_id == user_id, ~is_expired(clock.now()))
-    with database.reading() as session:
-        found = select(AdminSession).where(*theirs).order_by(AdminSession.created_at.desc(), AdminSession.id_hash)
-        return session.scalars(found).all()
-
-
-def name_of(listed: AdminSession) -> str:
-    """Return what names a session in a form of its user. Its id changes at each proof, the start of it never."""
-    return listed.created_at.isoformat()
-
-
 def end(session: Session, session_id: str) -> bool:
     """End this session in every process; tell whether there was one."""
     return end_one(session, digest(session_id))
@@ -222,16 +206,6 @@ def end(session: Session, session_id: str) -> bool:
 def end_one(session: Session, id_hash: bytes) -> bool:
     """End the session with this hash; tell whether there was one."""
     return _changed(session.execute(delete(AdminSession).where(AdminSession.id_hash == id_hash)))
-
-
-def end_named(session: Session, user_id: str, name: str, *, but: bytes | None) -> bool:
-    """End the user's session of this name, see `name_of`, except the one with the hash `but`; tell whether it lived.
-
-    The user's row is locked, so the session gets no new id meanwhile.
-    """
-    theirs = session.scalars(select(AdminSession).where(AdminSession.user_id == user_id)).all()
-    ending = [one.id_hash for one in theirs if name_of(one) == name and one.id_hash != but]
-    return _changed(session.execute(delete(AdminSession).where(AdminSession.id_hash.in_(ending))))
 
 
 def end_all(session: Session, user_id: str, *, but: str = "") -> bool:
@@ -267,11 +241,18 @@ def _has_expired(found: Any, now: datetime) -> bool:
     return bool(age >= (AWAITING if found.awaits_factor else ABSOLUTE) or now - found.last_seen_at >= IDLE)
 
 
-def _end_oldest(session: Session, user_id: str, now: datetime, *, awaits_factor: bool) -> None:
-    """Make room for one more session. Those that await a factor are counted apart: they end no complete one."""
+def _end_oldest(session: Session, user_id: str, now: datetime, place: Place, *, awaits_factor: bool) -> None:
+    """Make room for one more session. Those that await a factor are counted apart: they end no complete one.
+
+    Of these, the ones from the network of `place` end first: a thief of the password ends no sign-in of the user.
+    """
     theirs = (AdminSession.user_id == user_id, AdminSession.awaits_factor == awaits_factor, ~is_expired(now))
-    newest = select(AdminSession.id_hash).where(*theirs).order_by(AdminSession.created_at.desc())
-    ending = session.scalars(newest.offset(MOST_PER_USER - 1)).all()
+    found = select(AdminSession.id_hash, AdminSession.ip_address).where(*theirs)
+    rows = list(session.execute(found.order_by(AdminSession.created_at.desc())))
+    if awaits_factor:
+        network = ip_addresses.network_of(place.ip_address)
+        rows.sort(key=lambda row: ip_addresses.network_of(row.ip_address) == network)
+    ending = [row.id_hash for row in rows[MOST_PER_USER - 1 :]]
     if ending:
         session.execute(delete(AdminSession).where(AdminSession.id_hash.in_(ending)))
 

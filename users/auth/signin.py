@@ -14,7 +14,7 @@ from users import clock
 from users.actors import Actor
 from users.audit import trail
 from users.audit.trail import Action
-from users.auth import attempt_limits, attempts, hasher, known_networks, sessions, throttles
+from users.auth import attempt_limits, attempts, hasher, known_networks, session_list, sessions, throttles
 from users.auth.attempt_limits import ClaimedAccount
 from users.auth.authorization import authorized_transaction, reauthorize
 from users.auth.known_devices import Device
@@ -124,10 +124,10 @@ def end_other_sessions(session_id: str, *, actor: Actor) -> None:
 
 
 def end_own_session(name: str, *, actor: Actor) -> None:
-    """End the actor's session of this name (`sessions.name_of`), in every process. If it has ended, nothing happens."""
+    """End the actor's session of this name, see `session_list`, in every process. If it has ended, nothing happens."""
     with authorized_transaction(actor) as (session, actor):
         user = session.scalars(select(User).where(User.id == actor.user_id).with_for_update()).one()
-        if sessions.end_named(session, user.id, name, but=actor.session_hash):
+        if session_list.end_named(session, user.id, name, but=actor.session_hash):
             trail.record(session, Action.SESSION_END_OTHER, user.id, actor, clock.now(), [])
 
 

@@ -7,7 +7,7 @@ from flask import flash, g, redirect, render_template, request, url_for
 
 from users import settings
 from users.actors import Actor
-from users.auth import attempt_limits, sessions
+from users.auth import attempt_limits, session_list, sessions
 from users.blueprint import bp
 from users.form_errors import EmailChanged, Outdated, UserDeleted, UserEdited
 from users.http import urls
@@ -117,7 +117,7 @@ _add_confirmed(
     "sessions",
     user_changes.end_sessions,
     "All sessions of this user have ended",
-    is_done=lambda user: not sessions.of_user(user.id),
+    is_done=lambda user: not session_list.of_user(user.id),
 )
 _add_confirmed(
     "unlock",

@@ -10,7 +10,7 @@ from flask import flash, g, get_flashed_messages, redirect, render_template, req
 
 from users import clock, ids, settings
 from users.audit import trail
-from users.auth import attempt_limits, sessions
+from users.auth import attempt_limits, session_list
 from users.auth.factors import coverage, held
 from users.blueprint import bp
 from users.http import urls
@@ -89,7 +89,7 @@ def show_user(user_id: str) -> PageResponse:
         locked=locked,
         has_factor=bool(factors),
         second_factor=None if factors is None else second_factors.in_words(factors),
-        sessions=sessions.of_user(user.id) if about["may_change"] and user.id != g.user.id else [],
+        sessions=session_list.of_user(user.id) if about["may_change"] and user.id != g.user.id else [],
         **about,
     )
 

@@ -3,7 +3,7 @@
 from flask import flash, g, redirect, render_template, request, url_for
 
 from users import settings
-from users.auth import sessions, signin
+from users.auth import session_list, signin
 from users.auth.factors import held, recovery_codes
 from users.auth.sessions import Stage
 from users.blueprint import bp
@@ -33,8 +33,8 @@ def show_account(formdata: FormData | None = None) -> PageResponse:
     return render_template(
         "account/account.html",
         form=forms.OwnPasswordForm(formdata),
-        sessions=sessions.of_user(g.user.id),
-        name_of=sessions.name_of,
+        sessions=session_list.of_user(g.user.id),
+        name_of=session_list.name_of,
         factors=factors,
         codes_left=recovery_codes.count_left(g.user.id) if factors else 0,
         rules=_rules(),
