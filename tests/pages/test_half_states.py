@@ -12,13 +12,14 @@ from flask import Flask
 
 from support.api import Answer
 from support.databases import rows
-from support.factors import CONFIRM, FACTOR
+from support.factors import CONFIRM, FACTOR, add_app
 from support.half_states import EVERY_STATE, HALF_STATES, Begin, HalfState, awaits_factor, proved_long_ago
 from support.page_forms import EVERY_FIELD
 from support.passkeys import OPTIONS
 from support.people import Cast, make_key
 from support.visitors import LOGIN, Visitor, token_in
 from users.actors import terminal
+from users.auth.factors import held
 from users.auth.sessions import Stage
 from users.roles import Permission
 from users.services.links import email_verification, password_links
@@ -211,7 +212,7 @@ def test_old_proof(app: Flask, cast: Cast, expected: str) -> None:
     assert (stored(app) == then) == (expected != "open")
 
 
-def test_pages_of_a_half_session(app: Flask, cast: Cast) -> None:
+def test_pages_of_a_half_session(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the second factor is awaited, no page names the user as signed in; what cannot be found says no more."""
     half = awaits_factor(app, cast).browser
     for path in ("/nothing", "/admin/logout", "/verify", "/password", LOGIN):
@@ -220,6 +221,24 @@ def test_pages_of_a_half_session(app: Flask, cast: Cast) -> None:
         assert "Sign out" not in page.text, path
         assert 'href="/admin/users"' not in page.text, path
     assert "Sign in as another user" in half.get(FACTOR).text
+
+    def fail(_user_id: str) -> None:
+        raise ValueError
+
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    monkeypatch.setattr(held, "of_user", fail)
+    broken = half.get(FACTOR)
+    assert broken.status_code == 500
+    assert not re.search(r'ada@example\.com|Sign out|href="/admin', broken.text)
+
+
+def test_other_user_begins_to_sign_in(app: Flask, cast: Cast, ada: Visitor) -> None:
+    """From then on the browser shows no user as signed in, also on the page that answers the password."""
+    add_app(app, cast.omar)
+    page = ada.sign_in("omar@example.com", next="/admin/users/new", **{"kept-email": "jo@example.com"})
+    assert page.status_code == 200
+    assert "<h1>Confirm your sign-in</h1>" in page.text
+    assert not re.search(r'ada@example\.com|Sign out|href="/admin', page.text)
 
 
 def test_links_in_a_half_session(app: Flask, cast: Cast) -> None:

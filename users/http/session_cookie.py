@@ -65,7 +65,7 @@ def load_session() -> None:
 
     While the session awaits the second factor there is no `g.user`: the actor is a visitor.
     """
-    g.actor = visitor()
+    forget_session()
     session_id = request.cookies.get(cookie_name())
     found = sessions.find(session_id) if session_id else None
     if found:
@@ -80,6 +80,7 @@ def forget_session() -> None:
 
 
 def _set_session(current: CurrentSession) -> None:
+    forget_session()  # of the user who was signed in before, if another one signs in
     g.session = current
     if current.stage is not Stage.FACTOR:
         g.user = current.user
