@@ -184,6 +184,7 @@ def test_enrolment_and_sign_in(
     assert ('{"time"' in shown) == (style == "json")
     assert watched.answers[-1].headers["X-Request-Id"] in shown  # the log was looked at
     assert {kind: len(secrets) > 1 for kind, secrets in watched.secrets.items()} == dict.fromkeys(SHOWN_ON, True)
+    assert [record.name for record in caplog.records if record.name.startswith("fido2")] == []  # ids of passkeys
     told = shown + caplog.text + str([record.__dict__ for record in caplog.records])
     assert_kept(app, watched, told, [ada])
 

@@ -50,6 +50,7 @@ def configure(style: str) -> None:
     werkzeug = logging.getLogger("werkzeug")
     if not any(isinstance(one, RequestLineFilter) for one in werkzeug.filters):
         werkzeug.addFilter(RequestLineFilter())
+    logging.getLogger("fido2").setLevel(logging.WARNING)  # at INFO it logs the ids of passkeys
 
 
 def start_log_thread() -> None:
