@@ -68,6 +68,7 @@ def test_goes_on_afterwards(app: Flask, cast: Cast, there: str, led: str) -> Non
     assert chosen.location == FACTORS
     assert "Password changed" in browser.get(FACTORS).text
     assert enrol(app, browser).location == led
+    assert "Second factor added" in browser.get(led).text
     assert browser.get("/admin/users").status_code == 200
 
 
