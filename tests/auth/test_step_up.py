@@ -88,10 +88,10 @@ def test_by_code_alone(app: Flask, time: Time, signed_in: TwoSteps, mine: App) -
     found = rows(app, "SELECT outcome, fields FROM audit_events WHERE action = 'session.confirm' ORDER BY id")
     assert [tuple(row) for row in found] == [
         ("refused", "[]"),
-        ("refused", "[]"),
+        ("refused", '["second_factor"]'),
         ("ok", '["totp"]'),
         ("ok", '["recovery_code"]'),
-        ("refused", "[]"),
+        ("refused", '["second_factor"]'),
     ]
 
 
