@@ -9,7 +9,7 @@ from users.auth.factors import apps, held
 from users.auth.factors.held import Kind, WrongCode
 from users.auth.sessions import Stage
 from users.blueprint import bp
-from users.form_errors import FactorNotFound, FormRefused
+from users.form_errors import FormRefused
 from users.http import session_cookie
 from users.pages import forms, login_redirect
 from users.pages.account.factors import OPENS_IN, codes_page, lead_to_factors, show_factors
@@ -36,12 +36,11 @@ def show_new_app(factor_id: str, formdata: FormData | None = None) -> PageRespon
     """Show the QR code and the key of a new app, and ask for its first code."""
     g.actor.require_confirmation()
     factor = second_factors.get(g.user.id, factor_id)
-    if factor.active_since or factor.kind != Kind.APP or not held.is_readable(factor):
+    is_readable = held.is_readable(factor)  # unless the secret key has changed since it was begun
+    if factor.active_since or factor.kind != Kind.APP or not is_readable:
         return redirect(url_for("users.show_factors"), 303)
     if factor.proved_at:  # the page was loaded again after the recovery codes were shown
         return redirect(url_for("users.show_codes", factor_id=factor.id), 303)
-    if not held.is_readable(factor):  # the secret key has changed since it was begun
-        raise FactorNotFound
     key = apps.key_of(factor)
     return render_template(
         "factors/app.html",
