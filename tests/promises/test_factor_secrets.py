@@ -242,9 +242,10 @@ def test_unexpected_error(
         assert 500 in [answer.status_code for answer in answers], name
     told = "".join(capfd.readouterr()) + caplog.text + str([record.__dict__ for record in caplog.records])
     assert told.count("unexpected_error") >= len(FAULTS)
+    token = whole.token(FACTORS)
     execute(app, "ALTER TABLE recovery_codes RENAME TO elsewhere")
     try:
-        gone = whole.post(CONFIRM, recovery_code=mine.recovery_codes[0])
+        gone = whole.post(CONFIRM, token=token, recovery_code=mine.recovery_codes[0])
     finally:
         execute(app, "ALTER TABLE elsewhere RENAME TO recovery_codes")
     assert gone.status_code == 503
