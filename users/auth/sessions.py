@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, delete, exists, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
@@ -29,6 +29,8 @@ CONFIRMED = timedelta(minutes=10)  # how long a proof that it is the user is eno
 SEEN_EVERY = timedelta(minutes=1)
 MOST_PER_USER = 20
 MOST_ANSWERS = 5  # in a row that are wrong
+
+_Time = datetime | BindParameter[Any]
 
 # Whether a user has a second factor that counts; for a statement that reads the user.
 WITH_FACTOR = exists().where(SecondFactor.user_id == User.id, SecondFactor.active_since.is_not(None))
@@ -189,8 +191,7 @@ def has_factor(session: Session, user_id: str) -> bool:
 
     Not in the statement that locks the user: on Postgres that shows other tables as they were before it waited.
     """
-    theirs = (SecondFactor.user_id == user_id, SecondFactor.active_since.is_not(None))
-    return session.scalar(select(SecondFactor.id).where(*theirs).limit(1)) is not None
+    return session.scalar(_ACTIVE_FACTOR, {"user_id": user_id}) is not None
 
 
 def is_alive(session: Session, id_hash: bytes) -> bool:
@@ -216,14 +217,37 @@ def end_all(session: Session, user_id: str, *, but: str = "") -> bool:
 
 def is_expired(now: datetime) -> ColumnElement[bool]:
     """Return the SQL condition for sessions that are too old or idle."""
-    too_late = AdminSession.awaits_factor & (AdminSession.created_at <= now - AWAITING)
-    return (AdminSession.created_at <= now - ABSOLUTE) | (AdminSession.last_seen_at <= now - IDLE) | too_late
+    return _expired_if(**_limits(now))
 
 
 def digest(session_id: str) -> bytes:
     """Return the hash of a session's id, which the table holds."""
     # "replace": a cookie may hold anything, an id is ASCII.
     return hashlib.sha256(session_id.encode("ascii", "replace")).digest()
+
+
+def _limits(now: datetime) -> dict[str, datetime]:
+    """Return the latest times of sessions that have expired by `now`."""
+    return {"began": now - ABSOLUTE, "seen": now - IDLE, "asked": now - AWAITING}
+
+
+def _expired_if(began: _Time, seen: _Time, asked: _Time) -> ColumnElement[bool]:
+    too_late = AdminSession.awaits_factor & (AdminSession.created_at <= asked)
+    return (AdminSession.created_at <= began) | (AdminSession.last_seen_at <= seen) | too_late
+
+
+# Built once, as every sign-in runs them: to build a statement takes longer than to run it.
+_ACTIVE_FACTOR = (
+    select(SecondFactor.id)
+    .where(SecondFactor.user_id == bindparam("user_id"), SecondFactor.active_since.is_not(None))
+    .limit(1)
+)
+_OF_STAGE = (
+    select(AdminSession.id_hash, AdminSession.ip_address)
+    .where(AdminSession.user_id == bindparam("user_id"), AdminSession.awaits_factor == bindparam("awaits_factor"))
+    .where(~_expired_if(bindparam("began"), bindparam("seen"), bindparam("asked")))
+    .order_by(AdminSession.created_at.desc())
+)
 
 
 def _stage(user: Any, awaits_factor: bool, has_factor: bool) -> Stage:
@@ -246,9 +270,8 @@ def _end_oldest(session: Session, user_id: str, now: datetime, place: Place, *, 
 
     Of these, the ones from the network of `place` end first: a thief of the password ends no sign-in of the user.
     """
-    theirs = (AdminSession.user_id == user_id, AdminSession.awaits_factor == awaits_factor, ~is_expired(now))
-    found = select(AdminSession.id_hash, AdminSession.ip_address).where(*theirs)
-    rows = list(session.execute(found.order_by(AdminSession.created_at.desc())))
+    stage = {"user_id": user_id, "awaits_factor": awaits_factor}
+    rows = list(session.execute(_OF_STAGE, {**stage, **_limits(now)}))
     if awaits_factor:
         network = ip_addresses.network_of(place.ip_address)
         rows.sort(key=lambda row: ip_addresses.network_of(row.ip_address) == network)
