@@ -10,22 +10,25 @@ from urllib.parse import urlencode
 import pytest
 from flask import Flask
 from sqlalchemy import update
+from sqlalchemy.orm import Session
 
 from support.databases import execute, rows
 from support.factors import CONFIRM, FACTOR, App, add_app, begin_app, half_signed_in
 from support.four_servers import FourServers, at_once
 from support.people import PASSWORD, Cast, as_actor, make_user
-from support.second_steps import TwoSteps, half_way
+from support.second_steps import STRANGE, WRONG_CODE, TwoSteps, half_way
 from support.servers import Reply
 from support.visitors import LOGIN, Visitor
-from users.auth import sessions
+from users.auth import attempt_limits, sessions, signin
 from users.auth.sessions import Stage
 from users.errors import AuthenticationRequired
 from users.form_errors import LastFactor
 from users.roles import Role
-from users.services import second_factors
+from users.services import second_factors, user_changes
 from users.storage import database
 from users.storage.models import SecondFactor, User
+
+NEW = "another horse battery"
 
 together = pytest.mark.xdist_group("four")  # they share servers that one worker of xdist starts
 
@@ -239,3 +242,29 @@ def test_many_half_sessions_at_once(app: Flask, cast: Cast) -> None:
         run_at_once(app, [browser.give_password for browser in browsers[number : number + 6]])
     assert rows(app, "SELECT count(*) FROM admin_sessions") == [(sessions.MOST_PER_USER,)]
     assert half_way(app, cast.ada).found
+
+
+@pytest.mark.parametrize("by", ["themselves", "another"])
+def test_new_password_beside_a_code(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+    """A code that arrives while the password is set is refused with its session. Both lock the session first."""
+    add_app(app, cast.ada)
+    steps, actor = half_way(app, cast.ada), as_actor(app, cast.ada)
+    assert steps.answer(WRONG_CODE) == "wrong"  # from now on there are counters
+    outcomes: list[str] = []
+    answering = threading.Thread(target=lambda: outcomes.append(steps.answer(WRONG_CODE)))
+    unlock = attempt_limits.unlock
+
+    def unlock_slowly(session: Session, user: User) -> bool:
+        found = unlock(session, user)
+        answering.start()
+        answering.join(0.4)
+        return found
+
+    monkeypatch.setattr(attempt_limits, "unlock", unlock_slowly)
+    with app.app_context():
+        if by == "another":
+            user_changes.set_password(cast.ada.id, NEW, actor=actor)
+        else:
+            signin.change_password(cast.ada, PASSWORD, NEW, device=STRANGE, actor=actor)
+    answering.join(20)
+    assert outcomes == ["ended"]

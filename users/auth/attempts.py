@@ -43,7 +43,7 @@ def counted(
     ends the session. Raises as `require_left`, SessionEnded, and AnswersUsedUp.
     """
     with _recording_refusal(attempt, action, target_id, actor), database.transaction() as session:
-        # The session's row is locked before throttles, here and below.
+        # Every transaction locks rows of sessions before those of throttles.
         number = sessions.count_answer(session, in_session) if in_session else 0
         throttles.count_attempt(session, attempt)
     try:

@@ -164,8 +164,6 @@ def choose_password(user: User, new: str, *, place: Place = _NOWHERE, actor: Act
 def _replace_password(user: User, password_hash: str, place: Place, actor: Actor) -> CurrentSession:
     with authorized_transaction(actor) as (session, actor):
         found = _unchanged(session, user, sessions.may_sign_in)
-        known_networks.forget(session, [found.id])
-        attempt_limits.unlock(session, found)
         now = clock.now()
         found.password_hash = password_hash
         found.password_changed_at = now
@@ -174,6 +172,8 @@ def _replace_password(user: User, password_hash: str, place: Place, actor: Actor
         found.password_change_required = False
         found.touch(now)
         sessions.end_all(session, found.id)
+        known_networks.forget(session, [found.id])
+        attempt_limits.unlock(session, found)
         trail.record(session, Action.USER_SET_PASSWORD, found.id, actor, now, fields)
         has_factor = sessions.has_factor(session, found.id)
         return sessions.start(session, found, now, place, has_factor=has_factor, awaits_factor=False)

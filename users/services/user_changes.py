@@ -203,10 +203,6 @@ def _set(session: Session, user: User, values: dict[str, Any], actor: Actor) -> 
     now = clock.now()
     for name, value in values.items():
         setattr(user, name, value)
-    if "password_hash" in values:
-        user.password_changed_at = now
-        known_networks.forget(session, [user.id])
-        attempt_limits.unlock(session, user)
     user.touch(now)
     if values.keys() & _END_LINK:
         user.password_link_ends_at = None
@@ -215,6 +211,10 @@ def _set(session: Session, user: User, values: dict[str, Any], actor: Actor) -> 
     # With the flag, a session sets a new password without the present one: a stolen session of before must not.
     if values.keys() & {"password_hash", "is_active"} or values.get("password_change_required"):
         sessions.end_all(session, user.id)
+    if "password_hash" in values:
+        user.password_changed_at = now
+        known_networks.forget(session, [user.id])
+        attempt_limits.unlock(session, user)
     fields = [name for name in CHANGE_FIELDS if name in values or (name == "password" and "password_hash" in values)]
     trail.record(session, _action(user, fields), user.id, actor, now, fields)
 
