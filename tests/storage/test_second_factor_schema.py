@@ -1,8 +1,14 @@
 """The schema of second factors beside code of the version before, and the way there and back with rows."""
 
 import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
+import psycopg
+import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
@@ -50,3 +56,56 @@ def test_downgrade_and_upgrade(app: Flask, cast: Cast, runner: FlaskCliRunner) -
     assert [one.is_in for one in (half, whole, other)] == [False, True, True]
     assert rows(app, "SELECT count(*) FROM admin_sessions")[0][0] == 2
     assert rows(app, "SELECT id FROM second_factors") == []
+
+
+@contextmanager
+def upgrade_that_waits(app: Flask, runner: FlaskCliRunner) -> Iterator[None]:
+    """Upgrade schema 0009 in a thread, from the time at which the upgrade waits for a lock; it must succeed."""
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(runner.invoke(args=["db", "upgrade"]).exit_code))
+    thread.start()
+    until = time.monotonic() + 20
+    while not rows(app, "SELECT 1 FROM pg_locks WHERE NOT granted") and time.monotonic() < until:
+        time.sleep(0.01)
+    yield
+    thread.join(20)
+    assert codes == [0]
+
+
+@pytest.fixture
+def older(app: Flask, cast: Cast, runner: FlaskCliRunner, database_url: str) -> Iterator[psycopg.Connection]:
+    """A transaction of a server of schema 0009, on that schema; none of its statements may wait for a second."""
+    assert runner.invoke(args=["db", "downgrade", "0009"]).exit_code == 0
+    with psycopg.connect(database_url) as connection:
+        connection.execute("SET statement_timeout = '950ms'")
+        yield connection
+
+
+on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+SIGN_IN = "INSERT INTO admin_sessions (id_hash, user_id, created_at, last_seen_at) VALUES ('x', %s, now(), now())"
+
+
+@on_postgres
+def test_upgrade_beside_a_sign_in(app: Flask, cast: Cast, runner: FlaskCliRunner, older: psycopg.Connection) -> None:
+    """There is no deadlock: each has locked the table that the other one asks for."""
+    older.execute(SIGN_IN, [cast.ada.id])
+    with upgrade_that_waits(app, runner):
+        older.execute("UPDATE users SET last_login = now() WHERE id = %s", [cast.ada.id])
+        older.commit()
+    assert rows(app, "SELECT awaits_factor FROM admin_sessions") == [(False,)]
+
+
+@on_postgres
+def test_upgrade_beside_a_backup(
+    app: Flask, cast: Cast, runner: FlaskCliRunner, older: psycopg.Connection, database_url: str
+) -> None:
+    """A sign-in does not wait for the long transaction that the upgrade waits for."""
+    with psycopg.connect(database_url) as backup:
+        backup.execute("SELECT * FROM admin_sessions")
+        with upgrade_that_waits(app, runner):
+            for _ in range(3):
+                older.execute("UPDATE users SET last_login = now() WHERE id = %s", [cast.ada.id])
+                older.execute("DELETE FROM admin_sessions")
+                older.commit()
+                time.sleep(0.2)
+            backup.commit()

@@ -10,8 +10,29 @@ down_revision = "0009"
 branch_labels = None
 depends_on = None
 
+# Servers of the version before lock the two tables in either order and for longer than a moment. While this waits for a
+# lock, they wait behind it: for less than a second, then it lets go and tries again.
+_LOCK = """
+DO $$ BEGIN
+    FOR attempt IN 1..500 LOOP
+        BEGIN
+            SET LOCAL lock_timeout = '400ms';
+            LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE;
+            LOCK TABLE admin_sessions IN ACCESS EXCLUSIVE MODE;
+            SET LOCAL lock_timeout = 0;
+            RETURN;
+        EXCEPTION WHEN lock_not_available THEN
+            PERFORM pg_sleep(0.1);
+        END;
+    END LOOP;
+    RAISE lock_not_available;
+END $$
+"""
+
 
 def upgrade() -> None:
+    if op.get_context().dialect.name == "postgresql":
+        op.execute(_LOCK)
     op.create_table(
         "second_factors",
         sa.Column("id", Id, primary_key=True),
