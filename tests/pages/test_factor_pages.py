@@ -122,3 +122,18 @@ def test_without_a_factor(cast: Cast, app: Flask) -> None:
     for path in (FACTORS, "/account"):
         assert "With a second factor, a stolen password is not enough." in vera.get(path).text
     assert "recovery codes" not in vera.get(FACTORS).text
+
+
+def test_titles(app: Flask, cast: Cast, ada: Visitor) -> None:
+    """The title names the page, and then the page above it."""
+    new_app, _ = enrolment(app, cast.ada, ada)
+    assert "<title>Add an authenticator app – Second factors – Enrol</title>" in new_app.text
+    mine = f"{FACTORS}/{add_app(app, cast.ada).factor_id}"
+    for path, title in (
+        (FACTORS, "Second factors – Your account"),
+        (f"{FACTORS}/passkey", "Add a passkey – Second factors"),
+        (mine, "Rename Authenticator app – Second factors"),
+        (f"{mine}/remove", "Remove this second factor? – Second factors"),
+        (CODES, "Make new recovery codes? – Second factors"),
+    ):
+        assert f"<title>{title} – Enrol</title>" in ada.get(path).text
