@@ -3,6 +3,7 @@
 from flask import g, request
 
 from users.auth import second_step
+from users.auth.factors.held import WrongCode
 from users.auth.sessions import Stage
 from users.blueprint import bp
 from users.form_errors import FormRefused
@@ -34,9 +35,9 @@ def confirm() -> PageResponse:
             renewed = second_step.give_factor(g.session, factor_answers.given(), device=device, actor=g.actor)
         else:
             renewed = second_step.confirm_password(g.session, password, device=device, actor=g.actor)
+    except WrongCode:
+        raise factor_answers.wrong() from None
     except WrongPassword:
-        if g.session.has_factor:
-            raise factor_answers.wrong() from None
         raise FormRefused({"password": "The password is wrong"}) from None
     session_cookie.start_session(renewed)
     path = login_redirect.local_path(request.form.get("next", ""))

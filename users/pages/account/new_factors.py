@@ -41,14 +41,14 @@ def show_new_app(factor_id: str, formdata: FormData | None = None) -> PageRespon
         return redirect(url_for("users.show_factors"), 303)
     if factor.proved_at:  # the page was loaded again after the recovery codes were shown
         return redirect(url_for("users.show_codes", factor_id=factor.id), 303)
-    key = apps.key_of(factor)
+    key, uri = apps.key_of(factor), apps.uri_of(factor, g.user.email, ISSUER)
     return render_template(
         "factors/app.html",
         form=forms.AppForm(formdata, name=factor.name),
         factor=factor,
         key=" ".join(key[i : i + 4] for i in range(0, len(key), 4)),
-        uri=apps.uri_of(factor, g.user.email, ISSUER),
-        picture=_qr_code(apps.uri_of(factor, g.user.email, ISSUER)),
+        uri=uri,
+        picture=_qr_code(uri),
     )
 
 
