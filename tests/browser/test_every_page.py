@@ -148,7 +148,9 @@ def test_the_second_factors(site: Site, inspector: Inspector) -> None:
     inspector.look("wrong recovery code")
     page.fill("#recovery_code", codes[0])
     follow(page, "main button.wide")
-    assert page.inner_text(".notice:focus .lead") == "You signed in with a recovery code. 1 is left."
+    assert (
+        page.inner_text(".notice:focus .lead") == "You signed in with a recovery code. You have 1 recovery code left."
+    )
     dispose(app)
 
 

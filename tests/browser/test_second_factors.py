@@ -122,7 +122,7 @@ def replace_phone(hand: Keyboard, site: Site) -> TOTP:
     """Remove the lost phone, which is refused while it is the last one; add another; then it can go."""
     page = hand.page
     page.goto(f"{site.base_url}/account/factors")
-    assert "9 of your ten recovery codes are left" in page.inner_text("main")
+    assert "You have 9 recovery codes left." in page.inner_text("main")
     hand.press("Remove Old phone")
     assert page.inner_text("h1") == "Add another second factor first"
     hand.press("See your second factors")
