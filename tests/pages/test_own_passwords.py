@@ -5,12 +5,13 @@ from collections.abc import Callable
 import pytest
 from flask import Flask
 
-from support.api import Answer
-from support.databases import execute
-from support.factors import add_app, fully_signed_in
-from support.people import PASSWORD, Cast
-from support.visitors import Visitor, problems_in, signed_in
+from support.api import Answer, Api, status_and_code
+from support.databases import execute, rows
+from support.factors import add_app, confirm, fully_signed_in, grow_old
+from support.people import PASSWORD, Cast, make_key, make_user
+from support.visitors import Visitor, can_sign_in, problems_in, signed_in
 from users.actors import terminal
+from users.roles import ALL_PERMISSIONS, Role
 from users.services.links import password_links, setup_link
 from users.storage.models import User
 
@@ -118,3 +119,35 @@ def test_longer_minimum_of_the_installation(app: Flask, cast: Cast) -> None:
     page, send = at_a_link(app, cast.vera)
     assert "At least 20 characters." in page.text
     assert problems_in(send("x 15 characters")) == [("password", "Password must be at least 20 characters")]
+
+
+def test_passwords_that_others_set(app: Flask, cast: Cast, ada: Visitor) -> None:
+    """The API and the form for another user ask for 8 characters alone, also where the user holds a permission."""
+    api = Api(app.test_client(), make_key(app, *ALL_PERMISSIONS))
+    assert status_and_code(api.patch_user(cast.vera.id, password="1234567")) == (422, "PASSWORD_TOO_SHORT")
+    assert api.patch_user(cast.vera.id, password="password1").status_code == 200
+    assert can_sign_in(app, cast.vera.email, "password1")
+    there = f"/admin/users/{cast.vera.id}/password"
+    assert problems_in(ada.post(there, choice="type", password="1234567")) == [
+        ("password", "Password must be at least 8 characters")
+    ]
+    assert ada.post(there, choice="type", password="password2").status_code == 303
+    assert can_sign_in(app, cast.vera.email, "password2")
+
+
+@pytest.mark.parametrize(
+    "settings", [{"ENROL_PASSWORD_BLOCKLIST": "on", "ENROL_PASSWORD_MIN_LENGTH": "20"}], ids=["strict"]
+)
+def test_stored_password_that_is_weak(app: Flask, cast: Cast) -> None:
+    """It goes on to work: no rule is applied where a password is only checked, and its hash stays as it is."""
+    eve = make_user(app, "eve@example.com", Role.ADMIN, "password1")
+    stored = rows(app, "SELECT password_hash FROM users WHERE id = :id", id=eve.id)
+    assert can_sign_in(app, eve.email, "password1")
+    api = Api(app.test_client(), make_key(app, *ALL_PERMISSIONS))
+    verified = api.call("POST", "/v1/user/verify-password", json={"email": eve.email, "password": "password1"})
+    assert verified.json["valid"] is True
+    browser = Visitor(app.test_client())
+    browser.sign_in(eve.email, "password1")
+    grow_old(app, eve)
+    assert confirm(browser, password="password1").status_code == 303
+    assert rows(app, "SELECT password_hash FROM users WHERE id = :id", id=eve.id) == stored
