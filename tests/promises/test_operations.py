@@ -24,6 +24,7 @@ from users.auth import attempt_limits, known_devices, known_networks, sessions
 from users.auth.factors import apps, recovery_codes
 from users.errors import READ_ONLY
 from users.logs import handlers
+from users.pages import audit_sentences
 from users.passwords import hash_queue
 from users.passwords.argon2id import HashParameters
 from users.passwords.password_lists import common_passwords
@@ -98,6 +99,11 @@ def test_the_figures_of_second_factors_are_the_codes_own() -> None:
     pages = " ".join(section(OPERATIONS, "Pages").split())
     minutes = sessions.AWAITING // timedelta(minutes=1)
     assert f"waits for its second factor ends after {minutes} minutes. A user has {sessions.MOST_PER_USER} at" in pages
+
+
+def test_the_fields_of_a_wrong_factor_are_told() -> None:
+    told = section(OPERATIONS, "Audit trail")
+    assert [name for name in audit_sentences.WRONG_FACTOR if f"`{name}`" not in told] == []
 
 
 def test_an_old_secret_key_is_kept_as_long_as_a_link_works() -> None:

@@ -67,7 +67,7 @@ _FACTORS: Mapping[str, str] = {
     Kind.PASSKEY: "a passkey",
     Kind.RECOVERY_CODE: "a recovery code",
 }
-_WRONG_FACTOR: Mapping[str, str] = {
+WRONG_FACTOR: Mapping[str, str] = {
     "second_factor": "the code or passkey was wrong",
     "sign_count": "the counter of the passkey fell back, so it may have been copied",
 }
@@ -213,7 +213,7 @@ def _reason(event: AuditEvent) -> str:
 
 def _reason_of_wrong_answer(event: AuditEvent) -> str:
     """Tell a wrong second factor, after the right password, from a wrong password."""
-    words = [_WRONG_FACTOR[name] for name in event.fields if name in _WRONG_FACTOR]
+    words = [WRONG_FACTOR[name] for name in event.fields if name in WRONG_FACTOR]
     if not words:
         return ": the password was wrong" if event.action == Action.SESSION_CONFIRM else ""
     right = "the password was right, " if event.action == Action.SESSION_CREATE else ""
