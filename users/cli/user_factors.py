@@ -14,7 +14,7 @@ from users.services import second_factors
 @yes_option
 @json_option
 def reset_second_factor(user: str, yes: bool, as_json: bool) -> None:
-    """Remove all second factors and recovery codes of a user, whose password alone then signs them in."""
+    """Remove all second factors and recovery codes of a user, and end their sessions. The password is then enough."""
     found = find_user(user)
     factors = held.of_user(found.id)
     if factors and not yes:

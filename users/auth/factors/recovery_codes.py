@@ -14,7 +14,7 @@ from users.storage.models import RecoveryCode
 
 NUMBER = 10
 FEW = 2  # left: the pages ask for new ones
-LENGTH, GROUP = 24, 4  # 24 letters of 5 bits: 120 bits, which nobody guesses, so a plain hash is enough
+LENGTH, GROUP = 24, 4  # 24 letters of 5 bits: 120 bits cannot be guessed, so a plain hash is enough
 # Base 32 without look-alikes (Crockford's): I, L, O and U are left out, and read as 1, 1, 0 and V.
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _READ_AS = str.maketrans("ILOU", "110V")
