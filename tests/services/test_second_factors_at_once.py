@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 from flask import Flask
-from sqlalchemy import update
+from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
 from support.databases import execute, rows
@@ -22,7 +22,7 @@ from support.visitors import LOGIN, Visitor
 from users.auth import attempt_limits, sessions, signin
 from users.auth.sessions import Stage
 from users.errors import AuthenticationRequired
-from users.form_errors import LastFactor
+from users.form_errors import FactorNotFound, LastFactor
 from users.roles import Role
 from users.services import second_factors, user_changes
 from users.storage import database
@@ -157,7 +157,7 @@ def run_at_once(app: Flask, acts: list[Callable[[], object]]) -> list[str]:
         try:
             with app.app_context():
                 acts[number]()
-        except (AuthenticationRequired, LastFactor) as error:
+        except (AuthenticationRequired, FactorNotFound, LastFactor) as error:
             outcomes[number] = type(error).__name__
 
     threads = [threading.Thread(target=run, args=[number]) for number in range(len(acts))]
@@ -225,6 +225,23 @@ def test_activated_twice(app: Flask, cast: Cast) -> None:
     assert sorted(run_at_once(app, [act] * 4)) == ["", *["SessionEnded"] * 3]
     assert count(app, "factor.create") == 1
     assert rows(app, "SELECT count(*) FROM admin_sessions") == [(1,)]
+
+
+def test_renamed_while_removed(app: Flask, cast: Cast) -> None:
+    """A new name for a factor that another browser removes meanwhile finds no factor."""
+    mine, actor, outcomes = add_app(app, cast.ada), as_actor(app, cast.ada), list[str]()
+
+    def rename() -> None:
+        outcomes.extend(run_at_once(app, [partial(second_factors.rename, mine.factor_id, "Phone", actor=actor)]))
+
+    renaming = threading.Thread(target=rename)
+    with app.app_context(), database.transaction() as session:
+        session.execute(delete(SecondFactor))
+        renaming.start()
+        renaming.join(0.4)
+        assert renaming.is_alive(), "it waits for the lock"
+    renaming.join(20)
+    assert outcomes == ["FactorNotFound"]
 
 
 def test_begun_at_once(app: Flask, cast: Cast) -> None:

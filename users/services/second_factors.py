@@ -34,7 +34,7 @@ NAMES = {Kind.APP: "Authenticator app", Kind.PASSKEY: "Passkey"}
 def get(user_id: str, factor_id: str) -> SecondFactor:
     """Return the user's factor, also one that does not count yet. Raises FactorNotFound."""
     with database.reading() as session:
-        return _factor(session, user_id, factor_id)
+        return _factor(session, user_id, factor_id, lock=False)
 
 
 def begin_app(*, actor: Actor) -> SecondFactor:
@@ -174,9 +174,11 @@ def _own(actor: Actor) -> Iterator[tuple[Session, User]]:
         yield session, user
 
 
-def _factor(session: Session, user_id: str, factor_id: str) -> SecondFactor:
-    theirs = (SecondFactor.user_id == user_id, SecondFactor.id == factor_id)
-    factor = session.scalar(select(SecondFactor).where(*theirs)) if ids.is_factor_id(factor_id) else None
+def _factor(session: Session, user_id: str, factor_id: str, *, lock: bool = True) -> SecondFactor:
+    found = select(SecondFactor).where(SecondFactor.user_id == user_id, SecondFactor.id == factor_id)
+    if lock:  # clean-up deletes factors too
+        found = found.with_for_update()
+    factor = session.scalar(found) if ids.is_factor_id(factor_id) else None
     if factor is None:
         raise FactorNotFound
     return factor
