@@ -208,6 +208,17 @@ def test_session_ends_at_fifth_wrong_answer(app: Flask, cast: Cast, ada: Visitor
     assert 'value="jo@example.com"' in form.text
 
 
+def test_session_ends_at_fifth_wrong_password(app: Flask, cast: Cast, ada: Visitor) -> None:
+    """Wrong current passwords at a new one count in the session with the wrong answers at the proof."""
+    new = {"current_password": "wrong horse battery", "password": "another horse battery"}
+    assert confirm(ada, password="wrong").status_code == 422
+    assert [ada.post("/account", **new).status_code for _ in range(3)] == [422] * 3
+    ended = ada.post("/account", **new)
+    assert ended.status_code == 403
+    assert "Your session has ended after too many wrong answers" in ended.text
+    assert not ada.is_in
+
+
 @pytest.mark.parametrize("kept", [{}, {"kept-email": "jo@example.com"}])
 @pytest.mark.parametrize(
     "there",

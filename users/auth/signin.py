@@ -136,12 +136,12 @@ def change_password(
 ) -> CurrentSession:
     """Set the password of `user` to `new` and end all their sessions; return a new session.
 
-    `new` is validated already. `current` counts as an attempt, as at sign-in. Raises WrongPassword if it is not the
-    user's password (any more), TooManyWrongPasswords and AccountLocked.
+    `new` is validated already. `current` counts as an attempt, as at sign-in, and in the session. Raises WrongPassword
+    if it is not the user's password (any more), SessionEnded, TooManyWrongPasswords and AccountLocked.
     """
     account = ClaimedAccount(user, typed="")
     attempt = replace(attempt_limits.counters_for_pages(account, device, actor.ip_address), is_known=True)
-    with _counted(attempt, user, Action.USER_SET_PASSWORD, actor) as hashing:
+    with _counted(attempt, user, Action.USER_SET_PASSWORD, actor, in_session=actor.session_hash) as hashing:
         hashing.verify(user.password_hash, current)
         return _replace_password(user, hashing.hash(new), place, actor)
 
@@ -181,7 +181,12 @@ def _replace_password(user: User, password_hash: str, place: Place, actor: Actor
 
 @contextlib.contextmanager
 def _counted(
-    attempt: AttemptCounters, target: Any, action: Action, actor: Actor, *permissions: Permission
+    attempt: AttemptCounters,
+    target: Any,
+    action: Action,
+    actor: Actor,
+    *permissions: Permission,
+    in_session: bytes | None = None,
 ) -> Iterator[PasswordPlace]:
     """Take a place in the hash queue, count the attempt, and yield the place to check the password in.
 
@@ -191,7 +196,7 @@ def _counted(
     attempts.require_left(attempt, action, target_id, actor)
     with (
         hasher.current().place(Share.KNOWN if attempt.is_known else Share.TYPED) as place,
-        attempts.counted(attempt, action, target_id, actor, *permissions),
+        attempts.counted(attempt, action, target_id, actor, *permissions, in_session=in_session),
     ):
         yield place
 
