@@ -104,6 +104,17 @@ def test_known_browser(app: Flask, cast: Cast, mine: App, own_device: Device, gu
 
 
 @pytest.mark.one_database
+def test_known_browser_and_thieves(app: Flask, cast: Cast, mine: App, own_device: Device, time: Time) -> None:
+    """Sign-ins with the password, from any number of networks, do not end the one that waits for its code there."""
+    own, strange = (half_way(app, cast.ada, device) for device in (own_device, Device("new")))
+    for number in range(25):
+        time.pass_by(seconds=1)
+        assert half_way(app, cast.ada, ip_address=f"198.51.100.{number}").found
+    assert strange.found is None
+    assert own.answer(mine.code()) == "in"
+
+
+@pytest.mark.one_database
 def test_known_browser_has_limits(app: Flask, cast: Cast, mine: App, own_device: Device, time: Time) -> None:
     assert guess_codes(TwoSteps(app, cast.ada, own_device), 20) == ["wrong"] * 10 + ["refused"] * 3
     assert half_way(app, cast.ada).answer(mine.code()) == "in", "they are its own"

@@ -61,10 +61,11 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a user signs in: the IP address and the browser in words."""
+    """Where a user signs in: the IP address, the browser in words, and whether that is known for the user."""
 
     ip_address: str | None = None
     browser: str | None = None
+    is_known: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ def start(
             failures=0,
             ip_address=place.ip_address,
             browser=place.browser,
+            known_browser=place.is_known,
         )
     )
     return CurrentSession(session_id, user, _stage(user, awaits_factor, has_factor), has_factor, now)
@@ -243,7 +245,7 @@ _ACTIVE_FACTOR = (
     .limit(1)
 )
 _OF_STAGE = (
-    select(AdminSession.id_hash, AdminSession.ip_address)
+    select(AdminSession.id_hash, AdminSession.ip_address, AdminSession.known_browser)
     .where(AdminSession.user_id == bindparam("user_id"), AdminSession.awaits_factor == bindparam("awaits_factor"))
     .where(~_expired_if(bindparam("began"), bindparam("seen"), bindparam("asked")))
     .order_by(AdminSession.created_at.desc())
@@ -268,13 +270,14 @@ def _has_expired(found: Any, now: datetime) -> bool:
 def _end_oldest(session: Session, user_id: str, now: datetime, place: Place, *, awaits_factor: bool) -> None:
     """Make room for one more session. Those that await a factor are counted apart: they end no complete one.
 
-    Of these, the ones from the network of `place` end first: a thief of the password ends no sign-in of the user.
+    Of these, the ones in known browsers end last, and before them those from other networks than that of `place`: a
+    thief of the password ends no sign-in of the user.
     """
     stage = {"user_id": user_id, "awaits_factor": awaits_factor}
     rows = list(session.execute(_OF_STAGE, {**stage, **_limits(now)}))
     if awaits_factor:
         network = ip_addresses.network_of(place.ip_address)
-        rows.sort(key=lambda row: ip_addresses.network_of(row.ip_address) == network)
+        rows.sort(key=lambda row: (not row.known_browser, ip_addresses.network_of(row.ip_address) == network))
     ending = [row.id_hash for row in rows[MOST_PER_USER - 1 :]]
     if ending:
         session.execute(delete(AdminSession).where(AdminSession.id_hash.in_(ending)))

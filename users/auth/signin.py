@@ -59,7 +59,8 @@ def sign_in(
     ):
         if replacing and sessions.end(session, replacing) and actor.user_id:
             trail.record(session, Action.SESSION_END, actor.user_id, actor, now, [])
-        here, has_factor = Place(actor.ip_address, browser), sessions.has_factor(session, found.id)
+        here = Place(actor.ip_address, browser, attempt.is_known)
+        has_factor = sessions.has_factor(session, found.id)
         started = sessions.start(session, found, now, here, has_factor=has_factor, awaits_factor=has_factor)
         if has_factor:
             throttles.give_back(session, attempt)

@@ -26,6 +26,7 @@ class AdminSession(Model):
     challenge_made_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     ip_address: Mapped[str | None] = mapped_column(Text)  # where the user signed in
     browser: Mapped[str | None] = mapped_column(Text)  # in words
+    known_browser: Mapped[bool] = mapped_column(server_default=false())  # the user had signed in there before
 
     def __repr__(self) -> str:
         return f"<AdminSession of {self.user_id}>"

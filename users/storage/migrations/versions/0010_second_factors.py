@@ -62,12 +62,14 @@ def upgrade() -> None:
     op.add_column("admin_sessions", sa.Column("challenge_made_at", UtcDateTime, nullable=True))
     op.add_column("admin_sessions", sa.Column("ip_address", sa.Text, nullable=True))
     op.add_column("admin_sessions", sa.Column("browser", sa.Text, nullable=True))
+    op.add_column("admin_sessions", sa.Column("known_browser", sa.Boolean, nullable=False, server_default=sa.false()))
 
 
 def downgrade() -> None:
     # Code of the version before takes every session for one that is signed in.
     op.execute(sa.text("DELETE FROM admin_sessions WHERE awaits_factor"))
     for name in (
+        "known_browser",
         "browser",
         "ip_address",
         "challenge_made_at",
