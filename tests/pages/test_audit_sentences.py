@@ -160,8 +160,24 @@ def test_a_refusal_says_why(app: Flask, cast: Cast, ada: Actor) -> None:
         "ada@example.com did not confirm that it is them: "
         "the counter of the passkey fell back, so it may have been copied"
     )
-    throttled = told(app, Action.SESSION_CREATE, cast.omar.id, VISITOR, outcome=Outcome.THROTTLED)
-    assert throttled == "Somebody was refused a sign-in as omar@example.com, after too many wrong passwords"
+
+
+@pytest.mark.parametrize(
+    ("action", "words"),
+    [
+        (Action.SESSION_CONFIRM, "did not confirm that it is them, after too many wrong passwords or codes"),
+        (Action.SESSION_CREATE, "was refused a sign-in as omar@example.com, after too many wrong passwords or codes"),
+        (Action.USER_CREATE, "was refused the creation of omar@example.com once more, after too many different bodies"),
+        (
+            Action.USER_VERIFY_PASSWORD,
+            "checked the password of omar@example.com: wrong, after too many wrong passwords",
+        ),
+    ],
+)
+def test_refusal_after_too_many(app: Flask, cast: Cast, ada: Actor, action: Action, words: str) -> None:
+    """Passwords and codes are counted together where codes are asked for."""
+    throttled = told(app, action, cast.omar.id, ada, outcome=Outcome.THROTTLED)
+    assert throttled == f"ada@example.com {words}"
 
 
 def test_erased_user(app: Flask, ada: Actor) -> None:

@@ -72,6 +72,7 @@ WRONG_FACTOR: Mapping[str, str] = {
     "sign_count": "the counter of the passkey fell back, so it may have been copied",
 }
 _TOO_MANY = ", after too many wrong passwords"
+_TAKES_CODES = (Action.SESSION_CONFIRM, Action.SESSION_CREATE)  # where passwords and codes are counted together
 _KINDS: dict[str, str] = {
     ActorKind.PASSWORD_LINK: "the holder of the password link",
     ActorKind.SETUP: "the set-up link",
@@ -199,7 +200,9 @@ def _target(event: AuditEvent, names: _Names, about: str | None) -> Part:
 
 def _reason(event: AuditEvent) -> str:
     if event.outcome == Outcome.THROTTLED:
-        return ", after too many different bodies" if event.action == Action.USER_CREATE else _TOO_MANY
+        if event.action == Action.USER_CREATE:
+            return ", after too many different bodies"
+        return f"{_TOO_MANY} or codes" if event.action in _TAKES_CODES else _TOO_MANY
     if event.action == Action.AUDIT_PRUNE and event.target_id:
         return f": events before {clock.date(ids.moment_of(event.target_id))}"
     if event.action in _DONE_WITH and event.outcome == Outcome.REFUSED:
