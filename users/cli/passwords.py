@@ -12,7 +12,6 @@ from users.errors import Invalid
 from users.passwords import policy
 from users.roles import permissions_of
 from users.rules import validation
-from users.rules.validation import Rules
 from users.storage.models import User
 
 _ATTEMPTS = 3
@@ -60,16 +59,10 @@ def warn_of_weak(password: str, user: User) -> None:
     if not permissions_of(user.global_role_id):
         return
     try:
-        validation.new_password(password, _rules_for_own_password(user.global_role_id))
+        validation.new_password(password, settings.current().rules_for_own_password(user.global_role_id))
     except Invalid as refused:
         cause = "holds permissions and could not choose this password at the pages"
         say(f"Warning: {user.email} {cause}. {refused.message}.")
-
-
-def _rules_for_own_password(role_id: str | None) -> Rules:
-    """Return the rules for a password that a user with this `global_role_id`, who holds a permission, chooses."""
-    current = settings.current()
-    return current.rules.stricter(second_factor_required=current.requires_second_factor(role_id))
 
 
 def print_user(user: User, generated: str | None, as_json: bool) -> None:

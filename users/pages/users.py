@@ -76,7 +76,7 @@ def add_user() -> PageResponse:
 @bp.get("/admin/users/<user_id>")
 @page(Permission.USERS_READ)
 def show_user(user_id: str) -> PageResponse:
-    """Show one user, their recent events and, to who may change them, their sessions and what can be done."""
+    """Show one user, their recent events and, to those who may change them, their sessions and acts."""
     user = user_queries.get_user_even_deleted(user_id)
     about = _about(user)
     locked = about["may_change"] and attempt_limits.is_locked(user)

@@ -109,7 +109,7 @@ def activate(current: CurrentSession, factor_id: str, *, actor: Actor) -> Curren
 
 
 def new_codes(*, actor: Actor) -> list[str]:
-    """Return new recovery codes of the actor, which end the old ones. Raises FactorNotFound to who has no factor."""
+    """Return new recovery codes of the actor, which end the old ones. Raises FactorNotFound without a factor."""
     with _own(actor) as (session, user):
         proved = (SecondFactor.user_id == user.id, SecondFactor.proved_at.is_not(None))
         if session.scalar(select(SecondFactor.id).where(*proved).limit(1)) is None:
