@@ -82,6 +82,8 @@ def test_one_code(four: FourServers, path: str, kind: str) -> None:
         replies = at_once([partial(send, number, **answer) for number in range(8)])
         assert Counter(reply.status for reply in replies) == {303: 1, 403: 7}
         assert {b"Sign in" in reply.body for reply in replies if reply.status == 403} == {True}
+        # After a double click the browser shows the last answer, and keeps the cookie of the first.
+        assert {"Set-Cookie" in reply.headers for reply in replies if reply.status == 403} == {False}
         assert audited(four, user) == passed
         assert rows(four.app, "SELECT count(*) FROM admin_sessions WHERE user_id = :id", id=user.id) == [(1,)]
     assert not unexpected(four)
