@@ -117,16 +117,14 @@ class ConfirmForm(FactorForm):
     password = PasswordField("Password", render_kw={"autocomplete": "current-password"})
 
 
-class AppForm(FactorForm):
-    """The first code of a new authenticator app, and a name for it."""
-
-    name = StringField("Name", render_kw={"autocomplete": "off"})
-
-
 class FactorNameForm(Form):
     """A name for a second factor."""
 
     name = StringField("Name", render_kw={"autocomplete": "off"})
+
+
+class AppForm(FactorForm, FactorNameForm):
+    """The first code of a new authenticator app, and a name for it."""
 
 
 class ProfileForm(Form):
