@@ -39,7 +39,7 @@ def kept_in(page: Answer) -> list[tuple[str, str]]:
 def answer_there(browser: Visitor, page: Answer, **answer: str) -> Answer:
     """Send the form of the page between, with what it carries."""
     (there,) = set(re.findall(r'name="next" value="([^"]*)"', page.text))
-    kept: dict[str, Any] = {}
+    kept: dict[str, Any] = {"interrupted": "yes"} if 'name="interrupted"' in page.text else {}
     for name, value in kept_in(page):
         kept.setdefault(name, []).append(value)
     return browser.client.post(
@@ -175,7 +175,10 @@ def test_own_password(app: Flask, cast: Cast, has_factor: bool) -> None:
     if mine:
         assert NOTHING_YET in answer.text
         assert kept_in(answer) == []
-        assert answer_there(browser, answer, code=mine.code()).location == "/account"
+        wrong = answer_there(browser, answer, code="000000")
+        assert NOTHING_YET in wrong.text
+        assert answer_there(browser, wrong, code=mine.code()).location == "/account"
+        assert f"{CONFIRMED}. {NOTHING_YET}" in browser.get("/account").text
         assert browser.post("/account", **new).status_code == 303
     assert browser.is_in
 

@@ -19,6 +19,7 @@ from users.pages.forms import FormData
 from users.roles import Permission
 
 CONFIRMED = "You have confirmed that it is you. Nothing was saved yet: check what you typed and send it again."
+CONFIRMED_ALONE = "You have confirmed that it is you. Nothing was done yet, so do it again."
 SIGNED_IN_AGAIN = "You are signed in again. Nothing was saved yet: check what you typed and send it again."
 
 _KEPT = "kept-"
@@ -74,7 +75,7 @@ def confirm_page(
     """Return the page "Confirm that it is you", which leads to the path `target` and carries the fields `kept`."""
     return render_template(
         "account/confirm.html",
-        interrupted=interrupted,
+        interrupted=interrupted or "interrupted" in request.form,
         form=forms.ConfirmForm(formdata),
         next=target,
         kept=carried_fields(kept),

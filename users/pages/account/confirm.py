@@ -40,5 +40,7 @@ def confirm() -> PageResponse:
     except WrongPassword:
         raise FormRefused({"password": "The password is wrong"}) from None
     session_cookie.start_session(renewed)
-    path = login_redirect.local_path(request.form.get("next", ""))
-    return login_redirect.resume(path, login_redirect.kept_fields(request.form), login_redirect.CONFIRMED)
+    path, kept = login_redirect.local_path(request.form.get("next", "")), login_redirect.kept_fields(request.form)
+    if "interrupted" in request.form and not kept:  # a button, or passwords alone
+        return login_redirect.lead_on(path, login_redirect.CONFIRMED_ALONE)
+    return login_redirect.resume(path, kept, login_redirect.CONFIRMED)
