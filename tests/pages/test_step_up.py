@@ -163,6 +163,17 @@ def test_demotion_asks_once(app: Flask, cast: Cast, ada: Visitor) -> None:
     assert "confirmed" in fields_of(question)
 
 
+@pytest.mark.parametrize("role", ["", "role_auditor"])
+def test_role_of_an_operator(app: Flask, cast: Cast, ada: Visitor, role: str) -> None:
+    """To take it away needs a proof: a member's password is set without one, and the role could be given back."""
+    path = f"/admin/users/{cast.omar.id}/edit"
+    page = ada.get(path)
+    grow_old(app, cast.ada)
+    sent = {**fields_of(page), "global_role_id": role, "csrf_token": token_in(page)}
+    assert ada.client.post(path, data=sent).status_code == 403
+    assert rows(app, "SELECT global_role_id FROM users WHERE id = :id", id=cast.omar.id) == [("role_operator",)]
+
+
 @pytest.mark.parametrize("has_factor", [False, True])
 def test_own_password(app: Flask, cast: Cast, has_factor: bool) -> None:
     """With a second factor it needs a fresh proof; without one, the current password is the proof."""

@@ -188,10 +188,11 @@ def _differences(user: User, changes: UserChanges, password_hash: str | None) ->
 def _require_may_assign(user: User, role: Role | None, actor: Actor) -> None:
     """Raise Denied if the actor does not hold all that the role gives. `lock_for_change` has checked the old role.
 
-    Raises ConfirmationNeeded if an administrator comes or goes.
+    Raises ConfirmationNeeded if the role is `role_admin`, and if the old one gives permissions: without them, another's
+    password is set without a proof.
     """
     actor.require(Permission.ROLES_ASSIGN, *permissions_of(role))
-    if Role.ADMIN in (role, user.global_role_id):
+    if role is Role.ADMIN or needed_to_act_on(user.global_role_id):
         actor.require_confirmation()
 
 
