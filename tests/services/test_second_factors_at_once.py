@@ -13,12 +13,12 @@ from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
 from support.databases import execute, rows
-from support.factors import CONFIRM, FACTOR, App, add_app, begin_app, half_signed_in
+from support.factors import CONFIRM, FACTOR, FACTORS, App, add_app, begin_app, half_signed_in
 from support.four_servers import FourServers, at_once
 from support.people import PASSWORD, Cast, as_actor, make_user
 from support.second_steps import STRANGE, WRONG_CODE, TwoSteps, half_way
 from support.servers import Reply
-from support.visitors import LOGIN, Visitor
+from support.visitors import LOGIN, Visitor, signed_in
 from users.auth import attempt_limits, sessions, signin
 from users.auth.sessions import Stage
 from users.errors import AuthenticationRequired
@@ -244,6 +244,26 @@ def test_renamed_while_removed(app: Flask, cast: Cast) -> None:
         assert renaming.is_alive(), "it waits for the lock"
     renaming.join(20)
     assert outcomes == ["FactorNotFound"]
+
+
+def test_begun_while_reset(app: Flask, cast: Cast) -> None:
+    """A new factor that waits while another user's reset ends the session is not added."""
+    browser, statuses = signed_in(app, cast.ada), list[int]()
+    token = browser.token(FACTORS)
+
+    def begin() -> None:
+        statuses.append(browser.client.post(f"{FACTORS}/app", data={"csrf_token": token}).status_code)
+
+    beginning = threading.Thread(target=begin)
+    with app.app_context(), database.transaction() as session:
+        session.get_one(User, cast.ada.id, with_for_update=True)
+        beginning.start()
+        beginning.join(0.4)
+        assert beginning.is_alive(), "it waits for the lock"
+        sessions.end_all(session, cast.ada.id)
+    beginning.join(20)
+    assert statuses == [403]
+    assert rows(app, "SELECT 1 FROM second_factors") == []
 
 
 def test_begun_at_once(app: Flask, cast: Cast) -> None:

@@ -15,7 +15,7 @@ from users.actors import Actor
 from users.audit import trail
 from users.audit.trail import Action
 from users.auth import sessions
-from users.auth.authorization import authorized_transaction
+from users.auth.authorization import authorized_transaction, reauthorize
 from users.auth.factors import apps, held, passkeys, recovery_codes
 from users.auth.factors.held import Kind, WrongCode
 from users.auth.factors.passkeys import BadPasskey, Site
@@ -169,8 +169,9 @@ def reset(user_id: str, *, actor: Actor) -> User:
 def _own(actor: Actor) -> Iterator[tuple[Session, User]]:
     """Yield a transaction and the actor's own user, locked, for an act that needs a confirmation."""
     actor.require_confirmation()
-    with authorized_transaction(actor) as (session, _):
+    with database.transaction() as session:
         user = session.scalars(select(User).where(User.id == actor.user_id).with_for_update()).one()
+        reauthorize(session, actor)  # after the wait for the lock: a reset may have ended the session
         yield session, user
 
 
