@@ -84,7 +84,10 @@ def calls_in_upgrade(path: Path) -> list[ast.Call]:
         if isinstance(node, ast.FunctionDef) and node.name == "upgrade"
     )
     calls = [node for node in ast.walk(upgrading) if isinstance(node, ast.Call)]
-    return [call for call in calls if ast.unparse(call.func).startswith("op.")]
+    changes_nothing = ("op.get_context()", "op.execute(_LOCK)")
+    return [
+        call for call in calls if ast.unparse(call.func).startswith("op.") and ast.unparse(call) not in changes_nothing
+    ]
 
 
 @pytest.mark.parametrize(
