@@ -44,6 +44,7 @@ def test_variables() -> None:
         "SECRET_KEY_FALLBACKS",
         "ENROL_DATABASE_POOL",
         "ENROL_PUBLIC_URL",
+        "ENROL_INSTANCE_NAME",
         "ENROL_PASSWORD_MIN_LENGTH",
         "ENROL_PASSWORD_BLOCKLIST",
         "ENROL_PASSWORD_BLOCKLIST_FILE",
@@ -72,6 +73,7 @@ def test_defaults(tmp_path: Path) -> None:
         secret_key_fallbacks=(),
         database_pool=16,
         public_url=None,
+        instance_name="Enrol",
         rules=Rules(
             password_min_length=8,
             password_blocklist=False,
@@ -123,6 +125,9 @@ GOOD: list[tuple[str, str, str, Any]] = [
         "password_done_url",
         "http://localhost:3000/Start?from=enrol&a[]=%C3%A4'#in",
     ),
+    ("ENROL_INSTANCE_NAME", " Bücher & Söhne <1> ", "instance_name", "Bücher & Söhne <1>"),
+    ("ENROL_INSTANCE_NAME", "x" * 40, "instance_name", "x" * 40),
+    ("ENROL_INSTANCE_NAME", " ", "instance_name", "Enrol"),
     ("ENROL_PASSWORD_HASH", "m=19456,t=2,p=1", "password_hash", HashParameters(19456, 2, 1)),
     ("ENROL_PASSWORD_HASH", "m=7168,t=5,p=1", "password_hash", HashParameters(7168, 5, 1)),
     ("ENROL_PASSWORD_HASH", "m=4194304,t=9999,p=255", "password_hash", HashParameters(4194304, 9999, 255)),
@@ -225,6 +230,7 @@ BAD: dict[str, list[str]] = {
         "https://bücher.com/",
         "https://app.example.com/ä",
     ],
+    "ENROL_INSTANCE_NAME": ["x" * 41, "two\nlines", "\u202ednuor", "\udcff"],
     "ENROL_PASSWORD_HASH": [
         "argon2id",
         "m=65536",

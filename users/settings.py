@@ -18,6 +18,7 @@ from users.rules import environment, hosts, secret_keys, web_urls
 from users.rules.validation import Rules
 from users.storage import database_url
 
+LONGEST_NAME = 40  # of an instance, in characters
 # Every variable and what it takes, in the order of the table in OPERATIONS.md, which a test compares with this one.
 TAKES = {
     "DATABASE_URL": "an address like postgresql://user@host/database or sqlite:////path/to/file.db",
@@ -26,6 +27,7 @@ TAKES = {
     "SECRET_KEY_FALLBACKS": "older secret keys of at least 32 characters, separated by commas",
     "ENROL_DATABASE_POOL": "how many connections to the database one process may have, from 1 to 256",
     "ENROL_PUBLIC_URL": "the address people use, like https://users.example.com, without a path",
+    "ENROL_INSTANCE_NAME": f"a name of at most {LONGEST_NAME} characters, like Example Accounts",
     "ENROL_PASSWORD_MIN_LENGTH": f"a whole number from {MIN_LENGTH} to 256",
     "ENROL_PASSWORD_BLOCKLIST": "on or off",
     "ENROL_PASSWORD_BLOCKLIST_FILE": "the path of a UTF-8 text file with one password a line",
@@ -67,6 +69,7 @@ class Settings:
     secret_key_fallbacks: tuple[str, ...] = field(repr=False)
     database_pool: int
     public_url: str | None
+    instance_name: str  # which people know this service by
     rules: Rules
     password_done_url: str | None
     password_hash: HashParameters
@@ -120,6 +123,7 @@ def load(values: Mapping[str, str], instance: Path) -> Settings:
         ),
         database_pool=_whole_number(values, "ENROL_DATABASE_POOL", 1, 256, default=_DATABASE_POOL),
         public_url=_url(values, "ENROL_PUBLIC_URL", web_urls.read_base_url),
+        instance_name=_instance_name(values),
         rules=Rules(
             password_min_length=_whole_number(values, "ENROL_PASSWORD_MIN_LENGTH", MIN_LENGTH, 256, default=MIN_LENGTH),
             password_blocklist=_choice(values, "ENROL_PASSWORD_BLOCKLIST", ("off", "on")) == "on",
@@ -225,6 +229,13 @@ def _url(values: Mapping[str, str], name: str, read: Callable[[str], str]) -> st
         return read(given) if given else None
     except ValueError:
         raise _bad(name) from None
+
+
+def _instance_name(values: Mapping[str, str]) -> str:
+    name = values.get("ENROL_INSTANCE_NAME", "").strip() or "Enrol"
+    if len(name) > LONGEST_NAME or not name.isprintable():
+        raise _bad("ENROL_INSTANCE_NAME")
+    return name
 
 
 def _password_list(values: Mapping[str, str], name: str) -> DigestList | None:

@@ -52,6 +52,7 @@ def init_app(app: Flask) -> None:
         factor_words=second_factors.NAMES,
         few_codes=recovery_codes.FEW,
         first_steps=first_steps.unfinished,
+        instance_name=lambda: settings.current().instance_name,
         link_end=password_links.open_until,
         may=lambda permission: "actor" in g and Permission(permission) in g.actor.permissions,
         placeholder_url=urls.PLACEHOLDER_URL,

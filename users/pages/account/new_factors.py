@@ -5,6 +5,7 @@ import io
 from flask import g, redirect, render_template, request, url_for
 from markupsafe import Markup
 
+from users import settings
 from users.auth.factors import apps, held
 from users.auth.factors.held import Kind, WrongCode
 from users.auth.sessions import Stage
@@ -18,8 +19,6 @@ from users.pages.guards import PageResponse, page
 from users.rules import validation
 from users.services import second_factors
 from users.storage.models import SecondFactor
-
-ISSUER = "Enrol"
 
 
 @bp.post("/account/factors/app")
@@ -41,7 +40,7 @@ def show_new_app(factor_id: str, formdata: FormData | None = None) -> PageRespon
         return redirect(url_for("users.show_factors"), 303)
     if factor.proved_at:  # the page was loaded again after the recovery codes were shown
         return redirect(url_for("users.show_codes", factor_id=factor.id), 303)
-    key, uri = apps.key_of(factor), apps.uri_of(factor, g.user.email, ISSUER)
+    key, uri = apps.key_of(factor), apps.uri_of(factor, g.user.email, settings.current().instance_name)
     return render_template(
         "factors/app.html",
         form=forms.AppForm(formdata, name=factor.name),

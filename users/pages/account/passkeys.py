@@ -6,6 +6,7 @@ works, and so does one of two pages.
 
 from flask import Response, g, redirect, render_template, request, url_for
 
+from users import settings
 from users.auth.factors import held, passkeys
 from users.auth.factors.held import Kind, WrongCode
 from users.blueprint import bp
@@ -14,7 +15,7 @@ from users.http import urls
 from users.pages import forms
 from users.pages.account.confirm import show_confirm
 from users.pages.account.factors import OPENS_IN
-from users.pages.account.new_factors import ISSUER, show_added
+from users.pages.account.new_factors import show_added
 from users.pages.forms import FormData
 from users.pages.guards import ANY_STAGE, PageResponse, page
 from users.rules import validation
@@ -38,8 +39,8 @@ def show_creation_options() -> PageResponse:
     site = urls.passkey_site()
     if site is None:
         raise FactorNotFound
-    mine = passkeys.made_for(site, held.passkeys_of(g.user.id))
-    return _json(passkeys.creation_options(site, g.user, mine, held.new_challenge(g.session.id_hash), ISSUER))
+    mine, name = passkeys.made_for(site, held.passkeys_of(g.user.id)), settings.current().instance_name
+    return _json(passkeys.creation_options(site, g.user, mine, held.new_challenge(g.session.id_hash), name))
 
 
 @bp.post("/account/factors/passkey")
