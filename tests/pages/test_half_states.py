@@ -42,6 +42,8 @@ routes                                      factor   password  enrolment  old-pr
 * /readyz                                   =        =         =          =
 * /docs                                     =        =         =          =
 * /openapi.json                             =        =         =          =
+* /favicon.ico                              =        =         =          =
+* /robots.txt                               =        =         =          =
 * /setup                                    =        =         =          =
 * /verify                                   =        =         =          =
 * /password                                 =        =         =          =

@@ -29,6 +29,8 @@ GET    /                                   303      303     303      303        
 GET    /static/<filename>                  200      200     200      200           200     200     200
 GET    /healthz                            200      200     200      200           200     200     200
 GET    /readyz                             200      200     200      200           200     200     200
+GET    /favicon.ico                        200      200     200      200           200     200     200
+GET    /robots.txt                         200      200     200      200           200     200     200
 GET    /docs                               200      200     200      200           200     200     200
 GET    /openapi.json                       200      200     200      200           200     200     200
 GET    /setup                              404      404     404      404           404     404     404

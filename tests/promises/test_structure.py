@@ -166,7 +166,9 @@ def test_every_view_is_guarded_or_public(bare: Flask) -> None:
             assert set(guard) <= set(Permission)
     assert public == {"/", "/admin", "/admin/login", "/healthz", "/readyz", "/password", "/setup", "/verify"} | {
         "/docs",
+        "/favicon.ico",
         "/openapi.json",
+        "/robots.txt",
     }
 
 

@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from users.http import error_responses, health, request_hooks  # noqa: F401  (the import registers health's routes)
+from users.http import error_responses, health, request_hooks, site_files  # noqa: F401  (the import registers routes)
 
 
 def init_app(app: Flask) -> None:
