@@ -65,3 +65,20 @@ def test_long_name_beside_an_email(filled_site: Site, opened: "Callable[..., Pag
     page.goto(f"{filled_site.base_url}/admin/users?q=person")
     height = "link => link.querySelector('bdi').getBoundingClientRect().height"
     assert page.get_by_role("link", name="person25@example.com").evaluate(height) < 32  # a line is 24
+
+
+def test_density_of_the_list(filled_site: Site, opened: "Callable[..., Page]") -> None:
+    """A screen shows twelve users, and a phone four; a tablet has a table of four columns, not cards."""
+    page = opened()
+    sign_in(page, filled_site)
+    whole = "rows => rows.filter(row => row.getBoundingClientRect().bottom <= innerHeight).length"
+    shown = {}
+    for width, height in ((1280, 800), (960, 800), (600, 800), (360, 740)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.goto(f"{filled_site.base_url}/admin/users?status=active")
+        shown[width] = page.locator("tbody tr").evaluate_all(whole)
+        columns = page.locator("thead th:visible").all_inner_texts()
+        if width in (960, 600):
+            assert columns == ["Email", "Name", "Status", "Created"]
+    assert shown[1280] >= 12
+    assert shown[360] >= 4
