@@ -48,7 +48,8 @@ def test_print(filled_site: Site, opened: "Callable[..., Page]") -> None:
     page.goto(user)
     assert not page.is_visible("#actions")
     page.goto(f"{filled_site.base_url}/docs")
-    assert page.evaluate("[...document.querySelectorAll('pre')].every(pre => pre.checkVisibility())")
+    assert page.evaluate("[...document.querySelectorAll(':not([hidden]) > pre')].every(pre => pre.checkVisibility())")
+    assert page.pdf(format="A4").count(b"/Type /Page\n") < 20
     assert not page.is_visible("nav")
     page.goto(f"{user}/password")
     assert page.is_visible("h1:has-text('password')")

@@ -334,11 +334,13 @@ def test_the_reference(site: Site, inspector: Inspector, opened: "Callable[..., 
     without_script.goto(f"{site.base_url}/docs")
     assert without_script.is_visible("#createUser-curl")
     assert not without_script.is_visible("#createUser-python")
-    without_script.locator("#createUser >> text=Python").first.click()
+    assert not without_script.is_visible("#find")
+    follow(without_script, "#createUser >> text=Python")
+    assert without_script.url.endswith("/docs?lang=python#createUser")
     assert without_script.is_visible("#createUser-python")
     assert not without_script.is_visible("#createUser-curl")
     follow(without_script, "nav >> text=Errors")
-    assert without_script.url.endswith("/docs#errors")
+    assert without_script.url.endswith("/docs?lang=python#errors")
 
 
 def test_the_keys(site: Site, inspector: Inspector) -> None:

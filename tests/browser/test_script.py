@@ -170,3 +170,29 @@ def test_recovery_codes(filled_site: Site, opened: "Callable[..., Page]") -> Non
     page.emulate_media(media="print")
     whose = f"recovery.codes@example.com, {clock.date(clock.now())}"
     assert page.inner_text("body").split() == f"Recovery codes for Enrol {whose} {codes}".split()
+
+
+def test_the_reference(filled_site: Site, page: "Page") -> None:
+    """The contents follow the text and are searched, the language is kept, and a heading's link is copied."""
+    page.goto(f"{filled_site.base_url}/docs#updateUser")
+    current = page.locator(".toc [aria-current]")
+    current.get_by_text("Change a user").wait_for()
+    page.evaluate("document.querySelector('#OVERLOADED').scrollIntoView()")
+    current.get_by_text("OVERLOADED").wait_for()
+    page.fill("#find", "post /v1/user/invite")
+    assert page.locator(".toc li a:visible").all_inner_texts() == ["Users", "Invite a user"]
+    page.fill("#find", "nothing at all")
+    assert page.is_visible("text=Nothing is called so.")
+    page.fill("#find", "")
+    page.locator("#createUser [data-speak=python]").focus()
+    page.keyboard.press("Enter")
+    assert page.is_visible("#inviteUser-python")
+    assert page.url.endswith("/docs?lang=python#updateUser")
+    page.goto(f"{filled_site.base_url}/docs")
+    assert page.is_visible("#createUser-python")
+    assert page.url.endswith("/docs?lang=python")
+    page.hover("#createUser h3")
+    page.click("#createUser .anchor")
+    page.locator("#createUser .anchor >> text=Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == page.url
+    assert page.url.endswith("/docs?lang=python#createUser")

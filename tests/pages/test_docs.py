@@ -10,6 +10,7 @@ from app import create_app
 from support.application import WITHOUT_DATABASE
 from support.visitors import Visitor
 from users.http import urls
+from users.openapi.code_samples import LANGUAGES
 from users.pages import docs
 from users.storage import database
 
@@ -83,11 +84,14 @@ def test_kept_for_each_application(client: FlaskClient) -> None:
 def test_kept_for_eight_base_urls(client: FlaskClient, path: str) -> None:
     kept = client.application.extensions["enrol.docs" if path == "/docs" else "enrol.openapi"]
     first = client.get(path, headers={"Host": "localhost:5000"}).data
-    for port in range(5001, 5008):
-        client.get(path, headers={"Host": f"localhost:{port}"})
+    languages = LANGUAGES if path == "/docs" else [""]
+    for language in languages:
+        client.get(f"{path}?lang={language}", headers={"Host": "localhost:5000"})
+        for port in range(5001, 5008):
+            client.get(f"{path}?lang={language}", headers={"Host": f"localhost:{port}"})
     assert client.get(path, headers={"Host": "LOCALHOST:5000"}).data == first  # so 5001 is the oldest now
     client.get(path, headers={"Host": "localhost:5008"})
-    assert kept.cache_info().currsize == kept.cache_info().maxsize == docs.KEPT == 8
+    assert kept.cache_info().currsize == kept.cache_info().maxsize == docs.KEPT * len(languages) == 8 * len(languages)
     for port, missed in ((5000, 0), (5008, 0), (5001, 1)):
         before = kept.cache_info().misses
         assert f"http://localhost:{port}" in client.get(path, headers={"Host": f"localhost:{port}"}).text

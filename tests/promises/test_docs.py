@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from app import create_app
 from support.application import WITHOUT_DATABASE
 from users.field_errors import FieldCode
-from users.openapi import contract
+from users.openapi import code_samples, contract
 
 
 @pytest.fixture
@@ -31,15 +31,45 @@ def test_operations(client: FlaskClient) -> None:
 
 
 def test_error_codes(client: FlaskClient) -> None:
-    """Each is listed once, with how to fix it."""
+    """Each is listed once, with how to fix it and an example."""
     page = client.get("/docs").text
-    rows = re.findall(r'<tr id="(\w+)">.*?<td data-label="Status">(\d+)</td>\s*<td>(.*?)</td>', page, re.DOTALL)
     codes = contract.codes()
-    assert [(code, int(status)) for code, status, _ in rows] == [(one.code, one.status) for one in codes]
-    for one, (_, _, words) in zip(codes, rows, strict=True):
-        plain = html.unescape(re.sub(r"<.*?>", "", words))
+    assert [code for code in re.findall(r'<section id="(\w+)" class="pair"', page) if code.isupper()] == [
+        one.code for one in codes
+    ]
+    for one in codes:
+        section = page.partition(f'<section id="{one.code}"')[2].partition("</section>")[0]
+        assert f'<span class="tag">{one.status}</span>' in section
+        words, example = re.findall(r"<p>(.*?)</p>|<pre .*?><code>(.*?)</code>", section, re.DOTALL)
+        plain = html.unescape(re.sub(r"<.*?>", "", words[0]))
         assert plain == f"{one.meaning} {one.fix}".replace("`", "")
+        assert html.unescape(example[1]) == one.example
     assert {one.code for one in codes} >= set(FieldCode)
+
+
+def test_contents(client: FlaskClient) -> None:
+    """The navigation leads to every section, in the order of the page."""
+    page = client.get("/docs").text
+    contents = page.partition('<nav class="toc"')[2].partition("</nav>")[0]
+    sections = re.findall(r'<section id="([\w-]+)"', page)
+    assert re.findall(r'href="#([\w-]+)"', contents) == sections
+    assert {one.id for one in contract.operations()} | {one.code for one in contract.codes()} <= set(sections)
+    headed = re.findall(r'<a class="anchor" href="#([\w-]+)"', page)
+    assert headed == sections
+
+
+@pytest.mark.parametrize(
+    ("query", "chosen"),
+    [("", "curl"), ("?lang=nothing", "curl")] + [(f"?lang={name}", name) for name in code_samples.LANGUAGES],
+)
+def test_language(client: FlaskClient, query: str, chosen: str) -> None:
+    """The chosen one shows, the others are hidden; the links choose another one."""
+    page = client.get(f"/docs{query}").text
+    parts = re.findall(r'data-lang="(\w+)"( hidden)?>', page)
+    assert {name for name, hidden in parts if not hidden} == {chosen}
+    assert {name for name, hidden in parts if hidden} == {*code_samples.LANGUAGES} - {chosen}
+    links = re.findall(r'<a href="\?lang=(\w+)#createUser" data-speak="(\w+)"( aria-current="true")?>', page)
+    assert links == [(name, name, ' aria-current="true"' * (name == chosen)) for name in code_samples.LANGUAGES]
 
 
 def test_links(client: FlaskClient) -> None:

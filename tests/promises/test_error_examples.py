@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 from flask import Request
@@ -11,11 +12,13 @@ from werkzeug.test import EnvironBuilder
 from support.answers import judge_of
 from users import errors, request_errors
 from users.api import parameters, request_body
+from users.auth import hasher
 from users.errors import EnrolError
-from users.field_errors import FieldCode
+from users.field_errors import FieldCode, FieldError
 from users.http.error_responses import json_body
 from users.openapi import contract
-from users.rules import validation
+from users.passwords.hashing import PasswordPlace
+from users.rules import field_checks, validation
 
 COMPONENTS = contract.document()["components"]
 RESPONSES, SCHEMAS = COMPONENTS["responses"], COMPONENTS["schemas"]
@@ -95,6 +98,51 @@ def schema_of(code: str) -> contract.Node:
     """Return the schema of the errors with this code; a field's own code has that of VALIDATION_ERROR."""
     found: contract.Node = next(one for one in ERRORS if code in contract.codes_of(one))
     return found
+
+
+ADA = {"email": "ada@example.com", "password": "correct horse"}
+COMMON = validation.Rules(password_blocklist=True)
+
+
+def undeliverable() -> EnrolError:
+    """Return the error of a domain that does not receive email; DNS is not asked."""
+    words = field_checks._EMAIL_MESSAGES[FieldCode.EMAIL_DOMAIN_UNDELIVERABLE].format(domain="exmaple.org")
+    return errors.Invalid([FieldError("email", FieldCode.EMAIL_DOMAIN_UNDELIVERABLE, words)])
+
+
+def unchanged() -> None:
+    """Choose the password that the user has."""
+    hasher.require_other(create_autospec(PasswordPlace, instance=True), "", "")
+
+
+# The errors whose answers are made from the examples of the schema FieldError.
+OF_FIELDS: dict[str, EnrolError] = {
+    "EMAIL_DOMAIN_RESERVED": raised_by(lambda: new_user(**ADA | {"email": "ada@host.test"})),
+    "EMAIL_DOMAIN_UNDELIVERABLE": undeliverable(),
+    "EMAIL_TOO_LONG": raised_by(lambda: new_user(**ADA | {"email": f"ada@{'a.' * 150}example.com"})),
+    "INVALID_CHARACTERS": raised_by(lambda: new_user(**ADA, first_name="A\nda")),
+    "INVALID_EMAIL_FORMAT": raised_by(lambda: new_user(**ADA | {"email": "ada"})),
+    "INVALID_IP_ADDRESS": raised_by(lambda: validation.credentials({**ADA, "ip_address": "here"})),
+    "INVALID_ROLE": raised_by(lambda: validation.user_changes({"global_role_id": "role_king"}, validation.Rules())),
+    "INVALID_TYPE": raised_by(lambda: new_user(**ADA | {"email": 1})),
+    "NAME_TOO_LONG": raised_by(lambda: new_user(**ADA, first_name="x" * 256)),
+    "OUT_OF_RANGE": raised_by(lambda: validation.link_lifetime({"expires_in": 1})),
+    "PASSWORD_TOO_COMMON": raised_by(lambda: validation.new_password("password", COMMON)),
+    "PASSWORD_TOO_LONG": raised_by(lambda: new_user(**ADA | {"password": "x" * 1025})),
+    "PASSWORD_UNCHANGED": raised_by(unchanged),
+    "REQUIRED_FIELD": raised_by(lambda: new_user(password="correct horse")),
+    "UNKNOWN_FIELD": raised_by(lambda: new_user(**ADA, **{"e-mail": "ada@example.com"})),
+}
+
+
+@pytest.mark.parametrize("code", [one.code for one in contract.codes()])
+def test_answer_shown_for_each_code(code: str) -> None:
+    """What the reference page shows is what the class renders."""
+    shown = json.loads(contract.example_of(code))
+    made = json_body({**OF_FIELDS, **SHOWN}[code], TRACE_ID)
+    made["error"]["timestamp"] = shown["error"]["timestamp"]
+    assert shown == made
+    judge_of(schema_of(code)).validate(shown["error"])
 
 
 def test_every_code_has_an_example() -> None:

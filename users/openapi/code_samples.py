@@ -1,4 +1,4 @@
-"""One call of the API as code to paste: curl, Python or JavaScript, with nothing to install. No Flask."""
+"""One call of the API as code to paste: curl, Python with Requests, or JavaScript. No Flask."""
 
 import json
 import shlex
@@ -7,6 +7,8 @@ from textwrap import indent
 from typing import Any
 
 Body = Mapping[str, Any] | None
+
+LANGUAGES = {"curl": "curl", "python": "Python", "javascript": "JavaScript"}
 
 
 def curl(method: str, url: str, body: Body = None, *, key: str = "$API_KEY") -> str:
@@ -20,35 +22,29 @@ def curl(method: str, url: str, body: Body = None, *, key: str = "$API_KEY") -> 
 
 
 def python(method: str, url: str, body: Body = None) -> str:
-    """Return the call as a Python program that needs only the standard library."""
-    headers = '"X-API-Key": os.environ["API_KEY"]'
-    lines = [json.dumps(url), f'method="{method}"', f"headers={{{headers}}}"]
+    """Return the call as a Python program with Requests."""
+    lines = [json.dumps(url), 'headers={"X-API-Key": os.environ["API_KEY"]}']
     if body is not None:
-        lines[-1] = f'headers={{{headers}, "Content-Type": "application/json"}}'
-        lines.append(f"data=json.dumps({_pretty(body, 4)}).encode()")
+        lines.append(f"json={_pretty(body, 4)}")
     arguments = indent(",\n".join(lines), "    ")
-    return (
-        "import json, os, urllib.request\n\n"
-        f"request = urllib.request.Request(\n{arguments},\n)\n"
-        "with urllib.request.urlopen(request) as response:\n"
-        "    print(json.load(response))"
-    )
+    call = f"response = requests.{method.lower()}(\n{arguments},\n)"
+    return f"import os\nimport requests\n\n{call}\nprint(response.json())"
 
 
 def python_pages(url: str) -> str:
     """Return a Python program that reads the list at `url`, page by page. A Link may be relative (RFC 8288, 3.1)."""
     return f"""\
-import json, os, re, urllib.request
+import os
 from urllib.parse import urljoin
+import requests
 
 url = {json.dumps(url)}
 while url:
-    request = urllib.request.Request(url, headers={{"X-API-Key": os.environ["API_KEY"]}})
-    with urllib.request.urlopen(request) as response:
-        for user in json.load(response):
-            print(user["email"])
-        link = re.search(r'<([^>]+)>; rel="next"', response.headers.get("Link", ""))
-    url = urljoin(url, link[1]) if link else None"""
+    response = requests.get(url, headers={{"X-API-Key": os.environ["API_KEY"]}})
+    for user in response.json():
+        print(user["email"])
+    following = response.links.get("next")
+    url = urljoin(url, following["url"]) if following else None"""
 
 
 def javascript(method: str, url: str, body: Body = None) -> str:
@@ -60,6 +56,15 @@ def javascript(method: str, url: str, body: Body = None) -> str:
         lines.append(f"body: JSON.stringify({_pretty(body, 2)})")
     options = indent(",\n".join(lines), "  ")
     return f"const response = await fetch({json.dumps(url)}, {{\n{options},\n}});\nconsole.log(await response.json());"
+
+
+def in_every_language(method: str, url: str, body: Body = None) -> dict[str, str]:
+    """Return the call in each of the languages, by its name."""
+    return {
+        "curl": curl(method, url, body),
+        "python": python(method, url, body),
+        "javascript": javascript(method, url, body),
+    }
 
 
 def _pretty(body: Body, spaces: int) -> str:

@@ -61,6 +61,7 @@ class ErrorCode:
     status: int
     meaning: str
     fix: str
+    example: str  # JSON
 
 
 @cache
@@ -196,17 +197,38 @@ def codes() -> list[ErrorCode]:
 
 
 def _code(schema: Node) -> ErrorCode:
-    status = own_members(schema)["status"]["const"]
-    return ErrorCode(codes_of(schema)[0], status, schema["description"], schema["x-how-to-fix"])
+    code, status = codes_of(schema)[0], own_members(schema)["status"]["const"]
+    return ErrorCode(code, status, schema["description"], schema["x-how-to-fix"], example_of(code))
 
 
 def _field_codes(schema: Node, listed: set[str]) -> Iterator[ErrorCode]:
     for code, meaning, fix in zip(schema["enum"], schema["x-enum-descriptions"], schema["x-how-to-fix"], strict=True):
         if code not in listed:
-            yield ErrorCode(code, 422, meaning, fix)
+            yield ErrorCode(code, 422, meaning, fix, example_of(code))
 
 
-def example_of(name: str, code: str) -> str:
-    """Return the example of the error `code` in the document's response `name`, as JSON."""
-    examples = document()["components"]["responses"][name]["content"]["application/json"]["examples"]
-    return json.dumps(examples[code]["value"], indent=2, ensure_ascii=False)
+def example_of(code: str) -> str:
+    """Return an error answer with this code, as JSON."""
+    return json.dumps(_examples()[code], indent=2, ensure_ascii=False)
+
+
+@cache
+def _examples() -> dict[str, Node]:
+    """Return an example for each code: that of a response, else one made from the example of the field's error."""
+    components = document()["components"]
+    contents = [one["content"]["application/json"] for one in components["responses"].values()]
+    found = {code: one["value"] for content in contents for code, one in content["examples"].items()}
+    of_fields = {one["code"]: _about_field(found["PASSWORD_TOO_SHORT"], one) for one in _field_errors(components)}
+    return {**of_fields, **found}
+
+
+def _field_errors(components: Node) -> list[Node]:
+    found: list[Node] = components["schemas"]["FieldError"]["examples"]
+    return found
+
+
+def _about_field(answer: Node, error: Node) -> Node:
+    """Return an answer whose only error is `error`."""
+    changed = {"code": error["code"], "message": error["message"]}
+    details = {"field": error["field"], "errors": [error]}
+    return {**answer, "error": {**answer["error"], **changed, "details": details}}

@@ -1,26 +1,21 @@
 """The reference for people who write programs: the contract as it stands, and as a page, for this server's address.
 
-Both are the same for every caller, so each is made once for a base URL and cached.
+Both are the same for every caller, so each is made once for a base URL, the page for a language too, and cached.
 """
 
 import gzip
 import hashlib
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
-from itertools import groupby
-from typing import Any
+from functools import lru_cache
 
-from flask import Flask, Response, current_app, g, jsonify, render_template, request
-from markupsafe import Markup, escape
+from flask import Flask, Response, current_app, g, jsonify, request
 
-from users import rate_limits, settings
-from users.auth import attempt_limits
 from users.blueprint import bp, same_for_all
 from users.http import headers, urls
-from users.openapi import code_samples, contract
-from users.openapi.contract import Operation
+from users.openapi import contract
+from users.openapi.code_samples import LANGUAGES
+from users.pages import reference
 
 KEPT = 8  # base URLs: a Host that is loopback or trusted may have any port
 
@@ -37,7 +32,7 @@ class CachedBody:
 
 def init_app(app: Flask) -> None:
     """Give `app` its caches: the page depends on the settings. The base URL used longest ago is dropped."""
-    app.extensions["enrol.docs"] = lru_cache(KEPT)(_page)
+    app.extensions["enrol.docs"] = lru_cache(KEPT * len(LANGUAGES))(_page)
     app.extensions["enrol.openapi"] = lru_cache(KEPT)(_document)
 
 
@@ -51,17 +46,25 @@ def show_document() -> Response:
 @bp.get("/docs")
 @same_for_all
 def show_docs() -> Response:
-    """Show the reference."""
-    return _answer("enrol.docs")
+    """Show the reference, with its examples in the language of `?lang=`."""
+    return _answer("enrol.docs", _language())
 
 
-def _answer(name: str) -> Response:
-    """Return the body cached under `name`, compressed if the caller accepts that, or 304 if its copy is current.
+def _language() -> str:
+    """Return the language that the caller asks for, or the first one."""
+    asked = request.args.get("lang", "")
+    return asked if asked in LANGUAGES else next(iter(LANGUAGES))
+
+
+def _answer(name: str, *variant: str) -> Response:
+    """Return the body cached under `name` for the base URL and `variant`, compressed if the caller accepts that.
+
+    It is 304 if the caller's copy is current.
 
     Each of the two has an entity tag of its own (RFC 9110, section 8.8.3.3).
     """
-    keep: Callable[[str | None], CachedBody] = current_app.extensions[name]
-    made = keep(urls.base_url())
+    keep: Callable[..., CachedBody] = current_app.extensions[name]
+    made = keep(urls.base_url(), *variant)
     encoding = request.accept_encodings.best_match(("gzip", "identity"), "identity")
     response = Response(made.plain, mimetype=made.mimetype)
     response.set_etag(made.digest)
@@ -86,42 +89,5 @@ def _document(base_url: str | None) -> CachedBody:
     return _made(document.get_data(as_text=True), "application/json")
 
 
-def _page(base_url: str | None) -> CachedBody:
-    schemas = contract.document()["components"]["schemas"]
-    page = render_template(
-        "docs/reference.html",
-        base_url=base_url,
-        tags=_tags(),
-        objects=[(schemas[name], contract.fields(schemas[name])) for name in ("User", "Profile")],
-        codes=contract.codes(),
-        error=contract.example_of("Invalid", "PASSWORD_TOO_SHORT"),
-        rate=settings.current().rate_limit,
-        wrong_keys=rate_limits.WRONG_KEYS,
-        limits=attempt_limits,
-        samples=partial(_samples, base_url),
-        pages_sample=code_samples.python_pages(f"{base_url or urls.PLACEHOLDER_URL}/v1/user/?limit=1000"),
-        coded=_coded,
-    )
-    return _made(page, "text/html")
-
-
-def _tags() -> list[tuple[dict[str, Any], list[Operation]]]:
-    """Return the tags, each with its operations."""
-    found = {name: list(group) for name, group in groupby(contract.operations(), lambda one: one.tag)}
-    return [(tag, found[tag["name"]]) for tag in contract.document()["tags"]]
-
-
-def _samples(base_url: str | None, operation: Operation) -> dict[str, str]:
-    """Return the operation in three languages."""
-    url = f"{base_url or urls.PLACEHOLDER_URL}{operation.example_path}"
-    call = (operation.method, url, operation.body)
-    return {
-        "curl": code_samples.curl(*call),
-        "Python": code_samples.python(*call),
-        "JavaScript": code_samples.javascript(*call),
-    }
-
-
-def _coded(text: str) -> Markup:
-    """Return `text` with the parts between backticks as code."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704  (escaped, then marked)
+def _page(base_url: str | None, language: str) -> CachedBody:
+    return _made(reference.page(base_url, language), "text/html")
