@@ -104,6 +104,8 @@ def test_acts_check_permissions(app: Flask, cast: Cast, newer: User) -> None:
         for actor in (narrow, as_actor(app, cast.omar)):
             with pytest.raises(Denied):
                 user_changes.set_password(newer.id, "another password", actor=actor)
+            with pytest.raises(Denied):
+                user_changes.restore_user(newer.id, actor=actor)
         with pytest.raises(WrongPassword):
             signin.verify_password(newer.email, PASSWORD, actor=narrow)
         assert (

@@ -131,6 +131,34 @@ def test_delete(api: Api, cast: Cast) -> None:
     assert api.create(email="SAM@example.com").status_code == 201
 
 
+def test_restore(app: Flask, api: Api, cast: Cast) -> None:
+    """The answer is the user, deactivated; the same request again changes nothing."""
+    path = f"/v1/user/{cast.sam.id}/restore"
+    api.delete_user(cast.sam.id)
+    answer = api.call("POST", path)
+    assert answer.status_code == 200
+    assert {**answer.json, "updated_at": ""} == {**cast.sam.as_user(), "is_active": False, "updated_at": ""}
+    profile = api.get(f"/v1/user/{cast.sam.id}")
+    assert profile.headers["ETag"] == answer.headers["ETag"]
+    assert api.get("/v1/user/deleted").json == []
+    again = api.call("POST", f"{path}/", json={})
+    assert (again.status_code, again.json, again.headers["ETag"]) == (200, answer.json, answer.headers["ETag"])
+    assert api.patch_user(cast.sam.id, is_active=True).json["is_active"] is True
+    assert status_and_code(api.call("POST", f"/v1/user/{UNKNOWN_ID}/restore")) == (404, "USER_NOT_FOUND")
+
+
+def test_restore_of_a_taken_email_is_409(app: Flask, api: Api, cast: Cast) -> None:
+    """It says by whom it is taken, as a create does."""
+    api.delete_user(cast.sam.id)
+    holder = api.create(email="SAM@example.com").json["id"]
+    path = f"/v1/user/{cast.sam.id}/restore"
+    answer = api.call("POST", path)
+    assert status_and_code(answer) == (409, "USER_ALREADY_EXISTS")
+    assert answer.json["error"]["details"] == api.create(email="sam@example.com").json["error"]["details"]
+    assert answer.json["error"]["details"]["user_id"] == holder
+    assert "user_id" not in api.call("POST", path, key=make_key(app, DELETE)).json["error"]["details"]
+
+
 def test_last_administrator_is_409(api: Api, cast: Cast) -> None:
     for answer in (
         api.delete_user(cast.ada.id),
@@ -145,6 +173,7 @@ def test_last_administrator_is_409(api: Api, cast: Cast) -> None:
 def test_changing_needs_the_permission(app: Flask, api: Api, cast: Cast) -> None:
     for permission, method, path in (
         (UPDATE, "PATCH", ""),
+        (DELETE, "POST", "/restore"),
         (DELETE, "DELETE", ""),
         (UPDATE, "POST", "/verification"),
         (UPDATE, "POST", "/password-link"),

@@ -109,7 +109,7 @@ def test_page_acts_happen(scene: Scene, act: str) -> None:
 # They ask for a proof of the last ten minutes.
 NEED_PROOF = {
     *("create administrator", "invite administrator", "promote", "demote"),
-    *("set administrator's password", "make administrator's link", "delete", "reset factors"),
+    *("set administrator's password", "make administrator's link", "delete", "restore administrator", "reset factors"),
     *("new key", "roll key"),
     *("begin app", "prove app", "add passkey", "make other codes", "activate factor", "remove factor", "make codes"),
     "choose password",

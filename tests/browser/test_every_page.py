@@ -266,6 +266,14 @@ def test_changing_a_user(site: Site, inspector: Inspector) -> None:
     inspector.look("deleted user")
     page.goto(f"{user}/edit")
     inspector.look("deleted meanwhile")
+    page.goto(user)
+    follow(page, "text=Restore")
+    inspector.look("restore")
+    app = site.app()
+    make_user(app, "pat@example.com")
+    dispose(app)
+    follow(page, "text=Restore user")
+    inspector.look("restore of a taken address")
 
 
 def reset_second_factor(inspector: Inspector, site: Site, user: str) -> None:

@@ -181,7 +181,7 @@ def test_life_of_a_user(hand: Hand, site: Site, opened: "Callable[..., Page]") -
         hand.press(f"{act} user")
         assert page.locator(".notice:focus").inner_text() == done
     hand.press("Delete")
-    assert "This cannot be undone." in page.locator("main").inner_text()
+    assert "Until then this user can be restored" in page.locator("main").inner_text()
     hand.press("Delete user")
     assert page.locator(".notice:focus").inner_text() == "User deleted"
     assert "pat@example.com" not in page.locator("main").inner_text()

@@ -60,6 +60,7 @@ USER_COMMANDS = (
     ("deactivate",),
     ("reactivate",),
     ("delete",),
+    ("restore",),
     ("verify",),
     ("verify", "--link", "--base-url", "https://x.example.com"),
     ("unlock",),

@@ -1,4 +1,4 @@
-"""`flask users …` that change a user: update, deactivate, reactivate, delete, verify."""
+"""`flask users …` that change a user: update, deactivate, reactivate, delete, restore, verify."""
 
 import json
 
@@ -84,6 +84,47 @@ def test_delete_asks(app: Flask, runner: FlaskCliRunner, cast: Cast, monkeypatch
     assert json.loads(printed.stdout) == {**answer, "user_id": cast.vera.id}
     assert run(runner, "users", "show", "sam@example.com").exit_code == 5
     assert run(runner, "users", "delete", "ada@example.com", "--yes").exit_code == 3
+
+
+@pytest.mark.one_database
+def test_restore_asks(app: Flask, runner: FlaskCliRunner, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks about a deleted user alone, and prints what the API would answer."""
+    restore = ("users", "restore", "sam@example.com")
+    nothing = run(runner, *restore)
+    assert (nothing.exit_code, nothing.stdout) == (0, f"{cast.sam.id}\n")
+    assert nothing.stderr == "Nothing to restore: sam@example.com\n"
+    run(runner, "users", "delete", cast.sam.id, "--yes")
+    alone = run(runner, *restore)
+    assert (alone.exit_code, alone.stdout) == (2, "")
+    assert "Give --yes" in alone.stderr
+    with monkeypatch.context() as patch:
+        patch.setattr("users.cli.prompts.has_terminal", lambda: True)
+        kept = run(runner, *restore, stdin="n\n")
+        assert (kept.exit_code, kept.stdout) == (1, "")
+        assert f"Restore sam@example.com ({cast.sam.id})? They come back deactivated" in kept.stderr
+        assert len(rows(app, "SELECT id FROM users WHERE deleted_at IS NOT NULL")) == 1
+        assert run(runner, *restore, stdin="y\n").stdout == f"{cast.sam.id}\n"
+    assert rows(app, NEWEST)[0].action == "user.restore"
+    run(runner, "users", "delete", cast.sam.id, "--yes")
+    printed = run(runner, "users", "restore", cast.sam.id, "--yes", "--json")
+    assert printed.stderr == "User restored: sam@example.com\n"
+    answer = Api(app.test_client(), make_key(app, *Permission)).call("POST", f"/v1/user/{cast.sam.id}/restore")
+    assert json.loads(printed.stdout) == answer.json
+
+
+@pytest.mark.one_database
+def test_restore_by_an_email_of_several(runner: FlaskCliRunner, cast: Cast) -> None:
+    """A taken email is 4; where several deleted users had it, the id decides."""
+    run(runner, "users", "delete", cast.sam.id, "--yes")
+    other = run(runner, "users", "create", "SAM@example.com", "--generate-password", "--json")
+    other_id = json.loads(other.stdout)["user"]["id"]
+    taken = run(runner, "users", "restore", "sam@example.com", "--yes", "--json")
+    assert (taken.exit_code, json.loads(taken.stdout)["error"]["details"]["user_id"]) == (4, other_id)
+    run(runner, "users", "delete", other_id, "--yes")
+    several = run(runner, "users", "restore", "sam@example.com", "--yes")
+    assert (several.exit_code, several.stdout) == (2, "")
+    assert f"Give the ID of one: {other_id}, {cast.sam.id}" in several.stderr
+    assert run(runner, "users", "restore", other_id, "--yes").stdout == f"{other_id}\n"
 
 
 @pytest.mark.one_database

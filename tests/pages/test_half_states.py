@@ -96,6 +96,7 @@ POST /admin/users/<user_id>/verification    step     step      step       open
 * /admin/users/<user_id>/reset-second-factor step    step      step       confirm
 * /admin/users/<user_id>/sessions           step     step      step       open
 * /admin/users/<user_id>/delete             step     step      step       confirm
+* /admin/users/<user_id>/restore            step     step      step       open
 """
 _, HEAD, *LINES = TABLE.split("\n")
 COLUMNS = HEAD.split()[1:]

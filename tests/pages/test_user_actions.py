@@ -1,4 +1,4 @@
-"""The pages that change one user: verify, deactivate, reactivate, delete."""
+"""The pages that change one user: verify, deactivate, reactivate, delete, restore."""
 
 import html
 import re
@@ -8,8 +8,9 @@ import pytest
 from flask import Flask
 
 from support.databases import execute, rows
+from support.factors import grow_old
 from support.page_forms import acts_on, fields_of, user_row
-from support.people import PASSWORD, Cast, make_key, make_user
+from support.people import PASSWORD, UNKNOWN_ID, Cast, make_key, make_user
 from support.visitors import (
     Visitor,
     can_sign_in,
@@ -147,7 +148,7 @@ def test_reactivate(app: Flask, ada: Visitor, cast: Cast) -> None:
 def test_delete(app: Flask, ada: Visitor, cast: Cast) -> None:
     """The page asks first, and the email is free again."""
     page = ada.get(f"/admin/users/{cast.omar.id}/delete").text
-    assert "and a new user can have the address. This cannot be undone." in page
+    assert "and a new user can have the address. Until then this user can be restored, but not" in page
     answer = ada.post(f"/admin/users/{cast.omar.id}/delete")
     assert (answer.status_code, answer.location) == (303, "/admin/users")
     page = ada.get(answer.location).text
@@ -169,6 +170,60 @@ def test_delete_yourself(app: Flask, ada: Visitor, cast: Cast) -> None:
     make_user(app, "grace@example.com", Role.ADMIN)
     assert ada.post(path).location == "/admin/login"
     assert not ada.is_in
+
+
+def test_restore(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """The page asks first; the user comes back deactivated."""
+    user = f"/admin/users/{cast.omar.id}"
+    assert "<h1>This user is not deleted</h1>" in ada.get(f"{user}/restore").text
+    ada.post(f"{user}/delete")
+    page = ada.get(user).text
+    assert f'href="{user}/restore"' in page
+    effect = "comes back deactivated, with their password and their role, but without sessions, API keys, links and"
+    assert effect in ada.get(f"{user}/restore").text
+    answer = ada.post(f"{user}/restore")
+    assert (answer.status_code, answer.location) == (303, user)
+    page = ada.get(user).text
+    assert "User restored, and deactivated until you reactivate them" in page
+    assert f'href="{user}/reactivate"' in page
+    assert ada.post(f"{user}/restore").location == user  # the form sent twice
+    assert acts_on(app, cast.omar.id) == ["user.delete", "user.restore"]
+
+
+def test_restore_of_a_taken_email(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """The pages say who has the email by now, also if it was taken while the question was open."""
+    user = f"/admin/users/{cast.sam.id}"
+    ada.post(f"{user}/delete")
+    token = ada.token(f"{user}/restore")
+    holder = make_user(app, "SAM@example.com")
+    answer = ada.client.post(f"{user}/restore", data={"csrf_token": token})
+    assert answer.status_code == 422
+    assert "A user with this email address already exists: View SAM@example.com" in summary_in(answer)
+    assert 'href="#email"' not in answer.text
+    page = ada.get(f"{user}/restore").text
+    assert "<h1>This user cannot be restored now</h1>" in page
+    assert f'href="/admin/users/{holder.id}">See that user</a>' in page
+    assert f'action="{user}/restore"' not in page
+    page = ada.get(user).text
+    assert (
+        f'<a href="/admin/users/{holder.id}">Another user</a> has the address now, so this one cannot be restored.'
+        in page
+    )
+    assert f'href="{user}/restore"' not in page
+    assert acts_on(app, cast.sam.id) == ["user.delete"]
+
+
+def test_who_is_offered_a_restore(app: Flask, ada: Visitor, omar: Visitor, cast: Cast) -> None:
+    """An operator is not; an administrator is asked for a proof before the question if the role gives something."""
+    vera, sam = f"/admin/users/{cast.vera.id}", f"/admin/users/{cast.sam.id}"
+    for user in (vera, sam):
+        ada.post(f"{user}/delete")
+        assert f"{user}/restore" not in omar.get(user).text
+        assert omar.get(f"{user}/restore").status_code == omar.post(f"{user}/restore").status_code == 403
+    grow_old(app, cast.ada)
+    assert "/account/confirm?next=" in ada.get(f"{vera}/restore").location
+    assert "<h1>Restore this user?</h1>" in ada.get(f"{sam}/restore").text
+    assert ada.get(f"/admin/users/{UNKNOWN_ID}/restore").status_code == 404
 
 
 ACTS = ("verification", "password-link/end")  # without a page of their own

@@ -268,7 +268,7 @@ def test_list_status(app: Flask, ada: Visitor, cast: Cast) -> None:
 
 
 def test_deleted_user(app: Flask, ada: Visitor, cast: Cast, api: Api) -> None:
-    """The page of a deleted user offers no action."""
+    """The page of a deleted user offers no action but to restore them."""
     with app.app_context():
         user_changes.delete_user(cast.sam.id, actor=terminal("req_test00000000"))
     page = ada.get(f"/admin/users/{cast.sam.id}")
@@ -280,7 +280,7 @@ def test_deleted_user(app: Flask, ada: Visitor, cast: Cast, api: Api) -> None:
     assert "What happened lately" in page.text
     main = page.text.partition("<main")[2]
     assert "<form" not in main
-    assert f"/admin/users/{cast.sam.id}/" not in main
+    assert re.findall(f'/admin/users/{cast.sam.id}/(.+?)"', main) == ["restore"]
     assert f'href="/admin/users/{cast.sam.id}"' in ada.get("/admin/users?status=deleted").text
     assert api.get(f"/v1/user/{cast.sam.id}").status_code == 404
 

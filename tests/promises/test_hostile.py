@@ -210,9 +210,10 @@ tags = st.sampled_from(["*", '""', '"x"', 'W/"x"', '"x", "y"', "x", ", " * 100])
 @given(
     method=st.sampled_from(["GET", "POST", "PATCH", "DELETE"]) | methods,
     path=st.sampled_from(["", "batch", "deleted", "invite", "me", "verify-password", OWN_ID, OWN_ID])
-    | st.sampled_from([f"{OWN_ID}/password-link", f"{OWN_ID}/verification"])
+    | st.sampled_from([f"{OWN_ID}/password-link", f"{OWN_ID}/restore", f"{OWN_ID}/verification"])
     | segments.map("email/{}".format)
     | segments.map("{}/password-link".format)
+    | segments.map("{}/restore".format)
     | segments,
     body=(changes | credentials | batches).map(lambda value: json.dumps(value).encode()) | bodies,
     query=queries,

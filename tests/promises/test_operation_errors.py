@@ -131,6 +131,16 @@ def while_patched(target: object, name: str, error: Exception) -> Callable[[Call
     return provoke
 
 
+def about_taken_email(caller: Caller) -> Answer:
+    """Call with the email of another user or, without a body, about a deleted user who had that email."""
+    if caller.operation.body is not None:
+        return caller.call(body={"email": TAKEN})
+    user = make_user(caller.app, f"{caller.operation.id}@example.com")
+    taken = "UPDATE users SET email = :taken, email_key = :taken, deleted_at = updated_at WHERE id = :id"
+    execute(caller.app, taken, taken=TAKEN, id=user.id)
+    return caller.call(path=caller.path(user.id, TAKEN))
+
+
 PROVOKED: dict[str, Callable[[Caller], Answer]] = {
     "API_KEY_DEACTIVATED": lambda caller: with_stopped_key(caller, "deactivated_at"),
     "API_KEY_EXPIRED": lambda caller: with_stopped_key(caller, "expires_at"),
@@ -149,7 +159,7 @@ PROVOKED: dict[str, Callable[[Caller], Answer]] = {
     "SERVICE_UNAVAILABLE": without_table,
     "UNSUPPORTED_MEDIA_TYPE": lambda caller: send_raw(caller, b"{}", "text/plain"),
     "UNTRUSTED_HOST": lambda caller: caller.call(headers={"Host": "other.example"}),
-    "USER_ALREADY_EXISTS": lambda caller: caller.call(body={"email": TAKEN}),
+    "USER_ALREADY_EXISTS": about_taken_email,
     "USER_DEACTIVATED": about_deactivated_user,
     "USER_NOT_FOUND": about_unknown_user,
     "VALIDATION_ERROR": lambda caller: caller.call(body={"unknown": 1}),

@@ -99,6 +99,8 @@ GET    /admin/users/<user_id>/reset-second-factor 303 403   403      200        
 POST   /admin/users/<user_id>/reset-second-factor 403 403   403      303           303     403     403
 GET    /admin/users/<user_id>/delete       303      403     403      403           200     303     303
 POST   /admin/users/<user_id>/delete       403      403     403      403           303     403     403
+GET    /admin/users/<user_id>/restore      303      403     403      403           200     303     303
+POST   /admin/users/<user_id>/restore      403      403     403      403           303     403     403
 
 GET    /admin/keys                         303      403     403      403           200     303     303
 GET    /admin/keys/new                     303      403     403      403           200     303     303
@@ -125,6 +127,7 @@ POST   /v1/user/invite                     401      403     403      422        
 POST   /v1/user/<user_id>/password-link    401      403     403      201           201     401     401
 GET    /v1/user/<user_id>/password-link    401      403     200      200           200     401     401
 DELETE /v1/user/<user_id>/password-link    401      403     403      200           200     401     401
+POST   /v1/user/<user_id>/restore          401      403     403      403           200     401     401
 POST   /v1/user/<user_id>/verification     401      403     403      201           201     401     401
 POST   /v1/user/verify-password            401      403     403      403           422     401     401
 """

@@ -103,6 +103,48 @@ def test_deletes(four: FourServers, key: str) -> None:
     assert rows(four.app, deletions, id=user.id) == [(1,)]
 
 
+def test_restores(four: FourServers, key: str) -> None:
+    """Restores of one user at once are one, with one audit row."""
+    user = someone(four)
+    make_key(four.app, Permission.USERS_READ, owner=user)
+    assert four.servers[0].call("DELETE", f"/v1/user/{user.id}", key=key).status == 200
+    path = f"/v1/user/{user.id}/restore"
+    replies = at_once([lambda n=number: four.servers[n % 4].call("POST", path, key=key) for number in range(8)])  # type: ignore[misc]
+    assert Counter(reply.status for reply in replies) == {200: 8}
+    assert len({reply.body for reply in replies}) == 1
+    acts = "SELECT count(*) FROM audit_events WHERE action = :act AND target_id = :id"
+    assert rows(four.app, acts, act="user.restore", id=user.id) == [(1,)]
+    ((key_id,),) = rows(four.app, "SELECT id FROM api_keys WHERE owner_id = :id", id=user.id)
+    assert rows(four.app, acts, act="key.revoke", id=key_id) == [(1,)]
+
+
+def test_restores_beside_creates(four: FourServers, key: str) -> None:
+    """Of two deleted users with one email and new ones with it, one gets it."""
+    for _ in range(3):
+        wanted = f"{uuid.uuid4().hex}@example.com"
+        gone = []
+        for _ in range(2):
+            gone.append(make_user(four.app, wanted))
+            assert four.servers[0].call("DELETE", f"/v1/user/{gone[-1].id}", key=key).status == 200
+
+        def act(number: int, wanted: str = wanted, gone: list[User] = gone) -> Reply:
+            server = four.servers[number % 4]
+            if number % 3 == 2:
+                return server.call("POST", "/v1/user/", key=key, body={"email": wanted, "password": PASSWORD})
+            return server.call("POST", f"/v1/user/{gone[number % 3].id}/restore", key=key)
+
+        replies = at_once([lambda n=number: act(n) for number in range(6)])  # type: ignore[misc]
+        (made,) = {reply.json["id"] for reply in replies if reply.status in (200, 201)}
+        refused = [reply.json["error"] for reply in replies if reply.status not in (200, 201)]
+        assert {(error["status"], error["code"]) for error in refused} == {(409, "USER_ALREADY_EXISTS")}
+        assert {error["details"]["user_id"] for error in refused} == {made}
+        holders = "SELECT id FROM users WHERE email_key = :key AND deleted_at IS NULL"
+        assert rows(four.app, holders, key=wanted) == [(made,)]
+        restored = "SELECT target_id FROM audit_events WHERE action = 'user.restore' AND target_id IN (:one, :other)"
+        assert [row[0] for row in rows(four.app, restored, one=gone[0].id, other=gone[1].id)] in ([], [made])
+    assert not [server.log() for server in four.servers if "unexpected_error" in server.log()]
+
+
 def test_wrong_passwords(four: FourServers, key: str) -> None:
     user = someone(four)
     body = {"email": user.email, "password": "wrong horse battery"}

@@ -33,7 +33,7 @@ def test_no_change_of_a_wider_user(app: Flask, cast: Cast, act: str) -> None:
             do(User(id=UNKNOWN_ID), as_actor(app, cast.ada))
         with pytest.raises(UserNotFound):
             do(User(id="usr_\0"), as_actor(app, cast.ada))
-        do(cast.sam, deleter if act == "delete" else omar)
+        do(cast.sam, deleter if act in ("delete", "restore") else omar)
         do(cast.ada, as_actor(app, cast.ada))
 
 
@@ -204,7 +204,7 @@ def test_deleted_user(app: Flask, cast: Cast, api: Any) -> None:
     with app.app_context():
         deleted = user_changes.delete_user(cast.omar.id, actor=TERMINAL)
         assert (deleted.is_active, deleted.deleted_at is None) == (False, False)
-        for act in ACTS.values():
+        for act in (one for name, one in ACTS.items() if name != "restore"):
             with pytest.raises(UserNotFound):
                 act(cast.omar, TERMINAL)
         assert [user.id for user in user_queries.list_deleted_users()] == [cast.omar.id]

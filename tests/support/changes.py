@@ -35,4 +35,5 @@ ACTS: dict[str, Callable[[User, Actor], Any]] = {
     "reactivate": lambda user, actor: user_changes.reactivate_user(user.id, actor=actor),
     "verify": lambda user, actor: user_changes.verify_user(user.id, actor=actor),
     "delete": lambda user, actor: user_changes.delete_user(user.id, actor=actor),
+    "restore": lambda user, actor: user_changes.restore_user(user.id, actor=actor),
 }

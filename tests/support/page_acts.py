@@ -42,6 +42,12 @@ def reset(scene: Scene) -> Answer:
     return press(scene, on(scene.grace, "reset-second-factor"))
 
 
+def restore(scene: Scene, user: User) -> Answer:
+    """Restore the user, who was deleted."""
+    execute(scene.app, "UPDATE users SET deleted_at = updated_at WHERE id = :id", id=user.id)
+    return press(scene, on(user, "restore"))
+
+
 def prove_app(scene: Scene) -> Answer:
     """Send the first code of Ada's new app."""
     mine = begin_app(scene.app, scene.ada)
@@ -110,6 +116,8 @@ PAGE_ACTS: dict[str, Callable[[Scene], Answer]] = {
     "unlock": lambda it: press(it, on(it.sam, "unlock")),
     "reset factors": lambda it: reset(it),
     "delete": lambda it: press(it, on(it.sam, "delete")),
+    "restore": lambda it: restore(it, it.sam),
+    "restore administrator": lambda it: restore(it, it.grace),
     "new key": lambda it: press(it, "/admin/keys/new", **KEY_FORM),
     "roll key": lambda it: press(it, f"/admin/keys/{it.key_id}/roll", ends="24", expires="90"),
     "revoke key": lambda it: press(it, f"/admin/keys/{it.key_id}/revoke"),

@@ -77,6 +77,12 @@ def stored(app: Flask) -> list[Any]:
     return [rows(app, statement) for statement in (*tables, acts)]
 
 
+def restore(scene: Scene) -> Answer:
+    """Restore Sam, who was deleted."""
+    execute(scene.app, "UPDATE users SET deleted_at = updated_at WHERE id = :id", id=scene.sam.id)
+    return scene.api("POST", f"{scene.sam.id}/restore")
+
+
 API_ACTS: dict[str, Callable[[Scene], Answer]] = {
     "create": lambda it: it.api("POST", "", json={"email": "jo@example.com", "password": PASSWORD}),
     "create once": lambda it: it.api(
@@ -89,6 +95,7 @@ API_ACTS: dict[str, Callable[[Scene], Answer]] = {
     "promote": lambda it: it.api("PATCH", it.sam.id, json={"global_role_id": "role_admin"}),
     "set password": lambda it: it.api("PATCH", it.sam.id, json={"password": NEW}),
     "delete": lambda it: it.api("DELETE", it.sam.id),
+    "restore": lambda it: restore(it),
     "verification": lambda it: it.api("POST", f"{it.sam.id}/verification"),
     "verify password": lambda it: it.api(
         "POST", "verify-password", json={"email": "sam@example.com", "password": PASSWORD}

@@ -38,6 +38,14 @@ def delete_user(user_id: str) -> dict[str, Any]:
     return success_bodies.user_deleted(user.id)
 
 
+@bp.post("/v1/user/<id:user_id>/restore")
+@requires(Permission.USERS_DELETE)
+def restore_user(user_id: str) -> tuple[Response, dict[str, str]]:
+    """Answer 200 with the user, who is not deleted any more, and not active either."""
+    user = user_changes.restore_user(user_id, actor=g.actor)
+    return jsonify(user.as_user()), {"ETag": user.etag}
+
+
 def _precondition() -> user_changes.Precondition | None:
     """Return the check that If-Match asks for, run on the user inside the transaction (RFC 9110, section 13.1.1)."""
     tags = parameters.if_match(request)

@@ -44,6 +44,7 @@ class Action(StrEnum):
     USER_DELETE = "user.delete"
     USER_PURGE = "user.purge"
     USER_REACTIVATE = "user.reactivate"
+    USER_RESTORE = "user.restore"
     USER_SET_PASSWORD = "user.set_password"  # noqa: S105  (an act, not a password)
     USER_UNLOCK = "user.unlock"
     USER_UPDATE = "user.update"

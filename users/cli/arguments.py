@@ -62,6 +62,20 @@ def find_user(reference: str) -> User:
     return user_queries.get_user_by_email(reference)
 
 
+def find_user_even_deleted(reference: str) -> User:
+    """Return the user with this id, also if it is deleted, or the deleted user who had this email, or else has it.
+
+    Raises UserNotFound, and UsageError if several deleted users had the email.
+    """
+    if ids.is_user_id(reference):
+        return user_queries.get_user_even_deleted(reference)
+    deleted = user_queries.find_deleted_by_email(reference)
+    if len(deleted) > 1:
+        theirs = ", ".join(user.id for user in deleted)
+        raise click.UsageError(f"More than one deleted user had this email. Give the ID of one: {theirs}")
+    return deleted[0] if deleted else user_queries.get_user_by_email(reference)
+
+
 def base_url_option(help_text: str) -> Callable[[Any], Any]:
     """Return the option `--base-url`."""
     return click.option("--base-url", metavar="URL", callback=_read_base_url, help=help_text)

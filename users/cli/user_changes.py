@@ -6,7 +6,7 @@ import click
 
 from users import settings
 from users.cli import passwords
-from users.cli.arguments import find_user, role_option, text_options, user_argument
+from users.cli.arguments import find_user, find_user_even_deleted, role_option, text_options, user_argument
 from users.cli.command import actor
 from users.cli.output import json_option, print_result, say_done
 from users.cli.prompts import confirm, yes_option
@@ -104,11 +104,25 @@ def delete_user(user: str, yes: bool, as_json: bool) -> None:
     """Delete a user, whose API keys stop at once. Another user can then have the email."""
     found = find_user(user)
     if not yes:
-        effect = "They can never sign in again, and their sessions and API keys stop at once. This cannot be undone."
+        effect = "They can no longer sign in, and their sessions and API keys stop at once."
         confirm(f"Delete {found.email} ({found.id})? {effect} Go on?")
     deleted = user_changes.delete_user(found.id, actor=actor())
     say_done(f"User deleted: {deleted.email}")
     print_result(success_bodies.user_deleted(deleted.id) if as_json else None, deleted.id)
+
+
+@users_group.command("restore")
+@user_argument
+@yes_option
+@json_option
+def restore_user(user: str, yes: bool, as_json: bool) -> None:
+    """Restore a deleted user, who is deactivated then."""
+    found = find_user_even_deleted(user)
+    if found.deleted_at and not yes:
+        effect = "They come back deactivated, without sessions, API keys, links and second factors."
+        confirm(f"Restore {found.email} ({found.id})? {effect} Go on?")
+    restored = user_changes.restore_user(found.id, actor=actor())
+    _tell(restored, "User restored" if found.deleted_at else "Nothing to restore", as_json)
 
 
 def _tell(user: User, what: str, as_json: bool, note: str = "") -> None:

@@ -38,6 +38,7 @@ _DONE: Mapping[str, str] = {
     Action.USER_DELETE: "deleted {}",
     Action.USER_PURGE: "erased {} for good",
     Action.USER_REACTIVATE: "reactivated {}",
+    Action.USER_RESTORE: "restored {}",
     Action.USER_SET_PASSWORD: "set a new password for {}",
     Action.USER_UNLOCK: "unlocked {}",
     Action.USER_UPDATE: "changed {}",

@@ -78,13 +78,13 @@ def _words(error: FieldError) -> str:
 
 def _taken(error: Conflict) -> Problem:
     """Say which user has the email and, if that user is new, who created them: often the same form, sent twice."""
-    user_id = error.details.get("user_id")
+    user_id, field = error.details.get("user_id"), "email" if "email" in request.form else None
     email = user_queries.emails_of([user_id]).get(user_id) if user_id and "user" in g else None
     if user_id is None or email is None:
-        return Problem(error.message, "email")
+        return Problem(error.message, field)
     generated = "generated" if request.form.get("choice") == forms.GENERATE else None
     link = (url_for("users.show_user", user_id=user_id, password=generated), f"View {email}")
-    return Problem(error.message, "email", link, _created_recently(user_id))
+    return Problem(error.message, field, link, _created_recently(user_id))
 
 
 def _created_recently(user_id: str) -> str:

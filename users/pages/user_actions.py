@@ -1,4 +1,4 @@
-"""The pages that change one user: edit, verify, deactivate, end sessions, delete… Passwords: `user_passwords`."""
+"""The pages that change one user: edit, verify, deactivate, delete, restore… Passwords: `user_passwords`."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -133,6 +133,31 @@ _add_confirmed(
     permission=Permission.USERS_DELETE,
     needs_confirmation=True,
 )
+
+
+@bp.get("/admin/users/<user_id>/restore")
+@page(Permission.USERS_DELETE)
+def confirm_restore(user_id: str, formdata: FormData | None = None) -> PageResponse:
+    """Ask before a deleted user is restored, or say who has the email by now."""
+    user = _even_deleted(user_id)
+    if user.deleted_at and needed_to_act_on(user.global_role_id):
+        g.actor.require_confirmation()
+    holder = user_queries.find_holder(user.email_key)
+    return render_template("users/restore.html", user=user, holder=holder, is_done=not user.deleted_at)
+
+
+@bp.post("/admin/users/<user_id>/restore")
+@page(Permission.USERS_DELETE, again=confirm_restore)
+def restore_confirmed(user_id: str) -> PageResponse:
+    """Restore the deleted user and lead to their page, where they can be reactivated."""
+    user = user_changes.restore_user(_even_deleted(user_id).id, actor=g.actor)
+    return lead_to(user, "User restored, and deactivated until you reactivate them")
+
+
+def _even_deleted(user_id: str) -> User:
+    user = user_queries.get_user_even_deleted(user_id)
+    g.actor.require(*needed_to_act_on(user.global_role_id))
+    return user
 
 
 def user_for_change(user_id: str) -> User:

@@ -89,6 +89,8 @@ def show_user(user_id: str) -> PageResponse:
         locked=locked,
         has_factor=bool(factors),
         second_factor=None if factors is None else second_factors.in_words(factors),
+        may_restore=_may_restore(user),
+        holder=user_queries.find_holder(user.email_key) if user.deleted_at else None,
         sessions=session_list.of_user(user.id) if about["may_change"] and user.id != g.user.id else [],
         **about,
     )
@@ -139,6 +141,13 @@ def _about(user: User) -> dict[str, Any]:
         "base_url": urls.base_url(),
         "api_call": _as_api_call(user),
     }
+
+
+def _may_restore(user: User) -> bool:
+    """Tell whether the user is deleted and the administrator may restore them."""
+    held: frozenset[Permission] = g.actor.permissions
+    is_deleted = user.deleted_at is not None
+    return is_deleted and Permission.USERS_DELETE in held and needed_to_act_on(user.global_role_id) <= held
 
 
 def _as_api_call(user: User) -> dict[str, str | None]:

@@ -168,9 +168,20 @@ def revoke_key(key_id: str, *, actor: Actor) -> ApiKey:
     with authorized_transaction(actor, Permission.KEYS_MANAGE) as (session, actor):
         key = _locked(session, key_id)
         if key.deactivated_at is None:
-            key.deactivated_at = clock.now()
-            trail.record(session, Action.KEY_REVOKE, key.id, actor, key.deactivated_at, ["deactivated_at"])
+            _revoke(session, key, actor)
     return key
+
+
+def revoke_all_of(session: Session, owner_id: str, actor: Actor) -> None:
+    """Revoke the keys of this user that are not revoked yet, in the caller's transaction."""
+    theirs = select(ApiKey).where(ApiKey.owner_id == owner_id, ApiKey.deactivated_at.is_(None))
+    for key in session.scalars(theirs.order_by(ApiKey.id).with_for_update()).all():
+        _revoke(session, key, actor)
+
+
+def _revoke(session: Session, key: ApiKey, actor: Actor) -> None:
+    key.deactivated_at = clock.now()
+    trail.record(session, Action.KEY_REVOKE, key.id, actor, key.deactivated_at, ["deactivated_at"])
 
 
 def _locked(session: Session, key_id: str) -> ApiKey:

@@ -7,7 +7,7 @@ do it, and UserNotFound if there is no such user.
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -20,8 +20,9 @@ from users.auth.authorization import authorized_transaction
 from users.auth.factors import held
 from users.errors import LastAdministrator, UserNotFound
 from users.roles import Permission, Role, needed_to_act_on, permissions_of
+from users.rules.emails import Email
 from users.rules.validation import CHANGE_FIELDS, COLUMN_FIELDS, UserChanges
-from users.services import user_creation, user_queries
+from users.services import api_keys, user_creation, user_queries
 from users.storage import database
 from users.storage.models import User
 
@@ -104,15 +105,31 @@ def delete_user(user_id: str, *, actor: Actor, precondition: Precondition | None
         if administrators == [user.id]:
             raise LastAdministrator(user.id)
         now = clock.now()
-        user.is_active = False
         user.deleted_at = now
-        user.password_link_ends_at = None
         user.touch(now)
-        sessions.end_all(session, user.id)
-        held.forget(session, user.id)
-        known_networks.forget(session, [user.id])
-        attempt_limits.unlock(session, user)
+        _end_access(session, user)
         trail.record(session, Action.USER_DELETE, user.id, actor, now, [])
+    return user
+
+
+def restore_user(user_id: str, *, actor: Actor) -> User:
+    """Restore a deleted user as deactivated: with password and role, without sessions, keys, links and second factors.
+
+    A user who is not deleted stays as they are, without an audit row. Raises Conflict if another user has the email by
+    now (the database's unique index decides).
+    """
+    try:
+        with authorized_transaction(actor, Permission.USERS_DELETE) as (session, actor):
+            user = _lock_even_deleted(session, user_id, actor)
+            if user.deleted_at:
+                if needed_to_act_on(user.global_role_id):  # as for giving such a role
+                    actor.require_confirmation()
+                _restore(session, user, actor)
+    except IntegrityError as error:
+        if not user_creation.is_taken(error):
+            raise
+        gone = user_queries.get_user_even_deleted(user_id)
+        raise user_creation.conflict(Email(gone.email, gone.email_key), actor) from None
     return user
 
 
@@ -150,16 +167,48 @@ def lock_for_change(session: Session, user_id: str, actor: Actor, precondition: 
     No actor changes a user with permissions that the actor does not hold: else an operator could take over an
     administrator.
     """
-    # A path can hold NUL, which Postgres refuses in a text.
-    if not ids.is_user_id(user_id):
-        raise UserNotFound
-    user = session.scalar(select(User).where(User.id == user_id, User.deleted_at.is_(None)).with_for_update())
-    if user is None:
-        raise UserNotFound
-    actor.require(*needed_to_act_on(user.global_role_id))
+    present = select(User).where(User.deleted_at.is_(None)).with_for_update()
+    user = _find_for_change(session, user_id, actor, present)
     if precondition:
         precondition(user)
     return user
+
+
+def _lock_even_deleted(session: Session, user_id: str, actor: Actor) -> User:
+    """Lock the user as `lock_for_change` does, also if it is deleted.
+
+    The lock lets a new row refer to the user: one who rolls a key holds that key, which a restore waits for.
+    """
+    return _find_for_change(session, user_id, actor, select(User).with_for_update(key_share=True))
+
+
+def _find_for_change(session: Session, user_id: str, actor: Actor, users: Select[User]) -> User:
+    # A path can hold NUL, which Postgres refuses in a text.
+    user = session.scalar(users.where(User.id == user_id)) if ids.is_user_id(user_id) else None
+    if user is None:
+        raise UserNotFound
+    actor.require(*needed_to_act_on(user.global_role_id))
+    return user
+
+
+def _restore(session: Session, user: User, actor: Actor) -> None:
+    now = clock.now()
+    user.deleted_at = None
+    user.touch(now)
+    user.email_changed_at = user.updated_at  # ends the links that verify the email
+    _end_access(session, user)  # once more: an older version that deleted the user did not know all of it
+    api_keys.revoke_all_of(session, user.id, actor)
+    trail.record(session, Action.USER_RESTORE, user.id, actor, now, [])
+
+
+def _end_access(session: Session, user: User) -> None:
+    """Deactivate the user and end all with which they get in but the password, and the API keys."""
+    user.is_active = False
+    user.password_link_ends_at = None
+    sessions.end_all(session, user.id)
+    held.forget(session, user.id)
+    known_networks.forget(session, [user.id])
+    attempt_limits.unlock(session, user)
 
 
 def _lock_administrators(session: Session) -> list[str]:

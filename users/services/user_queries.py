@@ -9,12 +9,14 @@ from sqlalchemy.orm import Session
 from users import ids
 from users.errors import UserNotFound
 from users.roles import Role
-from users.rules import emails
+from users.rules import emails, search_keys
+from users.rules.emails import Email
 from users.storage import database
 from users.storage.models import Status, User
 
 # Made once: to build a statement takes longer than to run it.
 _BY_ID = select(User).where(User.id == bindparam("id"), User.deleted_at.is_(None))
+_FOUND = 10
 _BY_EMAIL = select(User).where(User.email_key == bindparam("email_key"), User.deleted_at.is_(None))
 
 
@@ -41,6 +43,25 @@ def get_user_by_email(email: str) -> User:
         with contextlib.suppress(UserNotFound):
             return _found(_BY_EMAIL, email_key=possible.key)
     raise UserNotFound
+
+
+def find_holder(email_key: str) -> User | None:
+    """Return the user who has the email with this key and is not deleted, None if it is free."""
+    with database.reading() as session:
+        return session.scalars(_BY_EMAIL, {"email_key": email_key}).first()
+
+
+def find_deleted_by_email(email: str) -> Sequence[User]:
+    """Return the deleted users who had this email, or another spelling of it, the newest 10 at most."""
+    return [user for possible in emails.possible_emails(email) for user in _deleted_with(possible)][:_FOUND]
+
+
+def _deleted_with(email: Email) -> Sequence[User]:
+    # The search key has an index, the other key among users who are not deleted alone.
+    search_key = search_keys.keys(email.text, None, None)["search_email"]
+    had = (User.status == Status.DELETED, User.search_email == search_key, User.email_key == email.key)
+    with database.reading() as session:
+        return session.scalars(select(User).where(*had).order_by(User.id.desc()).limit(_FOUND)).all()
 
 
 def get_users(user_ids: Sequence[str]) -> Sequence[User]:
