@@ -11,7 +11,7 @@ from flask import Flask
 from sqlalchemy import event, text
 
 from support.audit_events import ADA, DAY, KEY, OMAR, add_event
-from support.databases import rows
+from support.databases import plans_of, rows
 from users import ids
 from users.audit import queries
 from users.audit.queries import EventFilter
@@ -37,6 +37,19 @@ def test_filters(app: Flask) -> None:
     assert found(app, EventFilter(request_id="req_12345678")) == [by_key, first]
     assert found(app, EventFilter(actor_id=ADA, action="user.create")) == [first]
     assert found(app, EventFilter(actor_id=OMAR)) == []
+
+
+def test_any_of_several_filters(app: Flask) -> None:
+    made = [add_event(app, number, actor=(ADA, OMAR, KEY.replace("akid", "usr"))[number % 3]) for number in range(9)]
+    either = [EventFilter(actor_id=ADA), EventFilter(actor_id=OMAR)]
+    theirs = [event_id for number, event_id in enumerate(made) if number % 3 < 2][::-1]
+    with app.app_context():
+        first = queries.newest(*either, limit=4)
+        second = queries.newest(*either, limit=4, before=first.older)
+        back = queries.newest(*either, limit=4, after=second.newer)
+        assert queries.newest().rows == []
+    assert [[one.id for one in page.rows] for page in (first, second, back)] == [theirs[:4], theirs[4:], theirs[:4]]
+    assert (first.newer, second.older, back.newer) == (None, None, None)
 
 
 def test_request_ids(app: Flask) -> None:
@@ -131,6 +144,22 @@ def test_pages_use_indexes(app: Flask, wanted: EventFilter, index: str, more: di
     if wanted.request_id is None:  # one request has few events, which are sorted
         assert "TEMP B-TREE" not in told
         assert "Sort" not in told
+
+
+@pytest.mark.parametrize("more", [{}, {"before": "evt_02"}, {"after": "evt_00"}], ids=["first", "before", "after"])
+def test_several_filters_use_indexes(app: Flask, more: dict[str, Any]) -> None:
+    """Each filter reads one page by its index; only those few events are sorted."""
+    with app.app_context():
+        if db.engine.dialect.name != "sqlite":
+            for statement in (_MANY, "ANALYZE audit_events"):
+                with db.engine.begin() as connection:
+                    connection.execute(text(statement), {"day": ids.first("evt", DAY)[:-20]})
+        (plan,) = plans_of(
+            lambda: queries.newest(EventFilter(target_id=ADA), EventFilter(target_id=OMAR), **more), "audit_events"
+        )
+    assert plan.count("ix_audit_events_target_id") == 2
+    assert "SCAN audit_events" not in plan
+    assert "Seq Scan" not in plan
 
 
 def export(app: Flask, **asked: Any) -> list[str]:

@@ -450,17 +450,23 @@ def test_the_audit_trail(site: Site, inspector: Inspector) -> None:
     site.fill()
     sign_in(page, site)
     page.goto(f"{site.base_url}/admin/audit")
+    is_seen = "rows => rows.filter(row => row.getBoundingClientRect().bottom <= innerHeight).length"
+    assert page.viewport_size == {"width": 1280, "height": 800}
+    assert page.locator("tbody tr").evaluate_all(is_seen) >= 8
     inspector.look("audit")
     follow(page, "text=Next")
     page.goto(f"{site.base_url}/admin/audit")
+    page.click("summary")
+    inspector.look("audit with open filters")
     page.fill("#actor", "ada@example.com")
     page.fill("#since", "2026-01-31")
     page.fill("#until", "2026-01-31")
     follow(page, "text=Find")
     assert page.inner_text("main h2") == "Nothing found"
     inspector.look("nothing found in the audit")
-    page.fill("#actor", "nobody@example.com")
+    page.fill("#request", "x")
     follow(page, "text=Find")
     inspector.look("audit with an error")
     follow(page, "text=Show everything")
+    assert not page.is_visible("#actor")
     assert page.input_value("#actor") == ""

@@ -5,21 +5,18 @@ import re
 
 import pytest
 from flask import Flask
-from sqlalchemy import event
 
 from support.api import Api
 from support.audit_events import DAY, add_event
 from support.databases import execute, rows
-from support.people import PASSWORD, Cast, make_key, make_user
+from support.people import PASSWORD, Cast, make_key
 from support.visitors import Visitor, problems_in, signed_in
 from users.roles import Permission
-from users.storage.models import db
 
 pytestmark = pytest.mark.one_database
 
 AUDIT = "/admin/audit"
 NO_REQUEST = "Enter a whole request ID: 8 to 64 letters, digits, dots, hyphens or underscores"
-NOBODY = "No user has this email address. Enter another, or the ID of a user or an API key"
 
 
 @pytest.fixture
@@ -30,7 +27,7 @@ def vera(app: Flask, cast: Cast) -> Visitor:
 
 def told(page: str) -> list[str]:
     """Return the sentences on the page, newest first."""
-    cells = re.findall(r'<td class="who">(.*?)(?:<div|</td>)', page)
+    cells = re.findall(r'<td class="who">(.*?)(?:: <span class="hint">|</td>)', page)
     return [html.unescape(re.sub(r"<[^>]+>", "", cell)) for cell in cells]
 
 
@@ -47,9 +44,9 @@ def test_shows_events(app: Flask, vera: Visitor, cast: Cast) -> None:
     ]
     row = re.findall(r"<tr>.*?</tr>", page.text, re.DOTALL)[1]
     assert f'<a href="/admin/users/{answer.json["id"]}"><bdi dir="auto">jo@example.com</bdi></a>' in row
-    assert "Fields: Email address, Password" in row
+    assert ': <span class="hint">Email address, Password</span></td>' in row
     assert "<bdi>127.0.0.1</bdi>" in row
-    assert f"<bdi>{answer.headers['X-Request-Id']}</bdi>" in row
+    assert f'<bdi class="sub">{answer.headers["X-Request-Id"]}</bdi>' in row
     assert re.search(r'<time datetime="[-\dT:]+Z">', row)
 
 
@@ -79,11 +76,11 @@ def test_filter_by_request(app: Flask, vera: Visitor, given: str) -> None:
     both = [f"The API key CI created jo{number}@example.com" for number in (1, 0)]
     page = vera.get(AUDIT, query_string={"request": given})
     assert told(page.text) == both
-    assert page.text.count(f'<div class="hint">Sent as <bdi>{given}</bdi></div>') == 2
+    assert page.text.count(f'<span class="sub">Sent as <bdi>{given}</bdi></span>') == 2
     ((ours,), _) = rows(app, "SELECT request_id FROM audit_events WHERE client_request_id IS NOT NULL ORDER BY id")
     found = vera.get(AUDIT, query_string={"request": ours}).text
     assert told(found) == both[1:]
-    assert f"<bdi>{ours}</bdi>" in found
+    assert f'<bdi class="sub">{ours}</bdi>' in found
 
 
 def test_filter_by_key(app: Flask, vera: Visitor, cast: Cast) -> None:
@@ -101,7 +98,7 @@ def test_a_day_is_whole_and_in_utc(app: Flask, vera: Visitor) -> None:
     assert "on the day" in page
     assert "the day after" not in page
     assert 'value="2026-01-31"' in page
-    assert "First day, in UTC" in page
+    assert "First day (UTC)" in page
     assert told(vera.get(f"{AUDIT}?until=9999-12-31").text) == told(vera.get(AUDIT).text)
     assert told(vera.get(f"{AUDIT}?since=0001-01-01").text) == told(vera.get(AUDIT).text)
 
@@ -109,8 +106,6 @@ def test_a_day_is_whole_and_in_utc(app: Flask, vera: Visitor) -> None:
 @pytest.mark.parametrize(
     ("query", "problem"),
     [
-        ("actor=nobody@example.com", f"actor: {NOBODY}"),
-        ("user=%00", f"user: {NOBODY}"),
         ("action=user.conquer", "action: Choose what was done from the list"),
         ("since=yesterday", "since: Enter a day as year, month and day, like 2026-01-31"),
         ("until=2026-02-30", "until: Enter a day as year, month and day, like 2026-01-31"),
@@ -130,7 +125,7 @@ def test_bad_filter(vera: Visitor, query: str, problem: str) -> None:
 def test_several_bad_filters(vera: Visitor) -> None:
     """All problems are shown at once, and the typed values stay."""
     page = vera.get(f"{AUDIT}?actor=nobody&request=<b>&since=x")
-    assert [name for name, _ in problems_in(page)] == ["actor", "request", "since"]
+    assert [name for name, _ in problems_in(page)] == ["request", "since"]
     assert 'value="nobody"' in page.text
     assert 'value="&lt;b&gt;"' in page.text
 
@@ -155,35 +150,36 @@ def test_what_is_nothing_is_passed_over(vera: Visitor, query: str) -> None:
     assert "vera@example.com signed in" in told(vera.get(f"{AUDIT}?{query}").text)
 
 
+def test_filters_are_folded(vera: Visitor) -> None:
+    """The filters are folded until one is in use, which the fold names."""
+    page = vera.get(AUDIT).text
+    assert '<details class="card fold">' in page
+    assert "<summary>Filters</summary>" in page
+    for query in ("actor=vera%40example.com&since=2026-01-31", "actor=vera%40example.com&since=x"):
+        page = vera.get(f"{AUDIT}?{query}").text
+        assert '<details class="card fold" open>' in page
+        assert "<summary>Filters in use: Who did it, First day (UTC)</summary>" in page
+
+
+def test_keys_are_links(app: Flask, vera: Visitor, cast: Cast) -> None:
+    """A key is a link, and two keys of one name are told apart by how they begin."""
+    for _ in range(2):
+        make_key(app, Permission.USERS_READ, owner=cast.ada, name="CI")
+    make_key(app, Permission.USERS_READ, owner=cast.ada, name="other")
+    page = vera.get(AUDIT).text
+    names = [f"CI ({prefix}…)" for (prefix,) in rows(app, "SELECT prefix FROM api_keys WHERE name = 'CI' ORDER BY id")]
+    assert told(page)[:3] == [f"The command line created the API key {name}" for name in ("other", *names[::-1])]
+    for (key_id,) in rows(app, "SELECT id FROM api_keys"):
+        assert f'<a href="{AUDIT}?user={key_id}">' in page
+        assert len(told(vera.get(f"{AUDIT}?user={key_id}").text)) == 1
+
+
 def test_nothing_found_says_so(vera: Visitor) -> None:
     page = vera.get(f"{AUDIT}?user=usr_{'0' * 32}").text
-    assert "Nothing in the audit trail is like this." in page
+    assert "No event matches these filters." in page
     assert '<a href="/admin/audit">Show everything</a>' in page
     page = vera.get(f"{AUDIT}?before=evt_{'0' * 32}").text
     assert '<a href="/admin/audit">Go to the newest</a>' in page
-
-
-def test_query_count(app: Flask, vera: Visitor) -> None:
-    """The number of queries does not depend on the number of events."""
-
-    def queries() -> int:
-        sent: list[str] = []
-
-        def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
-            sent.append(statement)
-
-        with app.app_context():
-            engine = db.engine
-        event.listen(engine, "before_cursor_execute", note)
-        assert vera.get(AUDIT).status_code == 200
-        event.remove(engine, "before_cursor_execute", note)
-        return len([one for one in sent if one.startswith("SELECT")])
-
-    few = queries()
-    for number in range(30):
-        user = make_user(app, f"user{number}@example.com")
-        add_event(app, number, actor=user.id, target=user.id)
-    assert queries() == few
 
 
 def test_it_is_for_those_who_may_read_it(omar: Visitor, vera: Visitor) -> None:
@@ -198,6 +194,7 @@ def test_user_page_links(vera: Visitor, ada: Visitor, cast: Cast) -> None:
     assert told(vera.get(f"{AUDIT}?user={cast.ada.id}").text)[-1] == "The command line created ada@example.com"
     assert f'href="{AUDIT}?user={cast.ada.id}"' in page
     assert f'href="{AUDIT}?actor={cast.ada.id}"' in page
+    assert 'created this user: <span class="hint">Email address, First name, Last name, Role, Password</span>' in page
     assert ada.is_in
 
 

@@ -1,4 +1,4 @@
-"""Audit events in sentences: every act has its words, and whoever is gone still reads well."""
+"""Audit events in sentences: every act has its words, and erased users and keys still read well."""
 
 from dataclasses import replace
 
@@ -73,7 +73,7 @@ def test_sentence(app: Flask, cast: Cast, ada: Actor, key_id: str) -> None:
         "The set-up link created"
     )
     clicked = told(app, Action.USER_VERIFY, omar, replace(VISITOR, kind=ActorKind.VERIFICATION))
-    assert clicked == "Whoever opened the link verified the address of omar@example.com"
+    assert clicked == "The holder of the verification link verified the address of omar@example.com"
     by_link = replace(VISITOR, kind=ActorKind.PASSWORD_LINK)
     for actor, about, words in (
         (by_link, None, "omar@example.com chose a password with the link"),
@@ -148,10 +148,12 @@ def test_a_refusal_says_why(app: Flask, cast: Cast, ada: Actor) -> None:
     assert refused(Action.REQUEST_REFUSE, cast.ada.id, ada, "LAST_ADMINISTRATOR") == (
         f"{who} about themselves: no active administrator would be left"
     )
-    assert refused(Action.SESSION_CREATE, cast.omar.id, VISITOR) == "Somebody was refused a sign-in as omar@example.com"
-    assert refused(Action.SESSION_CREATE, None, VISITOR) == "Somebody was refused a sign-in as somebody unknown"
+    assert (
+        refused(Action.SESSION_CREATE, cast.omar.id, VISITOR) == "A visitor was refused a sign-in as omar@example.com"
+    )
+    assert refused(Action.SESSION_CREATE, None, VISITOR) == "A visitor was refused a sign-in as an unknown user"
     assert refused(Action.SESSION_CREATE, cast.omar.id, VISITOR, "second_factor") == (
-        "Somebody was refused a sign-in as omar@example.com: the password was right, the code or passkey was wrong"
+        "A visitor was refused a sign-in as omar@example.com: the password was right, the code or passkey was wrong"
     )
     assert refused(Action.SESSION_CONFIRM, cast.ada.id, ada) == (
         "ada@example.com did not confirm that it is them: the password was wrong"
@@ -201,3 +203,21 @@ def test_every_act_has_words(app: Flask, ada: Actor, action: Action) -> None:
 def test_unknown_action(app: Flask, ada: Actor) -> None:
     """An action of a newer version is shown by its name."""
     assert told(app, "user.rename", GONE_USER, ada).startswith("ada@example.com user.rename the erased user")
+
+
+@pytest.mark.parametrize(
+    ("action", "fields", "words"),
+    [
+        (Action.KEY_REVOKE, ["deactivated_at"], ["Deactivated"]),
+        (Action.USER_DEACTIVATE, ["is_active"], []),
+        (Action.USER_SET_PASSWORD, ["password", "password_change_required"], ["Password change required"]),
+        (Action.USER_UPDATE, ["global_role_id", "of_a_newer_version"], ["Role", "of_a_newer_version"]),
+        (Action.USER_VERIFY, ["last_verified"], []),
+    ],
+)
+def test_fields(app: Flask, ada: Actor, action: Action, fields: list[str], words: list[str]) -> None:
+    """Fields have the words of the forms. What the verb says already is not repeated."""
+    event = AuditEvent(action=action, outcome=Outcome.OK, actor_kind=ada.kind, actor_user_id=ada.user_id, fields=fields)
+    with app.test_request_context():
+        (described,) = audit_sentences.describe([event])
+    assert described.fields == words

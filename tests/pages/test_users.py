@@ -305,7 +305,10 @@ def test_user_history(ada: Visitor, cast: Cast, runner: FlaskCliRunner) -> None:
     ada.post(f"/admin/users/{cast.omar.id}/password", choice="generate")
     page = ada.get(f"/admin/users/{cast.omar.id}").text
     told = [re.sub(r"<[^>]+>", "", line).strip() for line in re.findall(r"<li><span>(.*?)</span>", page)]
-    assert told == ["ada@example.com set a new password for this user", "The command line created this user"]
+    assert told == [
+        "ada@example.com set a new password for this user",
+        "The command line created this user: Email address, First name, Role, Password",
+    ]
     assert "Omar" in page
     assert "Operator" in page
 

@@ -1,4 +1,4 @@
-"""Users read as lists: by which index."""
+"""Users read as lists and by email: by which index."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,9 @@ import pytest
 from flask import Flask
 
 from support import population
+from support.changes import ACTS, TERMINAL
 from support.databases import execute, plans_of
+from support.people import UNKNOWN_ID, make_user
 from users import clock
 from users.services import user_purge, user_queries
 
@@ -30,3 +32,33 @@ def test_list_uses_the_index_on_status(app: Flask, database_url: str, read: Call
     with app.app_context():
         (plan,) = plans_of(read)
     assert "ix_users_status" in plan
+
+
+def test_users_of_an_email(app: Flask) -> None:
+    """The present user comes first, then the deleted ones, newest first, up to SAME_EMAIL."""
+
+    def found(email: str) -> list[str]:
+        with app.app_context():
+            return list(user_queries.ids_of_email(email))
+
+    made: list[str] = []
+    for number in range(user_queries.SAME_EMAIL + 1):
+        assert found("jo@example.com") == made[::-1][: user_queries.SAME_EMAIL]
+        user = make_user(app, "jo@example.com")
+        made.append(user.id)
+        assert found(" JO@example.com") == made[::-1][: user_queries.SAME_EMAIL]
+        if number < user_queries.SAME_EMAIL:
+            with app.app_context():
+                ACTS["delete"](user, TERMINAL)
+    for other in ("jo2@example.com", "jo", "", "\0", UNKNOWN_ID):
+        assert found(other) == []
+
+
+def test_users_of_an_email_are_found_by_indexes(app: Flask, database_url: str) -> None:
+    population.populate(database_url, 3_000)
+    if database_url.startswith("postgres"):
+        execute(app, "ANALYZE users")
+    with app.app_context():
+        present, deleted = plans_of(lambda: user_queries.ids_of_email("person1@example.com"))
+    assert "uq_users_email_key" in present
+    assert "ix_users_status_email" in deleted

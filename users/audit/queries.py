@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, or_
+from sqlalchemy import ColumnElement, or_, select, union_all
 
 from users import ids
 from users.storage import paging
@@ -43,10 +43,22 @@ def _is_of_request(request_id: str) -> ColumnElement[bool]:
 
 
 def newest(
-    wanted: EventFilter, *, before: str | None = None, after: str | None = None, limit: int = paging.PAGE_SIZE
+    *wanted: EventFilter, before: str | None = None, after: str | None = None, limit: int = paging.PAGE_SIZE
 ) -> Page[AuditEvent]:
-    """Return the newest page of the events that match `wanted`, or the page next to the id `before` or `after`."""
-    return paging.newest(AuditEvent, *wanted.where(), before=before, after=after, limit=limit)
+    """Return the newest page of the events that match one of `wanted`, or the page next to the id `before` or `after`.
+
+    Each filter reads one page by its index. With OR, the database would read and sort all events that match.
+    """
+    if not wanted:
+        return Page([])
+    conditions = wanted[0].where()
+    if len(wanted) > 1:
+        each = [
+            paging.next_to(select(AuditEvent.id).where(*one.where()), AuditEvent, before, after, limit)
+            for one in wanted
+        ]
+        conditions = [AuditEvent.id.in_(union_all(*[select(one.subquery()) for one in each]))]
+    return paging.newest(AuditEvent, *conditions, before=before, after=after, limit=limit)
 
 
 def line(event: AuditEvent) -> str:

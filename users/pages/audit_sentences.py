@@ -1,5 +1,6 @@
 """Audit events as sentences: "ada@example.com created jo@example.com with the API key CI"."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -78,8 +79,8 @@ _KINDS: dict[str, str] = {
     ActorKind.PASSWORD_LINK: "the holder of the password link",
     ActorKind.SETUP: "the set-up link",
     ActorKind.TERMINAL: "the command line",
-    ActorKind.VERIFICATION: "whoever opened the link",
-    ActorKind.VISITOR: "somebody",
+    ActorKind.VERIFICATION: "the holder of the verification link",
+    ActorKind.VISITOR: "a visitor",
 }
 # The fields of a user as their forms name them, and the others.
 _FIELDS: Mapping[str, str] = {
@@ -91,6 +92,13 @@ _FIELDS: Mapping[str, str] = {
     "owner_id": "Owner",
     "scopes": "Scopes",
 }
+# The field that each of these acts always changes: its verb says so.
+_SAID: Mapping[str, str] = {
+    Action.USER_DEACTIVATE: "is_active",
+    Action.USER_REACTIVATE: "is_active",
+    Action.USER_SET_PASSWORD: "password",
+    Action.USER_VERIFY: "last_verified",
+}
 
 
 @dataclass(frozen=True)
@@ -100,6 +108,7 @@ class Part:
     words: str = ""
     name: str | None = None
     path: str | None = None  # of the page about it
+    code: str = ""  # the beginning of a key, which tells it from another of the same name
 
 
 @dataclass(frozen=True)
@@ -112,15 +121,16 @@ class DescribedEvent:
 
 
 class _Names:
-    """The emails and key names for the ids of some events, read with two queries."""
+    """The emails and the keys for the ids of some events, read with two queries."""
 
     def __init__(self, events: Sequence[AuditEvent]) -> None:
         self._emails = user_queries.emails_of(
             one for event in events for one in (event.actor_user_id, _if_user(event.target_id))
         )
-        self._keys = api_keys.names_of(
+        self._keys = api_keys.labels_of(
             one for event in events for one in (event.actor_key_id, _if_key(event.target_id))
         )
+        self._uses = Counter(name for name, _ in self._keys.values())
 
     def user(self, user_id: str) -> Part:
         if user_id in self._emails:
@@ -128,9 +138,12 @@ class _Names:
         return Part("the erased user ", user_id)
 
     def key(self, key_id: str) -> Part:
-        if key_id in self._keys:
-            return Part("the API key ", self._keys[key_id])
-        return Part("the erased API key ", key_id)
+        """Return the key's name, with its prefix if the events name another key of that name."""
+        path = url_for("users.show_trail", user=key_id)
+        if key_id not in self._keys:
+            return Part("the erased API key ", key_id, path)
+        name, prefix = self._keys[key_id]
+        return Part("the API key ", name, path, f"{prefix}…" if self._uses[name] > 1 else "")
 
 
 def describe(events: Sequence[AuditEvent], *, about: str | None = None) -> list[DescribedEvent]:
@@ -142,7 +155,8 @@ def describe(events: Sequence[AuditEvent], *, about: str | None = None) -> list[
 def _field_words(event: AuditEvent) -> list[str]:
     """Return the words for the fields that the act changed, unless the sentence says what they are."""
     is_said = event.outcome != Outcome.OK or _factor(event)
-    return [] if is_said else [_FIELDS.get(name, name) for name in event.fields]
+    said = _SAID.get(event.action)
+    return [] if is_said else [_FIELDS.get(name, name) for name in event.fields if name != said]
 
 
 def _factor(event: AuditEvent) -> str | None:
@@ -189,7 +203,7 @@ def _actor(event: AuditEvent, names: _Names, about: str | None) -> Part:
 
 def _target(event: AuditEvent, names: _Names, about: str | None) -> Part:
     if event.target_id is None:
-        return Part("somebody unknown")
+        return Part("an unknown user")
     if event.target_id == event.actor_user_id:
         return Part("themselves")
     if event.action == Action.USER_PURGE:

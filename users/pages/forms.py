@@ -255,8 +255,8 @@ class TrailForm(Form):
     user = StringField("To whom or what", render_kw={"autocomplete": "off"})
     request = StringField("Request ID", render_kw={"autocomplete": "off"})
     action = SelectField("What was done")
-    since = StringField("First day, in UTC", render_kw={"type": "date"})
-    until = StringField("Last day, in UTC", render_kw={"type": "date"})
+    since = StringField("First day (UTC)", render_kw={"type": "date"})
+    until = StringField("Last day (UTC)", render_kw={"type": "date"})
 
     def __init__(self, **defaults: object) -> None:
         super().__init__(None, **defaults)

@@ -155,12 +155,12 @@ def newest_active() -> ApiKey | None:
     return next((key for key in newest if states[key.id] == KeyState.ACTIVE), None)
 
 
-def names_of(key_ids: Iterable[str | None]) -> Mapping[str, str]:
-    """Return the names of these API keys, by id."""
+def labels_of(key_ids: Iterable[str | None]) -> Mapping[str, tuple[str, str]]:
+    """Return the name and the prefix of each of these API keys, by id."""
     wanted = {key_id for key_id in key_ids if key_id}
     with database.reading() as session:
-        found = session.execute(select(ApiKey.id, ApiKey.name).where(ApiKey.id.in_(wanted))).all()
-    return {row.id: row.name for row in found}
+        found = session.execute(select(ApiKey.id, ApiKey.name, ApiKey.prefix).where(ApiKey.id.in_(wanted))).all()
+    return {row.id: (row.name, row.prefix) for row in found}
 
 
 def revoke_key(key_id: str, *, actor: Actor) -> ApiKey:

@@ -14,6 +14,7 @@ from users.rules.emails import Email
 from users.storage import database
 from users.storage.models import Status, User
 
+SAME_EMAIL = 5  # users of one email who are found by it: the present one and deleted ones
 # Made once: to build a statement takes longer than to run it.
 _BY_ID = select(User).where(User.id == bindparam("id"), User.deleted_at.is_(None))
 _FOUND = 10
@@ -60,8 +61,21 @@ def _deleted_with(email: Email) -> Sequence[User]:
     # The search key has an index, the other key among users who are not deleted alone.
     search_key = search_keys.keys(email.text, None, None)["search_email"]
     had = (User.status == Status.DELETED, User.search_email == search_key, User.email_key == email.key)
+    # By the id itself, SQLite would read all deleted users from the newest on, until it has found enough.
+    newest_first = User.id.concat("").desc()
     with database.reading() as session:
-        return session.scalars(select(User).where(*had).order_by(User.id.desc()).limit(_FOUND)).all()
+        return session.scalars(select(User).where(*had).order_by(newest_first).limit(_FOUND)).all()
+
+
+def ids_of_email(email: str) -> Sequence[str]:
+    """Return the ids of the user who has this email and of the deleted users who had it, at most SAME_EMAIL.
+
+    The present user comes first, then the deleted ones, newest first.
+    """
+    present = []
+    with contextlib.suppress(UserNotFound):
+        present = [get_user_by_email(email).id]
+    return [*present, *(user.id for user in find_deleted_by_email(email))][:SAME_EMAIL]
 
 
 def get_users(user_ids: Sequence[str]) -> Sequence[User]:

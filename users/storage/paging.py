@@ -5,9 +5,9 @@ So all pages of a list cost the same, and reading a whole list takes the memory 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, Select, select
 
 from users.storage import database
 from users.storage.models import ApiKey, AuditEvent, User
@@ -47,21 +47,24 @@ def newest(
     limit: int = PAGE_SIZE,
 ) -> Page[Row]:
     """Return the newest page of the rows that match `wanted`, or the page next to the id `before` or `after`."""
-    query = select(model).where(*wanted).limit(limit + 1)
-    if after:
-        query = query.where(model.id > after).order_by(model.id)
-    else:
-        query = query.order_by(model.id.desc())
-        query = query.where(model.id < before) if before else query
+    query = next_to(select(model).where(*wanted), model, before, after, limit)
     with database.reading() as session:
         found = list(session.scalars(query).all())
-    more = len(found) > limit  # the query asks for one row more than the page holds
+    more = len(found) > limit
     rows = found[:limit]
     if after:
         rows.reverse()
         return Page(rows, newer=rows[0].id if more else None, older=rows[-1].id if rows else None)
     newer = rows[0].id if rows and before else None
     return Page(rows, newer=newer, older=rows[-1].id if more else None)
+
+
+def next_to(query: Select[Any], model: type[Row], before: str | None, after: str | None, limit: int) -> Select[Any]:
+    """Return `query` for the rows of one page and, to know whether there are more, one row more."""
+    query = query.limit(limit + 1)
+    if after:
+        return query.where(model.id > after).order_by(model.id)
+    return (query.where(model.id < before) if before else query).order_by(model.id.desc())
 
 
 def oldest_first(model: type[Row], *wanted: ColumnElement[bool], after: str = "") -> Iterator[Row]:
