@@ -9,6 +9,7 @@ from flask import Flask
 
 from support.api import Api
 from support.databases import execute, rows
+from support.page_forms import key_names_on
 from support.people import Cast, make_key
 from support.visitors import Visitor
 from users import clock
@@ -58,10 +59,15 @@ def test_page_command_and_api_agree(app: Flask, ada: Visitor, cast: Cast) -> Non
     execute(app, "UPDATE api_keys SET expires_at = created_at WHERE name = 'expired'")
     execute(app, "UPDATE api_keys SET deactivated_at = created_at WHERE name = 'revoked'")
     execute(app, "UPDATE users SET is_active = false WHERE id = :id", id=cast.sam.id)
-    page = ada.get("/admin/keys").text
-    assert re.findall(r'<th scope="row"><bdi dir="auto">(\w+)<', page) == list(secrets)[::-1]
-    assert re.findall(r'<span class="tag[^"]*">(\w+)<', page) == [name.capitalize() for name in list(secrets)[::-1]]
+    for path, names in (("/admin/keys", ["stopped", "active"]), ("/admin/keys?state=ended", ["revoked", "expired"])):
+        page = ada.get(path).text
+        assert key_names_on(page) == names
+        assert re.findall(r'<span class="tag[^"]*">(\w+)<', page) == [name.capitalize() for name in names]
     ids = {name: rows(app, "SELECT id FROM api_keys WHERE name = :name", name=name)[0][0] for name in secrets}
+    tags = {
+        name: re.findall(r'<span class="tag[^"]*">(\w+)<', ada.get(f"/admin/keys/{ids[name]}").text) for name in ids
+    }
+    assert tags == {name: [name.capitalize()] for name in ids}
     listed = app.test_cli_runner().invoke(args=["keys", "list"]).stdout.splitlines()[1:]
     assert {line.split()[0]: line.split()[-1] for line in listed} == {ids[name]: name for name in secrets}
     as_json = json.loads(app.test_cli_runner().invoke(args=["keys", "list", "--json"]).stdout)

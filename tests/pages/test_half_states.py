@@ -80,6 +80,7 @@ GET /admin/start                            step     step      step       open
 GET /admin/audit                            step     step      step       open
 GET /admin/keys                             step     step      step       open
 * /admin/keys/new                           step     step      step       confirm
+GET /admin/keys/<key_id>                    step     step      step       open
 * /admin/keys/<key_id>/roll                 step     step      step       confirm
 * /admin/keys/<key_id>/revoke               step     step      step       open
 GET /admin/users                            step     step      step       open

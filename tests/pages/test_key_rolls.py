@@ -111,7 +111,8 @@ def test_a_key_can_be_rolled_to_end_now(ada: Visitor, old: Old) -> None:
     assert "has stopped working" in answer.text
     assert not old.works()
     assert old.works(key_on(answer.text))
-    assert re.findall(r'<span class="tag[^"]*">(\w+)<', ada.get("/admin/keys").text) == ["Active", "Expired"]
+    for path, state in (("/admin/keys", "Active"), ("/admin/keys?state=ended", "Expired")):
+        assert re.findall(r'<span class="tag[^"]*">(\w+)<', ada.get(path).text) == [state]
 
 
 @pytest.mark.parametrize("ends", ["0", "24"])

@@ -93,7 +93,7 @@ def test_newest_revoked(app: Flask, ada: Visitor, cast: Cast) -> None:
         ada.post(f"/admin/keys/{key_id}/revoke", token=token)
     page = ada.get("/admin/keys").text
     assert notices_in(page) == ["API key revoked"]
-    assert re.search(r"<p><bdi dir=\"auto\">Second</bdi> \(<code>\w+…</code>\) never works again", page)
+    assert re.search(r"<p><a [^>]+><bdi dir=\"auto\">Second</bdi></a> \(<code>\w+…</code>\) never works again", page)
 
 
 def test_links_make_none(ada: Visitor, cast: Cast) -> None:

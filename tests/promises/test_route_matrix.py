@@ -105,6 +105,7 @@ POST   /admin/users/<user_id>/restore      403      403     403      403        
 GET    /admin/keys                         303      403     403      403           200     303     303
 GET    /admin/keys/new                     303      403     403      403           200     303     303
 POST   /admin/keys/new                     403      403     403      403           422     403     403
+GET    /admin/keys/<key_id>                303      403     403      403           200     303     303
 GET    /admin/keys/<key_id>/roll           303      403     403      403           200     303     303
 POST   /admin/keys/<key_id>/roll           403      403     403      403           422     403     403
 GET    /admin/keys/<key_id>/revoke         303      403     403      403           200     303     303

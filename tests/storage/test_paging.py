@@ -2,24 +2,22 @@
 
 import html
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import event, insert
+from sqlalchemy import insert
 
 from support.api import Answer
-from support.databases import execute, plans_of
+from support.databases import execute, plans_of, statements
+from support.page_forms import key_names_on
 from support.people import Cast, make_key
 from support.visitors import Visitor
 from users import clock
 from users.cli import first_run
 from users.roles import Permission
-from users.services import api_keys
+from users.services import key_queries
 from users.storage import paging
 from users.storage.models import ApiKey, User, db
 
@@ -49,77 +47,91 @@ def add_keys(app: Flask, number: int, owner: User, *, revoked: bool = True) -> N
         execute(app, "ANALYZE api_keys")
 
 
-def names_on(page: Answer) -> list[str]:
-    """Return the names in the table."""
-    assert page.status_code == 200
-    return re.findall(r'<th scope="row"><bdi dir="auto">([^<]+)<', page.text)
-
-
 def link(page: Answer, name: str) -> str:
     """Return the target of the link `name`, "" if there is none."""
     found = re.search(rf'<a [^>]*href="([^"]+)"[^>]*>{name}\b', page.text)
     return html.unescape(found[1]) if found else ""
 
 
-@contextmanager
-def statements(app: Flask) -> Iterator[list[str]]:
-    """Record all statements that are executed meanwhile."""
-    asked: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        asked.append(statement)
-
-    with app.app_context():
-        engine = db.engine
-    event.listen(engine, "before_cursor_execute", note)
-    yield asked
-    event.remove(engine, "before_cursor_execute", note)
-
-
-def test_20000_revoked_keys(app: Flask, ada: Visitor, cast: Cast) -> None:
-    """They are a page like any other."""
-    add_keys(app, 1, cast.omar)
-    ada.get(LIST)
+@pytest.mark.parametrize("state", key_queries.SHOWN)
+def test_20000_revoked_keys(app: Flask, ada: Visitor, cast: Cast, state: str) -> None:
+    """A page of them costs as many queries as a page of one key, and so does a page that finds none among them."""
+    here = f"{LIST}?state={state}"
+    add_keys(app, 1, cast.omar, revoked=state == "ended")
+    ada.get(here)
     with statements(app) as few:
-        assert "1 API key, newest first" in ada.get(LIST).text
+        assert len(key_names_on(ada.get(here).text)) == 1
     execute(app, "DELETE FROM api_keys")
     add_keys(app, MANY, cast.omar)
     with statements(app) as many:
-        page = ada.get(LIST)
-    assert len(page.data) < 40_000
+        page = ada.get(here)
+    assert len(page.data) < 80_000
     assert len(many) == len(few)
-    assert "1,000+ API keys, newest first" in page.text
-    assert names_on(page) == [f"key {n}" for n in range(MANY - 1, MANY - 26, -1)]
+    expected = [f"key {n}" for n in range(MANY - 1, MANY - 51, -1)] if state == "ended" else []
+    assert key_names_on(page.text) == expected
+    assert "5,000 ended API keys among the 5,000 newest" in page.text or not expected
+
+
+def test_keys_that_were_not_read(app: Flask, ada: Visitor, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list says nothing about keys that it did not read, and its pages lead to all of them."""
+    monkeypatch.setattr(key_queries, "READ", 20)
+    add_keys(app, 65, cast.omar)
+    for n in (3, 30):
+        execute(app, "UPDATE api_keys SET deactivated_at = NULL WHERE id = :id", id=f"akid_{n:032x}")
+    page, seen, pages = ada.get(LIST), list[str](), 1
+    assert "None of the 20 keys that were read for this page is current." in page.text
+    assert "have ended" not in page.text
+    assert "Current</a>" in page.text  # without a number
+    while older := link(page, "Next"):
+        page, pages = ada.get(older), pages + 1
+        seen += key_names_on(page.text)
+    assert (seen, pages) == (["key 30", "key 3"], 4)
+    while newer := link(page, "Previous"):
+        page = ada.get(newer)
+        seen += key_names_on(page.text)
+    assert seen == ["key 30", "key 3", "key 30"]
+    assert "20 ended API keys among the 20 newest, newest first" in ada.get(f"{LIST}?state=ended").text
+
+
+def test_exactly_as_many_as_are_read(app: Flask, ada: Visitor, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_queries, "READ", 20)
+    add_keys(app, 20, cast.omar)
+    page = ada.get(LIST)
+    assert "<h2>All API keys have ended</h2>" in page.text
+    assert link(page, "Next") == ""
 
 
 def test_links_between_pages(app: Flask, ada: Visitor, cast: Cast) -> None:
-    add_keys(app, 60, cast.omar)
-    first = ada.get(LIST)
+    """Each page has 50 keys, and its links keep the filter."""
+    add_keys(app, 120, cast.omar)
+    first = ada.get(f"{LIST}?state=ended")
     second = ada.get(link(first, "Next"))
     third = ada.get(link(second, "Next"))
-    everybody = [f"key {n}" for n in reversed(range(60))]
-    assert names_on(first) + names_on(second) + names_on(third) == everybody
+    pages = [key_names_on(page.text) for page in (first, second, third)]
+    assert [len(names) for names in pages] == [50, 50, 20]
+    assert [*pages[0], *pages[1], *pages[2]] == [f"key {n}" for n in reversed(range(120))]
     assert (link(first, "Previous"), link(third, "Next")) == ("", "")
-    assert names_on(ada.get(link(third, "Previous"))) == names_on(second)
-    assert names_on(ada.get(link(second, "Previous"))) == names_on(first)
-    assert "60 API keys, newest first" in third.text
+    assert key_names_on(ada.get(link(third, "Previous")).text) == pages[1]
+    assert key_names_on(ada.get(link(second, "Previous")).text) == pages[0]
+    assert "120 ended API keys, newest first" in third.text
+    assert "state=ended" in link(second, "Next")
 
 
 @pytest.mark.parametrize("query", ["before=x", "after=%00", "before=usr_" + "0" * 32, "after=akid_" + "0" * 32])
 def test_invalid_position(app: Flask, ada: Visitor, cast: Cast, query: str) -> None:
     """A position that is no key still shows a page."""
-    add_keys(app, 1, cast.omar)
+    add_keys(app, 1, cast.omar, revoked=False)
     page = ada.get(f"{LIST}?{query}")
     assert page.status_code == 200
     assert "No API keys yet" not in page.text
 
 
 def test_page_beyond_the_last(app: Flask, ada: Visitor, cast: Cast) -> None:
-    """It links back."""
+    """It links back, with the filter."""
     add_keys(app, 1, cast.omar)
-    page = ada.get(f"{LIST}?before=akid_{'0' * 32}")
+    page = ada.get(f"{LIST}?state=ended&before=akid_{'0' * 32}")
     assert "There are no API keys on this page." in page.text
-    assert link(page, "Go to the newest") == LIST
+    assert link(page, "Go to the newest") == f"{LIST}?state=ended"
     assert "Create an API key" in page.text
 
 
@@ -127,8 +139,8 @@ def test_revoked_key_of_another_page(app: Flask, ada: Visitor, cast: Cast) -> No
     """The message names it."""
     add_keys(app, 60, cast.omar, revoked=False)
     page = ada.get(ada.post(f"{LIST}/akid_{3:032x}/revoke").location)
-    assert "key 3" not in names_on(page)
-    assert '<bdi dir="auto">key 3</bdi> (<code>ak_00000…</code>) never works again.' in page.text
+    assert "key 3" not in key_names_on(page.text)
+    assert '<bdi dir="auto">key 3</bdi></a> (<code>ak_00000…</code>) never works again.' in page.text
 
 
 def test_queries_use_an_index(app: Flask, cast: Cast) -> None:
@@ -138,12 +150,13 @@ def test_queries_use_an_index(app: Flask, cast: Cast) -> None:
     with app.app_context():
         places: list[dict[str, str]] = [{}, {"before": middle}, {"after": middle}]
         for place in places:
-            plans = plans_of(partial(api_keys.find_keys, **place), "api_keys")
-            assert len(plans) == 2
-            for plan in plans:
-                assert not re.search(r"Seq Scan on api_keys|SCAN api_keys(?! USING)|TEMP B-TREE|Sort", plan)
+            for shown in key_queries.SHOWN:
+                plans = plans_of(partial(key_queries.find, shown, **place), "api_keys")
+                assert len(plans) == 3
+                for plan in plans:
+                    assert not re.search(r"Seq Scan on api_keys|SCAN api_keys(?! USING)|TEMP B-TREE|Sort", plan)
     with statements(app) as asked, app.app_context():
-        api_keys.find_keys(before=middle)
+        key_queries.find(before=middle)
     assert all("LIMIT" in one for one in asked if "api_keys" in one)
 
 

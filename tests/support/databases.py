@@ -74,6 +74,21 @@ def _plan(statement: str, parameters: Any) -> str:
 
 
 @contextlib.contextmanager
+def statements(app: Flask) -> Iterator[list[str]]:
+    """Record all statements that are executed meanwhile."""
+    asked: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        asked.append(statement)
+
+    with app.app_context():
+        engine = db.engine
+    event.listen(engine, "before_cursor_execute", note)
+    yield asked
+    event.remove(engine, "before_cursor_execute", note)
+
+
+@contextlib.contextmanager
 def read_only(app: Flask) -> Iterator[None]:
     """Let the database take no writes, as a standby or a protected file. The pool keeps connections from meanwhile."""
     on_sqlite = app.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite")

@@ -73,3 +73,8 @@ def key_on(page: str) -> str:
     """Return the key that a page shows."""
     (key,) = re.findall(r'<code id="key-shown"[^>]*>(ak_[0-9A-Za-z]{40})</code>', page)
     return str(key)
+
+
+def key_names_on(page: str) -> list[str]:
+    """Return the names in the list of API keys, in its order."""
+    return re.findall(r'<th scope="row"><a href="/admin/keys/akid_\w+"><bdi dir="auto">([^<]+)<', page)

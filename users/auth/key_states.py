@@ -1,9 +1,13 @@
 """The state of an API key, the same for authentication, the page of API keys and `flask keys list`."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from sqlalchemy import ColumnElement, and_, or_
+
 from users import clock
+from users.storage.models import ApiKey
 
 
 class KeyState(StrEnum):
@@ -27,3 +31,12 @@ def state_of(key: Any, *, owner_is_active: bool) -> KeyState:
     if key.expires_at and key.expires_at <= clock.now():
         return KeyState.EXPIRED
     return KeyState.ACTIVE
+
+
+def has_ended(at: datetime) -> ColumnElement[bool]:
+    """Return the SQL condition of the keys that are revoked or expired at `at`: they never work again.
+
+    A key that has expired is one of them also while its owner is not active, when `state_of` says STOPPED.
+    """
+    has_expired = and_(ApiKey.expires_at.is_not(None), ApiKey.expires_at <= at)  # never NULL, so it can be negated
+    return or_(ApiKey.deactivated_at.is_not(None), has_expired)

@@ -12,7 +12,6 @@ from users.pages import (  # noqa: F401  (their routes are registered by the imp
     audit,
     docs,
     forms,
-    keys,
     setup,
     user_actions,
     user_factors,
@@ -20,6 +19,7 @@ from users.pages import (  # noqa: F401  (their routes are registered by the imp
     users,
 )
 from users.pages.account import account, confirm, factors, login, new_factors, passkeys, sessions  # noqa: F401
+from users.pages.keys import actions, keys  # noqa: F401
 from users.pages.links import password, verify  # noqa: F401
 from users.roles import Permission
 from users.services import first_steps, second_factors

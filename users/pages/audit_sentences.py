@@ -147,7 +147,7 @@ class _Names:
 
 
 def describe(events: Sequence[AuditEvent], *, about: str | None = None) -> list[DescribedEvent]:
-    """Return `events` with their sentences. The user `about` is called "this user"."""
+    """Return `events` with their sentences. The user or key `about` is called "this user" or "this key"."""
     names = _Names(events)
     return [DescribedEvent(event, _sentence(event, names, about), _field_words(event)) for event in events]
 
@@ -209,7 +209,7 @@ def _target(event: AuditEvent, names: _Names, about: str | None) -> Part:
     if event.action == Action.USER_PURGE:
         return Part("the user ", event.target_id)
     if event.target_id == about:
-        return Part("this user")
+        return Part("this key" if ids.is_key_id(event.target_id) else "this user")
     return names.key(event.target_id) if ids.is_key_id(event.target_id) else names.user(event.target_id)
 
 

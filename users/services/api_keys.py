@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import islice
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -25,7 +25,6 @@ from users.rules.validation import NewKey
 from users.services import user_queries
 from users.storage import database, driver_errors, paging
 from users.storage.models import ApiKey, User
-from users.storage.paging import COUNTED, Count, Page
 
 ROLLED_LIFETIME = timedelta(days=90)  # of a key in the place of one that expires
 
@@ -129,17 +128,6 @@ def states_of(keys: Sequence[ApiKey]) -> dict[str, KeyState]:
     """Return the states of these API keys now, by id."""
     inactive = user_queries.inactive_among(key.owner_id for key in keys)
     return {key.id: key_states.state_of(key, owner_is_active=key.owner_id not in inactive) for key in keys}
-
-
-def find_keys(*, before: str | None = None, after: str | None = None) -> tuple[Page[ApiKey], Count]:
-    """Return a page of the API keys, newest first, and how many there are.
-
-    The order is that of the ids, which have an index; an id is made when the form for a key is opened.
-    """
-    some = select(ApiKey.id).limit(COUNTED + 1).subquery()
-    with database.reading() as session:
-        number = session.scalars(select(func.count()).select_from(some)).one()
-    return paging.newest(ApiKey, before=before, after=after), Count(number, number > COUNTED)
 
 
 def has_key() -> bool:

@@ -1,56 +1,23 @@
-"""The pages about API keys: list, create, roll and revoke them."""
+"""The pages that create, roll and revoke API keys."""
 
-from contextlib import suppress
 from datetime import timedelta
 
-from flask import flash, g, get_flashed_messages, make_response, redirect, render_template, request, url_for
+from flask import flash, g, make_response, redirect, render_template, request, url_for
 
 from users import clock, ids
-from users.auth.key_states import KeyState
 from users.blueprint import bp
-from users.errors import KeyNotFound, UserNotFound
+from users.errors import UserNotFound
 from users.form_errors import FormRefused, KeyMadeAlready, KeyRolled, Outdated
 from users.http import session_cookie, urls
 from users.pages import forms
 from users.pages.forms import NO_DATA, FormData
 from users.pages.guards import PageResponse, page
+from users.pages.keys.keys import can_roll, known_key
 from users.pages.problems import Problem, Problems
 from users.roles import ALL_PERMISSIONS, Permission, permissions_of
 from users.rules import validation
 from users.services import api_keys, user_queries
 from users.storage.models import ApiKey, User
-
-
-@bp.get("/admin/keys")
-@page(Permission.KEYS_MANAGE)
-def show_keys() -> PageResponse:
-    """List the API keys, newest first."""
-    here, count = api_keys.find_keys(before=_id_in("before"), after=_id_in("after"))
-    owners = user_queries.emails_of(key.owner_id for key in here.rows)
-    states = api_keys.states_of(here.rows)
-    return render_template(
-        "keys/list.html",
-        page=here,
-        count=count,
-        owners=owners,
-        inactive_owners=user_queries.inactive_among(owners),
-        states=states,
-        can_roll={key.id for key in here.rows if _can_roll(key, states[key.id])},
-        revoked=_just_revoked(),
-    )
-
-
-def _id_in(parameter: str) -> str | None:
-    given = request.args.get(parameter, "")
-    return given if ids.is_key_id(given) else None
-
-
-def _just_revoked() -> ApiKey | None:
-    """Return the key that this browser has just revoked."""
-    for key_id in map(str, reversed(get_flashed_messages(category_filter=["revoked"]))):
-        with suppress(KeyNotFound):  # erased with its owner since
-            return api_keys.get_key(key_id)
-    return None
 
 
 @bp.get("/admin/keys/new")
@@ -93,9 +60,9 @@ def add_key() -> PageResponse:
 @page(Permission.KEYS_MANAGE)
 def show_roll_key(key_id: str, formdata: FormData | None = None) -> PageResponse:
     """Show the form that rolls the key."""
-    key = _key(key_id)
+    key = known_key(key_id)
     api_keys.require_scopes(key, g.actor)
-    if not _can_roll(key, api_keys.states_of([key])[key.id]):
+    if not can_roll(key, api_keys.states_of([key])[key.id]):
         g.problems = []  # the page itself says why
         return make_response(render_template("keys/not_rolled.html", key=key), 409)
     g.actor.require_confirmation()
@@ -119,7 +86,7 @@ def roll_key(key_id: str) -> PageResponse:
     new_id = session_cookie.unsign(forms.mark())
     if new_id is None or "was-expires_at" not in request.form:
         raise Outdated
-    old, form, problems = _key(key_id), forms.RollForm(request.form), Problems()
+    old, form, problems = known_key(key_id), forms.RollForm(request.form), Problems()
     with problems.collect():
         ends_in = _ends_in(form.ends.data)
     with problems.collect():
@@ -145,27 +112,16 @@ def roll_key(key_id: str) -> PageResponse:
 @page(Permission.KEYS_MANAGE)
 def show_revoke_key(key_id: str, formdata: FormData | None = None) -> PageResponse:
     """Ask before the key is revoked."""
-    return render_template("keys/revoke.html", key=_key(key_id))
+    return render_template("keys/revoke.html", key=known_key(key_id))
 
 
 @bp.post("/admin/keys/<key_id>/revoke")
 @page(Permission.KEYS_MANAGE, again=show_revoke_key)
 def revoke_key(key_id: str) -> PageResponse:
     """Revoke the key."""
-    key = api_keys.revoke_key(_key(key_id).id, actor=g.actor)
+    key = api_keys.revoke_key(known_key(key_id).id, actor=g.actor)
     flash(key.id, "revoked")
     return redirect(url_for("users.show_keys"), 303)
-
-
-def _key(key_id: str) -> ApiKey:
-    if not ids.is_key_id(key_id):
-        raise KeyNotFound
-    return api_keys.get_key(key_id)
-
-
-def _can_roll(key: ApiKey, state: KeyState) -> bool:
-    """Tell whether the key works and its scopes are among the administrator's permissions."""
-    return state == KeyState.ACTIVE and set(key.scopes) <= g.actor.permissions
 
 
 def _end_of(key: ApiKey) -> str:
