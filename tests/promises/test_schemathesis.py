@@ -43,4 +43,4 @@ def test_service_keeps_the_contract(tmp_path: Path) -> None:
             check=False,
         )
     assert run.returncode == 0, run.stdout
-    assert "17 selected / 17 total" in run.stdout
+    assert "18 selected / 18 total" in run.stdout
