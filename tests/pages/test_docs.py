@@ -1,4 +1,4 @@
-"""/docs and /openapi.json are the same for every reader, kept in memory, compressed and revalidated."""
+"""/docs, its Markdown and /openapi.json are the same for every reader, kept in memory, compressed and revalidated."""
 
 import gzip
 
@@ -14,7 +14,8 @@ from users.openapi.code_samples import LANGUAGES
 from users.pages import docs
 from users.storage import database
 
-BOTH = ["/docs", "/openapi.json"]
+KINDS = {"/docs": "docs", "/docs.md": "markdown", "/llms.txt": "markdown", "/openapi.json": "openapi"}
+PATHS = list(KINDS)
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def client() -> FlaskClient:
     return create_app(WITHOUT_DATABASE).test_client()
 
 
-@pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
+@pytest.mark.parametrize("path", PATHS)
 def test_session_cookie_is_not_read(path: str) -> None:
     """With one and without the database, the page is the same."""
     client = create_app(WITHOUT_DATABASE).test_client()
@@ -34,7 +35,7 @@ def test_session_cookie_is_not_read(path: str) -> None:
     assert answer.text == create_app(WITHOUT_DATABASE).test_client().get(path).text
 
 
-@pytest.mark.parametrize("path", BOTH)
+@pytest.mark.parametrize("path", PATHS)
 def test_administrator_sees_the_same(app: Flask, ada: Visitor, path: str) -> None:
     signed_in = ada.get(path)
     assert signed_in.data == app.test_client().get(path).data
@@ -44,7 +45,7 @@ def test_administrator_sees_the_same(app: Flask, ada: Visitor, path: str) -> Non
         assert '<a href="/admin/users">Administration</a>' in signed_in.text.partition("<main")[0]
 
 
-@pytest.mark.parametrize("path", BOTH)
+@pytest.mark.parametrize("path", PATHS)
 def test_database_is_not_queried(client: FlaskClient, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     queries: list[str] = []
     monkeypatch.setattr(database, "reading", lambda: queries.append("reading"))
@@ -54,7 +55,7 @@ def test_database_is_not_queried(client: FlaskClient, monkeypatch: pytest.Monkey
     assert queries == []
 
 
-@pytest.mark.parametrize("path", BOTH)
+@pytest.mark.parametrize("path", PATHS)
 def test_made_once(client: FlaskClient, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     made: list[object] = []
 
@@ -80,11 +81,11 @@ def test_kept_for_each_application(client: FlaskClient) -> None:
     assert client.get("/docs").headers["ETag"] != other.get("/docs").headers["ETag"]
 
 
-@pytest.mark.parametrize("path", BOTH)
+@pytest.mark.parametrize("path", PATHS)
 def test_kept_for_eight_base_urls(client: FlaskClient, path: str) -> None:
-    kept = client.application.extensions["enrol.docs" if path == "/docs" else "enrol.openapi"]
+    kept = client.application.extensions[f"enrol.{KINDS[path]}"]
     first = client.get(path, headers={"Host": "localhost:5000"}).data
-    languages = LANGUAGES if path == "/docs" else [""]
+    languages = [""] if path == "/openapi.json" else LANGUAGES
     for language in languages:
         client.get(f"{path}?lang={language}", headers={"Host": "localhost:5000"})
         for port in range(5001, 5008):
@@ -112,7 +113,7 @@ ENCODINGS = {
 }
 
 
-@pytest.mark.parametrize("path", BOTH)
+@pytest.mark.parametrize("path", PATHS)
 def test_compression(client: FlaskClient, path: str) -> None:
     plain = client.get(path)
     for accepted, is_compressed in ENCODINGS.items():
@@ -129,7 +130,7 @@ def test_compression(client: FlaskClient, path: str) -> None:
         assert answer.headers["ETag"] != plain.headers["ETag"]
 
 
-@pytest.mark.parametrize("path", BOTH)
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("more", [{}, GZIP], ids=["plain", "gzip"])
 def test_revalidation(client: FlaskClient, path: str, more: dict[str, str]) -> None:
     """Each encoding has its own entity tag."""
@@ -150,14 +151,14 @@ def test_revalidation(client: FlaskClient, path: str, more: dict[str, str]) -> N
     assert whole.headers["Cache-Control"] == "no-cache"
 
 
-@pytest.mark.parametrize("path", BOTH)
+@pytest.mark.parametrize("path", PATHS)
 def test_same_tag_in_every_process(client: FlaskClient, path: str) -> None:
     other = create_app(WITHOUT_DATABASE).test_client()
     for more in ({}, GZIP):
         assert client.get(path, headers=more).headers["ETag"] == other.get(path, headers=more).headers["ETag"]
 
 
-@pytest.mark.parametrize("path", BOTH)
+@pytest.mark.parametrize("path", PATHS)
 def test_errors_are_not_kept(client: FlaskClient, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     """An error at its path, or for another method."""
     monkeypatch.setattr(urls, "base_url", lambda: 1 / 0)

@@ -41,6 +41,8 @@ routes                                      factor   password  enrolment  old-pr
 * /healthz                                  =        =         =          =
 * /readyz                                   =        =         =          =
 * /docs                                     =        =         =          =
+* /docs.md                                  =        =         =          =
+* /llms.txt                                 =        =         =          =
 * /openapi.json                             =        =         =          =
 * /favicon.ico                              =        =         =          =
 * /robots.txt                               =        =         =          =

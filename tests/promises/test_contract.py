@@ -208,7 +208,7 @@ def test_revalidation(client: FlaskClient) -> None:
     assert client.get("/openapi.json", headers={"If-None-Match": '"other"'}).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/docs", "/docs.md", "/llms.txt", "/openapi.json"])
 def test_public_and_read_only(client: FlaskClient, path: str) -> None:
     for one in (path, f"{path}/"):
         assert client.get(one).status_code == 200

@@ -2,6 +2,7 @@
 
 import html
 import re
+from urllib.parse import urljoin
 
 import pytest
 from flask.testing import FlaskClient
@@ -72,13 +73,44 @@ def test_language(client: FlaskClient, query: str, chosen: str) -> None:
     assert links == [(name, name, ' aria-current="true"' * (name == chosen)) for name in code_samples.LANGUAGES]
 
 
+@pytest.mark.parametrize("language", code_samples.LANGUAGES)
+def test_markdown(client: FlaskClient, language: str) -> None:
+    """It has the words, the samples and the links of the page."""
+    page, answer = client.get(f"/docs?lang={language}"), client.get(f"/docs.md?lang={language}")
+    assert answer.content_type == "text/markdown; charset=utf-8"
+    assert client.get(f"/llms.txt?lang={language}").text == answer.text
+    text = answer.text
+    assert text.startswith("# API reference\n")
+    main = page.text.partition("<h1")[2].rpartition("</nav>")[2].partition("</main>")[0]
+    assert re.findall(r"^##+ (.*)$", text, re.MULTILINE) == re.findall(r"<(?:h\d|summary).*?>(.*?)<", main)
+    for words in re.findall(r"<(?:p|dd)>(.*?)</(?:p|dd)>", main, re.DOTALL):
+        assert _as_markdown(words) in text
+    shown = re.findall(
+        r"<pre .*?><code>(.*?)</code></pre>",
+        re.sub(r"<div [^>]*hidden>.*?</div>", "", main, flags=re.DOTALL),
+        re.DOTALL,
+    )
+    blocks = re.findall(r"^```\w*\n(.*?)\n```$", text, re.DOTALL | re.MULTILINE)
+    assert blocks == [html.unescape(one) for one in shown]
+    assert "](http://localhost/docs#INVALID_JSON)" in text
+    assert "hidden" not in text
+
+
+def _as_markdown(words: str) -> str:
+    """Return the inside of a paragraph as it stands in the Markdown."""
+    linked = re.sub(
+        r'<a href="(.*?)">(.*?)</a>', lambda one: f"[{one[2]}]({urljoin('http://localhost/docs', one[1])})", words
+    )
+    return html.unescape(re.sub(r"</?span.*?>", "", re.sub(r"</?code>", "`", linked))).strip()
+
+
 def test_links(client: FlaskClient) -> None:
     page = client.get("/docs").text
     ids = re.findall(r'\bid="([\w-]+)"', page)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'href="#([\w-]+)"', page)) <= set(ids)
     assert set(re.findall(r'(?:href|src)="(?!#)([^"?]+)', page)) <= {
-        *("/", "/admin/keys", "/admin/users", "/docs", "/openapi.json"),
+        *("/", "/admin/keys", "/admin/users", "/docs", "/docs.md", "/openapi.json"),
         *("/static/app.css", "/static/app.js", "/static/icon.svg"),
     }
 

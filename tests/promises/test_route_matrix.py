@@ -32,6 +32,8 @@ GET    /readyz                             200      200     200      200        
 GET    /favicon.ico                        200      200     200      200           200     200     200
 GET    /robots.txt                         200      200     200      200           200     200     200
 GET    /docs                               200      200     200      200           200     200     200
+GET    /docs.md                            200      200     200      200           200     200     200
+GET    /llms.txt                           200      200     200      200           200     200     200
 GET    /openapi.json                       200      200     200      200           200     200     200
 GET    /setup                              404      404     404      404           404     404     404
 POST   /setup                              404      404     404      404           404     404     404

@@ -166,6 +166,8 @@ def test_every_view_is_guarded_or_public(bare: Flask) -> None:
             assert set(guard) <= set(Permission)
     assert public == {"/", "/admin", "/admin/login", "/healthz", "/readyz", "/password", "/setup", "/verify"} | {
         "/docs",
+        "/docs.md",
+        "/llms.txt",
         "/favicon.ico",
         "/openapi.json",
         "/robots.txt",

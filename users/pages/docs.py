@@ -1,6 +1,6 @@
-"""The reference for people who write programs: the contract as it stands, and as a page, for this server's address.
+"""The reference for people who write programs: the contract, a page and its Markdown, for this server's address.
 
-Both are the same for every caller, so each is made once for a base URL, the page for a language too, and cached.
+They are the same for every caller, so each is made once for a base URL, and for a language if it has one, and cached.
 """
 
 import gzip
@@ -13,7 +13,7 @@ from flask import Flask, Response, current_app, g, jsonify, request
 
 from users.blueprint import bp, same_for_all
 from users.http import headers, urls
-from users.openapi import contract
+from users.openapi import contract, markdown
 from users.openapi.code_samples import LANGUAGES
 from users.pages import reference
 
@@ -33,6 +33,7 @@ class CachedBody:
 def init_app(app: Flask) -> None:
     """Give `app` its caches: the page depends on the settings. The base URL used longest ago is dropped."""
     app.extensions["enrol.docs"] = lru_cache(KEPT * len(LANGUAGES))(_page)
+    app.extensions["enrol.markdown"] = lru_cache(KEPT * len(LANGUAGES))(_markdown)
     app.extensions["enrol.openapi"] = lru_cache(KEPT)(_document)
 
 
@@ -48,6 +49,20 @@ def show_document() -> Response:
 def show_docs() -> Response:
     """Show the reference, with its examples in the language of `?lang=`."""
     return _answer("enrol.docs", _language())
+
+
+@bp.get("/docs.md")
+@same_for_all
+def show_markdown() -> Response:
+    """Show the reference as Markdown."""
+    return _answer("enrol.markdown", _language())
+
+
+@bp.get("/llms.txt")
+@same_for_all
+def show_llms_text() -> Response:
+    """Show the same where language models look for it (https://llmstxt.org)."""
+    return show_markdown()
 
 
 def _language() -> str:
@@ -91,3 +106,8 @@ def _document(base_url: str | None) -> CachedBody:
 
 def _page(base_url: str | None, language: str) -> CachedBody:
     return _made(reference.page(base_url, language), "text/html")
+
+
+def _markdown(base_url: str | None, language: str) -> CachedBody:
+    url = f"{base_url or urls.PLACEHOLDER_URL}/docs"
+    return _made(markdown.of_page(reference.page(base_url, language), url), "text/markdown")
