@@ -10,7 +10,7 @@
     storage/    tables, migrations, schema version, and access to the database in bounded time
     rules/      what may become a user, an API key or a setting: validation without Flask
     passwords/  password policy, argon2id and the hash queue, without Flask
-    openapi/    the API's contract, openapi.json, and code samples
+    openapi/    the API's contract, openapi.json, its changelog, code samples, and Markdown of a page
     logs/       the log: one line for each event, as text or JSON
 
 A door reads input and writes output; no door imports another. Every folder may import the single files: settings,

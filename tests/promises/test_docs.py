@@ -8,6 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from app import create_app
+from support import documents
 from support.application import WITHOUT_DATABASE
 from users.field_errors import FieldCode
 from users.openapi import code_samples, contract
@@ -73,6 +74,17 @@ def test_language(client: FlaskClient, query: str, chosen: str) -> None:
     assert links == [(name, name, ' aria-current="true"' * (name == chosen)) for name in code_samples.LANGUAGES]
 
 
+def test_changes(client: FlaskClient) -> None:
+    """The page tells every change of the API that the changelog tells, and no other."""
+    page = client.get("/docs").text.partition('<section id="changes"')[2].partition('<section id="not"')[0]
+    shown = [html.unescape(re.sub(r"<.*?>", "", one)) for one in re.findall(r"<p>(.*?)</p>", page, re.DOTALL)]
+    plain = re.sub(r"\[(.*?)\]\(.*?\)|\*\*|`", r"\1", " ".join(documents.page("users/CHANGELOG.md").split()))
+    entries = [one.split(" ## ")[0] for one in plain.split(" - ")]
+    assert shown == [one for one in entries if re.match(r"[^.]*\bAPI\. ", one)]
+    names = re.findall(r"<h3.*?>(.*?)</h3>", page)
+    assert (names[0], names[-1]) == ("Next version", "1.0.0")
+
+
 @pytest.mark.parametrize("language", code_samples.LANGUAGES)
 def test_markdown(client: FlaskClient, language: str) -> None:
     """It has the words, the samples and the links of the page."""
@@ -101,7 +113,7 @@ def _as_markdown(words: str) -> str:
     linked = re.sub(
         r'<a href="(.*?)">(.*?)</a>', lambda one: f"[{one[2]}]({urljoin('http://localhost/docs', one[1])})", words
     )
-    return html.unescape(re.sub(r"</?span.*?>", "", re.sub(r"</?code>", "`", linked))).strip()
+    return html.unescape(re.sub(r"</?span.*?>", "", re.sub(r"</?b>", "**", re.sub(r"</?code>", "`", linked)))).strip()
 
 
 def test_links(client: FlaskClient) -> None:

@@ -1,1 +1,1 @@
-"""The API's contract as a document and as objects, code samples made from it, and a page as Markdown. No Flask."""
+"""The API's contract as a document and as objects, its changelog, code samples, and a page as Markdown. No Flask."""

@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 from users import rate_limits, settings
 from users.auth import attempt_limits
 from users.http import urls
-from users.openapi import code_samples, contract
+from users.openapi import changelog, code_samples, contract
 from users.openapi.contract import Operation
 
 OBJECTS = ("User", "Profile")
@@ -28,6 +28,7 @@ def page(base_url: str | None, language: str) -> str:
         tags=_tags(),
         objects=[(schemas[name], contract.fields(schemas[name])) for name in OBJECTS],
         codes=contract.codes(),
+        changes=changelog.versions(),
         error=contract.example_of("PASSWORD_TOO_SHORT"),
         rate=settings.current().rate_limit,
         wrong_keys=rate_limits.WRONG_KEYS,
