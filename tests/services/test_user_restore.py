@@ -1,6 +1,8 @@
 """A deleted user is restored: what comes back, what has ended for good, and who may do it."""
 
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from flask import Flask
@@ -11,14 +13,14 @@ from support.databases import execute, rows
 from support.factors import add_app
 from support.people import PASSWORD, UNKNOWN_ID, Cast, as_actor, make_key, make_user
 from support.visitors import can_sign_in, signed_in
-from users import clock
+from users import clock, ids
 from users.actors import Actor, ActorKind
 from users.errors import Conflict, Denied, UserNotFound
-from users.form_errors import ConfirmationNeeded, PasswordLinkEnded, VerificationLinkEnded
+from users.form_errors import ConfirmationNeeded, KeyEnded, PasswordLinkEnded, VerificationLinkEnded
 from users.roles import Permission, Role
 from users.services import api_keys, user_changes, user_purge, user_queries
 from users.services.links import email_verification, password_links
-from users.storage.models import User
+from users.storage.models import ApiKey, User
 
 
 def delete(user: User) -> None:
@@ -93,6 +95,44 @@ def test_keys_that_had_ended(app: Flask, cast: Cast) -> None:
     assert len(rows(app, "SELECT 1 FROM audit_events WHERE action = 'key.revoke'")) == 1
 
 
+def test_key_rolled_meanwhile(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A roll that has locked the key when the restore comes is refused, and the restore waits for it: no deadlock."""
+    make_key(app, Permission.USERS_READ, owner=cast.sam)
+
+    def restore() -> User:
+        with app.app_context():
+            return user_changes.restore_user(cast.sam.id, actor=TERMINAL)
+
+    with app.app_context(), ThreadPoolExecutor() as pool:
+        (key,) = api_keys.list_keys()
+        delete(cast.sam)
+        restoring: list[Future[User]] = []
+
+        def begin_to_restore(_key: ApiKey, _actor: Actor) -> None:
+            restoring.append(pool.submit(restore))
+            wait(restoring, timeout=0.5)
+
+        monkeypatch.setattr(api_keys, "require_scopes", begin_to_restore)
+        with pytest.raises(KeyEnded):
+            api_keys.roll_key(key.id, ends_in=timedelta(), new_id=ids.new_id("akid"), lifetime=None, actor=TERMINAL)
+        assert restoring[0].result().deleted_at is None
+        assert [one.deactivated_at is None for one in api_keys.list_keys()] == [False]
+
+
+@pytest.mark.one_database
+def test_restored_during_a_purge(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A purge that has found the user already leaves the one who is restored before the row goes."""
+    with app.app_context():
+        delete(cast.sam)
+
+        def restore_first(user_id: str) -> None:
+            user_changes.restore_user(user_id, actor=TERMINAL)
+
+        monkeypatch.setattr(user_purge, "_erase_ip_addresses", restore_first)
+        assert user_purge.purge_users(clock.now(), actor=TERMINAL) == 0
+        assert user_queries.get_user(cast.sam.id).is_active is False
+
+
 def test_user_who_is_not_deleted(app: Flask, cast: Cast) -> None:
     """Nothing happens, once more as before."""
     with app.app_context():
@@ -159,6 +199,7 @@ def test_found_by_the_email_they_had(app: Flask, cast: Cast) -> None:
         other = make_user(app, "SAM@example.com")
         delete(other)
         make_user(app, "sam@example.com")
-        found = user_queries.find_deleted_by_email("Sam@EXAMPLE.com")
-        assert [user.id for user in found] == [other.id, cast.sam.id]
+        for spelling in ("Sam@EXAMPLE.com", "sam\uff20example.com", "sam@example.com\u3164"):
+            found = user_queries.find_deleted_by_email(spelling)
+            assert [user.id for user in found] == [other.id, cast.sam.id]
         assert user_queries.find_deleted_by_email("no email") == []

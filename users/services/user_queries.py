@@ -54,7 +54,8 @@ def find_holder(email_key: str) -> User | None:
 
 def find_deleted_by_email(email: str) -> Sequence[User]:
     """Return the deleted users who had this email, or another spelling of it, the newest 10 at most."""
-    return [user for possible in emails.possible_emails(email) for user in _deleted_with(possible)][:_FOUND]
+    found = {user.id: user for possible in emails.possible_emails(email) for user in _deleted_with(possible)}
+    return list(found.values())[:_FOUND]
 
 
 def _deleted_with(email: Email) -> Sequence[User]:
