@@ -12,6 +12,7 @@ from support.databases import rows
 from support.people import UNKNOWN_ID, Cast, make_key, make_user
 from support.visitors import Visitor, signed_in
 from users.roles import Permission
+from users.services.user_queries import SAME_EMAIL
 from users.storage.models import db
 
 AUDIT = "/admin/audit"
@@ -52,9 +53,18 @@ def test_several_users(app: Flask, vera: Visitor, deleted: Callable[[], str]) ->
         add_event(app, number, actor=actor, target=users[0])
     page = vera.get(f"{AUDIT}?user=jo@example.com").text
     assert page.count('<td class="who">') == 2 + 2 + 1 + 3
-    assert "3 users, deleted ones included, have or had the email address <bdi>jo@example.com</bdi>." in page
-    assert "Their events are all here." in page
+    had = "users, deleted ones included, who have or had the email address <bdi>jo@example.com</bdi>.</p>"
+    assert f"This looks for the events of the 3 {had}" in page
     assert vera.get(f"{AUDIT}?user=jo@example.com&actor=jo@example.com").text.count('<td class="who">') == 3
+
+
+def test_too_many_users(vera: Visitor, deleted: Callable[[], str]) -> None:
+    """Of many users of one email, the events of the newest are found, and the page says so."""
+    users = [deleted() for _ in range(SAME_EMAIL + 1)]
+    page = vera.get(f"{AUDIT}?user=jo@example.com").text
+    assert f"the events of the newest {SAME_EMAIL} users," in page
+    assert "Find those of another user by ID." in page
+    assert [f'href="/admin/users/{user_id}"' in page for user_id in users] == [False] + [True] * SAME_EMAIL
 
 
 @pytest.mark.parametrize("unknown", ["nobody@example.com", "nobody", "%00", "%ED%A0%80", "a@" + "b" * 300])
