@@ -161,8 +161,8 @@ def test_filters_are_folded(vera: Visitor) -> None:
         assert "<summary>Filters in use: Who did it, First day (UTC)</summary>" in page
 
 
-def test_keys_are_links(app: Flask, vera: Visitor, cast: Cast) -> None:
-    """A key is a link, and two keys of one name are told apart by how they begin."""
+def test_keys_are_links(app: Flask, vera: Visitor, ada: Visitor, cast: Cast) -> None:
+    """A key is a link to its page, or to its events, and two keys of one name are told apart by how they begin."""
     for _ in range(2):
         make_key(app, Permission.USERS_READ, owner=cast.ada, name="CI")
     make_key(app, Permission.USERS_READ, owner=cast.ada, name="other")
@@ -172,6 +172,7 @@ def test_keys_are_links(app: Flask, vera: Visitor, cast: Cast) -> None:
     for (key_id,) in rows(app, "SELECT id FROM api_keys"):
         assert f'<a href="{AUDIT}?user={key_id}">' in page
         assert len(told(vera.get(f"{AUDIT}?user={key_id}").text)) == 1
+        assert f'<a href="/admin/keys/{key_id}"><bdi dir="auto">' in ada.get(AUDIT).text
 
 
 def test_nothing_found_says_so(vera: Visitor) -> None:

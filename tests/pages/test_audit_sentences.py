@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from flask import Flask
+from flask import Flask, g
 
 from support.databases import rows
 from support.people import Cast, make_key
@@ -42,6 +42,7 @@ def told(
         fields=fields or [],
     )
     with app.test_request_context():
+        g.actor = VISITOR  # who reads it
         (one,) = audit_sentences.describe([event], about=about)
     return "".join(f"{part.words}{part.name or ''}" for part in one.sentence)
 

@@ -4,13 +4,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from flask import url_for
+from flask import g, url_for
 
 from users import clock, ids
 from users.actors import ActorKind
 from users.audit.trail import Action, Outcome
 from users.auth.factors.held import Kind
 from users.errors import LastAdministrator
+from users.roles import Permission
 from users.rules.validation import PROFILE_FIELDS
 from users.services import api_keys, user_queries
 from users.storage.models import AuditEvent
@@ -139,11 +140,16 @@ class _Names:
 
     def key(self, key_id: str) -> Part:
         """Return the key's name, with its prefix if the events name another key of that name."""
-        path = url_for("users.show_trail", user=key_id)
         if key_id not in self._keys:
-            return Part("the erased API key ", key_id, path)
+            return Part("the erased API key ", key_id, url_for("users.show_trail", user=key_id))
         name, prefix = self._keys[key_id]
-        return Part("the API key ", name, path, f"{prefix}…" if self._uses[name] > 1 else "")
+        return Part("the API key ", name, _page_of_key(key_id), f"{prefix}…" if self._uses[name] > 1 else "")
+
+
+def _page_of_key(key_id: str) -> str:
+    """Return the path of the key's page, or of the events about the key for a user who may not see that page."""
+    may_see = Permission.KEYS_MANAGE in g.actor.permissions
+    return url_for("users.show_key", key_id=key_id) if may_see else url_for("users.show_trail", user=key_id)
 
 
 def describe(events: Sequence[AuditEvent], *, about: str | None = None) -> list[DescribedEvent]:
