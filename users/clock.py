@@ -34,12 +34,11 @@ def date(moment: datetime) -> str:
 
 
 def time_until(moment: datetime) -> str:
-    """Return how long it is until `moment`, for people: `6 days`, `1 day`, `23 hours`. Never less than a minute."""
+    """Return how long it is until `moment`, for people: `6 days`, `23 hours`, `1 minute`. Never less than a minute."""
     minutes = max(1, round((moment - now()).total_seconds() / 60))
     for unit, size in (("days", 24 * 60), ("hours", 60)):
         if minutes >= 2 * size:
-            number = round(minutes / size)
-            return "1 day" if (number, unit) == (24, "hours") else f"{number} {unit}"
+            return f"{round(minutes / size)} {unit}"
     return "1 minute" if minutes == 1 else f"{minutes} minutes"
 
 

@@ -68,7 +68,7 @@ def test_facts(app: Flask, ada: Visitor, cast: Cast) -> None:
     words = words_on(ada, key_id)
     assert f"State Active Prefix {prefix_of(app, key_id)} ID {key_id}" in words
     assert "Scopes Create users users:create Check users’ passwords users:verify Owner omar@ example.com" in words
-    assert f'<a href="/admin/users/{cast.omar.id}"><bdi dir="auto">omar@<wbr><span class="domain">example.com<' in page
+    assert f'<a href="/admin/users/{cast.omar.id}"><bdi dir="auto">omar@<wbr><span class="whole">example.com<' in page
     assert "Last used 31 Jan 2026, 09:05 UTC Expires 31 Jan 2030, 09:05 UTC" in words
 
 
@@ -279,7 +279,7 @@ def test_domain_stays_whole(app: Flask, ada: Visitor) -> None:
     for email in ("jo@my-company.example.com", f"jo@{long}"):
         key_of(app, make_user(app, email, Role.OPERATOR))
     page = ada.get(LIST).text
-    assert 'jo@<wbr><span class="domain">my-company.example.com</span></bdi>' in page
+    assert 'jo@<wbr><span class="whole">my-company.example.com</span></bdi>' in page
     assert f"jo@<wbr>{long.replace('.', '.<wbr>')}</bdi>" in page
 
 
