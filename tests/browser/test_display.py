@@ -56,18 +56,6 @@ def test_print(filled_site: Site, opened: "Callable[..., Page]") -> None:
     assert not page.is_visible("text=Cancel")
 
 
-def test_long_name_beside_an_email(filled_site: Site, opened: "Callable[..., Page]") -> None:
-    """A long name does not break an ordinary email into two lines."""
-    app = filled_site.app()
-    make_user(app, "person99@hopper.dev", first_name="Bartholomew-" * 6, last_name="Featherstonehaugh-" * 6)
-    dispose(app)
-    page = opened(viewport={"width": 1280, "height": 800})
-    sign_in(page, filled_site)
-    page.goto(f"{filled_site.base_url}/admin/users?q=person")
-    height = "link => link.querySelector('bdi').getBoundingClientRect().height"
-    assert page.get_by_role("link", name="person25@example.com").evaluate(height) < 32  # a line is 24
-
-
 def test_density_of_the_list(filled_site: Site, opened: "Callable[..., Page]") -> None:
     """A screen shows twelve users, and a phone four; a tablet has a table of four columns, not cards."""
     page = opened()
@@ -88,3 +76,15 @@ def test_density_of_the_list(filled_site: Site, opened: "Callable[..., Page]") -
             assert columns == ["Email", "Name", "Status", "Created"]
     assert shown[1280] >= 12
     assert shown[360] >= 4
+
+
+def test_long_name_beside_an_email(filled_site: Site, opened: "Callable[..., Page]") -> None:
+    """A long name does not break an ordinary email into two lines."""
+    app = filled_site.app()
+    make_user(app, "person99@hopper.dev", first_name="Bartholomew-" * 6, last_name="Featherstonehaugh-" * 6)
+    dispose(app)
+    page = opened(viewport={"width": 1280, "height": 800})
+    sign_in(page, filled_site)
+    page.goto(f"{filled_site.base_url}/admin/users?q=person")
+    height = "link => link.querySelector('bdi').getBoundingClientRect().height"
+    assert page.get_by_role("link", name="person25@example.com").evaluate(height) < 32  # a line is 24
