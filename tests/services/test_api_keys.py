@@ -7,12 +7,16 @@ from flask import Flask
 
 from support.databases import rows
 from support.people import Cast, as_actor, make_key
-from users.actors import Actor, ActorKind
+from users import clock, ids
+from users.actors import Actor, ActorKind, terminal
+from users.audit import trail
+from users.audit.trail import Action
 from users.errors import Denied, KeyNotFound
 from users.form_errors import KeyMadeAlready
 from users.roles import Permission
 from users.rules.validation import NewKey
-from users.services import api_keys
+from users.services import api_keys, key_queries
+from users.storage import database
 
 
 def test_managing_keys(app: Flask) -> None:
@@ -75,3 +79,18 @@ def test_roll_needs_scopes(app: Flask, cast: Cast) -> None:
         with pytest.raises(KeyMadeAlready):
             roll(key.id, same.permissions)
         assert len(list(api_keys.list_keys())) == 2
+
+
+def test_roll_among_many_events(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refusals about a key, however many, hide no roll."""
+    monkeypatch.setattr(key_queries, "_EVENTS", 4)
+    make_key(app, Permission.USERS_READ)
+    actor, new_id = terminal(ids.new_request_id()), ids.new_id("akid")
+    with app.app_context():
+        (old,) = api_keys.list_keys()
+        with database.transaction() as session:
+            for _ in range(5):
+                trail.record(session, Action.REQUEST_REFUSE, old.id, actor, clock.now(), ["keys:manage"])
+        api_keys.roll_key(old.id, ends_in=timedelta(), new_id=new_id, lifetime=None, actor=actor)
+        found = key_queries.rolls_of([old])
+    assert (found.successors[old.id].id, found.predecessors) == (new_id, {})

@@ -101,7 +101,8 @@ def rolls_of(keys: Sequence[ApiKey]) -> Rolls:
 
 
 def _events(wanted: ColumnElement[bool]) -> Sequence[Row[str, datetime, str, str | None, str | None]]:
-    """Return some events. Each is found by the index of `wanted`, so the actions are left to the caller."""
+    """Return some creations and rolls of keys. Each is found by the index of `wanted`, not by that of the actions."""
+    acts = AuditEvent.action.concat("").in_([Action.KEY_CREATE, Action.KEY_ROLL])
     columns = (AuditEvent.id, AuditEvent.at, AuditEvent.action, AuditEvent.target_id, AuditEvent.request_id)
     with database.reading() as session:
-        return session.execute(select(*columns).where(wanted).limit(_EVENTS)).all()
+        return session.execute(select(*columns).where(wanted, acts).limit(_EVENTS)).all()
