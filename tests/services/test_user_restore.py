@@ -120,17 +120,20 @@ def test_key_rolled_meanwhile(app: Flask, cast: Cast, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.one_database
-def test_restored_during_a_purge(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("again", [False, True], ids=["", "and deleted again"])
+def test_restored_during_a_purge(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch, again: bool) -> None:
     """A purge that has found the user already leaves the one who is restored before the row goes."""
     with app.app_context():
         delete(cast.sam)
 
         def restore_first(user_id: str) -> None:
-            user_changes.restore_user(user_id, actor=TERMINAL)
+            restored = user_changes.restore_user(user_id, actor=TERMINAL)
+            if again:
+                delete(restored)
 
         monkeypatch.setattr(user_purge, "_erase_ip_addresses", restore_first)
         assert user_purge.purge_users(clock.now(), actor=TERMINAL) == 0
-        assert user_queries.get_user(cast.sam.id).is_active is False
+        assert user_queries.get_user_even_deleted(cast.sam.id).is_active is False
 
 
 def test_user_who_is_not_deleted(app: Flask, cast: Cast) -> None:

@@ -42,7 +42,7 @@ def purge_users(before: datetime, *, actor: Actor) -> int:
     while found := _deleted(before, last):
         for user_id in found:
             _erase_ip_addresses(user_id)
-        erased += _erase(found, actor)
+        erased += _erase(found, before, actor)
         last = found[-1]
     return erased
 
@@ -58,10 +58,10 @@ def _deleted_before(before: datetime) -> tuple[ColumnElement[bool], ...]:
     return User.status == Status.DELETED, User.deleted_at < before
 
 
-def _erase(user_ids: Sequence[str], actor: Actor) -> int:
-    """Erase those of the users that no other purge has erased meanwhile; return how many."""
+def _erase(user_ids: Sequence[str], before: datetime, actor: Actor) -> int:
+    """Erase those of the users that were not erased, or restored, meanwhile; return how many."""
     with database.transaction() as session:
-        deleted = select(User).where(User.id.in_(user_ids), User.deleted_at.is_not(None)).order_by(User.id)
+        deleted = select(User).where(User.id.in_(user_ids), User.deleted_at < before).order_by(User.id)
         users = session.scalars(deleted.with_for_update()).all()
         theirs = [user.id for user in users]
         session.execute(delete(AdminSession).where(AdminSession.user_id.in_(theirs)))
