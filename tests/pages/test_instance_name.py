@@ -29,6 +29,15 @@ def test_second_factor(app: Flask, cast: Cast) -> None:
     assert "<span>Enrol 1." in page
 
 
+@pytest.mark.one_database
+@pytest.mark.parametrize("settings", [{"ENROL_INSTANCE_NAME": "Acme: Users"}])
+def test_name_with_a_colon(app: Flask, cast: Cast) -> None:
+    """An app takes what is before the first colon for the issuer, and the rest for the email."""
+    page = signed_in(app, cast.ada).get(f"/account/factors/{begin_app(app, cast.ada).factor_id}/app").text
+    assert "totp/Acme%20Users:ada" in page
+    assert "issuer=Acme%20Users" in page
+
+
 def test_site_files(app: Flask) -> None:
     stranger = Visitor(app.test_client())
     icon, robots = stranger.get("/favicon.ico"), stranger.get("/robots.txt")

@@ -25,10 +25,13 @@ def key_of(factor: SecondFactor) -> str:
 
 
 def uri_of(factor: SecondFactor, email: str, issuer: str) -> str:
-    """Return the address that the QR code holds, with which an app takes the secret over."""
+    """Return the address that the QR code holds, with which an app takes the secret over.
+
+    Apps take the part before the first colon for the issuer, so that has none.
+    """
     from pyotp import TOTP
 
-    return TOTP(key_of(factor)).provisioning_uri(name=email, issuer_name=issuer)
+    return TOTP(key_of(factor)).provisioning_uri(name=email, issuer_name=issuer.replace(":", ""))
 
 
 def tidied(text: str) -> str:
