@@ -257,11 +257,14 @@ def test_empty_filters(app: Flask, ada: Visitor, cast: Cast) -> None:
 @pytest.mark.one_database
 def test_expired_key_of_inactive_owner(app: Flask, ada: Visitor, cast: Cast) -> None:
     """It has ended: no act makes it work again."""
-    key_of(app, cast.omar)
+    key_id = key_of(app, cast.omar)
     execute(app, "UPDATE api_keys SET expires_at = created_at")
     execute(app, "UPDATE users SET is_active = false WHERE id = :id", id=cast.omar.id)
     assert key_names_on(ada.get(LIST).text) == []
     assert key_names_on(ada.get(f"{LIST}?state=ended").text) == ["CI"]
+    page = ada.get(f"{LIST}/{key_id}").text
+    assert "<dt>Expired</dt>" in page
+    assert f'<p class="back"><a href="{LIST}?state=ended">' in page
 
 
 @pytest.mark.one_database

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from flask import g, get_flashed_messages, render_template, request
 
-from users import ids
+from users import clock, ids
 from users.audit import trail
 from users.auth.key_states import KeyState
 from users.blueprint import bp
@@ -42,7 +42,12 @@ def show_key(key_id: str) -> PageResponse:
     """Show one key, what can be done with it and, to those who may read the audit trail, its recent events."""
     key = known_key(key_id)
     return render_template(
-        "keys/key.html", key=key, scope_words=forms.SCOPE_WORDS, events=_events(key), **_about([key])
+        "keys/key.html",
+        key=key,
+        has_expired=key.expires_at is not None and key.expires_at <= clock.now(),
+        scope_words=forms.SCOPE_WORDS,
+        events=_events(key),
+        **_about([key]),
     )
 
 
