@@ -187,7 +187,14 @@ def test_restore(app: Flask, ada: Visitor, cast: Cast) -> None:
     assert "User restored, and deactivated until you reactivate them" in page
     assert f'href="{user}/reactivate"' in page
     assert ada.post(f"{user}/restore").location == user  # the form sent twice
+    assert "User restored, and deactivated" in ada.get(user).text
     assert acts_on(app, cast.omar.id) == ["user.delete", "user.restore"]
+    ada.post(f"{user}/reactivate")
+    ada.get(user)
+    ada.post(f"{user}/restore")
+    page = ada.get(user).text
+    assert "Nothing to restore: this user is active" in page
+    assert "User restored" not in page
 
 
 def test_restore_of_a_taken_email(app: Flask, ada: Visitor, cast: Cast) -> None:

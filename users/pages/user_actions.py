@@ -151,6 +151,8 @@ def confirm_restore(user_id: str, formdata: FormData | None = None) -> PageRespo
 def restore_confirmed(user_id: str) -> PageResponse:
     """Restore the deleted user and lead to their page, where they can be reactivated."""
     user = user_changes.restore_user(_even_deleted(user_id).id, actor=g.actor)
+    if user.is_active:  # restored and reactivated while the question was open
+        return lead_to(user, "Nothing to restore: this user is active")
     return lead_to(user, "User restored, and deactivated until you reactivate them")
 
 
