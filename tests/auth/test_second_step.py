@@ -86,7 +86,10 @@ def test_right_after_four(app: Flask, cast: Cast, mine: App) -> None:
 
 
 def test_parallel_wrong_codes(app: Flask, cast: Cast, mine: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer is counted before its check: of eight at once five are checked, and then the session ends."""
+    """An answer is counted before its check: of eight at once five are checked at most, and then the session ends.
+
+    The fifth may be checked first; the others find the session ended then.
+    """
     checked: list[str] = []
     take = apps.take
 
@@ -98,8 +101,9 @@ def test_parallel_wrong_codes(app: Flask, cast: Cast, mine: App, monkeypatch: py
     steps = half_way(app, cast.ada)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: steps.answer(WRONG_CODE), range(8)))
-    assert sorted(found) == ["ended"] * 4 + ["wrong"] * 4
-    assert len(checked) == 5
+    assert set(found) <= {"ended", "wrong"}
+    assert found.count("ended") >= 4
+    assert 1 <= len(checked) == found.count("wrong") + 1 <= 5
     assert steps.found is None
 
 
