@@ -4,16 +4,14 @@ from collections.abc import Callable
 
 import pytest
 from flask import Flask
-from sqlalchemy import event
 
 from support.audit_events import add_event
 from support.changes import ACTS, TERMINAL
-from support.databases import rows
+from support.databases import rows, statements
 from support.people import UNKNOWN_ID, Cast, make_key, make_user
 from support.visitors import Visitor, signed_in
 from users.roles import Permission
 from users.services.user_queries import SAME_EMAIL
-from users.storage.models import db
 
 AUDIT = "/admin/audit"
 
@@ -82,16 +80,8 @@ def test_unknown_email(vera: Visitor, unknown: str) -> None:
 
 def queries(app: Flask, visitor: Visitor, path: str) -> int:
     """Return how many queries the page at `path` sends."""
-    sent: list[str] = []
-
-    def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
-        sent.append(statement)
-
-    with app.app_context():
-        engine = db.engine
-    event.listen(engine, "before_cursor_execute", note)
-    assert visitor.get(path).status_code == 200
-    event.remove(engine, "before_cursor_execute", note)
+    with statements(app) as sent:
+        assert visitor.get(path).status_code == 200
     return len([one for one in sent if one.startswith("SELECT")])
 
 

@@ -1,6 +1,5 @@
 """A database that can be read and takes no writes: a standby, a setting of Postgres, a protected file or disk."""
 
-import contextlib
 import os
 import shutil
 import subprocess
@@ -10,21 +9,19 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
-from sqlalchemy import event
 
 from app import create_app
 from support import password_links
 from support.api import Answer, Api
 from support.application import CHEAP, dispose
 from support.command_line import run
-from support.databases import every_session, read_only, rows
+from support.databases import every_session, read_only, rows, statements
 from support.page_forms import EVERY_FIELD, fields_of
 from support.people import PASSWORD
 from support.skips import unavailable
 from support.visitors import LOGIN, Visitor, problems_in, summary_in
 from users import __version__
 from users.storage import database, driver_errors, postgres, upgrade
-from users.storage.models import db
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
@@ -75,21 +72,6 @@ def test_ready_again(app: Flask, api: Api) -> None:
     assert api.create().status_code == 201
 
 
-@contextlib.contextmanager
-def asked_of(app: Flask) -> Iterator[list[str]]:
-    """Yield a list of the statements that reach the database meanwhile."""
-    asked: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
-        asked.append(statement)
-
-    with app.app_context():
-        engine = db.engine
-    event.listen(engine, "before_cursor_execute", note)
-    yield asked
-    event.remove(engine, "before_cursor_execute", note)
-
-
 def comparable(answer: Answer) -> dict[str, object]:
     """Return an error without its trace id and time."""
     return {**answer.json["error"], "trace_id": "", "timestamp": ""}
@@ -99,7 +81,7 @@ def test_reads_try_no_write_each(app: Flask, api: Api, monkeypatch: pytest.Monke
     """Of many reads by a key, one tries to note its use. A write that must be is tried all the same."""
     monkeypatch.setattr(database, "READ_ONLY_SECONDS", 60)
     with read_only(app):
-        with asked_of(app) as asked:
+        with statements(app) as asked:
             for _ in range(5):
                 assert api.get("/v1/user/").status_code == 200
         assert sum(statement.startswith(("BEGIN IMMEDIATE", "UPDATE api_keys")) for statement in asked) == 1
