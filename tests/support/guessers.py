@@ -9,12 +9,11 @@ from flask import Flask
 from support.api import Api
 from support.databases import rows
 from support.people import Cast, make_key
+from support.second_steps import outcome_of
 from users import clock
 from users.actors import Actor, ActorKind
 from users.auth import signin
 from users.auth.known_devices import Device
-from users.errors import AccountLocked, TooManyWrongPasswords
-from users.passwords.hashing import WrongPassword
 from users.roles import Permission
 
 WRONG = "wrong horse battery"
@@ -60,15 +59,7 @@ class Guesser:
         """Send one password and return the outcome."""
         actor = Actor(ActorKind.VISITOR, frozenset(), ip_address=ip_address)
         with self.app.app_context():
-            try:
-                signin.sign_in(email, password, device=device, actor=actor)
-            except WrongPassword:
-                return "wrong"
-            except TooManyWrongPasswords:
-                return "refused"
-            except AccountLocked:
-                return "locked"
-            return "in"
+            return outcome_of(lambda: signin.sign_in(email, password, device=device, actor=actor))
 
 
 @pytest.fixture
