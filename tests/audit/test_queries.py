@@ -15,7 +15,7 @@ from support.databases import plans_of, rows
 from users import ids
 from users.audit import queries
 from users.audit.queries import EventFilter
-from users.storage import paging
+from users.storage.lists import paging
 from users.storage.models import db
 
 

@@ -17,7 +17,7 @@ from users import clock
 from users.roles import Permission
 from users.rules import key_format
 from users.services import api_keys
-from users.storage import paging
+from users.storage.lists import paging
 
 pytestmark = pytest.mark.one_database
 

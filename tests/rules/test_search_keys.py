@@ -38,7 +38,7 @@ def test_query_key(typed: str, key: str) -> None:
 
 
 def test_keys_of_a_user() -> None:
-    assert search_keys.keys("Jo@Müller.DE", "JO", "Von der Heide") == {
+    assert search_keys.keys("usr_0123456789abcdef", "Jo@Müller.DE", "JO", "Von der Heide") == {
         "search_email": "jo@müller.de",
         "search_domain": "müller.de",
         "search_name": "jo von der heide",
@@ -47,7 +47,7 @@ def test_keys_of_a_user() -> None:
 
 
 def test_keys_without_a_name() -> None:
-    found = search_keys.keys("jo@example.com", None, None)
+    found = search_keys.keys("usr_0123456789abcdef", "jo@example.com", None, None)
     assert (found["search_name"], found["search_last_name"]) == (None, None)
 
 

@@ -12,7 +12,8 @@ from support import population
 from support.databases import execute, plans_of, rows
 from support.people import Cast, make_user
 from users.services import user_search
-from users.storage import database, paging
+from users.storage import database
+from users.storage.lists import paging
 from users.storage.models import User
 
 PEOPLE: dict[str, Any] = {

@@ -18,7 +18,7 @@ from users import clock
 from users.cli import first_run
 from users.roles import Permission
 from users.services import key_queries
-from users.storage import paging
+from users.storage.lists import paging
 from users.storage.models import ApiKey, User, db
 
 MANY = 20_000

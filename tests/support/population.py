@@ -23,7 +23,7 @@ HASH = (
 )  # opens nothing
 USER_COLUMNS = (
     "id, email, email_key, first_name, last_name, password_hash, is_active, created_at, updated_at, deleted_at, "
-    "search_email, search_domain, search_name, search_last_name"
+    "search_email, search_domain, search_parents, search_name, search_last_name"
 )
 AUDIT_COLUMNS = "id, at, action, outcome, actor_kind, target_id, fields, request_id"
 
@@ -48,7 +48,7 @@ def users(number: int) -> Iterator[tuple[Any, ...]]:
         at = FIRST + n * EVERY
         deleted = at if n % 200 == 7 else None
         active = deleted is None and n % 100 != 3
-        keys = search_keys.keys(email, first, last).values()
+        keys = search_keys.keys(_id("usr", n), email, first, last).values()
         yield (_id("usr", n), email, email, first, last, HASH, active, at, at, deleted, *keys)
 
 

@@ -8,9 +8,9 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, or_, select, union_all
 
 from users import ids
-from users.storage import paging
+from users.storage.lists import paging
+from users.storage.lists.paging import Page
 from users.storage.models import AuditEvent
-from users.storage.paging import Page
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from users.roles import ALL_PERMISSIONS, Permission, grantable_by, needed_to_act
 from users.rules import emails, validation
 from users.services import second_factors, user_creation, user_queries, user_search
 from users.services.links import password_links
+from users.storage.lists.paging import Count
 from users.storage.models import User
-from users.storage.paging import Count
 
 _LONGEST_SEARCH = 512  # two names and a space; every link of the page repeats it
 

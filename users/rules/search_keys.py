@@ -1,49 +1,86 @@
-"""Search keys: the texts by which users are found, compared byte by byte, and the range of keys with a prefix."""
+"""Search keys: the texts by which users are found and sorted, compared byte by byte, and the range of a prefix.
+
+A key leaves aside what people do not type alike: case, accents, kinds of apostrophe and hyphen, invisible characters.
+"""
 
 import re
 import unicodedata
 
 import idna
 
-from users.rules import invisible
+from users.rules.invisible import INVISIBLE
 
-# Enough for all that people type. Without a limit NFKC could make a name longer than a Postgres index allows (2,704
+# Enough for all that people type. Without a limit NFKD could make a name longer than a Postgres index allows (2,704
 # bytes).
 KEY_LENGTH = 255
-_LAST = "\U0010ffff"  # the highest character
+_LAST = "\U0010ffff"  # the highest character, which no query holds
 
 _ENCODED_LABEL = re.compile(r"xn--[0-9a-z-]+", re.ASCII)
 # Postgres allows neither NUL nor lone surrogates in a text. In a query they become a control character, which no name
 # or email can hold.
-_NOT_STORED = re.compile("[\0\ud800-\udfff]")
+_NOT_IN_A_QUERY = re.compile(f"[\0\ud800-\udfff{_LAST}]")
 _NO_MATCH = "\x01"
-# Older versions took emails that begin with an invisible letter or symbol, like U+3164.
-_PASTED = " " + "".join(c for c in invisible.INVISIBLE if unicodedata.category(c)[0] not in "LS")
+# Marks that are left out when people type: those on Latin, Greek and Cyrillic letters, Hebrew points, Arabic vowels.
+# Other marks, as in Devanagari, are letters of their own.
+_MARKS = (range(0x300, 0x370), range(0x591, 0x5BE), range(0x5BF, 0x5C8), range(0x64B, 0x660), range(0x1DC0, 0x1E00))
+_SPELLED = {
+    **dict.fromkeys("‘’‛ʹʻʼʽˈ´′＇`", "'"),
+    **dict.fromkeys("‐‑‒–—−－", "-"),
+    **dict.fromkeys(INVISIBLE, ""),
+}
+# Letters with a stroke and ligatures, which Unicode does not take apart, and the Turkish dotless i.
+_PLAIN = {
+    "ı": "i",
+    "ł": "l",
+    "ø": "o",
+    "đ": "d",
+    "ħ": "h",
+    "ŧ": "t",
+    "æ": "ae",
+    "œ": "oe",
+    "ð": "d",
+    "þ": "th",
+    **{chr(code): "" for marks in _MARKS for code in marks},
+}
+_BEFORE, _AFTER = str.maketrans(_SPELLED), str.maketrans(_PLAIN)
 
 
 def folded(text: str) -> str:
-    """Return `text` as it is compared: without differences of case and of compatible characters."""
+    """Return `text` without differences of case and of compatible characters, as emails are compared."""
     return unicodedata.normalize("NFKC", text).casefold()
 
 
-def keys(email: str, first_name: str | None, last_name: str | None) -> dict[str, str | None]:
-    """Return the search keys of a user: the email, its domain, the full name, and the last name."""
+def keys(user_id: str, email: str, first_name: str | None, last_name: str | None) -> dict[str, str | None]:
+    """Return the search keys of a user: the email, its domain, that domain from its end, the name, the last name first.
+
+    The name is also the order of the list by name: a user without one comes after all others, the oldest first.
+    """
+    email_key = of_email(email)
+    domain = email_key.rpartition("@")[2]
     return {
-        "search_email": _key(email),
-        "search_domain": _key(email.rpartition("@")[2]),
-        "search_name": _key(" ".join(name for name in (first_name, last_name) if name)) or None,
-        "search_last_name": _key(last_name or "") or None,
+        "search_email": email_key,
+        "search_domain": domain,
+        "search_parents": _from_its_end(domain),
+        "search_name": _key(" ".join(name for name in (first_name, last_name) if name)) or _LAST + user_id[4:16],
+        "search_last_name": _key(f"{last_name} {first_name}") if first_name and last_name else None,
     }
 
 
-def query_key(text: str) -> str:
-    """Return the key for a typed query, "" for an empty one. `@domain` and `xn--…` mean the domain.
+def of_email(email: str) -> str:
+    """Return the key of an email."""
+    return _key(email)
 
-    No email has one of `_PASTED` at its ends, but a name may: only a text with @ is an email for certain.
-    """
-    text = " ".join(_NOT_STORED.sub(_NO_MATCH, text).split())
-    local_part, at, domain = _key(text.strip(_PASTED) if "@" in folded(text) else text).rpartition("@")
-    return (local_part and local_part + at) + _ENCODED_LABEL.sub(_in_unicode, domain)
+
+def query_key(text: str) -> str:
+    """Return the key for a typed query, "" for an empty one. `@domain` and `xn--…` mean the domain."""
+    local_part, at, domain = _key(_NOT_IN_A_QUERY.sub(_NO_MATCH, text)).rpartition("@")
+    return (local_part and local_part + at) + _key(_ENCODED_LABEL.sub(_in_unicode, domain))
+
+
+def parents_key(query: str) -> str | None:
+    """Return the prefix of `search_parents` for a domain and all below it, None if the key `query` is no domain."""
+    domain = query.strip(".")
+    return _from_its_end(domain) if "." in domain and not re.search("[ @]", domain) else None
 
 
 def upper_bound(prefix: str) -> str:
@@ -52,7 +89,20 @@ def upper_bound(prefix: str) -> str:
 
 
 def _key(text: str) -> str:
-    return folded(" ".join(text.split()))[:KEY_LENGTH]
+    if text.isascii():  # a short cut: `_plain` would return the same
+        return " ".join(text.lower().replace("`", "'").split())[:KEY_LENGTH]
+    return " ".join(_plain(text).split())[:KEY_LENGTH]
+
+
+def _plain(text: str) -> str:
+    apart = unicodedata.normalize("NFKD", text.translate(_BEFORE)).casefold()
+    # Not put together again, so that the first letters of a Hangul syllable are a prefix of it.
+    return unicodedata.normalize("NFKD", apart).translate(_AFTER)
+
+
+def _from_its_end(domain: str) -> str:
+    """Return the labels of `domain` from the last to the first, each with a dot: `org.example.` for `example.org`."""
+    return "".join(f"{label}." for label in reversed(domain.split(".")))
 
 
 def _in_unicode(label: re.Match[str]) -> str:

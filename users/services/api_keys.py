@@ -23,7 +23,8 @@ from users.roles import Permission
 from users.rules import key_format
 from users.rules.validation import NewKey
 from users.services import user_queries
-from users.storage import database, driver_errors, paging
+from users.storage import database, driver_errors
+from users.storage.lists import paging
 from users.storage.models import ApiKey, User
 
 ROLLED_LIFETIME = timedelta(days=90)  # of a key in the place of one that expires

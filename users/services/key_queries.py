@@ -11,9 +11,10 @@ from users import clock
 from users.audit.trail import Action
 from users.auth import key_states
 from users.services import api_keys
-from users.storage import database, paging
+from users.storage import database
+from users.storage.lists import paging
+from users.storage.lists.paging import Count, Page
 from users.storage.models import ApiKey, AuditEvent
-from users.storage.paging import Count, Page
 
 CURRENT, ENDED = "current", "ended"
 SHOWN = (CURRENT, ENDED)

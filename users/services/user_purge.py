@@ -16,7 +16,7 @@ from users.audit.trail import Action
 from users.auth import known_networks
 from users.roles import Permission
 from users.storage import database
-from users.storage.models import AdminSession, ApiKey, AuditEvent, IdempotencyRecord, Status, User
+from users.storage.models import AdminSession, ApiKey, AuditEvent, IdempotencyRecord, Status, User, segments
 
 # In one transaction, so that no other writer waits long.
 USER_BATCH_SIZE = 100
@@ -54,8 +54,8 @@ def _deleted(before: datetime, after: str) -> Sequence[str]:
 
 
 def _deleted_before(before: datetime) -> tuple[ColumnElement[bool], ...]:
-    """Return the SQL conditions for users deleted before this moment. The status has an index."""
-    return User.status == Status.DELETED, User.deleted_at < before
+    """Return the SQL conditions for users deleted before this moment. The segment has an index."""
+    return User.segment.in_(segments([Status.DELETED])), User.deleted_at < before
 
 
 def _erase(user_ids: Sequence[str], before: datetime, actor: Actor) -> int:

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import ColumnElement, Select, bindparam, select
+from sqlalchemy import Select, bindparam, select
 from sqlalchemy.orm import Session
 
 from users import ids
@@ -12,7 +12,8 @@ from users.roles import Role
 from users.rules import emails, search_keys
 from users.rules.emails import Email
 from users.storage import database
-from users.storage.models import Status, User
+from users.storage.lists import ranges
+from users.storage.models import Status, User, segments
 
 SAME_EMAIL = 5  # users of one email who are found by it: the present one and deleted ones
 # Made once: to build a statement takes longer than to run it.
@@ -60,8 +61,8 @@ def find_deleted_by_email(email: str) -> Sequence[User]:
 
 def _deleted_with(email: Email) -> Sequence[User]:
     # The search key has an index, the other key among users who are not deleted alone.
-    search_key = search_keys.keys(email.text, None, None)["search_email"]
-    had = (User.status == Status.DELETED, User.search_email == search_key, User.email_key == email.key)
+    is_deleted = User.segment.in_(segments([Status.DELETED]))
+    had = (is_deleted, User.search_email == search_keys.of_email(email.text), User.email_key == email.key)
     # By the id itself, SQLite would read all deleted users from the newest on, until it has found enough.
     newest_first = User.id.concat("").desc()
     with database.reading() as session:
@@ -90,14 +91,17 @@ def get_users(user_ids: Sequence[str]) -> Sequence[User]:
 
 def list_users(*, after: str = "", skip: int = 0, limit: int = 100, active_only: bool = False) -> Sequence[User]:
     """Return up to `limit` users who are not deleted, oldest first: after the id `after`, without the first `skip`."""
-    # By the index on the status if only active users are wanted: nearly all others may be deactivated.
-    wanted = User.status == Status.ACTIVE if active_only else User.deleted_at.is_(None)
-    return _listed(wanted, after, skip, limit)
+    # By the index on the segment if only active users are wanted: nearly all others may be deactivated.
+    if active_only:
+        return _listed(segments([Status.ACTIVE]), after, skip, limit)
+    query = select(User).where(User.deleted_at.is_(None), User.id > after).order_by(User.id)
+    with database.reading() as session:
+        return session.scalars(query.offset(skip).limit(limit)).all()
 
 
 def list_deleted_users(*, after: str = "", skip: int = 0, limit: int = 100) -> Sequence[User]:
     """Return up to `limit` deleted users, oldest first: after the id `after`, without the first `skip`."""
-    return _listed(User.status == Status.DELETED, after, skip, limit)
+    return _listed(segments([Status.DELETED]), after, skip, limit)
 
 
 def emails_of(user_ids: Iterable[str | None]) -> Mapping[str, str]:
@@ -143,7 +147,8 @@ def _found(statement: Select[User], **values: str) -> User:
     return user
 
 
-def _listed(wanted: ColumnElement[bool], after: str, skip: int, limit: int) -> Sequence[User]:
-    query = select(User).where(wanted, User.id > after).order_by(User.id).offset(skip).limit(limit)
+def _listed(wanted: Iterable[int], after: str, skip: int, limit: int) -> Sequence[User]:
+    merged = ranges.merged(wanted, [User.id], User.id > after, order=User.id)
+    found = select(merged.c.id).order_by(merged.c.id).offset(skip).limit(limit)
     with database.reading() as session:
-        return session.scalars(query).all()
+        return session.scalars(select(User).where(User.id.in_(found)).order_by(User.id)).all()

@@ -7,13 +7,14 @@ reads a bounded number of entries of an index.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, select, union_all
+from sqlalchemy import Select, bindparam, func, literal, select, union_all
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from users.rules import search_keys
-from users.storage import database, paging
-from users.storage.models import Status, User
-from users.storage.paging import COUNTED, Count, Page
+from users.storage import database
+from users.storage.lists import paging
+from users.storage.lists.paging import COUNTED, Count, Page
+from users.storage.models import Status, User, segments, status_of
 
 FOUND = 300  # of each status, for a search: each match costs a read of its own in the table
 SHOWN = {
@@ -63,7 +64,9 @@ def _sum(counts: Iterable[Count]) -> Count:
 
 def _counts(session: Session) -> dict[Status, Count]:
     """Return how many users of each status there are, counted up to COUNTED, in one query."""
-    some = [select(User.status).where(User.status == status).limit(COUNTED + 1).subquery() for status in Status]
+    some = [
+        select(User.id).where(User.segment.in_(segments([status]))).limit(COUNTED + 1).subquery() for status in Status
+    ]
     row = session.execute(select(*[select(func.count()).select_from(one).scalar_subquery() for one in some])).one()
     return {status: Count(number, number > COUNTED) for status, number in zip(Status, row, strict=True)}
 
@@ -75,7 +78,7 @@ def _next_to(
     query = select(User.id).order_by(User.id if after else User.id.desc()).limit(limit)
     if after or before:
         query = query.where(User.id > after if after else User.id < before)
-    each = [select(query.where(User.status == status).subquery()) for status in statuses]
+    each = [select(query.where(User.segment == one).subquery()) for one in segments(statuses)]
     return list(session.scalars(union_all(*each)).all())
 
 
@@ -95,18 +98,24 @@ def _found(session: Session, search_key: str) -> tuple[dict[Status, set[str]], d
     return found, {status: Count(len(found[status]), len(rows[status]) > FOUND) for status in Status}
 
 
-def _beginning_with_key(status: Status, column: InstrumentedAttribute[str | None]) -> Select[int, str]:
+def _beginning_with_key(segment: int, column: InstrumentedAttribute[str | None]) -> Select[int, str]:
     """Return the first users by this column. The order makes the database read the index, and no more of it."""
-    found = select(User.status, User.id).where(
-        User.status == status, column >= bindparam("key"), column < bindparam("above")
+    status = literal(int(status_of(segment)))
+    found = select(status.label("status"), User.id).where(
+        User.segment == segment, column >= bindparam("key"), column < bindparam("above")
     )
     return _some(found.order_by(column))
 
 
 def _matches(status: Status) -> Select[int, str]:
     columns = (User.search_email, User.search_domain, User.search_name, User.search_last_name)
-    by_id = select(User.status, User.id).where(User.status == status, User.id == bindparam("key"))
-    return _some(union_all(by_id, *[_beginning_with_key(status, column) for column in columns]))
+    by_id = [
+        select(literal(int(status)).label("status"), User.id).where(User.segment == one, User.id == bindparam("key"))
+        for one in segments([status])
+    ]
+    return _some(
+        union_all(*by_id, *[_beginning_with_key(one, column) for one in segments([status]) for column in columns])
+    )
 
 
 def _some(query: Any) -> Select[Any]:

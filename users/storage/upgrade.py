@@ -1,4 +1,7 @@
-"""Upgrades of the schema: one process at a time, after a copy of the file, all or nothing. Servers start here."""
+"""Upgrades of the schema: one process at a time, after a copy of the file. Servers start here.
+
+A migration is made whole or not at all. One that takes long is made in steps: interrupted, it goes on the next time.
+"""
 
 import contextlib
 import errno
@@ -64,23 +67,34 @@ def _upgrade(app: Flask) -> None:
 
 @contextlib.contextmanager
 def exclusive_migration(engine: Engine) -> Iterator[Connection]:
-    """Yield a connection in the transaction to migrate in. Other processes that want to migrate wait.
+    """Yield the connection to migrate on. Other processes that want to migrate wait.
 
     A new SQLite file gets mode 0600. An existing one is copied first if it holds rows and is not at HEAD. Raises
     CommandError, which Alembic's commands print as one line, when the database cannot be used.
     """
     try:
-        with driver_errors.translate_errors(), _lock_file(engine), engine.begin() as connection:
-            if engine.dialect.name == "postgresql":
-                connection.execute(text("SET LOCAL statement_timeout = 0"))  # another migration may take long
-                connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _UPGRADE_LOCK})
+        with driver_errors.translate_errors(), _lock_file(engine), _connection(engine) as connection:
             found = MigrationContext.configure(connection).get_current_revision()
             if refusal := schema_version.why_not_upgradable(found):
                 raise CommandError(refusal)
             with _migrating():
                 yield connection
+                connection.commit()
     except Unavailable as error:
         raise CommandError(error.hint) from None
+
+
+@contextlib.contextmanager
+def _connection(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection that holds the advisory lock on Postgres, over several transactions, until it is closed."""
+    with engine.connect() as connection:
+        try:
+            if engine.dialect.name == "postgresql":
+                connection.execute(text("SET statement_timeout = 0"))  # another migration may take long
+                connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": _UPGRADE_LOCK})
+            yield connection
+        finally:
+            connection.invalidate()  # closes it, which ends the lock and the setting
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""How Alembic reaches the database: by the application's engine, one process at a time, in one transaction."""
+"""How Alembic reaches the database: by the application's engine, one process at a time."""
 
 from collections.abc import Collection, Mapping
 from typing import Any

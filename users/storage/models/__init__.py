@@ -2,18 +2,20 @@
 
 from users.storage.models.api_keys import ApiKey
 from users.storage.models.audit_events import AuditEvent
+from users.storage.models.daily_counts import DailyCount
 from users.storage.models.hosts import Observation, SecretKeyCheck
 from users.storage.models.idempotency_records import IdempotencyRecord
 from users.storage.models.second_factors import RecoveryCode, SecondFactor
+from users.storage.models.segments import Status, segments, status_of
 from users.storage.models.sign_in import AdminSession, KnownNetwork, SetupLink, Throttle
 from users.storage.models.tables import db
-from users.storage.models.users import STATUS_SQL, Status, User, entity_tag
+from users.storage.models.users import User, entity_tag
 
 __all__ = [
-    "STATUS_SQL",
     "AdminSession",
     "ApiKey",
     "AuditEvent",
+    "DailyCount",
     "IdempotencyRecord",
     "KnownNetwork",
     "Observation",
@@ -26,4 +28,6 @@ __all__ = [
     "User",
     "db",
     "entity_tag",
+    "segments",
+    "status_of",
 ]

@@ -1,10 +1,9 @@
 """The table of users, with the columns for the list and the search."""
 
 from datetime import UTC, datetime, timedelta
-from enum import IntEnum
 from typing import Any
 
-from sqlalchemy import Computed, Index, Integer, Text, event, false, inspect
+from sqlalchemy import Computed, Integer, SmallInteger, Text, event, false, inspect
 from sqlalchemy.orm import Mapped, mapped_column
 
 from users.clock import rfc3339
@@ -12,17 +11,18 @@ from users.rules import search_keys
 from users.storage.columns import Bytewise, Id, UtcDateTime
 from users.storage.models.tables import Model, partial_index
 
-
-class Status(IntEnum):
-    """The status of a user. ACTIVE is the highest, so that new users go to the end of an index."""
-
-    DELETED = 0
-    DEACTIVATED = 1
-    ACTIVE = 2
-
-
 _UNREAD: dict[str, Any] = {"deferred": True, "deferred_raiseload": True}
-STATUS_SQL = "CASE WHEN deleted_at IS NOT NULL THEN 0 WHEN is_active THEN 2 ELSE 1 END"
+_STATUS_SQL = "CASE WHEN deleted_at IS NOT NULL THEN 0 WHEN is_active THEN 2 ELSE 1 END"
+
+
+_BY_SEGMENT = {
+    "ix_users_segment_id": "id",
+    "ix_users_segment_email": "search_email",
+    "ix_users_segment_domain": "search_domain",
+    "ix_users_segment_parents": "search_parents",
+    "ix_users_segment_name": "search_name",
+    "ix_users_segment_last_name": "search_last_name",
+}
 
 
 def entity_tag(updated_at: datetime, last_login: datetime | None = None) -> str:
@@ -39,13 +39,13 @@ class User(Model):
         # This alone makes emails unique, among users who are not deleted; `user_creation` reads its name.
         partial_index("uq_users_email_key", "email_key", where="deleted_at IS NULL", unique=True),
         # The few users who hold a role: administrators are found without reading all users.
-        partial_index("ix_users_global_role_id", "global_role_id", where="global_role_id IS NOT NULL"),
-        # For the list and its search: the users of one status, by age or by a prefix of a search key.
-        Index("ix_users_status_id", "status", "id"),
-        Index("ix_users_status_email", "status", "search_email"),
-        Index("ix_users_status_domain", "status", "search_domain"),
-        Index("ix_users_status_name", "status", "search_name"),
-        Index("ix_users_status_last_name", "status", "search_last_name"),
+        partial_index(
+            "ix_users_role_segment_id", "global_role_id", "segment", "id", where="global_role_id IS NOT NULL"
+        ),
+        # For the list and its search: the users of one segment, by age or by a search key.
+        *[partial_index(name, "segment", column, where="segment IS NOT NULL") for name, column in _BY_SEGMENT.items()],
+        # Those whom a server of an older version made: `search_fill` gives them their search keys.
+        partial_index("ix_users_unfilled", "id", where="search_parents IS NULL"),
     )
     __mapper_args__ = {"eager_defaults": False}  # noqa: RUF012  (SQLAlchemy's)  an insert does not read the status back
 
@@ -68,12 +68,16 @@ class User(Model):
     # The end of the only link that may set the password, None if there is none: see `password_links`.
     password_link_ends_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     password_change_required: Mapped[bool] = mapped_column(server_default=false())
-    # Only for indexes, never read. The database computes the first, `as_row` and `_set_search_keys` the others.
-    status: Mapped[int] = mapped_column(Integer, Computed(STATUS_SQL, persisted=True), nullable=True, **_UNREAD)
+    # Only for indexes and orders. A trigger sets the first: see `segments`. `as_row` and `_set_search_keys` set the
+    # others: see `search_keys`.
+    segment: Mapped[int] = mapped_column(SmallInteger, nullable=True, **_UNREAD)
     search_email: Mapped[str | None] = mapped_column(Bytewise, **_UNREAD)
     search_domain: Mapped[str | None] = mapped_column(Bytewise, **_UNREAD)
+    search_parents: Mapped[str | None] = mapped_column(Bytewise, **_UNREAD)
     search_name: Mapped[str | None] = mapped_column(Bytewise, **_UNREAD)
     search_last_name: Mapped[str | None] = mapped_column(Bytewise, **_UNREAD)
+    # Servers of the version before read it; a later version can drop it.
+    status: Mapped[int] = mapped_column(Integer, Computed(_STATUS_SQL, persisted=True), nullable=True, **_UNREAD)
 
     def __repr__(self) -> str:
         return f"<User {self.id}>"
@@ -81,7 +85,7 @@ class User(Model):
     def as_row(self) -> dict[str, Any]:
         """Return the columns of an insert."""
         plain = {name: getattr(self, name) for name in _WRITTEN}
-        return plain | search_keys.keys(self.email, self.first_name, self.last_name)
+        return plain | search_keys.keys(self.id, self.email, self.first_name, self.last_name)
 
     def touch(self, now: datetime) -> None:
         """Set `updated_at` to `now`, but always later than before, also if the clock was set back."""
@@ -129,5 +133,5 @@ def _set_search_keys(_mapper: object, _connection: object, user: User) -> None:
     """Update the search keys when a field that they are made of changes."""
     of: Any = inspect(user)
     if any(of.attrs[name].history.has_changes() for name in ("email", "first_name", "last_name")):
-        for name, key in search_keys.keys(user.email, user.first_name, user.last_name).items():
+        for name, key in search_keys.keys(user.id, user.email, user.first_name, user.last_name).items():
             setattr(user, name, key)

@@ -1,0 +1,188 @@
+"""The segments of users, with the indexes of the list and its search, and the counts of days that have ended.
+
+Servers of the version before go on meanwhile: each step is a transaction of its own and holds no lock for long. A step
+that was made before an interruption is left out the next time.
+"""
+
+import time
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import context, op
+from alembic.util import CommandError
+
+from users.storage.columns import Bytewise
+from users.storage.lists import search_fill
+
+revision = "0011"
+down_revision = "0010"
+branch_labels = None
+depends_on = None
+
+SEGMENT = (
+    "4 * CASE WHEN NEW.deleted_at IS NOT NULL THEN 0 WHEN NEW.is_active THEN 2 ELSE 1 END"
+    " + CASE WHEN NEW.last_verified IS NULL THEN 2 ELSE 0 END"
+    " + CASE WHEN NEW.password_hash = '' THEN 0 ELSE 1 END"
+)
+INDEXES = {
+    "ix_users_unfilled": "(id) WHERE search_parents IS NULL",
+    "ix_users_segment_id": "(segment, id) WHERE segment IS NOT NULL",
+    "ix_users_segment_email": "(segment, search_email) WHERE segment IS NOT NULL",
+    "ix_users_segment_domain": "(segment, search_domain) WHERE segment IS NOT NULL",
+    "ix_users_segment_parents": "(segment, search_parents) WHERE segment IS NOT NULL",
+    "ix_users_segment_name": "(segment, search_name) WHERE segment IS NOT NULL",
+    "ix_users_segment_last_name": "(segment, search_last_name) WHERE segment IS NOT NULL",
+    "ix_users_role_segment_id": "(global_role_id, segment, id) WHERE global_role_id IS NOT NULL",
+}
+REPLACED = {
+    "ix_users_status_id": "(status, id)",
+    "ix_users_status_email": "(status, search_email)",
+    "ix_users_status_domain": "(status, search_domain)",
+    "ix_users_status_name": "(status, search_name)",
+    "ix_users_status_last_name": "(status, search_last_name)",
+    "ix_users_global_role_id": "(global_role_id) WHERE global_role_id IS NOT NULL",
+}
+FILLED_AT_ONCE = 500
+PAUSE_SECONDS = 0.005  # for others who wait for SQLite's write lock
+# A long transaction may hold the table. While this waits for it, all other statements wait behind: so not for long.
+LOCK = """
+DO $$ BEGIN
+    FOR attempt IN 1..500 LOOP
+        BEGIN
+            SET LOCAL lock_timeout = '400ms';
+            LOCK TABLE users IN ACCESS EXCLUSIVE MODE;
+            SET LOCAL lock_timeout = 0;
+            RETURN;
+        EXCEPTION WHEN lock_not_available THEN
+            PERFORM pg_sleep(0.1);
+        END;
+    END LOOP;
+    RAISE lock_not_available;
+END $$
+"""
+
+
+def upgrade() -> None:
+    if context.is_offline_mode():
+        raise CommandError("The keys of the users are computed, and not by SQL: upgrade without --sql.")
+    connection = op.get_bind()
+    if "segment" not in {column["name"] for column in sa.inspect(connection).get_columns("users")}:
+        _add()
+    connection.commit()
+    connection.execution_options(sqlite_begin="IMMEDIATE", sqlite_wait=True)
+    # While they are empty: of SQLite's million users, an index takes seconds to make, and locks the file.
+    for name, index in INDEXES.items():
+        _create_index(name, index)
+    _fill()
+    for name in REPLACED:
+        _drop_index(name)
+    if connection.dialect.name == "postgresql":  # its planner knows nothing of the new columns yet
+        connection.execute(sa.text("ANALYZE users"))
+
+
+def _add() -> None:
+    on_postgres = op.get_context().dialect.name == "postgresql"
+    if on_postgres:
+        op.execute(LOCK)
+    # Not computed by the database: to add a stored column would write all rows under a lock.
+    op.add_column("users", sa.Column("segment", sa.SmallInteger, nullable=True))
+    op.add_column("users", sa.Column("search_parents", Bytewise, nullable=True))
+    for statement in _POSTGRES_TRIGGER if on_postgres else _SQLITE_TRIGGERS:
+        op.execute(statement)
+    op.create_table(
+        "daily_counts",
+        sa.Column("day", sa.Date, primary_key=True),
+        sa.Column("users_created", sa.Integer, nullable=False),
+        sa.Column("sign_ins", sa.Integer, nullable=False),
+        sa.Column("refusals", sa.Integer, nullable=False),
+    )
+
+
+_POSTGRES_TRIGGER = (
+    f"""
+CREATE FUNCTION enrol_set_segment() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    NEW.segment := {SEGMENT};
+    RETURN NEW;
+END $$
+""",
+    f"""
+CREATE TRIGGER users_set_segment BEFORE INSERT OR UPDATE ON users
+FOR EACH ROW WHEN (NEW.segment IS DISTINCT FROM {SEGMENT}) EXECUTE FUNCTION enrol_set_segment()
+""",
+)
+_SQLITE_TRIGGERS = tuple(
+    f"""
+CREATE TRIGGER users_set_segment_{when.lower()} AFTER {when} ON users WHEN NEW.segment IS NOT {SEGMENT} BEGIN
+    UPDATE users SET segment = {SEGMENT} WHERE id = NEW.id;
+END
+"""  # noqa: S608  (no value from outside)
+    for when in ("INSERT", "UPDATE")
+)
+
+
+def _create_index(name: str, index: str) -> None:
+    connection = op.get_bind()
+    if connection.dialect.name == "sqlite":
+        connection.execute(sa.text(f"CREATE INDEX IF NOT EXISTS {name} ON users {index}"))
+        connection.commit()
+        return
+    broken = "SELECT NOT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)"
+    if connection.scalar(sa.text(broken), {"name": name}):  # by an interruption
+        _drop_index(name)
+    _outside_transactions(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON users {index}")
+
+
+def _drop_index(name: str) -> None:
+    connection = op.get_bind()
+    if connection.dialect.name == "sqlite":
+        connection.execute(sa.text(f"DROP INDEX IF EXISTS {name}"))
+        connection.commit()
+        return
+    _outside_transactions(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+
+
+def _outside_transactions(statement: str) -> None:
+    """Run a statement that Postgres refuses inside a transaction, on the same connection."""
+    connection = op.get_bind()
+    connection.commit()
+    driver: Any = connection.connection.driver_connection
+    driver.autocommit = True
+    try:
+        driver.execute(statement)
+    finally:
+        driver.autocommit = False
+
+
+def _fill() -> None:
+    connection = op.get_bind()
+    while True:  # again from the start, for rows that others had locked
+        last = search_fill.fill_some(connection, some=FILLED_AT_ONCE)
+        connection.commit()
+        if last is None and not _is_unfilled():
+            return
+        while last:
+            time.sleep(PAUSE_SECONDS)
+            last = search_fill.fill_some(connection, after=last, some=FILLED_AT_ONCE)
+            connection.commit()
+
+
+def _is_unfilled() -> bool:
+    found = op.get_bind().scalar(sa.text("SELECT 1 FROM users WHERE search_parents IS NULL LIMIT 1"))
+    op.get_bind().commit()
+    return found is not None
+
+
+def downgrade() -> None:
+    for name, index in REPLACED.items():
+        _create_index(name, index)
+    for name in INDEXES:
+        _drop_index(name)
+    op.drop_table("daily_counts")
+    if op.get_context().dialect.name == "postgresql":
+        op.execute("DROP TRIGGER users_set_segment ON users")
+        op.execute("DROP FUNCTION enrol_set_segment()")
+    else:
+        for when in ("insert", "update"):
+            op.execute(f"DROP TRIGGER users_set_segment_{when}")
+    op.drop_column("users", "search_parents")
+    op.drop_column("users", "segment")
