@@ -93,8 +93,8 @@ def _add() -> None:
         "daily_counts",
         sa.Column("day", sa.Date, primary_key=True),
         sa.Column("users_created", sa.Integer, nullable=False),
-        sa.Column("sign_ins", sa.Integer, nullable=False),
-        sa.Column("refusals", sa.Integer, nullable=False),
+        sa.Column("sign_ins", sa.Integer, nullable=True),
+        sa.Column("refusals", sa.Integer, nullable=True),
     )
 
 
