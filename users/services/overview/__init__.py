@@ -1,0 +1,1 @@
+"""What the overview shows: counts of users, days and API keys, and what the installation runs on."""
