@@ -17,7 +17,7 @@ from users import __version__
 from users.auth import sessions
 from users.errors import Unavailable
 from users.roles import Role
-from users.services import user_search
+from users.services.lists import user_search
 from users.storage import schema_version
 
 pytestmark = pytest.mark.one_database

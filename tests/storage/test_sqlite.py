@@ -19,7 +19,9 @@ from support.databases import rows
 from support.people import make_user
 from users.actors import terminal
 from users.errors import Unavailable
-from users.services import user_changes, user_queries, user_search
+from users.services import user_changes, user_queries
+from users.services.lists import user_search
+from users.services.lists.asked import Asked
 from users.storage import database
 from users.storage.models import User, db
 
@@ -108,10 +110,10 @@ def test_file_in_utf16(tmp_path: Path, encoding: str) -> None:
     app = create_app({**CHEAP, "DATABASE_URL": f"sqlite:///{path}"})
     users = [make_user(app, f"jo{number}@example.com", first_name=name) for number, name in enumerate("ДяÿԀ字")]
     with app.app_context():
-        page, _ = user_search.find("jo")
+        page = user_search.find(Asked(text="jo")).page
         assert {user.id for user in page.rows} == {user.id for user in users}
         for user in users:
-            (found,) = user_search.find(str(user.first_name))[0].rows
+            (found,) = user_search.find(Asked(text=str(user.first_name))).page.rows
             assert (found.id, found.first_name) == (user.id, user.first_name)
         assert db.session.scalar(text("PRAGMA encoding")) == encoding
     dispose(app)

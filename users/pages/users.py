@@ -19,8 +19,10 @@ from users.pages.forms import FormData
 from users.pages.guards import PageResponse, page
 from users.roles import ALL_PERMISSIONS, Permission, grantable_by, needed_to_act_on
 from users.rules import emails, validation
-from users.services import second_factors, user_creation, user_queries, user_search
+from users.services import second_factors, user_creation, user_queries
 from users.services.links import password_links
+from users.services.lists import user_search
+from users.services.lists.asked import SHOWN, Asked
 from users.storage.lists.paging import Count
 from users.storage.models import User
 
@@ -33,15 +35,16 @@ def show_users() -> PageResponse:
     """List the users, newest first: those that `?q=` finds, and that `?status=` names."""
     q = request.args.get("q", "").strip()[:_LONGEST_SEARCH]
     status = request.args.get("status", "")
-    shown = status if status in user_search.SHOWN else "all"
-    found, counts = user_search.find(q, shown, before=_id_in("before"), after=_id_in("after"))
+    shown = status if status in SHOWN else "all"
+    found = user_search.find(Asked(text=q, shown=shown), before=_id_in("before"), after=_id_in("after"))
     return render_template(
         "users/list.html",
-        page=found,
-        counts=counts,
+        page=found.page,
+        counts=found.counts,
+        is_partial=found.is_partial,
         q=q,
         shown=shown,
-        new=_can_be_created(q, counts["all"]),
+        new=_can_be_created(q, found),
         href=_list_href,
         administrators=coverage.administrators() if _names_administrators(q, shown) else None,
     )
@@ -122,9 +125,9 @@ def _list_href(q: str, shown: str, **place: str) -> str:
     return f"{path}?{query}" if query else path
 
 
-def _can_be_created(q: str, found: Count) -> bool:
+def _can_be_created(q: str, found: user_search.Found) -> bool:
     """Tell whether `q` is an email that no user has, and the administrator may create users."""
-    if found.number or Permission.USERS_CREATE not in g.actor.permissions:
+    if found.counts["all"] != Count(0) or Permission.USERS_CREATE not in g.actor.permissions:
         return False
     return bool(emails.possible_emails(q))
 

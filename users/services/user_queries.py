@@ -1,4 +1,4 @@
-"""Users read by id, by email or as a list, and the active administrators. For the search see `user_search`."""
+"""Users read by id, by email or as a list, and the active administrators. For lists with filters see `lists`."""
 
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -147,8 +147,10 @@ def _found(statement: Select[User], **values: str) -> User:
     return user
 
 
-def _listed(wanted: Iterable[int], after: str, skip: int, limit: int) -> Sequence[User]:
-    merged = ranges.merged(wanted, [User.id], User.id > after, order=User.id)
+def _listed(wanted: Sequence[int], after: str, skip: int, limit: int) -> Sequence[User]:
+    names = ranges.names("segment", len(wanted))
+    merged = ranges.merged(names, [User.id], User.id > after, order=[User.id])
     found = select(merged.c.id).order_by(merged.c.id).offset(skip).limit(limit)
     with database.reading() as session:
-        return session.scalars(select(User).where(User.id.in_(found)).order_by(User.id)).all()
+        listed = select(User).where(User.id.in_(found)).order_by(User.id)
+        return session.scalars(listed, ranges.values("segment", wanted)).all()

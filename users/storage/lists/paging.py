@@ -36,7 +36,9 @@ class Count:
     many: bool = False
 
     def __str__(self) -> str:
-        return f"{(self.number - 1) // 100 * 100:,}+" if self.many else f"{self.number:,}"
+        if not self.many:
+            return f"{self.number:,}"
+        return f"{self.number // 100 * 100 or self.number:,}+"
 
 
 def newest(

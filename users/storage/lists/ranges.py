@@ -2,26 +2,49 @@
 
 Both databases merge such ranges lazily, however many rows each has: they read no more entries than they return. That
 needs the order in each range as well as in the query around them.
+
+The segments are parameters, and limits are written into the statement: so there are few statements, and Postgres finds
+a plan for all values once it has prepared one. With a limit that it does not know it would sort whole ranges.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Subquery, select, union_all
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy import ColumnElement, CompoundSelect, Select, Subquery, bindparam, literal_column, select, union_all
 
 from users.storage.models import User
 
+Column = Any  # an attribute of User, or an expression of them
+AnySelect = Select[*tuple[Any, ...]]
+
+
+def names(group: str, number: int) -> Sequence[str]:
+    """Return the names of the parameters for so many segments."""
+    return [f"{group}_{place}" for place in range(number)]
+
+
+def values(group: str, segments: Sequence[int]) -> Mapping[str, int]:
+    """Return the values of these parameters."""
+    return dict(zip(names(group, len(segments)), segments, strict=True))
+
 
 def merged(
-    wanted: Iterable[int],
-    columns: Sequence[InstrumentedAttribute[Any]],
-    *conditions: ColumnElement[bool],
-    order: ColumnElement[Any] | InstrumentedAttribute[Any],
+    segments: Sequence[str], columns: Sequence[Column], *conditions: ColumnElement[bool], order: Sequence[Column]
 ) -> Subquery:
-    """Return these columns of the users of the segments `wanted` who meet the conditions.
+    """Return these columns of the users of the segments in these parameters who meet the conditions.
 
     The query around it has to give the same order again.
     """
-    each = [select(*columns).where(User.segment == one, *conditions).order_by(order).subquery() for one in wanted]
-    return union_all(*map(select, each)).subquery()
+    return joined(
+        select(*columns).where(User.segment == bindparam(one), *conditions).order_by(*order) for one in segments
+    ).subquery()
+
+
+def joined(queries: Any) -> CompoundSelect[*tuple[Any, ...]]:
+    """Return the rows of all queries, each of which may have an order and a limit."""
+    return union_all(*[select(query.subquery()) for query in queries])
+
+
+def first(query: Any, number: int) -> Any:
+    """Return the first rows of a query, and no more."""
+    return query.limit(literal_column(str(int(number))))

@@ -1,0 +1,78 @@
+"""Exact lists: an index has the whole list in its order, so a page costs the same wherever it is.
+
+Two statements for each page, and each is made once.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import bindparam, func, select
+from sqlalchemy.orm import Session
+
+from users.services.lists import conditions
+from users.services.lists.asked import Asked
+from users.storage.lists import ranges
+from users.storage.lists.paging import COUNTED, Count
+from users.storage.lists.ranges import AnySelect
+from users.storage.models import Status, User
+
+_STATEMENTS = 512  # that are kept
+
+
+def counts(session: Session, asked: Asked, place: str | None) -> tuple[Mapping[Status, Count], str | None]:
+    """Return how many users of each status the filters leave, and the sort key of the place, None if it is gone."""
+    number = len(asked.segments(Status.ACTIVE))
+    values: dict[str, Any] = {"place": place, **asked.values()}
+    for status in Status:
+        values |= ranges.values(status.name, asked.segments(status))
+    row = session.execute(_counts(number, asked.sort.key, bool(asked.role), asked.has_dates), values).one()
+    found = {status: Count(min(row[status], COUNTED), row[status] > COUNTED) for status in Status}
+    return found, row.place_key
+
+
+@lru_cache(_STATEMENTS)
+def _counts(number: int, key: str, has_role: bool, has_dates: bool) -> AnySelect:
+    wanted = _filters(has_role, has_dates)
+    each = []
+    for status in Status:
+        one_by_one = [
+            select(User.id).where(User.segment == bindparam(name), *wanted)
+            for name in ranges.names(status.name, number)
+        ]
+        some = ranges.first(ranges.joined(one_by_one), COUNTED + 1).subquery()
+        each.append(select(func.count()).select_from(some).scalar_subquery())
+    place_key = select(getattr(User, key)).where(User.id == bindparam("place")).scalar_subquery()
+    return select(*each, place_key.label("place_key"))
+
+
+def page(
+    session: Session, asked: Asked, statuses: Sequence[Status], place: tuple[str, str] | None, *, back: bool, limit: int
+) -> Sequence[User]:
+    """Return up to `limit` users beyond the place, an id and its sort key, the nearest first.
+
+    They are those after it in the list's order, or those before it if `back`.
+    """
+    segments = asked.segments(*statuses)
+    values: dict[str, Any] = {**asked.values(), **ranges.values("segment", segments)}
+    if place:
+        values |= {"place": place[0], "place_key": place[1]}
+    down = asked.sort.is_down is not back
+    statement = _page(len(segments), asked.sort.key, down, bool(place), bool(asked.role), asked.has_dates, limit)
+    return session.scalars(statement, values).all()
+
+
+@lru_cache(_STATEMENTS)
+def _page(number: int, key: str, down: bool, has_place: bool, has_role: bool, has_dates: bool, limit: int) -> AnySelect:
+    wanted = [*_filters(has_role, has_dates), *(conditions.beyond(key, down=down) if has_place else [])]
+    keys = list(dict.fromkeys([key, "id"]))
+    columns: list[Any] = [getattr(User, name) for name in keys]
+    order = [column.desc() if down else column for column in columns]
+    merged = ranges.merged(ranges.names("segment", number), columns, *wanted, order=order)
+    again = [merged.c[name].desc() if down else merged.c[name] for name in keys]
+    found = ranges.first(select(merged.c.id).order_by(*again), limit)
+    return select(User).where(User.id.in_(found)).order_by(*order)
+
+
+def _filters(has_role: bool, has_dates: bool) -> Sequence[Any]:
+    return [*[conditions.HAS_ROLE] * has_role, *(conditions.CREATED_IN_RANGE if has_dates else [])]
