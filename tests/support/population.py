@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 
+from users.roles import Role
 from users.rules import search_keys
 
 FIRST = datetime(2020, 1, 1, tzinfo=UTC)
@@ -23,8 +24,10 @@ HASH = (
 )  # opens nothing
 USER_COLUMNS = (
     "id, email, email_key, first_name, last_name, password_hash, is_active, created_at, updated_at, deleted_at, "
+    "last_verified, last_login, global_role_id, "
     "search_email, search_domain, search_parents, search_name, search_last_name"
 )
+ROLES = {5: Role.ADMIN, 511: Role.OPERATOR, 1_013: Role.AUDITOR}  # of each 10,000 users; of each 50, one is a member
 AUDIT_COLUMNS = "id, at, action, outcome, actor_kind, target_id, fields, request_id"
 
 
@@ -39,7 +42,10 @@ def _id(prefix: str, number: int) -> str:
 
 
 def users(number: int) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of `number` users: few names and domains are common; 1% is deactivated, half as many deleted."""
+    """Yield the rows of `number` users: few names and domains are common; 1% is deactivated, half as many deleted.
+
+    Of a hundred, about 70 are verified, 3 have no password and 40 have never signed in, whatever else they are.
+    """
     domains, first_names, last_names = (_drawn(names, number) for names in (DOMAINS, FIRST_NAMES, LAST_NAMES))
     for n, domain, first, last in zip(range(number), domains, first_names, last_names, strict=False):
         if n == number // 2:
@@ -48,8 +54,13 @@ def users(number: int) -> Iterator[tuple[Any, ...]]:
         at = FIRST + n * EVERY
         deleted = at if n % 200 == 7 else None
         active = deleted is None and n % 100 != 3
+        password_hash = "" if n * 7 % 103 < 3 else HASH
+        verified = at if n * 37 % 101 < 70 else None
+        signed_in = at + EVERY if password_hash and n * 53 % 107 < 66 else None
+        role = ROLES.get(n % 10_000, Role.MEMBER if n % 50 == 17 else None)
+        more = (at, at, deleted, verified, signed_in, role)
         keys = search_keys.keys(_id("usr", n), email, first, last).values()
-        yield (_id("usr", n), email, email, first, last, HASH, active, at, at, deleted, *keys)
+        yield (_id("usr", n), email, email, first, last, password_hash, active, *more, *keys)
 
 
 def _drawn(names: list[str], number: int) -> list[str]:
