@@ -177,7 +177,7 @@ def test_index_is_used(app: Flask, visitor: Visitor, path: str) -> None:
             connection.exec_driver_sql(_MANY)
             connection.exec_driver_sql("ANALYZE users")
         plan = connection.exec_driver_sql(f"EXPLAIN {'QUERY PLAN ' if is_sqlite else ''}{statement}", parameters).all()
-    assert "ix_users_global_role_id" in str(plan)
+    assert "ix_users_role_segment_id" in str(plan)
 
 
 def test_errors(app: Flask) -> None:

@@ -25,10 +25,12 @@ from users.storage.models import db
 def test_upgrade(empty_postgres: str) -> None:
     """A migration may take longer than the role allows a statement; afterwards the role's limit holds again."""
     run_on_postgres(empty_postgres, f"ALTER DATABASE {make_url(empty_postgres).database} SET statement_timeout = '7s'")
-    with pgbouncer(empty_postgres, size=1) as url:
+    with pgbouncer(empty_postgres, size=2) as url:
         migrate(url)
-        with psycopg.connect(url, prepare_threshold=None) as other:
-            assert other.execute("SHOW statement_timeout").fetchone() == ("7s",)
+        others = [psycopg.connect(url, prepare_threshold=None) for _ in range(2)]  # both sessions of the pooler
+        assert [other.execute("SHOW statement_timeout").fetchone() for other in others] == [("7s",)] * 2
+        for other in others:
+            other.close()
 
 
 def test_ping(pooled_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import errno
 import fcntl
 import logging
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,12 +16,12 @@ import alembic.command
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from flask import Flask
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError
 
 from users import logs
 from users.errors import READ_ONLY, Unavailable
-from users.storage import causes, database, driver_errors, schema_version
+from users.storage import causes, database, driver_errors, postgres, schema_version
 from users.storage.private_files import open_private
 from users.storage.schema_version import HEAD
 
@@ -30,6 +31,11 @@ STUCK = (
 )
 _WRITE_PROTECTED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _UPGRADE_LOCK = 0x656E726F6C  # "enrol" in ASCII: the number of the advisory lock on Postgres
+PAUSE_SECONDS = 0.1  # before another process asks for that lock again
+_NO_LIMITS = text(  # of how long a transaction may be open; older servers have only one of them
+    "SELECT set_config(name, '0', true) FROM pg_settings "
+    "WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')"
+)
 
 
 def prepare(app: Flask) -> bool:
@@ -73,7 +79,12 @@ def exclusive_migration(engine: Engine) -> Iterator[Connection]:
     CommandError, which Alembic's commands print as one line, when the database cannot be used.
     """
     try:
-        with driver_errors.translate_errors(), _lock_file(engine), _connection(engine) as connection:
+        with (
+            driver_errors.translate_errors(),
+            _lock_file(engine),
+            _advisory_lock(engine),
+            _connection(engine) as connection,
+        ):
             found = MigrationContext.configure(connection).get_current_revision()
             if refusal := schema_version.why_not_upgradable(found):
                 raise CommandError(refusal)
@@ -85,16 +96,44 @@ def exclusive_migration(engine: Engine) -> Iterator[Connection]:
 
 
 @contextlib.contextmanager
+def _advisory_lock(engine: Engine) -> Iterator[None]:
+    """Hold an advisory lock on Postgres, over all transactions of a migration; SQLite has the lock file instead.
+
+    It is held by a transaction of a connection of its own: the session of a pooler may have other clients meanwhile.
+    A process asks again and again: a statement that waits would hold up the CREATE INDEX CONCURRENTLY of another.
+    """
+    if engine.dialect.name != "postgresql":
+        yield
+        return
+    connection = engine.connect()
+    connection.detach()  # the pool may have no second one
+    try:
+        while not connection.scalar(text("SELECT pg_try_advisory_xact_lock(:number)"), {"number": _UPGRADE_LOCK}):
+            connection.rollback()
+            time.sleep(PAUSE_SECONDS)
+        connection.execute(_NO_LIMITS)
+        yield
+    finally:
+        with contextlib.suppress(DBAPIError):  # a lost connection must not hide the first error
+            connection.close()
+
+
+@contextlib.contextmanager
 def _connection(engine: Engine) -> Iterator[Connection]:
-    """Yield a connection that holds the advisory lock on Postgres, over several transactions, until it is closed."""
+    """Yield the connection to migrate on, where a statement may take long."""
     with engine.connect() as connection:
         try:
             if engine.dialect.name == "postgresql":
-                connection.execute(text("SET statement_timeout = 0"))  # another migration may take long
-                connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": _UPGRADE_LOCK})
+                event.listen(connection, "begin", _lift_limit)
             yield connection
         finally:
-            connection.invalidate()  # closes it, which ends the lock and the setting
+            connection.invalidate()  # closes it, which ends what was set
+
+
+def _lift_limit(connection: Connection) -> None:
+    # Through a pooler, other clients may get the session. There the role's limit holds outside transactions.
+    local = "" if postgres.is_direct(connection) else "LOCAL"
+    connection.exec_driver_sql(f"SET {local} statement_timeout = 0")
 
 
 @contextlib.contextmanager

@@ -147,10 +147,9 @@ def _outside_transactions(statement: str) -> None:
     connection.commit()
     driver: Any = connection.connection.driver_connection
     driver.autocommit = True
-    try:
-        driver.execute(statement)
-    finally:
-        driver.autocommit = False
+    connection.execute(sa.text(statement))
+    connection.commit()
+    driver.autocommit = False
 
 
 def _fill() -> None:
