@@ -1,15 +1,17 @@
 """Clean-up: deletes expired sessions, answers kept for Idempotency-Keys, throttles, set-up links, unfinished factors.
 
-A request starts it, at most once a minute in each process, and does not wait for it: a thread of its own deletes a few
-hundred rows at a time. Rows that another transaction has locked wait for the next minute.
+It also gives search keys to users whom a server of the version before made. A request starts it, at most once a minute
+in each process, and does not wait for it: a thread of its own changes a few hundred rows at a time. Rows that another
+transaction has locked wait for the next minute.
 """
 
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from flask import Flask
 from sqlalchemy import ColumnElement, delete, func, literal_column, select
@@ -21,7 +23,10 @@ from users.errors import Unavailable
 from users.services import idempotency
 from users.services.links import setup_link
 from users.storage import database
-from users.storage.models import AdminSession, IdempotencyRecord, SecondFactor, SetupLink, Throttle
+from users.storage.lists import search_fill
+from users.storage.models import AdminSession, IdempotencyRecord, SecondFactor, SetupLink, Throttle, User
+
+T = TypeVar("T")
 
 EVERY_SECONDS = 60
 FIRST_AFTER_SECONDS = 10  # so a command, or a process that ends at once, does no clean-up
@@ -61,6 +66,7 @@ class _Scheduler:
         try:
             with self._app.app_context():
                 delete_expired()
+                fill_search_keys()
         except Unavailable:
             logs.event("sweep_put_off")
         except Exception as error:
@@ -77,8 +83,17 @@ def init_app(app: Flask) -> None:
 def delete_expired() -> None:
     """Delete all expired rows. Raises Unavailable if the database cannot be used, or other writers keep it locked."""
     for model, expired in _expired(clock.now()):
-        while _try_to_delete_some(model, expired) == ROWS_AT_ONCE:
+        while _try(partial(_delete_some, model, expired)) == ROWS_AT_ONCE:
             time.sleep(PAUSE_SECONDS)
+
+
+def fill_search_keys() -> None:
+    """Give all users their search keys. Raises Unavailable like `delete_expired`."""
+    unfilled = select(User.id).where(User.search_parents.is_(None)).limit(1)
+    last = "" if database.find(unfilled) else None  # without SQLite's write lock: most often there is none
+    while last is not None:
+        last = _try(partial(_fill_some, last))
+        time.sleep(PAUSE_SECONDS)
 
 
 def _expired(now: datetime) -> Iterator[tuple[type[Any], ColumnElement[bool]]]:
@@ -89,12 +104,17 @@ def _expired(now: datetime) -> Iterator[tuple[type[Any], ColumnElement[bool]]]:
     yield SecondFactor, held.is_abandoned(now)
 
 
-def _try_to_delete_some(model: type[Any], expired: ColumnElement[bool]) -> int:
+def _try(act: Callable[[], T]) -> T:
     for _ in range(REPEATS - 1):
         with contextlib.suppress(Unavailable):
-            return _delete_some(model, expired)
+            return act()
         time.sleep(PAUSE_SECONDS)
-    return _delete_some(model, expired)
+    return act()
+
+
+def _fill_some(after: str) -> str | None:
+    with database.writing(wait=False) as connection:
+        return search_fill.fill_some(connection, after=after, some=ROWS_AT_ONCE)
 
 
 def _delete_some(model: type[Any], expired: ColumnElement[bool]) -> int:

@@ -4,7 +4,9 @@ Servers of the version before go on meanwhile: each step is a transaction of its
 that was made before an interruption is left out the next time.
 """
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +14,7 @@ from alembic import context, op
 from alembic.util import CommandError
 
 from users.storage.columns import Bytewise
+from users.storage.deadlines import at_most
 from users.storage.lists import search_fill
 
 revision = "0011"
@@ -25,7 +28,6 @@ SEGMENT = (
     " + CASE WHEN NEW.password_hash = '' THEN 0 ELSE 1 END"
 )
 INDEXES = {
-    "ix_users_unfilled": "(id) WHERE search_parents IS NULL",
     "ix_users_segment_id": "(segment, id) WHERE segment IS NOT NULL",
     "ix_users_segment_email": "(segment, search_email) WHERE segment IS NOT NULL",
     "ix_users_segment_domain": "(segment, search_domain) WHERE segment IS NOT NULL",
@@ -34,6 +36,7 @@ INDEXES = {
     "ix_users_segment_last_name": "(segment, search_last_name) WHERE segment IS NOT NULL",
     "ix_users_role_segment_id": "(global_role_id, segment, id) WHERE global_role_id IS NOT NULL",
 }
+UNFILLED = ("ix_users_unfilled", "(id) WHERE search_parents IS NULL")
 REPLACED = {
     "ix_users_status_id": "(status, id)",
     "ix_users_status_email": "(status, search_email)",
@@ -43,6 +46,7 @@ REPLACED = {
     "ix_users_global_role_id": "(global_role_id) WHERE global_role_id IS NOT NULL",
 }
 FILLED_AT_ONCE = 500
+LONGEST_WAIT_SECONDS = 60  # for SQLite's write lock
 PAUSE_SECONDS = 0.005  # for others who wait for SQLite's write lock
 # A long transaction may hold the table. While this waits for it, all other statements wait behind: so not for long.
 LOCK = """
@@ -65,19 +69,41 @@ END $$
 def upgrade() -> None:
     if context.is_offline_mode():
         raise CommandError("The keys of the users are computed, and not by SQL: upgrade without --sql.")
-    connection = op.get_bind()
-    if "segment" not in {column["name"] for column in sa.inspect(connection).get_columns("users")}:
-        _add()
-    connection.commit()
-    connection.execution_options(sqlite_begin="IMMEDIATE", sqlite_wait=True)
-    # While they are empty: of SQLite's million users, an index takes seconds to make, and locks the file.
-    for name, index in INDEXES.items():
-        _create_index(name, index)
-    _fill()
+    _commit()
+    with _step() as connection:
+        if "segment" not in {column["name"] for column in sa.inspect(connection).get_columns("users")}:
+            _add()
+    # While they are empty: of SQLite's million users, an index takes seconds to make, and locks the file. Postgres
+    # makes them beside writers, and faster when the rows are there.
+    first, second = (_create_indexes, _fill) if connection.dialect.name == "sqlite" else (_fill, _create_indexes)
+    first()
+    second()
+    _create_index(*UNFILLED)
+    _fill()  # those whom older servers made meanwhile
     for name in REPLACED:
         _drop_index(name)
     if connection.dialect.name == "postgresql":  # its planner knows nothing of the new columns yet
         connection.execute(sa.text("ANALYZE users"))
+        _commit()
+    _begin()  # in which Alembic notes the version
+
+
+@contextlib.contextmanager
+def _step(lock: str = "IMMEDIATE") -> Iterator[sa.Connection]:
+    """Yield the connection in a transaction of its own."""
+    _begin(lock)
+    yield op.get_bind()
+    _commit()
+
+
+def _begin(lock: str = "IMMEDIATE") -> None:
+    connection = op.get_bind().execution_options(sqlite_begin=lock, sqlite_wait=True)
+    with at_most(LONGEST_WAIT_SECONDS):
+        connection.begin()
+
+
+def _commit() -> None:
+    op.get_bind().commit()
 
 
 def _add() -> None:
@@ -120,23 +146,28 @@ END
 )
 
 
+def _create_indexes() -> None:
+    for name, index in INDEXES.items():
+        _create_index(name, index)
+
+
 def _create_index(name: str, index: str) -> None:
-    connection = op.get_bind()
-    if connection.dialect.name == "sqlite":
-        connection.execute(sa.text(f"CREATE INDEX IF NOT EXISTS {name} ON users {index}"))
-        connection.commit()
+    if op.get_bind().dialect.name == "sqlite":
+        with _step() as connection:
+            connection.execute(sa.text(f"CREATE INDEX IF NOT EXISTS {name} ON users {index}"))
         return
-    broken = "SELECT NOT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)"
-    if connection.scalar(sa.text(broken), {"name": name}):  # by an interruption
+    with _step() as connection:
+        broken = "SELECT NOT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)"
+        is_broken = connection.scalar(sa.text(broken), {"name": name})
+    if is_broken:  # by an interruption
         _drop_index(name)
     _outside_transactions(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON users {index}")
 
 
 def _drop_index(name: str) -> None:
-    connection = op.get_bind()
-    if connection.dialect.name == "sqlite":
-        connection.execute(sa.text(f"DROP INDEX IF EXISTS {name}"))
-        connection.commit()
+    if op.get_bind().dialect.name == "sqlite":
+        with _step() as connection:
+            connection.execute(sa.text(f"DROP INDEX IF EXISTS {name}"))
         return
     _outside_transactions(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
 
@@ -144,7 +175,6 @@ def _drop_index(name: str) -> None:
 def _outside_transactions(statement: str) -> None:
     """Run a statement that Postgres refuses inside a transaction, on the same connection."""
     connection = op.get_bind()
-    connection.commit()
     driver: Any = connection.connection.driver_connection
     driver.autocommit = True
     connection.execute(sa.text(statement))
@@ -153,29 +183,30 @@ def _outside_transactions(statement: str) -> None:
 
 
 def _fill() -> None:
-    connection = op.get_bind()
-    while True:  # again from the start, for rows that others had locked
-        last = search_fill.fill_some(connection, some=FILLED_AT_ONCE)
-        connection.commit()
-        if last is None and not _is_unfilled():
-            return
-        while last:
+    while first := _first_unfilled():  # again, for rows that others had locked
+        after: str | None = first[:-1]
+        while after is not None:
             time.sleep(PAUSE_SECONDS)
-            last = search_fill.fill_some(connection, after=last, some=FILLED_AT_ONCE)
-            connection.commit()
+            with _step() as connection:
+                after = search_fill.fill_some(connection, after=after, some=FILLED_AT_ONCE)
 
 
-def _is_unfilled() -> bool:
-    found = op.get_bind().scalar(sa.text("SELECT 1 FROM users WHERE search_parents IS NULL LIMIT 1"))
-    op.get_bind().commit()
-    return found is not None
+def _first_unfilled() -> str | None:
+    """Return the first id; to find it may need a look at all rows, so without SQLite's write lock."""
+    with _step("DEFERRED") as connection:
+        found: str | None = connection.scalar(
+            sa.text("SELECT id FROM users WHERE search_parents IS NULL ORDER BY id LIMIT 1")
+        )
+    return found
 
 
 def downgrade() -> None:
+    _commit()
     for name, index in REPLACED.items():
         _create_index(name, index)
-    for name in INDEXES:
+    for name in (*INDEXES, UNFILLED[0]):
         _drop_index(name)
+    _begin()
     op.drop_table("daily_counts")
     if op.get_context().dialect.name == "postgresql":
         op.execute("DROP TRIGGER users_set_segment ON users")
