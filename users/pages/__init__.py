@@ -21,6 +21,7 @@ from users.pages import (  # noqa: F401  (their routes are registered by the imp
 from users.pages.account import account, confirm, factors, login, new_factors, passkeys, sessions  # noqa: F401
 from users.pages.keys import actions, keys  # noqa: F401
 from users.pages.links import password, verify  # noqa: F401
+from users.pages.lists import user_list, way_back  # noqa: F401
 from users.roles import Permission
 from users.services import first_steps, second_factors
 from users.services.links import password_links
@@ -54,6 +55,7 @@ def init_app(app: Flask) -> None:
         first_steps=first_steps.unfinished,
         instance_name=lambda: settings.current().instance_name,
         link_end=password_links.open_until,
+        list_path=way_back.path,
         may=lambda permission: "actor" in g and Permission(permission) in g.actor.permissions,
         placeholder_url=urls.PLACEHOLDER_URL,
         role_words={role.value: words[0] for role, words in forms.ROLE_WORDS.items()},

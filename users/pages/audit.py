@@ -1,7 +1,7 @@
 """The page of the audit trail, with filters: actor, user or key, action, days and request id."""
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import product
 from typing import Any
 
@@ -13,8 +13,10 @@ from users.audit.queries import EventFilter
 from users.audit.trail import Action
 from users.blueprint import bp
 from users.form_errors import FormRefused
-from users.pages import audit_sentences, forms
+from users.pages import audit_sentences
 from users.pages.guards import PageResponse, page
+from users.pages.lists import filters
+from users.pages.lists.forms import TrailForm
 from users.pages.problems import Problem, Problems
 from users.roles import Permission
 from users.services import user_queries
@@ -24,8 +26,8 @@ from users.services import user_queries
 @page(Permission.AUDIT_READ)
 def show_trail() -> PageResponse:
     """Show the events that the filters in the URL select, newest first."""
-    given = {name: text for name in _FILTERS if (text := request.args.get(name, "").strip())}
-    form, problems = forms.TrailForm(**given), Problems()
+    given = filters.given(_FILTERS)
+    form, problems = TrailForm(**given), Problems()
     wanted = _wanted(given, problems)
     if problems.by_field:
         g.problems = [Problem(words, name) for name, words in problems.by_field.items()]
@@ -45,13 +47,13 @@ def show_trail() -> PageResponse:
 
 def _wanted(given: Mapping[str, str], problems: Problems) -> dict[str, Any]:
     """Return what the filters but _PEOPLE ask for; `problems` collects the filters that cannot be read."""
-    wanted: dict[str, Any] = {}
-    for name, (field, read) in _READERS.items():
-        if name in given:
-            with problems.collect():
-                wanted[field] = read(name, given[name])
-    if "since" in wanted and "until" in wanted and wanted["since"] >= wanted["until"]:
-        problems.by_field["until"] = "Choose a last day that is not before the first"
+    read = filters.read(given, _READERS, problems)
+    wanted: dict[str, Any] = {field: read[name] for name, field in _FIELDS.items() if name in read}
+    if "since" in read:
+        wanted["since"] = _midnight(read["since"])
+    if "until" in read:
+        day = _midnight(read["until"])
+        wanted["until"] = day + min(timedelta(days=1), datetime.max.replace(tzinfo=UTC) - day)
     return wanted
 
 
@@ -66,23 +68,8 @@ def _ids_meant(text: str) -> Sequence[str]:
     return [text] if ids.is_user_id(text) or ids.is_key_id(text) else user_queries.ids_of_email(text)
 
 
-def _action(name: str, text: str) -> str:
-    if text not in set(Action):
-        raise FormRefused({name: "Choose what was done from the list"})
-    return text
-
-
-def _first_day(name: str, text: str) -> datetime:
-    try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError:
-        raise FormRefused({name: "Enter a day as year, month and day, like 2026-01-31"}) from None
-
-
-def _last_day(name: str, text: str) -> datetime:
-    """Return the end of the day."""
-    day = _first_day(name, text)
-    return day + min(timedelta(days=1), datetime.max.replace(tzinfo=UTC) - day)
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
 
 
 def _request_id(name: str, text: str) -> str:
@@ -98,11 +85,12 @@ def _event_id(parameter: str) -> str | None:
 
 # For each filter by a user or key, the field of EventFilter.
 _PEOPLE: Mapping[str, str] = {"actor": "actor_id", "user": "target_id"}
-# For each other filter: the field, and the function that reads the text.
-_READERS: Mapping[str, tuple[str, Callable[[str, str], object]]] = {
-    "request": ("request_id", _request_id),
-    "action": ("action", _action),
-    "since": ("since", _first_day),
-    "until": ("until", _last_day),
+# The same for the other filters, but the days.
+_FIELDS: Mapping[str, str] = {"request": "request_id", "action": "action"}
+_READERS: Mapping[str, filters.Reader] = {
+    "request": _request_id,
+    "action": filters.choice({action: action for action in Action}, "Choose what was done from the list"),
+    "since": filters.day,
+    "until": filters.day,
 }
 _FILTERS = (*_PEOPLE, *_READERS)  # as in the form

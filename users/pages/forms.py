@@ -17,7 +17,6 @@ from wtforms import (
     StringField,
 )
 
-from users.audit.trail import Action
 from users.form_errors import FormNotUtf8
 from users.http import csrf
 from users.passwords import policy
@@ -246,23 +245,3 @@ class KeyForm(Form):
         super().__init__(formdata, **defaults)
         held = set(scopes)
         self.scopes.choices = {scope.value: words for scope, words in SCOPE_WORDS.items() if scope in held}
-
-
-class TrailForm(Form):
-    """The filters of the audit trail."""
-
-    actor = StringField("Who did it", render_kw={"autocomplete": "off"})
-    user = StringField("To whom or what", render_kw={"autocomplete": "off"})
-    request = StringField("Request ID", render_kw={"autocomplete": "off"})
-    action = SelectField("What was done")
-    since = StringField("First day (UTC)", render_kw={"type": "date"})
-    until = StringField("Last day (UTC)", render_kw={"type": "date"})
-
-    def __init__(self, **defaults: object) -> None:
-        super().__init__(None, **defaults)
-        self.action.choices = {"": "Anything", **{one.value: _spoken(one) for one in Action}}
-
-
-def _spoken(action: Action) -> str:
-    """Return `user.set_password` as "User: set password"."""
-    return action.replace(".", ": ").replace("_", " ").capitalize()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from flask import flash, g, redirect, render_template, request, url_for
 
@@ -14,6 +15,7 @@ from users.http import urls
 from users.pages import forms, login_redirect
 from users.pages.forms import NO_DATA, FormData
 from users.pages.guards import PageResponse, page
+from users.pages.lists import way_back
 from users.pages.problems import Problem
 from users.roles import Permission, Role, grantable_by, needed_to_act_on, permissions_of
 from users.rules import emails, validation
@@ -177,13 +179,13 @@ def lead_to(user: User, message: str) -> PageResponse:
     An administrator who has deactivated themselves is signed out; one who has given up the permission to see users is
     led to their account.
     """
-    path = url_for("users.show_users") if user.deleted_at else url_for("users.show_user", user_id=user.id)
+    path = way_back.path() if user.deleted_at else url_for("users.show_user", user_id=user.id)
     if user.id == g.user.id:
         if not sessions.may_sign_in(user):
             return login_redirect.signed_out()
         if Permission.USERS_READ not in permissions_of(user.global_role_id):
             path = url_for("users.show_account")
-    flash(message, path)
+    flash(message, urlsplit(path).path)
     return redirect(path, 303)
 
 

@@ -1,53 +1,26 @@
-"""The pages about users: the list, the sign-up form, one user."""
+"""The sign-up form for users, and the page of one user."""
 
 import json
 import shlex
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode
 
 from flask import flash, g, get_flashed_messages, redirect, render_template, request, url_for
 
-from users import clock, ids, settings
+from users import clock, settings
 from users.audit import trail
 from users.auth import attempt_limits, session_list
-from users.auth.factors import coverage, held
+from users.auth.factors import held
 from users.blueprint import bp
 from users.http import urls
 from users.pages import audit_sentences, forms, user_passwords
 from users.pages.forms import FormData
 from users.pages.guards import PageResponse, page
-from users.roles import ALL_PERMISSIONS, Permission, grantable_by, needed_to_act_on
+from users.roles import Permission, grantable_by, needed_to_act_on
 from users.rules import emails, validation
 from users.services import second_factors, user_creation, user_queries
 from users.services.links import password_links
-from users.services.lists import user_search
-from users.services.lists.asked import SHOWN, Asked
-from users.storage.lists.paging import Count
 from users.storage.models import User
-
-_LONGEST_SEARCH = 512  # two names and a space; every link of the page repeats it
-
-
-@bp.get("/admin/users")
-@page(Permission.USERS_READ)
-def show_users() -> PageResponse:
-    """List the users, newest first: those that `?q=` finds, and that `?status=` names."""
-    q = request.args.get("q", "").strip()[:_LONGEST_SEARCH]
-    status = request.args.get("status", "")
-    shown = status if status in SHOWN else "all"
-    found = user_search.find(Asked(text=q, shown=shown), before=_id_in("before"), after=_id_in("after"))
-    return render_template(
-        "users/list.html",
-        page=found.page,
-        counts=found.counts,
-        is_partial=found.is_partial,
-        q=q,
-        shown=shown,
-        new=_can_be_created(q, found),
-        href=_list_href,
-        administrators=coverage.administrators() if _names_administrators(q, shown) else None,
-    )
 
 
 @bp.get("/admin/users/new")
@@ -105,31 +78,6 @@ def _invite(form: forms.UserForm) -> PageResponse:
     link = password_links.invite(new, actor=g.actor)
     about = _about(link.user) | user_passwords.about_link(link, base_url)
     return render_template("users/password_link.html", created=True, **about)
-
-
-def _id_in(parameter: str) -> str | None:
-    given = request.args.get(parameter, "")
-    return given if ids.is_user_id(given) else None
-
-
-def _names_administrators(q: str, shown: str) -> bool:
-    """Tell whether the list names administrators without a second factor: the whole one does, to administrators."""
-    return not q and shown == "all" and g.actor.permissions >= ALL_PERMISSIONS
-
-
-def _list_href(q: str, shown: str, **place: str) -> str:
-    """Return the URL of the list for these filters; `place` is the `before` or `after` of a later page."""
-    asked = {"q": q, "status": "" if shown == "all" else shown, **place}
-    query = urlencode({name: value for name, value in asked.items() if value})
-    path = url_for("users.show_users")
-    return f"{path}?{query}" if query else path
-
-
-def _can_be_created(q: str, found: user_search.Found) -> bool:
-    """Tell whether `q` is an email that no user has, and the administrator may create users."""
-    if found.counts["all"] != Count(0) or Permission.USERS_CREATE not in g.actor.permissions:
-        return False
-    return bool(emails.possible_emails(q))
 
 
 def _about(user: User) -> dict[str, Any]:

@@ -1,0 +1,49 @@
+"""The filters of a list as texts in its URL: each is read, or has a problem that is shown beside its field."""
+
+from collections.abc import Callable, Collection, Mapping
+from datetime import date, datetime
+from typing import Any
+
+from flask import request
+
+from users.form_errors import FormRefused
+from users.pages.problems import Problems
+
+Reader = Callable[[str, str], Any]  # returns what a filter asks for, from its name and text. Raises FormRefused
+YES_OR_NO = {"true": True, "false": False}
+
+
+def given(names: Collection[str]) -> dict[str, str]:
+    """Return the filters of this request that are set, by their names."""
+    return {name: text for name in names if (text := request.args.get(name, "").strip())}
+
+
+def read(texts: Mapping[str, str], readers: Mapping[str, Reader], problems: Problems) -> dict[str, Any]:
+    """Return what the `texts` that have a reader ask for; `problems` collects those that cannot be read."""
+    wanted: dict[str, Any] = {}
+    for name, reader in readers.items():
+        if name in texts:
+            with problems.collect():
+                wanted[name] = reader(name, texts[name])
+    if "since" in wanted and "until" in wanted and wanted["since"] > wanted["until"]:
+        problems.by_field["until"] = "Choose a last day that is not before the first"
+    return wanted
+
+
+def day(name: str, text: str) -> date:
+    """Read a day in UTC."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date()
+    except ValueError:
+        raise FormRefused({name: "Enter a day as year, month and day, like 2026-01-31"}) from None
+
+
+def choice(meanings: Mapping[str, Any], refused: str) -> Reader:
+    """Return the reader of a choice: `meanings` has what each text means, `refused` answers any other."""
+
+    def read_choice(name: str, text: str) -> Any:
+        if text not in meanings:
+            raise FormRefused({name: refused})
+        return meanings[text]
+
+    return read_choice
