@@ -24,14 +24,14 @@ from users.services import user_purge, user_queries
     ],
     ids=["deleted", "deleted after", "active", "to purge", "purged next"],
 )
-def test_list_uses_the_index_on_status(app: Flask, database_url: str, read: Callable[[], object]) -> None:
+def test_list_uses_the_index_on_segments(app: Flask, database_url: str, read: Callable[[], object]) -> None:
     population.populate(database_url, 3_000)
     execute(app, "UPDATE users SET is_active = false WHERE id NOT IN (SELECT id FROM users ORDER BY id DESC LIMIT 30)")
     if database_url.startswith("postgres"):
         execute(app, "ANALYZE users")
     with app.app_context():
         (plan,) = plans_of(read)
-    assert "ix_users_status" in plan
+    assert "ix_users_segment" in plan
 
 
 def test_users_of_an_email(app: Flask) -> None:
@@ -61,4 +61,4 @@ def test_users_of_an_email_are_found_by_indexes(app: Flask, database_url: str) -
     with app.app_context():
         present, deleted = plans_of(lambda: user_queries.ids_of_email("person1@example.com"))
     assert "uq_users_email_key" in present
-    assert "ix_users_status_email" in deleted
+    assert "ix_users_segment_email" in deleted

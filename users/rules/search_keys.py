@@ -14,11 +14,12 @@ from users.rules.invisible import INVISIBLE
 # bytes).
 KEY_LENGTH = 255
 _LAST = "\U0010ffff"  # the highest character, which no query holds
+_END = "\x02"  # the end of a name: a low character, which neither a name nor a query holds
 
 _ENCODED_LABEL = re.compile(r"xn--[0-9a-z-]+", re.ASCII)
 # Postgres allows neither NUL nor lone surrogates in a text. In a query they become a control character, which no name
 # or email can hold.
-_NOT_IN_A_QUERY = re.compile(f"[\0\ud800-\udfff{_LAST}]")
+_NOT_IN_A_QUERY = re.compile(f"[\0{_END}\ud800-\udfff{_LAST}]")
 _NO_MATCH = "\x01"
 # Marks that are left out when people type: those on Latin, Greek and Cyrillic letters, Hebrew points, Arabic vowels.
 # Other marks, as in Devanagari, are letters of their own.
@@ -53,7 +54,8 @@ def folded(text: str) -> str:
 def keys(user_id: str, email: str, first_name: str | None, last_name: str | None) -> dict[str, str | None]:
     """Return the search keys of a user: the email, its domain, that domain from its end, the name, the last name first.
 
-    The name is also the order of the list by name: a user without one comes after all others, the oldest first.
+    The name is also the order of the list by name, and ends with the time of the id: so many users may have one name,
+    and each page of them is still a range of the index. A user without a name comes after all others.
     """
     email_key = of_email(email)
     domain = email_key.rpartition("@")[2]
@@ -61,7 +63,9 @@ def keys(user_id: str, email: str, first_name: str | None, last_name: str | None
         "search_email": email_key,
         "search_domain": domain,
         "search_parents": _from_its_end(domain),
-        "search_name": _key(" ".join(name for name in (first_name, last_name) if name)) or _LAST + user_id[4:16],
+        "search_name": (_key(" ".join(name for name in (first_name, last_name) if name)) or _LAST)
+        + _END
+        + user_id[4:16],
         "search_last_name": _key(f"{last_name} {first_name}") if first_name and last_name else None,
     }
 

@@ -149,8 +149,8 @@ def _found(statement: Select[User], **values: str) -> User:
 
 def _listed(wanted: Sequence[int], after: str, skip: int, limit: int) -> Sequence[User]:
     names = ranges.names("segment", len(wanted))
-    merged = ranges.merged(names, [User.id], User.id > after, order=[User.id])
-    found = select(merged.c.id).order_by(merged.c.id).offset(skip).limit(limit)
+    found = ranges.in_order(names, ["id"], User.id > after).subquery()
+    page = select(found.c.id).order_by(found.c.id).offset(skip).limit(limit)
+    listed = select(User).where(User.id.in_(page)).order_by(User.id)
     with database.reading() as session:
-        listed = select(User).where(User.id.in_(found)).order_by(User.id)
         return session.scalars(listed, ranges.values("segment", wanted)).all()

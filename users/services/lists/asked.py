@@ -86,6 +86,8 @@ class Asked:
         if self.has_dates:
             start = datetime.combine(max(self.since or _FIRST_DAY, _FIRST_DAY), time.min, UTC)
             end = datetime.combine(min(self.until or _LAST_DAY, _LAST_DAY), time.max, UTC)
-            first_id, last_id = (ids.first("usr", moment) for moment in (start - _LATER, end + _LATER))
-            given |= {"since": start, "until": end, "first_id": first_id, "last_id": last_id}
+            given |= {"since": start, "until": end}
+            moments = {"first_id": start - _LATER, "inner_first_id": start + _LATER}
+            moments |= {"inner_last_id": end - _LATER, "last_id": end + _LATER}
+            given |= {name: ids.first("usr", moment) for name, moment in moments.items()}
         return given

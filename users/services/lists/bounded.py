@@ -3,12 +3,13 @@
 For what no index has in its order. What is not read is not denied: a list tells that there was more to read.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, bindparam, literal_column, select, true
+from sqlalchemy import ColumnElement, CompoundSelect, and_, bindparam, literal_column, select, true
 from sqlalchemy.orm import Session
 
 from users.rules import search_keys
@@ -16,7 +17,8 @@ from users.services.lists import conditions
 from users.services.lists.asked import SHOWN, Asked
 from users.storage.lists import ranges
 from users.storage.lists.paging import Count
-from users.storage.models import Status, User, status_of
+from users.storage.lists.ranges import AnySelect
+from users.storage.models import Status, User
 
 READ = 5_000  # entries for the list
 FOUND = 300  # entries for each other status, to count it: each costs a read of its own in the table
@@ -26,7 +28,7 @@ FOUND = 300  # entries for each other status, to count it: each costs a read of 
 class Entries:
     """The users who were found among the entries that were read."""
 
-    ordered: Sequence[tuple[str, str]]  # the sort key and the id, in the order of the list
+    ordered: Sequence[str]  # their ids, in the order of the list
     is_partial: bool  # there are more entries than were read
     counts: Mapping[Status, Count | None]  # None where all that is known is that no more was read
 
@@ -61,24 +63,22 @@ def read(session: Session, asked: Asked, *, counting: bool = True) -> Entries:
     values: dict[str, Any] = dict(asked.values())
     for name in segments:
         values |= ranges.values(name, segments[name])
-    rows: list[list[Any]] = [[] for _ in groups]
-    for row in session.execute(_statement(_shape(asked), groups), values):
-        rows[row.part].append(row)
-    ordered = sorted({(row.key or "", row.id) for row in rows[0] if row.matches}, reverse=asked.sort.is_down)
-    is_partial = len(rows[0]) > READ
-    found = {"shown": rows[0]} | {status.name: some for status, some in zip(others, rows[1:], strict=True)}
-    counted = {
-        status: _count(found[group], status, is_partial if group == "shown" else len(found[group]) > FOUND)
-        for status in Status
-        for group in ["shown" if status in shown else status.name]
-        if group in found
-    }
-    return Entries(ordered, is_partial, counted)
-
-
-def _count(rows: Sequence[Any], status: Status, is_partial: bool) -> Count | None:
-    number = len({row.id for row in rows if row.matches and status_of(row.segment) == status})
-    return None if is_partial and not number else Count(number, is_partial)
+    entries, matches = [0] * len(groups), [dict[str, tuple[str, int]]() for _ in groups]
+    for part, segment, user_id, key, is_match in session.execute(_statement(_shape(asked), groups), values).all():
+        entries[part] += 1
+        if is_match:
+            matches[part][user_id] = key or "", segment
+    ordered = sorted(((key, user_id) for user_id, (key, _) in matches[0].items()), reverse=asked.sort.is_down)
+    is_partial = {group.name: number > group.limit for group, number in zip(groups, entries, strict=True)}
+    by_segment = Counter(
+        (group.name, segment) for group, some in zip(groups, matches, strict=True) for _, segment in some.values()
+    )
+    counts: dict[Status, Count | None] = {}
+    for status in [*shown, *others]:
+        name = "shown" if status in shown else status.name
+        number = sum(by_segment[name, segment] for segment in asked.segments(status))
+        counts[status] = None if is_partial[name] and not number else Count(number, is_partial[name])
+    return Entries([user_id for _, user_id in ordered], is_partial["shown"], counts)
 
 
 def _shape(asked: Asked) -> _Shape:
@@ -102,52 +102,63 @@ def _searched(search_key: str) -> tuple[str, ...]:
 
 
 @lru_cache(512)
-def _statement(shape: _Shape, groups: tuple[_Group, ...]) -> Any:
+def _statement(shape: _Shape, groups: tuple[_Group, ...]) -> CompoundSelect[*tuple[Any, ...]]:
     return ranges.joined(_entries(shape, number, group) for number, group in enumerate(groups))
 
 
-def _entries(shape: _Shape, part: int, group: _Group) -> Any:
-    key: Any = getattr(User, shape.key)
-    columns = [
-        literal_column(str(part)).label("part"),
-        User.segment,
-        User.id,
-        key.label("key"),
-        and_(true(), *_filters(shape)).label("matches"),
-    ]
-    names = ranges.names(group.name, group.number)
+def _entries(shape: _Shape, part: int, group: _Group) -> AnySelect:
+    """Return the statement for the entries of one group: up to its limit, and one more to know of."""
+    names, limit = ranges.names(group.name, group.number), group.limit + 1
     if shape.source == "text":
-        found = [select(*columns).where(User.id == bindparam("key"), User.segment.in_(map(bindparam, names)))]
-        for name in names:
-            for column in shape.searched:
-                # A domain is among those that are the same as or below it.
-                is_known = column == "search_domain" and "search_parents" in shape.searched
-                begins = conditions.begins_with(column, without_equal=is_known)
-                beginning = select(*columns).where(User.segment == bindparam(name), begins)
-                found.append(ranges.first(beginning.order_by(getattr(User, column)), group.limit + 1))
-        return ranges.first(ranges.joined(found), group.limit + 1)
-    # Newest first, but for a list of which an index has the order.
-    in_order = shape.source == "order" or shape.key == "id"
-    keys = list(dict.fromkeys([shape.key, "id"])) if in_order else ["id"]
-    down = shape.down if in_order else True
-    order: list[Any] = [getattr(User, name) for name in keys]
-    merged = ranges.merged(
-        names, columns, *_range(shape), order=[column.desc() if down else column for column in order]
-    )
-    again = [merged.c[name] for name in (["key", "id"] if len(keys) > 1 else ["id"])]
-    return ranges.first(select(merged).order_by(*[one.desc() if down else one for one in again]), group.limit + 1)
+        found = ranges.first(ranges.joined(_found(shape, names, limit)), limit).subquery()
+        return _columns(part, found.c, found.c.key, found.c.is_match)
+    if shape.source == "order" and shape.key != "id":
+        is_match = _is_match(shape, User).label("is_match")
+        found = ranges.in_order(names, [shape.key, "id"], more=[is_match], down=shape.down, limit=limit).subquery()
+        return _columns(part, found.c, found.c[shape.key], found.c.is_match)
+    # Newest first, but for a list that is itself in this order.
+    down = shape.down or shape.key != "id"
+    found = ranges.in_order(names, ["id"], *_range(shape), down=down, limit=limit).subquery()
+    key = found.c.id if shape.key == "id" else _looked_up(getattr(conditions.SAME, shape.key), found)
+    return _columns(part, found.c, key, _looked_up(_is_match(shape, conditions.SAME), found))
+
+
+def _columns(part: int, found: Any, key: Any, is_match: Any) -> AnySelect:
+    part_column: Any = literal_column(str(part)).label("part")
+    return select(part_column, found.segment, found.id, key.label("key"), is_match.label("is_match"))
+
+
+def _looked_up(expression: Any, found: Any) -> Any:
+    return conditions.looked_up(expression, found.c.id)
+
+
+def _found(shape: _Shape, names: Sequence[str], limit: int) -> Iterator[AnySelect]:
+    """Yield the statements for what the text finds: one for the ids, and one for each range of an index."""
+    key = getattr(User, shape.key).label("key")
+    columns = select(User.segment, User.id, key, _is_match(shape, User).label("is_match"))
+    yield columns.where(User.id == bindparam("key"), User.segment.in_([bindparam(name) for name in names]))
+    for name in names:
+        for column in shape.searched:
+            # A domain is among those that are the same as or below it.
+            is_known = column == "search_domain" and "search_parents" in shape.searched
+            begins = conditions.begins_with(User, column, without_equal=is_known)
+            in_range = columns.where(User.segment == bindparam(name), begins)
+            yield ranges.first(in_range.order_by(getattr(User, column)), limit)
 
 
 def _range(shape: _Shape) -> Sequence[Any]:
-    """Return what the index of the source itself tells."""
-    dates = conditions.CREATED_IN_RANGE if shape.has_dates and shape.source in ("role", "dates") else ()
-    return [*([conditions.HAS_ROLE] if shape.source == "role" else []), *dates]
-
-
-def _filters(shape: _Shape) -> Sequence[Any]:
-    """Return what is looked at after the reading."""
+    """Return the conditions that the index of the source tells."""
     return [
-        *([conditions.found_by(shape.searched)] if shape.searched and shape.source != "text" else []),
-        *([conditions.CREATED_IN_RANGE[2], conditions.CREATED_IN_RANGE[3]] if shape.has_dates else []),
-        *([conditions.NEVER_SIGNED_IN] if shape.never_signed_in else []),
+        *([conditions.HAS_ROLE] if shape.has_role else []),
+        *(conditions.ID_IN_RANGE if shape.has_dates else []),
     ]
+
+
+def _is_match(shape: _Shape, of: Any) -> ColumnElement[bool]:
+    """Return the conditions that are looked at after the reading."""
+    return and_(
+        true(),
+        *([conditions.found_by(of, shape.searched)] if shape.source != "text" and shape.searched else []),
+        *([conditions.created(of)] if shape.has_dates else []),
+        *([conditions.never_signed_in(of)] if shape.never_signed_in else []),
+    )

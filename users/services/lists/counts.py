@@ -53,7 +53,6 @@ def _by_segment(number: int, stop: int) -> AnySelect:
 @lru_cache(8)
 def _never_signed_in(among: int) -> AnySelect:
     names = ranges.names("segment", len(segments([Status.ACTIVE])))
-    columns = [User.id, conditions.NEVER_SIGNED_IN.label("never")]
-    merged = ranges.merged(names, columns, order=[User.id.desc()])
-    newest = ranges.first(select(merged).order_by(merged.c.id.desc()), among).subquery()
-    return select(func.count().label("read"), func.count().filter(newest.c.never).label("number")).select_from(newest)
+    newest = ranges.in_order(names, ["id"], down=True, limit=among).subquery()
+    has_not = conditions.looked_up(conditions.never_signed_in(conditions.SAME), newest.c.id)
+    return select(func.count().label("read"), func.count().filter(has_not).label("number")).select_from(newest)

@@ -64,15 +64,14 @@ def page(
 
 @lru_cache(_STATEMENTS)
 def _page(number: int, key: str, down: bool, has_place: bool, has_role: bool, has_dates: bool, limit: int) -> AnySelect:
-    wanted = [*_filters(has_role, has_dates), *(conditions.beyond(key, down=down) if has_place else [])]
-    keys = list(dict.fromkeys([key, "id"]))
-    columns: list[Any] = [getattr(User, name) for name in keys]
-    order = [column.desc() if down else column for column in columns]
-    merged = ranges.merged(ranges.names("segment", number), columns, *wanted, order=order)
-    again = [merged.c[name].desc() if down else merged.c[name] for name in keys]
-    found = ranges.first(select(merged.c.id).order_by(*again), limit)
-    return select(User).where(User.id.in_(found)).order_by(*order)
+    beyond = conditions.beyond(key, down=down) if has_place else []
+    order = list(dict.fromkeys([key, "id"]))
+    names, wanted = ranges.names("segment", number), [*_filters(has_role, has_dates), *beyond]
+    found = ranges.in_order(names, order, *wanted, down=down, limit=limit).subquery()
+    columns = [getattr(User, name) for name in order]
+    users = select(User).where(User.id.in_(select(found.c.id)))
+    return users.order_by(*[column.desc() if down else column for column in columns])
 
 
 def _filters(has_role: bool, has_dates: bool) -> Sequence[Any]:
-    return [*[conditions.HAS_ROLE] * has_role, *(conditions.CREATED_IN_RANGE if has_dates else [])]
+    return [*[conditions.HAS_ROLE] * has_role, *(conditions.created_by_id() if has_dates else [])]

@@ -59,8 +59,8 @@ def _exact(session: Session, asked: Asked, before: str | None, after: str | None
 
 def _bounded(session: Session, asked: Asked, before: str | None, after: str | None, limit: int) -> Found:
     entries = bounded.read(session, asked)
-    start, end = _slice([user_id for _, user_id in entries.ordered], asked, before, after, limit)
-    rows = users_of(session, [user_id for _, user_id in entries.ordered[start:end]])
+    start, end = _slice(entries.ordered, asked, before, after, limit)
+    rows = users_of(session, entries.ordered[start:end])
     newer = rows[0].id if rows and start else None
     older = rows[-1].id if rows and end < len(entries.ordered) else None
     first = start + 1 if rows else None

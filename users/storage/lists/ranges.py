@@ -1,6 +1,6 @@
 """Ranges of the indexes that begin with the segment, read as one list in its order.
 
-Both databases merge such ranges lazily, however many rows each has: they read no more entries than they return. That
+Both databases merge such ranges lazily, however many rows each has: they read few more entries than they return. That
 needs the order in each range as well as in the query around them.
 
 The segments are parameters, and limits are written into the statement: so there are few statements, and Postgres finds
@@ -10,7 +10,7 @@ a plan for all values once it has prepared one. With a limit that it does not kn
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, CompoundSelect, Select, Subquery, bindparam, literal_column, select, union_all
+from sqlalchemy import ColumnElement, CompoundSelect, Select, bindparam, literal_column, select, union_all
 
 from users.storage.models import User
 
@@ -28,16 +28,34 @@ def values(group: str, segments: Sequence[int]) -> Mapping[str, int]:
     return dict(zip(names(group, len(segments)), segments, strict=True))
 
 
-def merged(
-    segments: Sequence[str], columns: Sequence[Column], *conditions: ColumnElement[bool], order: Sequence[Column]
-) -> Subquery:
-    """Return these columns of the users of the segments in these parameters who meet the conditions.
+def in_order(
+    segments: Sequence[str],
+    order: Sequence[str],
+    *conditions: ColumnElement[bool],
+    more: Sequence[Column] = (),
+    down: bool = False,
+    limit: int | None = None,
+) -> AnySelect:
+    """Return the users of the segments in these parameters who meet the conditions: the first `limit`, or all.
 
-    The query around it has to give the same order again.
+    The columns are the segment, those of the order, and `more`.
     """
-    return joined(
-        select(*columns).where(User.segment == bindparam(one), *conditions).order_by(*order) for one in segments
-    ).subquery()
+    columns = [getattr(User, name) for name in order]
+    each = [
+        select(User.segment, *columns, *more)
+        .where(User.segment == bindparam(one), *conditions)
+        .order_by(*_directed(columns, down))
+        for one in segments
+    ]
+    if limit and len(order) > 1:  # otherwise Postgres would sort the whole range by the last of the columns
+        each = [first(query, limit) for query in each]
+    found = joined(each).subquery()
+    merged = select(found).order_by(*_directed([found.c[name] for name in order], down))
+    return first(merged, limit) if limit else merged
+
+
+def _directed(columns: Sequence[Column], down: bool) -> Sequence[Column]:
+    return [column.desc() if down else column for column in columns]
 
 
 def joined(queries: Any) -> CompoundSelect[*tuple[Any, ...]]:
