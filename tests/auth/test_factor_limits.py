@@ -137,7 +137,7 @@ def test_eleventh_try(app: Flask, cast: Cast, mine: App, time: Time) -> None:
     assert (again.status_code, again.headers["Retry-After"]) == (429, "300")
     time.pass_by(minutes=5)
     assert give_code(first, mine.code()).status_code == 303
-    assert first.get(FACTOR).location == "/admin/users"
+    assert first.get(FACTOR).location == "/admin"
 
 
 @pytest.mark.one_database

@@ -50,8 +50,8 @@ routes                                      factor   password  enrolment  old-pr
 * /verify                                   =        =         =          =
 * /password                                 =        =         =          =
 GET /                                       =        account   account    =
-GET /admin                                  =        account   account    =
 
+GET /admin                                  step     step      step       open
 GET /admin/login                            =        step      step       open
 POST /admin/login                           apart    apart     apart      apart
 * /admin/login/factor                       open     step      step       open

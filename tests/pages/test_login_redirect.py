@@ -92,9 +92,13 @@ def test_sign_in_in_another_tab(cast: Cast, visitor: Visitor) -> None:
 
 
 @pytest.mark.parametrize("path", ["/admin", "/admin/"])
-def test_short_paths(visitor: Visitor, path: str) -> None:
-    """The short paths lead to the users."""
-    assert visitor.get(path).location == "/admin/users"
+def test_short_paths(cast: Cast, visitor: Visitor, path: str) -> None:
+    """The short paths lead to the overview, by the sign-in."""
+    there = visitor.get(path).location
+    assert there.startswith(LOGIN)
+    assert visitor.client.get(there).status_code == 200
+    assert visitor.sign_in("ada@example.com", next=path).location == path
+    assert visitor.get(path).status_code == 200
 
 
 def test_repeated_fields(ada: Visitor, cast: Cast) -> None:
@@ -120,7 +124,7 @@ def test_repeated_fields(ada: Visitor, cast: Cast) -> None:
 )
 def test_kept_fields_open_no_other_door(cast: Cast, visitor: Visitor, there: str) -> None:
     answer = visitor.sign_in("ada@example.com", next=there, **{"kept-email": "jo@example.com"})
-    assert (answer.status_code, answer.location) == (303, "/admin/users")
+    assert (answer.status_code, answer.location) == (303, "/admin")
 
 
 def test_other_user_signs_in(cast: Cast, visitor: Visitor) -> None:

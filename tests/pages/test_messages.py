@@ -110,7 +110,7 @@ def test_other_user(app: Flask, ada: Visitor, cast: Cast) -> None:
     ada.post(LOGIN, token=None)  # no page is shown in between
     assert ada.client.post(
         LOGIN, data={"email": "vera@example.com", "password": PASSWORD, "csrf_token": ada.token()}
-    ).location == ("/admin/users")
+    ).location == ("/admin")
     assert notices_in(ada.get("/admin/users").text) == []
 
 

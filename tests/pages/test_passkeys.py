@@ -66,7 +66,7 @@ def test_journey(app: Flask, cast: Cast, ada: Visitor) -> None:
     assert 'data-passkey="get"' in half.get(FACTOR).text
     before = half.session_id
     passkey.counter = 1
-    assert use_passkey(half, passkey).location == "/admin/users"
+    assert use_passkey(half, passkey).location == "/admin"
     assert half.session_id != before
     assert half.is_in
     assert last_event(app, "session.create") == ("ok", ["passkey"])
@@ -106,7 +106,7 @@ def test_passkey_at_the_sign_in(app: Flask, cast: Cast) -> None:
     passkey = Passkey()
     shown = add_passkey(ada, passkey)
     assert ada.get("/admin/users").location == FACTORS
-    assert activate(ada, shown).location == "/admin/users"
+    assert activate(ada, shown).location == "/admin"
     assert ada.is_in
     assert use_passkey(half_in(app, cast.ada), passkey).status_code == 303
 

@@ -196,7 +196,7 @@ def test_own_password(app: Flask, cast: Cast, has_factor: bool) -> None:
 
 def test_proof_lasts_ten_minutes(app: Flask, cast: Cast, ada: Visitor) -> None:
     grow_old(app, cast.ada)
-    assert confirm(ada, password=PASSWORD).location == "/admin/users"
+    assert confirm(ada, password=PASSWORD).location == "/admin"
     assert ada.get(NEW_KEY).status_code == 200
     ((then,),) = rows(app, "SELECT confirmed_at FROM admin_sessions")
     assert then
@@ -240,7 +240,7 @@ def test_session_ends_at_fifth_wrong_password(app: Flask, cast: Cast, ada: Visit
 )
 def test_next_leads_to_this_site(cast: Cast, ada: Visitor, there: str, kept: dict[str, str]) -> None:
     answer = confirm(ada, password=PASSWORD, next=there, **kept)
-    assert (answer.status_code, answer.location) == (303, "/admin/users")
+    assert (answer.status_code, answer.location) == (303, "/admin")
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_next_leads_to_this_site(cast: Cast, ada: Visitor, there: str, kept: dic
 def test_kept_fields_open_no_other_door(cast: Cast, ada: Visitor, there: str) -> None:
     """Fields are only shown in a form of the pages that opens at this stage of the sign-in."""
     answer = confirm(ada, password=PASSWORD, next=there, **{"kept-email": "jo@example.com"})
-    assert (answer.status_code, answer.location) == (303, "/admin/users")
+    assert (answer.status_code, answer.location) == (303, "/admin")
 
 
 def test_kept_secrets_are_not_shown(cast: Cast, ada: Visitor) -> None:

@@ -42,7 +42,7 @@ POST   /verify                             410      410     410      410        
 GET    /password                           410      410     410      410           410     410     410
 POST   /password                           410      410     410      410           410     410     410
 
-GET    /admin                              303      303     303      303           303     303     303
+GET    /admin                              303      303     200      200           200     303     303
 GET    /admin/login                        200      303     303      303           303     200     200
 POST   /admin/login                        422      422     422      422           422     422     422
 POST   /admin/logout                       303      303     303      303           303     303     303

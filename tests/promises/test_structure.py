@@ -164,7 +164,7 @@ def test_every_view_is_guarded_or_public(bare: Flask) -> None:
             public.add(rule.rule)
         else:
             assert set(guard) <= set(Permission)
-    assert public == {"/", "/admin", "/admin/login", "/healthz", "/readyz", "/password", "/setup", "/verify"} | {
+    assert public == {"/", "/admin/login", "/healthz", "/readyz", "/password", "/setup", "/verify"} | {
         "/docs",
         "/docs.md",
         "/llms.txt",

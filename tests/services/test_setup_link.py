@@ -103,7 +103,7 @@ def test_administrator_exists(app: Flask, visitor: Visitor) -> None:
     assert ada.post("/setup", token=ada.token("/setup"), **FORM).status_code == 303
     assert visitor.get(path).status_code == 404
     assert visitor.get("/setup").status_code == 404
-    assert visitor.get("/").location == "/admin/users"
+    assert visitor.get("/").location == "/admin"
     with app.app_context():
         assert setup_link.issue() is None
 

@@ -22,6 +22,7 @@ from users.pages.account import account, confirm, factors, login, new_factors, p
 from users.pages.keys import actions, keys  # noqa: F401
 from users.pages.links import password, verify  # noqa: F401
 from users.pages.lists import user_list, way_back  # noqa: F401
+from users.pages.overview import overview  # noqa: F401
 from users.roles import Permission
 from users.services import first_steps, second_factors
 from users.services.links import password_links

@@ -34,9 +34,9 @@ MOST_KEPT = 100  # fields, many more than a form has: each becomes a hidden fiel
 
 
 def home() -> str:
-    """Return the path where a sign-in leads by default: the list of users, or the account of who may not see it."""
+    """Return the path where a sign-in leads by default: the overview, or the account of who may not see users."""
     may_see_users = "user" not in g or Permission.USERS_READ in g.actor.permissions
-    return url_for("users.show_users" if may_see_users else "users.show_account")
+    return url_for("users.show_overview" if may_see_users else "users.show_account")
 
 
 def sign_in_first(again: Any, values: Mapping[str, Any], notice: str) -> Response:

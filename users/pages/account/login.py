@@ -1,4 +1,4 @@
-"""The sign-in page, the sign-out, and the paths that lead to the users."""
+"""The sign-in page, the sign-out, and the path `/`."""
 
 from flask import flash, g, redirect, request, url_for
 
@@ -25,13 +25,6 @@ _AWAITING = frozenset({Stage.FACTOR})
 def show_home() -> PageResponse:
     """Lead to `home`, or to set-up while there is no administrator."""
     return redirect(login_redirect.home() if setup_link.is_over() else url_for("users.show_setup"), 303)
-
-
-@bp.get("/admin")
-@public()
-def show_admin() -> PageResponse:
-    """Lead to the users, or to the account of who may not see them."""
-    return redirect(login_redirect.home(), 303)
 
 
 @bp.get("/admin/login")

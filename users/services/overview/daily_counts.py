@@ -10,7 +10,21 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from flask import current_app
-from sqlalchemy import Date, Row, Select, bindparam, case, func, select, text, true, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Date,
+    Row,
+    Select,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    select,
+    text,
+    true,
+    union_all,
+)
+from sqlalchemy.orm import InstrumentedAttribute
 
 from users import clock, ids
 from users.audit.trail import Action, Outcome
@@ -25,7 +39,7 @@ DAYS = 30  # with today
 COUNTED = 10_000  # users and events of each action of a day that goes on; more are not counted
 SETTLED = timedelta(minutes=5)  # after its end: an id is made before its row is committed, and by another host's clock
 SECONDS = 1.0  # of a request, after which it begins to count no other day
-SECONDS_OF_A_DAY = 1.5
+SECONDS_OF_A_DAY = 2.5  # Postgres counts some 4 million users and events
 AGAIN_SECONDS = 60  # after a database that could not count
 
 # A wrong second factor is a refused `session.create` too. The other applications sign in by `user.verify_password`.
@@ -134,7 +148,7 @@ def _is_whole(found: Row[Any], day: date) -> bool:
 
 def _statement(most: int | None) -> Select[Any]:
     """Return the query for the counts of a day: of all rows, or of at most so many users and events of each action."""
-    created = select(User.id).where(User.id >= bindparam("begin_usr"), User.id < bindparam("end_usr")).limit(most)
+    created = _first(select(User.id).where(*_within(User.id, "usr")), most)
     counted = select(func.count().label("users")).select_from(created.subquery()).subquery()
     events = union_all(*[select(_events(action, most).subquery()) for action in SIGN_INS]).subquery()
     succeeded = events.c.outcome == Outcome.OK
@@ -149,10 +163,25 @@ def _statement(most: int | None) -> Select[Any]:
     return select(counted, outcomes, pruned).select_from(counted.join(outcomes, true()).join(pruned, true()))
 
 
-def _events(action: Action, most: int | None) -> Select[str, str]:
-    within = (AuditEvent.id >= bindparam("begin_evt"), AuditEvent.id < bindparam("end_evt"))
-    found = select(AuditEvent.action, AuditEvent.outcome).where(AuditEvent.action == action, *within)
-    return found if most is None else found.order_by(AuditEvent.id.desc()).limit(most)
+def _events(action: Action, most: int | None) -> Any:
+    is_wanted = (AuditEvent.action == action, *_within(AuditEvent.id, "evt"))
+    found = select(AuditEvent.action, AuditEvent.outcome).where(*is_wanted)
+    return found if most is None else _first(found.order_by(AuditEvent.id.desc()), most)
+
+
+def _first(query: Any, most: int | None) -> Any:
+    return query if most is None else query.limit(literal_column(str(most)))
+
+
+def _within(column: InstrumentedAttribute[str], prefix: str) -> Sequence[ColumnElement[bool]]:
+    """Return the conditions that an id is of the day.
+
+    The bounds and the limit are written into the statement. Once it has prepared one, Postgres makes a plan for all
+    values, which took 900 ms for 10,000 of a million rows in place of 9.
+    """
+    begin: Any = bindparam(f"begin_{prefix}", literal_execute=True)
+    end: Any = bindparam(f"end_{prefix}", literal_execute=True)
+    return [column >= begin, column < end]
 
 
 _ALL, _SOME = _statement(None), _statement(COUNTED + 1)
