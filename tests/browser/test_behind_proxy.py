@@ -51,7 +51,7 @@ def test_sign_in(
                 page.fill("#email", cast.ada.email)
                 page.fill("#password", PASSWORD)
                 follow(page, "main button.wide")
-                assert page.url == f"{base}/admin/users", name
+                assert page.url == f"{base}/admin", name
                 page.wait_for_load_state("networkidle")  # nginx ends below, and the page may still ask for its icon
                 origin = "null" if also else base
                 assert rows(app, "SELECT name, detail FROM observations") == [("origin", f"{origin} https://127.0.0.1")]

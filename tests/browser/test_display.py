@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def test_current_page_in_forced_colours(filled_site: Site, opened: "Callable[..., Page]") -> None:
     page = opened(forced_colors="active")
     sign_in(page, filled_site)
+    page.goto(f"{filled_site.base_url}/admin/users")
     colours = [
         page.locator(f".bar nav a[href='/admin/{name}']").evaluate("link => getComputedStyle(link).borderBottomColor")
         for name in ("users", "keys")
@@ -34,6 +35,7 @@ def test_print(filled_site: Site, opened: "Callable[..., Page]") -> None:
     """A printed page is whole and shows no buttons. A command is whole on a narrow screen too."""
     page = opened(viewport={"width": 500, "height": 800})
     sign_in(page, filled_site)
+    page.goto(f"{filled_site.base_url}/admin/users")
     page.emulate_media(media="print")
     assert page.is_visible("table")
     assert not any(page.is_visible(selector) for selector in ("#q", ".tabs", ".pager", ".button"))

@@ -176,6 +176,10 @@ def test_the_users(site: Site, inspector: Inspector) -> None:
     page = inspector.page
     site.fill()
     sign_in(page, site)
+    inspector.look("overview")
+    page.locator("main summary").evaluate_all("all => all.forEach(one => one.parentElement.open = true)")
+    inspector.look("overview with its tables")
+    follow(page, "nav >> text=Users")
     inspector.look("users")
     follow(page, "text=Next")
     look_at_the_search(inspector, site)
@@ -234,6 +238,7 @@ def test_changing_a_user(site: Site, inspector: Inspector) -> None:
     site.fill()
     sign_in(page, site)
     sign_in_elsewhere(site, "person25@example.com")
+    page.goto(f"{site.base_url}/admin/users")
     follow(page, "text=person25@example.com")
     user = page.url
     inspector.look("user with every action")

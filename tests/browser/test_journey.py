@@ -159,6 +159,7 @@ def test_life_of_a_user(hand: Hand, site: Site, opened: "Callable[..., Page]") -
     for one, email in ((hand, "ada@example.com"), (other, "grace@example.com")):
         one.page.goto(f"{site.base_url}/admin/login")
         sign_in(one, email, PASSWORD)
+        one.press("Users")
         one.press("person25@example.com")
         one.press("Edit")
     other.fill("First name (optional)", "Pat")

@@ -54,7 +54,7 @@ def test_journey(filled_site: Site, base_url: str, page: "Page") -> None:
     page.click("summary")
     assert page.is_visible("#recovery_code")
     follow(page, "button:has-text('Use your passkey')")
-    assert page.url == f"{base_url}/admin/users"
+    assert page.url == f"{base_url}/admin"
 
     page.goto(f"{base_url}/admin/keys/new")
     page.fill("#name", "CI")
