@@ -9,8 +9,10 @@ from users.pages.guards import PageResponse, page
 from users.pages.overview import charts
 from users.roles import ALL_PERMISSIONS, Permission
 from users.services import key_queries
-from users.services.overview import daily_counts, installation, key_warnings, user_counts
+from users.services.lists import counts
+from users.services.overview import daily_counts, installation, key_warnings
 from users.storage.lists.paging import Count
+from users.storage.models import Status, segments
 
 Tile = tuple[str, str, Count, str]
 
@@ -41,17 +43,18 @@ def _series(held: frozenset[Permission]) -> list[tuple[charts.Series, ...]]:
 
 def _tiles() -> list[Tile]:
     """Return the name of each count, the list of the users that it counts, the count, and what it leaves out."""
-    counts = user_counts.read()
-    newest = f"of the newest {user_counts.COUNTED:,} active users" if counts.never_signed_in.many else ""
-    never = Count(counts.never_signed_in.number)
-    return [
-        ("Active", _list("status=active"), counts.active, ""),
-        ("Deactivated", _list("status=deactivated"), counts.deactivated, ""),
-        ("Deleted", _list("status=deleted"), counts.deleted, ""),
-        ("No password", _list("has_password=false"), counts.without_password, ""),
-        ("Not verified", _list("verified=false"), counts.unverified, ""),
-        ("Never signed in", _list("status=active&never_signed_in=true"), never, newest),
-    ]
+    by_segment, never = counts.counts_by_segment(), counts.never_signed_in()
+    listed = (Status.ACTIVE, Status.DEACTIVATED)
+    wanted = {
+        ("Active", "status=active"): segments([Status.ACTIVE]),
+        ("Deactivated", "status=deactivated"): segments([Status.DEACTIVATED]),
+        ("Deleted", "status=deleted"): segments([Status.DELETED]),
+        ("No password", "has_password=false"): segments(listed, has_password=False),
+        ("Not verified", "verified=false"): segments(listed, verified=False),
+    }
+    tiles = [(name, _list(query), counts.total(by_segment, these), "") for (name, query), these in wanted.items()]
+    newest = f"of the newest {counts.STOP:,} active users" if never.many else ""
+    return [*tiles, ("Never signed in", _list("status=active&never_signed_in=true"), Count(never.number), newest)]
 
 
 def _list(query: str) -> str:

@@ -1,1 +1,1 @@
-"""What the overview shows: counts of users, days and API keys, and what the installation runs on."""
+"""What the overview shows beside the counts of users: days, API keys, and what the installation runs on."""
