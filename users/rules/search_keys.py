@@ -43,6 +43,9 @@ _PLAIN = {
     "þ": "th",
     **{chr(code): "" for marks in _MARKS for code in marks},
 }
+# Chinese, Japanese and Korean names are typed with a space or without.
+_EASTERN = "\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff"
+_EASTERN_SPACE = re.compile(f"(?<=[{_EASTERN}]) (?=[{_EASTERN}])")
 _BEFORE, _AFTER = str.maketrans(_SPELLED), str.maketrans(_PLAIN)
 
 
@@ -66,7 +69,7 @@ def keys(user_id: str, email: str, first_name: str | None, last_name: str | None
         "search_name": (_key(" ".join(name for name in (first_name, last_name) if name)) or _LAST)
         + _END
         + user_id[4:16],
-        "search_last_name": _key(f"{last_name} {first_name}") if first_name and last_name else None,
+        "search_last_name": (first_name and last_name and _key(f"{last_name} {first_name}")) or None,
     }
 
 
@@ -95,7 +98,7 @@ def upper_bound(prefix: str) -> str:
 def _key(text: str) -> str:
     if text.isascii():  # a short cut: `_plain` would return the same
         return " ".join(text.lower().replace("`", "'").split())[:KEY_LENGTH]
-    return " ".join(_plain(text).split())[:KEY_LENGTH]
+    return _EASTERN_SPACE.sub("", " ".join(_plain(text).split()))[:KEY_LENGTH]
 
 
 def _plain(text: str) -> str:

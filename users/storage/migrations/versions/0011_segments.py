@@ -45,9 +45,11 @@ REPLACED = {
     "ix_users_status_last_name": "(status, search_last_name)",
     "ix_users_global_role_id": "(global_role_id) WHERE global_role_id IS NOT NULL",
 }
-FILLED_AT_ONCE = 500
+FILLED_AT_ONCE = 150
 LONGEST_WAIT_SECONDS = 60  # for SQLite's write lock
-PAUSE_SECONDS = 0.005  # for others who wait for SQLite's write lock
+# For others who wait for SQLite's write lock: after a batch of users, and after an index, which takes half a second.
+PAUSE_SECONDS = 0.01
+PAUSE_OF_AN_INDEX_SECONDS = 0.1
 # A long transaction may hold the table. While this waits for it, all other statements wait behind: so not for long.
 LOCK = """
 DO $$ BEGIN
@@ -97,6 +99,7 @@ def _step(lock: str = "IMMEDIATE") -> Iterator[sa.Connection]:
 
 
 def _begin(lock: str = "IMMEDIATE") -> None:
+    time.sleep(PAUSE_SECONDS)
     connection = op.get_bind().execution_options(sqlite_begin=lock, sqlite_wait=True)
     with at_most(LONGEST_WAIT_SECONDS):
         connection.begin()
@@ -153,6 +156,7 @@ def _create_indexes() -> None:
 
 def _create_index(name: str, index: str) -> None:
     if op.get_bind().dialect.name == "sqlite":
+        time.sleep(PAUSE_OF_AN_INDEX_SECONDS)
         with _step() as connection:
             connection.execute(sa.text(f"CREATE INDEX IF NOT EXISTS {name} ON users {index}"))
         return
@@ -166,6 +170,7 @@ def _create_index(name: str, index: str) -> None:
 
 def _drop_index(name: str) -> None:
     if op.get_bind().dialect.name == "sqlite":
+        time.sleep(PAUSE_OF_AN_INDEX_SECONDS)
         with _step() as connection:
             connection.execute(sa.text(f"DROP INDEX IF EXISTS {name}"))
         return
@@ -186,9 +191,18 @@ def _fill() -> None:
     while first := _first_unfilled():  # again, for rows that others had locked
         after: str | None = first[:-1]
         while after is not None:
-            time.sleep(PAUSE_SECONDS)
             with _step() as connection:
                 after = search_fill.fill_some(connection, after=after, some=FILLED_AT_ONCE)
+            _checkpoint()
+
+
+def _checkpoint() -> None:
+    """Let SQLite's write-ahead log begin anew: while others write, it would grow by 14 kB a user."""
+    connection = op.get_bind()
+    if connection.dialect.name == "sqlite":
+        with _step("") as connection:
+            for _ in range(3):  # what others write meanwhile is left by the first, and little
+                connection.exec_driver_sql("PRAGMA wal_checkpoint")
 
 
 def _first_unfilled() -> str | None:
