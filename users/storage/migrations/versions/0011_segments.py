@@ -49,7 +49,7 @@ FILLED_AT_ONCE = 150
 LONGEST_WAIT_SECONDS = 60  # for SQLite's write lock
 # For others who wait for SQLite's write lock: after a batch of users, and after an index, which takes half a second.
 PAUSE_SECONDS = 0.01
-PAUSE_OF_AN_INDEX_SECONDS = 0.1
+PAUSE_OF_AN_INDEX_SECONDS = 0.5
 # A long transaction may hold the table. While this waits for it, all other statements wait behind: so not for long.
 LOCK = """
 DO $$ BEGIN
