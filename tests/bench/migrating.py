@@ -83,6 +83,7 @@ class Older(threading.Thread):
     def run(self) -> None:
         connect: Callable[[], Any] = self.sqlite if self.url.startswith("sqlite") else self.postgres
         with closing(connect()) as connection:
+            self.values()  # draws
             start = time.monotonic()
             while not self.stop.is_set():
                 begin = time.monotonic()
@@ -142,7 +143,7 @@ def database(kind: str) -> Iterator[str]:
 def later_rows(number: int, first: int) -> Iterator[list[Any]]:
     """Yield users who come after the first `number`."""
     for n, row in enumerate(population.users(number)):
-        yield old_row((f"usr_fff{first:01x}{n:028x}", f"{first}.{n}.{row[1]}", f"{first}.{n}.{row[1]}", *row[3:]))
+        yield old_row((f"usr_ffe{first:01x}{n:028x}", f"new{first}.{n}.{row[1]}", f"new{first}.{n}.{row[1]}", *row[3:]))
 
 
 def measure(kind: str, number: int) -> bool:
