@@ -1,6 +1,4 @@
-// What a page cannot do without a script: copy, print, show a password, use a passkey, tell the local time, read the
-// reference.
-// Everything else works without.
+// What a page cannot do without a script: copy, print, show passwords, use passkeys, tell local times. All else works.
 
 const all = (selector) => [...document.querySelectorAll(selector)];
 const said = document.getElementById("said");
@@ -57,7 +55,7 @@ for (const button of all("[data-show]")) {
   button.addEventListener("click", () => {
     const visible = input.type === "password";
     show(visible);
-    say(visible ? `The ${name} is shown` : `The ${name} is hidden`);
+    say(`The ${name} is ${visible ? "shown" : "hidden"}`);
   });
   // A browser remembers what a text field held, but not a password field.
   input.form.addEventListener("submit", () => show(false));

@@ -181,7 +181,7 @@ def test_the_users(site: Site, inspector: Inspector) -> None:
     inspector.look("overview with its tables")
     follow(page, "nav >> text=Users")
     inspector.look("users")
-    follow(page, "text=Next")
+    look_at_the_filters(inspector, site)
     look_at_the_search(inspector, site)
     page.goto(f"{site.base_url}/admin/users/new")
     inspector.look("new user")
@@ -319,6 +319,32 @@ def edit_with_errors(inspector: Inspector, user: str) -> None:
     follow(page, "text=Save changes")
     inspector.look("take the administrator's role away")
     follow(page, "text=Take away the role")
+
+
+def look_at_the_filters(inspector: Inspector, site: Site) -> None:
+    """Filter and sort the list: folded and open, on a phone too, with filters in use and with an error."""
+    page = inspector.page
+    follow(page, "thead >> text=Email")
+    assert page.locator("th[aria-sort=ascending]").inner_text() == "Email"
+    assert not page.is_visible("#role")
+    page.click("summary")
+    inspector.look("users with open filters")
+    assert not page.is_visible("#sort")
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.select_option("#sort", "-email")
+    page.select_option("#verified", "false")
+    page.fill("#since", "2026-01-31")
+    follow(page, "text=Find")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    assert page.locator("th[aria-sort=descending]").inner_text() == "Email"
+    inspector.look("users with filters in use")
+    follow(page, ".chips >> text=Created from")
+    follow(page, ".chips >> text=Clear all")
+    assert page.locator(".chips").count() == 0
+    page.goto(f"{site.base_url}/admin/users?role=x&sort=x")
+    assert page.is_visible("#sort-error")
+    inspector.look("users with errors in the filters")
+    page.goto(f"{site.base_url}/admin/users")
 
 
 def look_at_the_search(inspector: Inspector, site: Site) -> None:

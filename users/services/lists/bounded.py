@@ -66,7 +66,7 @@ def read(session: Session, asked: Asked, *, counting: bool = True) -> Entries:
     entries, matches = [0] * len(groups), [dict[str, tuple[str, int]]() for _ in groups]
     for part, segment, user_id, key, is_match in session.execute(_statement(_shape(asked), groups), values).all():
         entries[part] += 1
-        if is_match:
+        if is_match and entries[part] <= groups[part].limit:
             matches[part][user_id] = key or "", segment
     ordered = sorted(((key, user_id) for user_id, (key, _) in matches[0].items()), reverse=asked.sort.is_down)
     is_partial = {group.name: number > group.limit for group, number in zip(groups, entries, strict=True)}
