@@ -30,6 +30,7 @@ from users.storage.models import db  # noqa: E402
 
 # The requests: a path, in which {middle} is the id of the user in the middle, {event} of its creation.
 PAGES = {
+    "overview": "/admin",
     "list": "/admin/users",
     "list, from the middle": "/admin/users?before={middle}",
     "list, back from the middle": "/admin/users?after={middle}",

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from support.api import Answer
-from support.databases import rows, statements
+from support.databases import rows
 from support.factors import CONFIRM, FACTORS, add_app, confirm, fully_signed_in, grow_old, half_signed_in
 from support.page_forms import acts_on
 from support.people import PASSWORD, Cast, make_user
@@ -116,43 +116,6 @@ def test_step_up(app: Flask, cast: Cast, ada: Visitor) -> None:
     confirm(ada, password=PASSWORD)
     assert ada.post(reset_page(cast.omar.id)).status_code == 303
     assert rows(app, "SELECT id FROM second_factors") == []
-
-
-def hint_of(page: Answer) -> str:
-    """Return what the list of users says about administrators without a second factor."""
-    found = re.search(r'<p class="hint">([^/]*? no second factor:.*?)</p>', page.text, re.DOTALL)
-    return " ".join(re.sub(r"<[^>]+>", "", found[1]).split()) if found else ""
-
-
-@pytest.mark.one_database
-def test_administrators_without(app: Flask, cast: Cast, ada: Visitor, omar: Visitor) -> None:
-    """The whole list names them to administrators, five at most, and says nothing when all have one."""
-    page = ada.get("/admin/users")
-    assert hint_of(page) == "The only administrator has no second factor: ada@example.com"
-    assert "no second factor" not in omar.get("/admin/users").text
-    assert "no second factor" not in ada.get("/admin/users?q=ada").text
-    olga = make_user(app, "olga@example.com", Role.ADMIN)
-    add_app(app, olga)
-    words = "1 of 2 administrators has no second factor: ada@example.com"
-    assert hint_of(ada.get("/admin/users")) == words
-    for number in range(6):
-        make_user(app, f"jo{number}@example.com", Role.ADMIN)
-    words = hint_of(ada.get("/admin/users"))
-    assert words.startswith("7 of 8 administrators have no second factor: ada@example.com, jo0@example.com, ")
-    assert words.endswith("jo3@example.com and 2 more")
-
-
-@pytest.mark.one_database
-def test_queries_of_the_list(app: Flask, cast: Cast, ada: Visitor) -> None:
-    """It takes as many queries for seven administrators as for one."""
-    counts = []
-    for _ in range(2):
-        with statements(app) as sent:
-            ada.get("/admin/users")
-        counts.append(len(sent))
-        for number in range(6):
-            make_user(app, f"jo{len(counts)}{number}@example.com", Role.ADMIN)
-    assert counts[0] == counts[1]
 
 
 def test_names_of_kinds() -> None:

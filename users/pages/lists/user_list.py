@@ -7,14 +7,13 @@ from typing import Any
 from flask import g, make_response, render_template, request, url_for
 
 from users import clock, ids
-from users.auth.factors import coverage
 from users.blueprint import bp
 from users.errors import UserNotFound
 from users.pages.guards import PageResponse, page
 from users.pages.lists import filters, way_back
 from users.pages.lists.forms import UserListForm
 from users.pages.problems import Problem, Problems
-from users.roles import ALL_PERMISSIONS, Permission, Role
+from users.roles import Permission, Role
 from users.rules import emails
 from users.services import user_queries
 from users.services.lists import bounded, user_search
@@ -77,7 +76,6 @@ def _page(given: Mapping[str, str], asked: Asked, found: Found | None = None) ->
     form = UserListForm({order.value: words for order, words in ORDERS.items()}, **given)
     return render_template(
         "users/list.html",
-        administrators=coverage.administrators() if found and _names_administrators(given) else None,
         asked=asked,
         can_be_created=found is not None and _can_be_created(asked.text, found),
         chips=_chips(given, asked, form) if found else [],
@@ -138,8 +136,3 @@ def _can_be_created(text: str, found: Found) -> bool:
     except UserNotFound:
         return True
     return False
-
-
-def _names_administrators(given: Mapping[str, str]) -> bool:
-    """Tell whether the list names administrators without a second factor: the whole one does, to administrators."""
-    return not given and g.actor.permissions >= ALL_PERMISSIONS
