@@ -9,9 +9,11 @@ from flask import Flask
 from sqlalchemy import event
 
 from support.api import USER_FIELDS, Answer, Api
+from support.databases import execute
 from support.people import UNKNOWN_ID, make_user
 from users.actors import terminal
 from users.api import parameters
+from users.roles import Role
 from users.services import user_changes
 from users.storage.models import User, db
 
@@ -35,8 +37,12 @@ def next_in(answer: Answer) -> str | None:
 
 @pytest.fixture
 def people(app: Flask) -> list[User]:
-    """Five users; the second is deactivated, the fourth deleted."""
-    made = [make_user(app, f"user{number}@example.com", first_name=str(number)) for number in range(5)]
+    """Five users; the second is deactivated, the third verified, the fourth deleted. All but the first are members."""
+    made = [
+        make_user(app, f"user{number}@example.com", Role.MEMBER if number else None, first_name=str(number))
+        for number in range(5)
+    ]
+    execute(app, "UPDATE users SET last_verified = created_at WHERE id = :id", id=made[2].id)
     with app.app_context():
         user_changes.deactivate_user(made[1].id, actor=TERMINAL)
         user_changes.delete_user(made[3].id, actor=TERMINAL)
@@ -60,6 +66,25 @@ LISTS = [
     ("after={3}", [4]),
     ("after={4}", []),
     ("colour=blue", [0, 1, 2, 4]),
+    ("status=active", [0, 2, 4]),
+    ("status=deactivated", [1]),
+    ("status=active&active_only=true&after={0}", [2, 4]),
+    ("verified=false", [0, 1, 4]),
+    ("verified=TRUE", [2]),
+    ("role=role_member", [1, 2, 4]),
+    ("role=role_member&status=active", [2, 4]),
+    ("role=role_member&verified=0&status=active&skip=0&limit=7", [4]),
+    ("role=role_admin", []),
+    ("role=role_member&after={1}&limit=1", [2]),
+    ("q=user", [0, 1, 2, 4]),
+    ("q=example.com&limit=2", [0, 1]),
+    ("q=%20USER2%20", [2]),
+    ("q={3}", []),
+    ("q={4}", [4]),
+    ("q=user&verified=true", [2]),
+    ("q=user&role=role_member&status=active&verified=false", [4]),
+    ("q=nobody", []),
+    ("q=user&limit=300", [0, 1, 2, 4]),
 ]
 
 
@@ -81,13 +106,21 @@ def test_list_is_filtered_oldest_first(api: Api, people: list[User], query: str,
         *(f"active_only={value}" for value in ("2", "yes", "", "true&active_only=true")),
         *(f"after={value}" for value in ("", "1", "usr_", UNKNOWN_ID.upper(), UNKNOWN_ID + "0")),
         f"after={UNKNOWN_ID}&after={UNKNOWN_ID}",
+        *(f"status={value}" for value in ("", "deleted", "Active", "active&status=active", "%00")),
+        "status=deactivated&active_only=true",
+        *(f"verified={value}" for value in ("", "yes", "2", "true&verified=true")),
+        *(f"role={value}" for value in ("", "admin", "role_owner", "role_admin&role=role_admin", "%00")),
+        *(f"q={value}" for value in ("", "%20", "%E2%80%8B", "a&q=b", "a" * 513)),
+        f"after={UNKNOWN_ID}&q=a",
+        "skip=0&q=a",
+        "limit=301&q=a",
     ],
 )
 @pytest.mark.parametrize("path", ["/v1/user/", "/v1/user/deleted"])
 def test_malformed_parameter(api: Api, path: str, query: str) -> None:
     answer = api.get(f"{path}?{query}")
     name = query.partition("=")[0]
-    if path == "/v1/user/deleted" and name == "active_only":
+    if path == "/v1/user/deleted" and (name in ("active_only", "status", "verified", "role", "q") or "q=" in query):
         assert answer.status_code == 200  # unknown there, so it is ignored
         return
     error = answer.json["error"]
@@ -105,7 +138,10 @@ def test_skip_over_its_limit(api: Api, path: str) -> None:
     )
 
 
-@pytest.mark.parametrize("query", ["limit=1", "limit=2&active_only=true", "limit=3&skip=0", "limit=1&skip=1"])
+@pytest.mark.parametrize(
+    "query",
+    ["limit=1", "limit=2&active_only=true", "limit=3&skip=0", "limit=1&skip=1", "limit=1&verified=0&role=role_member"],
+)
 def test_following_links(api: Api, people: list[User], query: str) -> None:
     """A caller who follows the links sees every user once."""
     asked = dict(parse_qsl(query))
@@ -133,6 +169,14 @@ def test_link_keeps_the_query(api: Api, people: list[User]) -> None:
     ]
     assert next_in(api.get("/v1/user/?limit=4")) is None
     assert next_in(api.get("/v1/user/?skip=3&limit=1")) is None
+
+
+def test_search_has_no_pages(api: Api, people: list[User]) -> None:
+    assert next_in(api.get("/v1/user/?q=user&limit=1")) is None
+    error = api.get(f"/v1/user/?q=user&after={people[0].id}").json["error"]
+    assert error["message"] == "after takes no value together with q, which has no pages."
+    error = api.get("/v1/user/?q=user&limit=301").json["error"]
+    assert error["message"] == "limit takes a whole number from 1 to 300, once, together with q."
 
 
 def test_links_of_deleted_users(app: Flask, api: Api, people: list[User]) -> None:
@@ -233,9 +277,9 @@ def test_queries_do_not_grow_with_users(app: Flask, api: Api, people: list[User]
     api.get("/v1/user/")  # records the key's last use, which it then skips for a minute
     event.listen(engine, "before_cursor_execute", note)
     try:
-        for path in ("/v1/user/?limit=1", "/v1/user/", "/v1/user/deleted"):
+        for path in ("/v1/user/?limit=1", "/v1/user/", "/v1/user/deleted", "/v1/user/?verified=0&role=role_member"):
             assert api.get(path).status_code == 200
         assert batch(api, [user.id for user in people]).status_code == 200
-        assert len(queries) == 4 * 2 + 1  # for the key and for the users; for the key again after the body has arrived
+        assert len(queries) == 5 * 2 + 1  # for the key and for the users; for the key again after the body has arrived
     finally:
         event.remove(engine, "before_cursor_execute", note)

@@ -69,7 +69,21 @@ bodies = st.binary(max_size=200) | (objects | plausible | values).map(lambda val
 header_texts = st.text(st.characters(min_codepoint=1, max_codepoint=255, exclude_characters="\r\n"), max_size=60)
 names = "Accept Authorization Content-Encoding Cookie Host Idempotency-Key If-Match Origin X-API-Key X-Request-Id"
 headers = st.dictionaries(st.sampled_from(names.split()), header_texts, max_size=3)
-names_of_parameters = ["active_only", "after", "done", "email", "limit", "next", "skip", "token", "validate_only"]
+names_of_parameters = [
+    "active_only",
+    "after",
+    "done",
+    "email",
+    "limit",
+    "next",
+    "q",
+    "role",
+    "skip",
+    "status",
+    "token",
+    "validate_only",
+    "verified",
+]
 parameters = st.sampled_from(names_of_parameters)
 numbers = st.sampled_from([0, 1, 1000, 2**31 - 1, 2**31, 2**63 - 1, 2**63, 2**64, 10**30]) | st.integers()
 queries = st.dictionaries(parameters, typed | numbers.map(str) | st.sampled_from(["true", "false"]), max_size=3)

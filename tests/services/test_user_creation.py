@@ -76,7 +76,7 @@ def test_ids_sort_by_time(app: Flask) -> None:
         execute(app, "UPDATE users SET is_active = false WHERE id = :id", id=made[0])
         execute(app, "UPDATE users SET deleted_at = updated_at WHERE id = :id", id=made[1])
         assert [user.id for user in user_queries.list_users()] == [made[0], *made[2:]]
-        assert [user.id for user in user_queries.list_users(active_only=True)] == made[2:]
+        assert [user.id for user in user_queries.list_users(user_queries.ACTIVE)] == made[2:]
 
 
 @pytest.mark.parametrize("person", ["ada", "omar", "vera", "sam"])

@@ -18,7 +18,7 @@ from users.services import user_purge, user_queries
     [
         user_queries.list_deleted_users,
         lambda: user_queries.list_deleted_users(after=population.middle_id(3_000)),
-        lambda: user_queries.list_users(active_only=True),
+        lambda: user_queries.list_users(user_queries.ACTIVE),
         lambda: user_purge.count(clock.now()),
         lambda: user_purge._deleted(clock.now(), ""),
     ],

@@ -1,13 +1,17 @@
 """Query parameters and request headers, read strictly. Each function raises InvalidParameter for a malformed value."""
 
 import re
+from collections.abc import Sequence
 
 from flask import Request
 
 from users import ids
 from users.request_errors import InvalidParameter
+from users.rules import search_keys
 
 MAX_SKIP = 100_000  # without a bound, each request could make the database count all users
+MAX_SEARCH = 512  # two names and a space
+MAX_FOUND = 300
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 # RFC 9110, 8.8.3 and 5.6.1: entity tags, with at least one comma between two.
 _ENTITY_TAG = r'(?:W/)?"[!#-~\x80-\xff]*"'
@@ -22,6 +26,35 @@ def boolean(request: Request, name: str) -> bool:
     if len(values) != 1 or values[0] not in _BOOLEANS:
         raise InvalidParameter(name, "true, false, 1 or 0, once")
     return _BOOLEANS[values[0]]
+
+
+def optional_boolean(request: Request, name: str) -> bool | None:
+    """Return the query parameter `name` as `boolean` does; None if it is absent."""
+    return boolean(request, name) if name in request.args else None
+
+
+def one_of(request: Request, name: str, allowed: Sequence[str]) -> str | None:
+    """Return the query parameter `name`, one of the words `allowed`; None if it is absent."""
+    values = request.args.getlist(name)
+    if values and (len(values) != 1 or values[0] not in allowed):
+        raise InvalidParameter(name, f"{', '.join(allowed[:-1])} or {allowed[-1]}, once")
+    return values[0] if values else None
+
+
+def search(request: Request) -> str | None:
+    """Return the text of a search, `q`; None if it is absent. An empty text is an error: it would find everybody."""
+    values = request.args.getlist("q")
+    if values and (len(values) != 1 or len(values[0]) > MAX_SEARCH or not search_keys.query_key(values[0])):
+        raise InvalidParameter("q", f"a text of 1 to {MAX_SEARCH} characters, once")
+    for name in ("after", "skip"):
+        if values and name in request.args:
+            raise InvalidParameter(name, "no value together with q, which has no pages")
+    return values[0] if values else None
+
+
+def search_limit(request: Request) -> int:
+    """Return how many users a search finds at most; 300 if the parameter is absent."""
+    return _whole_number(request, "limit", MAX_FOUND, least=1, most=MAX_FOUND, advice=", together with q")
 
 
 def skip(request: Request) -> int:

@@ -18,9 +18,12 @@ from users.blueprint import bp
 from users.errors import UserNotFound
 from users.http import urls
 from users.passwords.hash_queue import Share
-from users.roles import Permission
+from users.request_errors import InvalidParameter
+from users.roles import Permission, Role
 from users.rules import validation
 from users.services import idempotency, user_creation, user_queries
+from users.services.lists import user_search
+from users.services.lists.asked import Asked, Sort
 from users.storage.models import User
 
 CreateResponse = tuple[Response, int, dict[str, str]]
@@ -94,24 +97,42 @@ def created_response(answer: idempotency.CreatedUser, body: Mapping[str, object]
 @bp.get("/v1/user/")
 @requires(Permission.USERS_READ)
 def list_users() -> tuple[Response, dict[str, str]]:
-    """Answer 200 with the users who are not deleted, oldest first, and the URL of the next page, if any, in Link."""
-    after, skip, limit = _paging()
-    active_only = parameters.boolean(request, "active_only")
-    users = user_queries.list_users(after=after, skip=skip, limit=limit + 1, active_only=active_only)
+    """Answer 200 with the users who are not deleted, oldest first, and the URL of the next page, if any, in Link.
+
+    `?q=` answers with those whom a search finds, without Link.
+    """
+    text = parameters.search(request)
+    after, skip = parameters.after(request), parameters.skip(request)
+    limit = parameters.limit(request) if text is None else parameters.search_limit(request)
+    asked = Asked(
+        text=text or "",
+        shown=_shown(),
+        verified=parameters.optional_boolean(request, "verified"),
+        role=parameters.one_of(request, "role", list(Role)),
+        sort=Sort.OLDEST,
+    )
+    if text is not None:
+        return jsonify([user.as_user() for user in user_search.find_oldest(asked, limit)]), {}
+    users = user_queries.list_users(asked, after=after, skip=skip, limit=limit + 1)
     return _page_response("/v1/user/", users, limit)
+
+
+def _shown() -> str:
+    """Return the status of the users to list, from `?status=` and the older `?active_only=`."""
+    active_only = parameters.boolean(request, "active_only")
+    status = parameters.one_of(request, "status", ["active", "deactivated"])
+    if active_only and status == "deactivated":
+        raise InvalidParameter("status", "no value but active together with active_only")
+    return status or ("active" if active_only else "all")
 
 
 @bp.get("/v1/user/deleted")
 @requires(Permission.USERS_READ)
 def list_deleted_users() -> tuple[Response, dict[str, str]]:
     """Answer 200 with the deleted users, oldest first, and the URL of the next page, if any, in Link."""
-    after, skip, limit = _paging()
+    after, skip, limit = parameters.after(request), parameters.skip(request), parameters.limit(request)
     users = user_queries.list_deleted_users(after=after, skip=skip, limit=limit + 1)
     return _page_response("/v1/user/deleted", users, limit)
-
-
-def _paging() -> tuple[str, int, int]:
-    return parameters.after(request), parameters.skip(request), parameters.limit(request)
 
 
 def _page_response(path: str, users: Sequence[User], limit: int) -> tuple[Response, dict[str, str]]:

@@ -81,7 +81,7 @@ def list_users(after: str, limit: int, active_only: bool, as_json: bool) -> None
     """List the users, oldest first."""
     if after and not ids.is_user_id(after):
         raise click.BadParameter("takes the id of a user.", param_hint="--after")
-    users = user_queries.list_users(after=after, limit=limit, active_only=active_only)
+    users = user_queries.list_users(user_queries.ACTIVE if active_only else user_queries.ALL, after=after, limit=limit)
     if as_json:
         print_json([user.as_user() for user in users])
     else:

@@ -11,10 +11,12 @@ from users.errors import UserNotFound
 from users.roles import Role
 from users.rules import emails, search_keys
 from users.rules.emails import Email
+from users.services.lists import exact
+from users.services.lists.asked import Asked, Sort
 from users.storage import database
-from users.storage.lists import ranges
 from users.storage.models import Status, User, segments
 
+ALL, ACTIVE, DELETED = (Asked(shown=shown, sort=Sort.OLDEST) for shown in ("all", "active", "deleted"))
 SAME_EMAIL = 5  # users of one email who are found by it: the present one and deleted ones
 # Made once: to build a statement takes longer than to run it.
 _BY_ID = select(User).where(User.id == bindparam("id"), User.deleted_at.is_(None))
@@ -89,19 +91,21 @@ def get_users(user_ids: Sequence[str]) -> Sequence[User]:
     return [by_id[user_id] for user_id in wanted if user_id in by_id]
 
 
-def list_users(*, after: str = "", skip: int = 0, limit: int = 100, active_only: bool = False) -> Sequence[User]:
-    """Return up to `limit` users who are not deleted, oldest first: after the id `after`, without the first `skip`."""
-    # By the index on the segment if only active users are wanted: nearly all others may be deactivated.
-    if active_only:
-        return _listed(segments([Status.ACTIVE]), after, skip, limit)
-    query = select(User).where(User.deleted_at.is_(None), User.id > after).order_by(User.id)
+def list_users(asked: Asked = ALL, *, after: str = "", skip: int = 0, limit: int = 100) -> Sequence[User]:
+    """Return up to `limit` users, oldest first: after the id `after`, without the first `skip`.
+
+    `asked` has their status, role and so on; without it, they are those who are not deleted.
+    """
     with database.reading() as session:
+        if asked != ALL:
+            return exact.oldest(session, asked, after, skip, limit)
+        query = select(User).where(User.deleted_at.is_(None), User.id > after).order_by(User.id)
         return session.scalars(query.offset(skip).limit(limit)).all()
 
 
 def list_deleted_users(*, after: str = "", skip: int = 0, limit: int = 100) -> Sequence[User]:
     """Return up to `limit` deleted users, oldest first: after the id `after`, without the first `skip`."""
-    return _listed(segments([Status.DELETED]), after, skip, limit)
+    return list_users(DELETED, after=after, skip=skip, limit=limit)
 
 
 def emails_of(user_ids: Iterable[str | None]) -> Mapping[str, str]:
@@ -145,12 +149,3 @@ def _found(statement: Select[User], **values: str) -> User:
     if user is None:
         raise UserNotFound
     return user
-
-
-def _listed(wanted: Sequence[int], after: str, skip: int, limit: int) -> Sequence[User]:
-    names = ranges.names("segment", len(wanted))
-    found = ranges.in_order(names, ["id"], User.id > after).subquery()
-    page = select(found.c.id).order_by(found.c.id).offset(skip).limit(limit)
-    listed = select(User).where(User.id.in_(page)).order_by(User.id)
-    with database.reading() as session:
-        return session.scalars(listed, ranges.values("segment", wanted)).all()

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import Integer, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from users.services.lists import conditions
-from users.services.lists.asked import Asked
+from users.services.lists.asked import SHOWN, Asked
 from users.storage.lists import ranges
 from users.storage.lists.paging import COUNTED, Count
 from users.storage.lists.ranges import AnySelect
@@ -71,6 +71,23 @@ def _page(number: int, key: str, down: bool, has_place: bool, has_role: bool, ha
     columns = [getattr(User, name) for name in order]
     users = select(User).where(User.id.in_(select(found.c.id)))
     return users.order_by(*[column.desc() if down else column for column in columns])
+
+
+def oldest(session: Session, asked: Asked, after: str, skip: int, limit: int) -> Sequence[User]:
+    """Return up to `limit` users by age: after the id `after`, without the first `skip`."""
+    segments = asked.segments(*SHOWN[asked.shown])
+    values = {**asked.values(), **ranges.values("segment", segments), "after": after, "skip": skip, "limit": limit}
+    return session.scalars(_oldest(len(segments), bool(asked.role)), values).all()
+
+
+@lru_cache(_STATEMENTS)
+def _oldest(number: int, has_role: bool) -> AnySelect:
+    names = ranges.names("segment", number)
+    after: Any = bindparam("after")
+    found = ranges.in_order(names, ["id"], *_filters(has_role, has_dates=False), User.id > after).subquery()
+    skip, limit = (bindparam(name, type_=Integer) for name in ("skip", "limit"))
+    page = select(found.c.id).order_by(found.c.id).offset(skip).limit(limit)
+    return select(User).where(User.id.in_(page)).order_by(User.id)
 
 
 def _filters(has_role: bool, has_dates: bool) -> Sequence[Any]:

@@ -41,6 +41,13 @@ def find(asked: Asked, *, before: str | None = None, after: str | None = None, l
         return _bounded(session, asked, before, after, limit)
 
 
+def find_oldest(asked: Asked, limit: int) -> Sequence[User]:
+    """Return up to `limit` users whom a text finds, the oldest first: of those among the entries that it reads."""
+    with database.reading() as session:
+        entries = bounded.read(session, asked, counting=False)
+        return users_of(session, entries.ordered[:limit])
+
+
 def _exact(session: Session, asked: Asked, before: str | None, after: str | None, limit: int) -> Found:
     counts, place_key = exact.counts(session, asked, after or before)
     given = after or before
