@@ -114,7 +114,8 @@ def _entries(shape: _Shape, part: int, group: _Group) -> AnySelect:
         return _columns(part, found.c, found.c.key, found.c.is_match)
     if shape.source == "order" and shape.key != "id":
         is_match = _is_match(shape, User).label("is_match")
-        found = ranges.in_order(names, [shape.key, "id"], more=[is_match], down=shape.down, limit=limit).subquery()
+        more = [User.id, is_match]
+        found = ranges.in_order(names, [shape.key], more=more, down=shape.down, limit=limit).subquery()
         return _columns(part, found.c, found.c[shape.key], found.c.is_match)
     # Newest first, but for a list that is itself in this order.
     down = shape.down or shape.key != "id"

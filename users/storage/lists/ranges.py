@@ -47,7 +47,7 @@ def in_order(
         .order_by(*_directed(columns, down))
         for one in segments
     ]
-    if limit and len(order) > 1:  # otherwise Postgres would sort the whole range by the last of the columns
+    if limit and list(order) != ["id"]:  # otherwise Postgres would rather sort the whole range
         each = [first(query, limit) for query in each]
     found = joined(each).subquery()
     merged = select(found).order_by(*_directed([found.c[name] for name in order], down))
