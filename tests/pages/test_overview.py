@@ -51,7 +51,7 @@ def chart(page: Answer, name: str) -> str:
 
 def table(page: Answer, name: str) -> dict[str, list[str]]:
     """Return the cells of the table beneath a picture, by the day."""
-    found = re.findall(r'<th scope="row"><time[^>]*>([^<]+)</time></th>(.*?)</tr>', chart(page, name))
+    found = re.findall(r'<th scope="row" class="whole"><time[^>]*>([^<]+)</time></th>(.*?)</tr>', chart(page, name))
     return {day: re.findall(r"<td>([^<]*)</td>", cells) for day, cells in found}
 
 

@@ -158,15 +158,19 @@ def _statement(most: int | None) -> Select[Any]:
         *[func.count(case((events.c.action == action, 1))).label(action.name) for action in SIGN_INS],
     ).subquery()
     # What a prune deleted: all ids below this one.
-    prunes = select(func.max(AuditEvent.target_id).label("pruned")).where(AuditEvent.action == Action.AUDIT_PRUNE)
+    prunes = select(func.max(AuditEvent.target_id.concat("")).label("pruned")).where(_is(Action.AUDIT_PRUNE))
     pruned = prunes.subquery()
     return select(counted, outcomes, pruned).select_from(counted.join(outcomes, true()).join(pruned, true()))
 
 
 def _events(action: Action, most: int | None) -> Any:
-    is_wanted = (AuditEvent.action == action, *_within(AuditEvent.id, "evt"))
+    is_wanted = (_is(action), *_within(AuditEvent.id, "evt"))
     found = select(AuditEvent.action, AuditEvent.outcome).where(*is_wanted)
     return found if most is None else _first(found.order_by(AuditEvent.id.desc()), most)
+
+
+def _is(action: Action) -> ColumnElement[bool]:
+    return AuditEvent.action == bindparam(action.name, str(action), literal_execute=True)
 
 
 def _first(query: Any, most: int | None) -> Any:
@@ -176,8 +180,8 @@ def _first(query: Any, most: int | None) -> Any:
 def _within(column: InstrumentedAttribute[str], prefix: str) -> Sequence[ColumnElement[bool]]:
     """Return the conditions that an id is of the day.
 
-    The bounds and the limit are written into the statement. Once it has prepared one, Postgres makes a plan for all
-    values, which took 900 ms for 10,000 of a million rows in place of 9.
+    The bounds, the limit and the actions are written into the statement. Once it has prepared one, Postgres makes a
+    plan for all values, which took 900 ms for 10,000 of a million rows in place of 9.
     """
     begin: Any = bindparam(f"begin_{prefix}", literal_execute=True)
     end: Any = bindparam(f"end_{prefix}", literal_execute=True)
