@@ -46,10 +46,10 @@ def test_audit_row(app: Flask, cast: Cast) -> None:
 
 def test_audit_row_fails(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     actor = as_actor(app, cast.ada)
-    monkeypatch.setattr(user_creation.ids, "new_id", lambda prefix: f"{prefix}_same")  # type: ignore[attr-defined]
+    monkeypatch.setattr(user_creation.ids, "new_id", lambda prefix: f"{prefix}_{'5' * 32}")  # type: ignore[attr-defined]
     with app.app_context():
         user_creation.create_user(new("first@example.com"), actor=actor)
-        execute(app, "UPDATE users SET id = 'usr_other' WHERE id = 'usr_same'")
+        execute(app, "UPDATE users SET id = 'usr_other'")
         with pytest.raises(IntegrityError):  # the audit row's id is taken; the user's is not
             user_creation.create_user(new("second@example.com"), actor=actor)
     assert rows(app, "SELECT email FROM users WHERE email = 'second@example.com'") == []

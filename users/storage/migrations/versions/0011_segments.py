@@ -45,7 +45,7 @@ REPLACED = {
     "ix_users_status_last_name": "(status, search_last_name)",
     "ix_users_global_role_id": "(global_role_id) WHERE global_role_id IS NOT NULL",
 }
-FILLED_AT_ONCE = 150
+FILLED_AT_ONCE = {"sqlite": 150, "postgresql": 500}
 LONGEST_WAIT_SECONDS = 60  # for SQLite's write lock
 # For others who wait for SQLite's write lock: after a batch of users, and after an index, which takes half a second.
 PAUSE_SECONDS = 0.01
@@ -192,7 +192,8 @@ def _fill() -> None:
         after: str | None = first[:-1]
         while after is not None:
             with _step() as connection:
-                after = search_fill.fill_some(connection, after=after, some=FILLED_AT_ONCE)
+                some = FILLED_AT_ONCE[connection.dialect.name]
+                after = search_fill.fill_some(connection, after=after, some=some)
             _checkpoint()
 
 
