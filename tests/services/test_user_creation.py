@@ -49,7 +49,7 @@ def test_audit_row_fails(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(user_creation.ids, "new_id", lambda prefix: f"{prefix}_{'5' * 32}")  # type: ignore[attr-defined]
     with app.app_context():
         user_creation.create_user(new("first@example.com"), actor=actor)
-        execute(app, "UPDATE users SET id = 'usr_other'")
+        execute(app, "UPDATE users SET id = 'usr_other' WHERE email = 'first@example.com'")
         with pytest.raises(IntegrityError):  # the audit row's id is taken; the user's is not
             user_creation.create_user(new("second@example.com"), actor=actor)
     assert rows(app, "SELECT email FROM users WHERE email = 'second@example.com'") == []
