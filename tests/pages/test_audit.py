@@ -108,8 +108,8 @@ def test_a_day_is_whole_and_in_utc(app: Flask, vera: Visitor) -> None:
     ("query", "problem"),
     [
         ("action=user.conquer", "action: Choose what was done from the list"),
-        ("since=yesterday", "since: Enter a day as year, month and day, like 2026-01-31"),
-        ("until=2026-02-30", "until: Enter a day as year, month and day, like 2026-01-31"),
+        ("since=yesterday", "since: Enter the first day as year, month and day, like 2026-01-31"),
+        ("until=2026-02-30", "until: Enter the last day as year, month and day, like 2026-01-31"),
         ("since=2026-02-02&until=2026-02-01", "until: Choose a last day that is not before the first"),
         (f"request={'x' * 7}", f"request: {NO_REQUEST}"),
         ("request=a+b+c+d+e", f"request: {NO_REQUEST}"),
@@ -182,6 +182,9 @@ def test_nothing_found_says_so(vera: Visitor) -> None:
     assert '<a href="/admin/audit">Show everything</a>' in page
     page = vera.get(f"{AUDIT}?before=evt_{'0' * 32}").text
     assert '<a href="/admin/audit">Go to the newest</a>' in page
+    page = vera.get(f"{AUDIT}?action=user.create&before=evt_{'0' * 32}").text
+    assert "No event" not in page
+    assert '<a href="/admin/audit?action=user.create">Go to the newest</a>' in page
 
 
 def test_it_is_for_those_who_may_read_it(omar: Visitor, vera: Visitor) -> None:

@@ -30,7 +30,8 @@ A_DAY = timedelta(days=1)
 def words(page: Answer) -> str:
     """Return the text of the page's main part."""
     main = page.text.partition("<main")[2].partition("<footer")[0]
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", main.partition(">")[2])).split())
+    whole = main.replace('<wbr><span class="whole">', "")
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", whole.partition(">")[2])).split())
 
 
 def tiles(page: Answer) -> dict[str, tuple[str, str]]:
@@ -124,7 +125,7 @@ def test_days_that_are_not_known(app: Flask, ada: Visitor, monkeypatch: pytest.M
     days = [
         Day(begin),
         Day(begin + A_DAY, Count(5), None, None, is_counted=True),
-        Day(begin + 2 * A_DAY, Count(10_000, many=True), Count(9_990, many=True), Count(7, many=True), True, False),
+        Day(begin + 2 * A_DAY, Count(10_000, many=True), Count(9_990, many=True), Count(7, many=True), is_counted=True),
     ]
     monkeypatch.setattr(daily_counts, "recent", lambda: days)
     page = ada.get(OVERVIEW)
@@ -145,6 +146,12 @@ def test_days_that_are_not_known(app: Flask, ada: Visitor, monkeypatch: pytest.M
     assert "pruned" not in ups
     assert "the audit trail was pruned before they were counted" in ins
     assert "At least 10,005 sign-ups in the last 30 days" in words(page)
+    assert "Sign-ups: most on 3 Jun, more than 10,000; none on 0 days." in words(page)
+    days.append(Day(begin + 3 * A_DAY, Count(0), is_counted=True))
+    assert "more than 10,000; none on 1 day." in words(ada.get(OVERVIEW))
+    monkeypatch.setattr(daily_counts, "recent", lambda: [Day(begin), Day(begin + A_DAY, Count(0), is_counted=True)])
+    assert "Shaded" not in words(ada.get(OVERVIEW))
+    assert "Some days are not counted yet" in words(ada.get(OVERVIEW))
 
 
 def test_api_keys(app: Flask, ada: Visitor, cast: Cast) -> None:

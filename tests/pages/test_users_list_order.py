@@ -112,8 +112,8 @@ def test_filters_are_folded(ada: Visitor) -> None:
         ("verified=1", ["verified: Choose verified or not from the list"]),
         ("has_password=no", ["has_password: Choose from the list whether a password is set"]),
         ("never_signed_in=false", ["never_signed_in: Choose a last sign-in from the list"]),
-        ("since=2026-02-30", ["since: Enter a day as year, month and day, like 2026-01-31"]),
-        ("until=%00", ["until: Enter a day as year, month and day, like 2026-01-31"]),
+        ("since=2026-02-30", ["since: Enter the first day as year, month and day, like 2026-01-31"]),
+        ("until=%00", ["until: Enter the last day as year, month and day, like 2026-01-31"]),
         ("since=2026-02-02&until=2026-02-01", ["until: Choose a last day that is not before the first"]),
         ("sort=role", ["sort: Choose an order from the list"]),
         ("sort=email&role=x&sort=x", ["role: Choose a role from the list"]),
@@ -130,6 +130,8 @@ def test_problems(ada: Visitor, query: str, problems: list[str]) -> None:
     assert emails_on(page) == []
     assert "No user" not in words(page)
     assert 'value="ada"' in page.text
+    assert 'aria-current="page">Active' in page.text
+    assert ada.get(link(page, "Clear all")).status_code == 200
     assert link(page, "Clear all").startswith(f"{LIST}?q=ada&status=active")
 
 

@@ -74,9 +74,9 @@ def test_days_are_counted_once(app: Flask) -> None:
     sign_in(app, 6, NOON - A_DAY, "refused", action="session.confirm")  # a user who is signed in
     days = recent(app)
     assert list(days) == [date(2026, 5, 17) + number * A_DAY for number in range(30)]
-    assert days[date(2026, 6, 14)] == Day(date(2026, 6, 14), Count(2), Count(3), Count(3), True, True)
-    assert days[date(2026, 6, 13)] == Day(date(2026, 6, 13), Count(0), Count(0), Count(0), True, True)
-    assert days[date(2026, 6, 15)] == Day(date(2026, 6, 15), Count(1), Count(0), Count(0), True, False)
+    assert days[date(2026, 6, 14)] == Day(date(2026, 6, 14), Count(2), Count(3), Count(3), is_counted=True)
+    assert days[date(2026, 6, 13)] == Day(date(2026, 6, 13), Count(0), Count(0), Count(0), is_counted=True)
+    assert days[date(2026, 6, 15)] == Day(date(2026, 6, 15), Count(1), Count(0), Count(0), is_counted=True)
     assert kept(app) == {"2026-05-17": (1, 0, 0), "2026-06-14": (2, 3, 3)}
     assert len(rows(app, "SELECT day FROM daily_counts")) == 29
     with statements(app) as asked:
@@ -102,7 +102,7 @@ def test_a_day_that_has_just_ended(app: Flask, monkeypatch: pytest.MonkeyPatch, 
     sign_up(app, 1, midnight - timedelta(seconds=1))
     sign_up(app, 2, midnight)
     days = recent(app)
-    assert days[date(2026, 6, 14)] == Day(date(2026, 6, 14), Count(1), Count(0), Count(0), True, True)
+    assert days[date(2026, 6, 14)] == Day(date(2026, 6, 14), Count(1), Count(0), Count(0), is_counted=True)
     assert days[date(2026, 6, 15)].users_created == Count(1)
     assert len(rows(app, "SELECT day FROM daily_counts")) == 28
     monkeypatch.setattr(clock, "now", lambda: midnight + daily_counts.SETTLED)

@@ -39,5 +39,6 @@ def chips(page: Answer) -> dict[str, str]:
 
 def headers(page: Answer) -> dict[str, tuple[str, str]]:
     """Return how the list is sorted by each header that can sort it, and where the header leads."""
-    found = re.findall(r'<th scope="col"(?: aria-sort="(\w+)")?><a href="([^"]+)"[^>]*>(\w+)</a></th>', page.text)
+    header = r'<th scope="col"(?: aria-sort="(\w+)")? abbr="\w+"><a href="([^"]+)"[^>]*>(\w+)</a></th>'
+    found = re.findall(header, page.text)
     return {words: (order, html.unescape(path)) for order, path, words in found}

@@ -17,7 +17,7 @@ from users.pages import audit_sentences
 from users.pages.guards import PageResponse, page
 from users.pages.lists import filters
 from users.pages.lists.forms import TrailForm
-from users.pages.problems import Problem, Problems
+from users.pages.problems import Problems
 from users.roles import Permission
 from users.services import user_queries
 
@@ -30,7 +30,7 @@ def show_trail() -> PageResponse:
     form, problems = TrailForm(**given), Problems()
     wanted = _wanted(given, problems)
     if problems.by_field:
-        g.problems = [Problem(words, name) for name, words in problems.by_field.items()]
+        g.problems = problems.all()
         return make_response(render_template("audit/trail.html", form=form, given=given), 422)
     meant = {name: _ids_meant(given[name]) for name in _PEOPLE if name in given}
     here = queries.newest(*_each(wanted, meant), before=_event_id("before"), after=_event_id("after"))

@@ -48,6 +48,10 @@ class Problems:
         except FormRefused as error:
             self.by_field.update(error.problems)
 
+    def all(self) -> list[Problem]:
+        """Return the problems as the form's page shows them."""
+        return [Problem(words, name) for name, words in self.by_field.items()]
+
     def raise_if_any(self) -> None:
         """Raise FormRefused if a problem was collected."""
         if self.by_field:

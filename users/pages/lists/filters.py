@@ -11,6 +11,7 @@ from users.pages.problems import Problems
 
 Reader = Callable[[str, str], Any]  # returns what a filter asks for, from its name and text. Raises FormRefused
 YES_OR_NO = {"true": True, "false": False}
+_DAYS = {"since": "first", "until": "last"}
 
 
 def given(names: Collection[str]) -> dict[str, str]:
@@ -35,7 +36,7 @@ def day(name: str, text: str) -> date:
     try:
         return datetime.strptime(text, "%Y-%m-%d").date()
     except ValueError:
-        raise FormRefused({name: "Enter a day as year, month and day, like 2026-01-31"}) from None
+        raise FormRefused({name: f"Enter the {_DAYS[name]} day as year, month and day, like 2026-01-31"}) from None
 
 
 def choice(meanings: Mapping[str, Any], refused: str) -> Reader:

@@ -12,7 +12,7 @@ from users.errors import UserNotFound
 from users.pages.guards import PageResponse, page
 from users.pages.lists import filters, way_back
 from users.pages.lists.forms import UserListForm
-from users.pages.problems import Problem, Problems
+from users.pages.problems import Problems
 from users.roles import Permission, Role
 from users.rules import emails
 from users.services import user_queries
@@ -51,8 +51,8 @@ def show_users() -> PageResponse:
     given, problems = _given(), Problems()
     wanted = filters.read(given, _READERS, problems)
     if problems.by_field:
-        g.problems = [Problem(words, name) for name, words in problems.by_field.items()]
-        return make_response(_page(given, Asked()), 422)
+        g.problems = problems.all()
+        return make_response(_page(given, Asked(shown=given.get("status", "all"))), 422)
     asked = Asked(given.get("q", ""), given.get("status", "all"), **wanted)
     before, after = (text if ids.is_user_id(text := request.args.get(name, "")) else None for name in way_back.ENDS)
     return _page(given, asked, user_search.find(asked, before=before, after=after))
@@ -86,6 +86,7 @@ def _page(given: Mapping[str, str], asked: Asked, found: Found | None = None) ->
         given=given,
         href=lambda **changes: _href({**given, **changes}),
         most_read=bounded.READ,
+        no_filters=dict.fromkeys(way_back.FILTERS if found else (*way_back.FILTERS, "sort"), ""),
         orders=ORDERS,
         page=found.page if found else None,
         page_size=user_search.PAGE_SIZE,

@@ -109,10 +109,10 @@ def _description(days: Sequence[Day], series: Sequence[Series]) -> str:
     begin, end = days[0].day, days[-1].day
     parts = [f"From {begin:%-d %b %Y} to {end:%-d %b %Y}."]
     for one in series:
-        known = [(count.number, day.day) for day in days if (count := one.of(day))]
-        most, when = max(known, default=(0, end))
-        if most:
-            parts.append(
-                f"{one.name}: most on {short_date(when)}, {most:,}; none on {[n for n, _ in known].count(0)} days."
-            )
+        known = [(count, day.day) for day in days if (count := one.of(day))]
+        most, when = max(known, key=lambda pair: pair[0].number, default=(Count(0), end))
+        if most.number:
+            none = [count.number for count, _ in known].count(0)
+            days_without = "1 day" if none == 1 else f"{none} days"
+            parts.append(f"{one.name}: most on {short_date(when)}, {_words(most).lower()}; none on {days_without}.")
     return " ".join([*parts, "Today is not over."])

@@ -55,7 +55,6 @@ class Day:
     sign_ins: Count | None = None
     refusals: Count | None = None
     is_counted: bool = False  # False: it will be, by a later request
-    has_ended: bool = True
 
 
 def recent() -> Sequence[Day]:
@@ -71,7 +70,7 @@ def recent() -> Sequence[Day]:
     kept = _kept(days[0])
     missing = [day for day in reversed(ended) if day not in kept]
     known = {**kept, **_count_some(missing)} if missing else kept
-    return [_ended(day, known) if day in ended else _going_on(day, has_ended=day != today) for day in days]
+    return [_ended(day, known) if day in ended else _going_on(day) for day in days]
 
 
 def _begin(day: date) -> datetime:
@@ -94,13 +93,13 @@ def _exactly(number: int | None) -> Count | None:
     return None if number is None else Count(number)
 
 
-def _going_on(day: date, *, has_ended: bool) -> Day:
+def _going_on(day: date) -> Day:
     found = _read(_SOME, day)
     created = Count(min(found.users, COUNTED), found.users > COUNTED)
     if not _is_whole(found, day):
-        return Day(day, created, is_counted=True, has_ended=has_ended)
+        return Day(day, created, is_counted=True)
     many = any(getattr(found, action.name) > COUNTED for action in SIGN_INS)
-    return Day(day, created, Count(found.sign_ins, many), Count(found.refusals, many), True, has_ended)
+    return Day(day, created, Count(found.sign_ins, many), Count(found.refusals, many), is_counted=True)
 
 
 def _count_some(days: Iterable[date]) -> Mapping[date, DailyCount]:
