@@ -63,8 +63,9 @@ def read(session: Session, asked: Asked, *, counting: bool = True) -> Entries:
     values: dict[str, Any] = dict(asked.values())
     for name in segments:
         values |= ranges.values(name, segments[name])
+    statement = _statement(_shape(asked), groups, session.get_bind().dialect.name == "postgresql")
     entries, matches = [0] * len(groups), [dict[str, tuple[str, int]]() for _ in groups]
-    for part, segment, user_id, key, is_match in session.execute(_statement(_shape(asked), groups), values).all():
+    for part, segment, user_id, key, is_match in session.execute(statement, values).all():
         entries[part] += 1
         if is_match and entries[part] <= groups[part].limit:
             matches[part][user_id] = key or "", segment
@@ -102,11 +103,11 @@ def _searched(search_key: str) -> tuple[str, ...]:
 
 
 @lru_cache(512)
-def _statement(shape: _Shape, groups: tuple[_Group, ...]) -> CompoundSelect[*tuple[Any, ...]]:
-    return ranges.joined(_entries(shape, number, group) for number, group in enumerate(groups))
+def _statement(shape: _Shape, groups: tuple[_Group, ...], on_postgres: bool) -> CompoundSelect[*tuple[Any, ...]]:
+    return ranges.joined(_entries(shape, number, group, on_postgres) for number, group in enumerate(groups))
 
 
-def _entries(shape: _Shape, part: int, group: _Group) -> AnySelect:
+def _entries(shape: _Shape, part: int, group: _Group, on_postgres: bool) -> AnySelect:
     """Return the statement for the entries of one group: up to its limit, and one more to know of."""
     names, limit = ranges.names(group.name, group.number), group.limit + 1
     if shape.source == "text":
@@ -115,7 +116,9 @@ def _entries(shape: _Shape, part: int, group: _Group) -> AnySelect:
     if shape.source == "order" and shape.key != "id":
         is_match = _is_match(shape, User).label("is_match")
         more = [User.id, is_match]
-        found = ranges.in_order(names, [shape.key], more=more, down=shape.down, limit=limit).subquery()
+        found = ranges.in_order(
+            names, [shape.key], more=more, down=shape.down, limit=limit, limit_each=on_postgres
+        ).subquery()
         return _columns(part, found.c, found.c[shape.key], found.c.is_match)
     # Newest first, but for a list that is itself in this order.
     down = shape.down or shape.key != "id"

@@ -35,10 +35,12 @@ def in_order(
     more: Sequence[Column] = (),
     down: bool = False,
     limit: int | None = None,
+    limit_each: bool = True,
 ) -> AnySelect:
     """Return the users of the segments in these parameters who meet the conditions: the first `limit`, or all.
 
-    The columns are the segment, those of the order, and `more`.
+    The columns are the segment, those of the order, and `more`. Without a limit for each range, Postgres would rather
+    sort the whole range, and with one SQLite reads so many of each: for many users, leave `limit_each` to Postgres.
     """
     columns = [getattr(User, name) for name in order]
     each = [
@@ -47,7 +49,7 @@ def in_order(
         .order_by(*_directed(columns, down))
         for one in segments
     ]
-    if limit and list(order) != ["id"]:  # otherwise Postgres would rather sort the whole range
+    if limit and limit_each and list(order) != ["id"]:
         each = [first(query, limit) for query in each]
     found = joined(each).subquery()
     merged = select(found).order_by(*_directed([found.c[name] for name in order], down))

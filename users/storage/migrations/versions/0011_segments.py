@@ -47,9 +47,6 @@ REPLACED = {
 }
 FILLED_AT_ONCE = {"sqlite": 150, "postgresql": 500}
 LONGEST_WAIT_SECONDS = 60  # for SQLite's write lock
-# For others who wait for SQLite's write lock: after a batch of users, and after an index, which takes half a second.
-PAUSE_SECONDS = 0.01
-PAUSE_OF_AN_INDEX_SECONDS = 0.5
 # A long transaction may hold the table. While this waits for it, all other statements wait behind: so not for long.
 LOCK = """
 DO $$ BEGIN
@@ -92,14 +89,16 @@ def upgrade() -> None:
 
 @contextlib.contextmanager
 def _step(lock: str = "IMMEDIATE") -> Iterator[sa.Connection]:
-    """Yield the connection in a transaction of its own."""
+    """Yield the connection in a transaction of its own, and then leave SQLite's write lock to others for a while."""
     _begin(lock)
+    start = time.monotonic()
     yield op.get_bind()
     _commit()
+    if lock == "IMMEDIATE":
+        time.sleep((time.monotonic() - start) / 2)
 
 
 def _begin(lock: str = "IMMEDIATE") -> None:
-    time.sleep(PAUSE_SECONDS)
     connection = op.get_bind().execution_options(sqlite_begin=lock, sqlite_wait=True)
     with at_most(LONGEST_WAIT_SECONDS):
         connection.begin()
@@ -156,7 +155,6 @@ def _create_indexes() -> None:
 
 def _create_index(name: str, index: str) -> None:
     if op.get_bind().dialect.name == "sqlite":
-        time.sleep(PAUSE_OF_AN_INDEX_SECONDS)
         with _step() as connection:
             connection.execute(sa.text(f"CREATE INDEX IF NOT EXISTS {name} ON users {index}"))
         return
@@ -170,7 +168,6 @@ def _create_index(name: str, index: str) -> None:
 
 def _drop_index(name: str) -> None:
     if op.get_bind().dialect.name == "sqlite":
-        time.sleep(PAUSE_OF_AN_INDEX_SECONDS)
         with _step() as connection:
             connection.execute(sa.text(f"DROP INDEX IF EXISTS {name}"))
         return
