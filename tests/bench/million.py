@@ -106,7 +106,7 @@ CALLS: dict[str, Callable[[str], object]] = {
     **{f"sorted by {sort}, from the middle": partial(_found, Asked(sort=sort)) for sort in Sort},
     **{f"exact, {name}": partial(_found, asked) for name, asked in EXACT.items()},
     **{f"bounded, {name}": partial(_found, asked) for name, asked in BOUNDED.items()},
-    "bounded, q of the API": lambda _middle: user_search.find_oldest(Asked(text="maria", sort=Sort.OLDEST), 300),
+    "bounded, q of the API": lambda _middle: user_search.find_oldest(Asked(text="maria", sort=Sort.OLDEST), limit=300),
     "counts_by_segment": lambda _middle: counts.counts_by_segment(),
     "never_signed_in": lambda _middle: counts.never_signed_in(),
     "count_active_administrators": lambda _middle: user_queries.count_active_administrators(),

@@ -205,7 +205,7 @@ def test_audit_page(app: Flask, cast: Cast, file: Path) -> None:
     day = clock.date(ids.moment_of(prunes(app)[0].target_id))
     page = signed_in(app, cast.ada).get("/admin/audit?action=audit.prune").text
     assert f"The command line pruned the audit trail: events before {day}" in page
-    assert '<option selected value="audit.prune">Audit: prune</option>' in page
+    assert '<option selected value="audit.prune">Audit trail pruned</option>' in page
 
 
 def test_day_in_utc() -> None:

@@ -46,15 +46,7 @@ def search(request: Request) -> str | None:
     values = request.args.getlist("q")
     if values and (len(values) != 1 or len(values[0]) > MAX_SEARCH or not search_keys.query_key(values[0])):
         raise InvalidParameter("q", f"a text of 1 to {MAX_SEARCH} characters, once")
-    for name in ("after", "skip"):
-        if values and name in request.args:
-            raise InvalidParameter(name, "no value together with q, which has no pages")
     return values[0] if values else None
-
-
-def search_limit(request: Request) -> int:
-    """Return how many users a search finds at most; 300 if the parameter is absent."""
-    return _whole_number(request, "limit", MAX_FOUND, least=1, most=MAX_FOUND, advice=", together with q")
 
 
 def skip(request: Request) -> int:
@@ -63,9 +55,9 @@ def skip(request: Request) -> int:
     return _whole_number(request, "skip", 0, least=0, most=MAX_SKIP, advice=advice)
 
 
-def limit(request: Request) -> int:
-    """Return how many users a list has at most; 100 if the parameter is absent."""
-    return _whole_number(request, "limit", 100, least=1, most=1000)
+def limit(request: Request, default: int = 100) -> int:
+    """Return how many users a list has at most; the default if the parameter is absent."""
+    return _whole_number(request, "limit", default, least=1, most=1000)
 
 
 def _whole_number(request: Request, name: str, default: int, *, least: int, most: int, advice: str = "") -> int:

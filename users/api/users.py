@@ -103,7 +103,7 @@ def list_users() -> tuple[Response, dict[str, str]]:
     """
     text = parameters.search(request)
     after, skip = parameters.after(request), parameters.skip(request)
-    limit = parameters.limit(request) if text is None else parameters.search_limit(request)
+    limit = parameters.limit(request) if text is None else min(parameters.limit(request, parameters.MAX_FOUND), parameters.MAX_FOUND)
     asked = Asked(
         text=text or "",
         shown=_shown(),
@@ -112,7 +112,8 @@ def list_users() -> tuple[Response, dict[str, str]]:
         sort=Sort.OLDEST,
     )
     if text is not None:
-        return jsonify([user.as_user() for user in user_search.find_oldest(asked, limit)]), {}
+        found = user_search.find_oldest(asked, after=after, skip=skip, limit=limit)
+        return jsonify([user.as_user() for user in found]), {}
     users = user_queries.list_users(asked, after=after, skip=skip, limit=limit + 1)
     return _page_response("/v1/user/", users, limit)
 

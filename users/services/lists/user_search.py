@@ -41,11 +41,15 @@ def find(asked: Asked, *, before: str | None = None, after: str | None = None, l
         return _bounded(session, asked, before, after, limit)
 
 
-def find_oldest(asked: Asked, limit: int) -> Sequence[User]:
-    """Return up to `limit` users whom a text finds, the oldest first: of those among the entries that it reads."""
+def find_oldest(asked: Asked, *, after: str = "", skip: int = 0, limit: int) -> Sequence[User]:
+    """Return up to `limit` users whom a text finds, oldest first: after the id `after`, without the first `skip`.
+
+    They are those among the entries that a bounded list reads.
+    """
     with database.reading() as session:
         entries = bounded.read(session, asked, counting=False)
-        return users_of(session, entries.ordered[:limit])
+        found = [user_id for user_id in entries.ordered if user_id > after]
+        return users_of(session, found[skip : skip + limit])
 
 
 def _exact(session: Session, asked: Asked, before: str | None, after: str | None, limit: int) -> Found:
