@@ -18,7 +18,6 @@ from users.blueprint import bp
 from users.errors import UserNotFound
 from users.http import urls
 from users.passwords.hash_queue import Share
-from users.request_errors import InvalidParameter
 from users.roles import Permission, Role
 from users.rules import validation
 from users.services import idempotency, user_creation, user_queries
@@ -103,28 +102,24 @@ def list_users() -> tuple[Response, dict[str, str]]:
     """
     text = parameters.search(request)
     after, skip = parameters.after(request), parameters.skip(request)
-    limit = parameters.limit(request) if text is None else min(parameters.limit(request, parameters.MAX_FOUND), parameters.MAX_FOUND)
+    most = parameters.MAX_FOUND
+    limit = parameters.limit(request) if text is None else min(parameters.limit(request, most), most)
+    active_only = parameters.boolean(request, "active_only")
+    status = parameters.one_of(request, "status", ["active", "deactivated"])
     asked = Asked(
         text=text or "",
-        shown=_shown(),
+        shown=status or ("active" if active_only else "all"),
         verified=parameters.optional_boolean(request, "verified"),
         role=parameters.one_of(request, "role", list(Role)),
         sort=Sort.OLDEST,
     )
+    if active_only and status == "deactivated":  # nobody is both
+        return jsonify([]), {}
     if text is not None:
         found = user_search.find_oldest(asked, after=after, skip=skip, limit=limit)
         return jsonify([user.as_user() for user in found]), {}
     users = user_queries.list_users(asked, after=after, skip=skip, limit=limit + 1)
     return _page_response("/v1/user/", users, limit)
-
-
-def _shown() -> str:
-    """Return the status of the users to list, from `?status=` and the older `?active_only=`."""
-    active_only = parameters.boolean(request, "active_only")
-    status = parameters.one_of(request, "status", ["active", "deactivated"])
-    if active_only and status == "deactivated":
-        raise InvalidParameter("status", "no value but active together with active_only")
-    return status or ("active" if active_only else "all")
 
 
 @bp.get("/v1/user/deleted")
