@@ -1,5 +1,6 @@
 """The application: `flask run` finds `create_app`, production servers load `serve`."""
 
+import gc
 import logging
 import os
 import sys
@@ -94,3 +95,5 @@ def _prepare_to_serve(app: Flask, loaded: settings.Settings) -> None:
     if upgrade.prepare(app):
         first_run.print_first_steps(app)
     logs.start_log_thread()
+    # What is there now stays. Each full collection of garbage would walk through it, and hold a request for 100 ms.
+    gc.freeze()

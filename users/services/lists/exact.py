@@ -55,9 +55,13 @@ def page(
     """
     segments = asked.segments(*statuses)
     values: dict[str, Any] = {**asked.values(), **ranges.values("segment", segments)}
-    if place:
-        values |= {"place": place[0], "place_key": place[1]}
     down = asked.sort.is_down is not back
+    if place and asked.has_dates:  # such a list is in the order of the ids, and SQLite looks at one bound of each kind
+        end, is_nearer = ("last_id", min) if down else ("first_id", max)
+        values[end] = is_nearer(values[end], place[0] if down else f"{place[0]}0")
+        place = None
+    elif place:
+        values |= {"place": place[0], "place_key": place[1]}
     statement = _page(len(segments), asked.sort.key, down, bool(place), bool(asked.role), asked.has_dates, limit)
     return session.scalars(statement, values).all()
 
