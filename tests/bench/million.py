@@ -96,7 +96,7 @@ def _found(asked: Asked, middle: str) -> object:
 
 
 def _listed(asked: Asked, middle: str) -> object:
-    return user_queries.list_users(asked, after=middle)
+    return user_queries.list_users(asked, after=middle, limit=5)  # among few users there are not many
 
 
 # What has no page: a call with the id in the middle.

@@ -113,6 +113,7 @@ def test_filters_are_folded(ada: Visitor) -> None:
         ("has_password=no", ["has_password: Choose from the list whether a password is set"]),
         ("never_signed_in=false", ["never_signed_in: Choose a last sign-in from the list"]),
         ("since=2026-02-30", ["since: Enter the first day as year, month and day, like 2026-01-31"]),
+        ("since=2026-1-31", ["since: Enter the first day as year, month and day, like 2026-01-31"]),
         ("until=%00", ["until: Enter the last day as year, month and day, like 2026-01-31"]),
         ("since=2026-02-02&until=2026-02-01", ["until: Choose a last day that is not before the first"]),
         ("sort=role", ["sort: Choose an order from the list"]),

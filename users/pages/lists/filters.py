@@ -1,7 +1,8 @@
 """The filters of a list as texts in its URL: each is read, or has a problem that is shown beside its field."""
 
+import contextlib
 from collections.abc import Callable, Collection, Mapping
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 from flask import request
@@ -33,10 +34,11 @@ def read(texts: Mapping[str, str], readers: Mapping[str, Reader], problems: Prob
 
 def day(name: str, text: str) -> date:
     """Read a day in UTC."""
-    try:
-        return datetime.strptime(text, "%Y-%m-%d").date()
-    except ValueError:
-        raise FormRefused({name: f"Enter the {_DAYS[name]} day as year, month and day, like 2026-01-31"}) from None
+    with contextlib.suppress(ValueError):
+        found = date.fromisoformat(text)
+        if found.isoformat() == text:  # the only form that the field of the page shows again
+            return found
+    raise FormRefused({name: f"Enter the {_DAYS[name]} day as year, month and day, like 2026-01-31"})
 
 
 def choice(meanings: Mapping[str, Any], refused: str) -> Reader:
