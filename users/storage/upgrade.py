@@ -122,9 +122,11 @@ def _advisory_lock(engine: Engine) -> Iterator[None]:
 def _connection(engine: Engine) -> Iterator[Connection]:
     """Yield the connection to migrate on, where a statement may take long."""
     with engine.connect() as connection:
+        if engine.dialect.name != "postgresql":
+            yield connection
+            return
+        event.listen(connection, "begin", _lift_limit)
         try:
-            if engine.dialect.name == "postgresql":
-                event.listen(connection, "begin", _lift_limit)
             yield connection
         finally:
             connection.invalidate()  # closes it, which ends what was set

@@ -68,9 +68,14 @@ END $$
 def upgrade() -> None:
     if context.is_offline_mode():
         raise CommandError("The keys of the users are computed, and not by SQL: upgrade without --sql.")
+    connection = op.get_bind()
+    is_begun = "segment" in {column["name"] for column in sa.inspect(connection).get_columns("users")}
+    if not is_begun and connection.scalar(sa.text("SELECT 1 FROM users LIMIT 1")) is None:
+        _make_whole()
+        return
     _commit()
-    with _step() as connection:
-        if "segment" not in {column["name"] for column in sa.inspect(connection).get_columns("users")}:
+    if not is_begun:
+        with _step():
             _add()
     # While they are empty: of SQLite's million users, an index takes seconds to make, and locks the file. Postgres
     # makes them beside writers, and faster when the rows are there.
@@ -85,6 +90,15 @@ def upgrade() -> None:
         connection.execute(sa.text("ANALYZE users"))
         _commit()
     _begin()  # in which Alembic notes the version
+
+
+def _make_whole() -> None:
+    """Make everything in the transaction of Alembic, where there are no users: beside another first command."""
+    _add()
+    for name, index in (*INDEXES.items(), UNFILLED):
+        op.execute(f"CREATE INDEX {name} ON users {index}")
+    for name in REPLACED:
+        op.execute(f"DROP INDEX {name}")
 
 
 @contextlib.contextmanager
