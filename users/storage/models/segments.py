@@ -7,6 +7,7 @@ user of the API has the highest, so that new users go to the end of an index.
 
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
+from itertools import product
 
 
 class Status(IntEnum):
@@ -17,20 +18,23 @@ class Status(IntEnum):
     ACTIVE = 2
 
 
+def segment_of(status: Status, *, verified: bool, has_password: bool) -> int:
+    """Return the segment of a user."""
+    return 4 * status + 2 * (not verified) + has_password
+
+
 def segments(
     statuses: Iterable[Status] = Status, *, verified: bool | None = None, has_password: bool | None = None
 ) -> Sequence[int]:
     """Return the segments of these statuses, highest first; None leaves open whether users are verified and so on."""
+    each = product(statuses, _possible(verified), _possible(has_password))
     return sorted(
-        (
-            4 * status + 2 * unverified + with_password
-            for status in statuses
-            for unverified in (False, True)
-            for with_password in (False, True)
-            if verified in (None, not unverified) and has_password in (None, with_password)
-        ),
-        reverse=True,
+        (segment_of(one, verified=is_verified, has_password=has) for one, is_verified, has in each), reverse=True
     )
+
+
+def _possible(wanted: bool | None) -> Sequence[bool]:
+    return (False, True) if wanted is None else (wanted,)
 
 
 def status_of(segment: int) -> Status:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from users.clock import rfc3339
 from users.rules import search_keys
 from users.storage.columns import Bytewise, Id, UtcDateTime
-from users.storage.models.segments import Status, segments
+from users.storage.models.segments import Status, segment_of
 from users.storage.models.tables import Model, partial_index
 
 _UNREAD: dict[str, Any] = {"deferred": True, "deferred_raiseload": True}
@@ -88,7 +88,7 @@ class User(Model):
         plain = {name: getattr(self, name) for name in _WRITTEN}
         status = Status.DELETED if self.deleted_at else Status.ACTIVE if self.is_active else Status.DEACTIVATED
         # The trigger would give the same, and on SQLite double the time of the insert: it writes the row again.
-        (segment,) = segments([status], verified=self.last_verified is not None, has_password=self.has_password)
+        segment = segment_of(status, verified=self.last_verified is not None, has_password=self.has_password)
         return {**plain, "segment": segment, **search_keys.keys(self.id, self.email, self.first_name, self.last_name)}
 
     def touch(self, now: datetime) -> None:
