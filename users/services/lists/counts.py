@@ -31,7 +31,10 @@ def total(counts: Mapping[int, Count], wanted: Iterable[int], stop: int = STOP) 
 
 
 def never_signed_in(among: int = STOP) -> Count:
-    """Return how many of the newest active users have never signed in; many: as many as `among` were read, not all."""
+    """Return how many of the newest active users have never signed in, of at most `among`.
+
+    `many` tells that so many were read: there may be older users, of whom nothing is known.
+    """
     row = database.find(_never_signed_in(among), **ranges.values("segment", segments([Status.ACTIVE])))
     assert row is not None  # noqa: S101  (it is an aggregate)
     return Count(row.number, row.read >= among)
