@@ -64,9 +64,8 @@ def assert_unavailable(reply: Reply) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_new_folder(here: Installation, kind: str) -> None:
     """A new folder is served within seconds, and its files are private."""
-    starts = (here.start(kind)[0] for _ in range(3))  # a second is normal; other tests may keep every core busy
-    server = next((server for server in starts if server.seconds_to_first_answer < 5), None)
-    assert server
+    server = here.start(kind)[0]
+    assert server.seconds_to_first_answer < 30  # a second or two is normal; other tests may keep every core busy
     made = {path.name: stat.S_IMODE(path.stat().st_mode) for path in here.instance.iterdir()}
     assert {"enrol.db", "secret_key"} <= set(made)
     assert set(made.values()) == {0o600}
@@ -214,7 +213,7 @@ def test_silent_postgres(here: Installation) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:  # connections are made, and nothing is ever said
         here.environment["DATABASE_URL"] = f"postgresql://enrol@127.0.0.1:{mute.getsockname()[1]}/enrol"
         (server,) = here.start("granian")
-        assert server.seconds_to_first_answer < 10  # it waits two seconds for the connection, not for good
+        assert server.seconds_to_first_answer < 30  # it waits two seconds for the connection, not for good
         (sentence,) = _causes(server.log())
         assert "cannot be reached" in sentence
         reply = create(server, key_format.new_key())
