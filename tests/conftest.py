@@ -176,13 +176,18 @@ def _spare_the_disk(connection: sqlite3.Connection, _record: object) -> None:
 
 @pytest.fixture
 def app(
-    request: pytest.FixtureRequest, database_url: str, settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    database_url: str,
+    settings: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Flask]:
     """The application on an empty database. It cleans up by itself only in a test that moves the `steady` clock."""
     with monkeypatch.context() as patch:
         if "steady" not in request.fixturenames:
             patch.setattr(cleanup, "FIRST_AFTER_SECONDS", 3600)
-        app = create_app({**CHEAP, "DATABASE_URL": database_url, "TESTING": True, **settings})
+        given = {**CHEAP, "DATABASE_URL": database_url, "ENROL_SPOOL_DIR": str(tmp_path / "imports"), **settings}
+        app = create_app({**given, "TESTING": True})
     app.jinja_env.bytecode_cache = COMPILED  # every application would compile the pages for itself
     with app.app_context():
         share_statements(db.engine)

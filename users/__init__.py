@@ -4,6 +4,7 @@
     pages/      the door for people in a browser: HTML pages and forms
     cli/        the door for the operator: flask users, keys, audit, doctor
     http/       what both web doors share: error responses, headers, session cookie, CSRF, URLs, health probes
+    bulk/       many users at once: imports, exports, acts on many, and the jobs that do them beside requests
     services/   what is done to users, API keys and links: one function and one transaction each; cleanup, advice
     auth/       sign-in, second factors, sessions, limits on attempts, and whether an actor may still act
     audit/      the audit trail: events are written and found

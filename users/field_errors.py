@@ -30,12 +30,32 @@ class FieldCode(StrEnum):
     USER_ALREADY_EXISTS = "USER_ALREADY_EXISTS"
 
 
+class RowCode(StrEnum):
+    """The code of an error that only a row of an import can have, beside those of fields."""
+
+    CONFLICTING_FIELDS = "CONFLICTING_FIELDS"
+    DUPLICATE_IN_FILE = "DUPLICATE_IN_FILE"
+    ID_ALREADY_EXISTS = "ID_ALREADY_EXISTS"
+    INVALID_BOOLEAN = "INVALID_BOOLEAN"
+    INVALID_ID = "INVALID_ID"
+    INVALID_JSON = "INVALID_JSON"
+    INVALID_TIME = "INVALID_TIME"
+    PASSWORD_HASH_INVALID = "PASSWORD_HASH_INVALID"  # noqa: S105
+    PASSWORD_HASH_TOO_COSTLY = "PASSWORD_HASH_TOO_COSTLY"  # noqa: S105
+    PASSWORD_HASH_UNSUPPORTED = "PASSWORD_HASH_UNSUPPORTED"  # noqa: S105
+    PASSWORD_HASH_WEAK = "PASSWORD_HASH_WEAK"  # noqa: S105
+    ROLE_NOT_GRANTABLE = "ROLE_NOT_GRANTABLE"
+    ROW_TOO_LARGE = "ROW_TOO_LARGE"
+    TIME_IN_FUTURE = "TIME_IN_FUTURE"
+    TOO_MANY_CELLS = "TOO_MANY_CELLS"
+
+
 @dataclass(frozen=True)
 class FieldError:
     """An error in one field. `message` is for people and never contains the value that was sent."""
 
     field: str
-    code: FieldCode
+    code: FieldCode | RowCode
     message: str
 
     def as_dict(self) -> dict[str, str]:
@@ -46,7 +66,7 @@ class FieldError:
 class FieldRefused(Exception):
     """A value is refused."""
 
-    def __init__(self, code: FieldCode, message: str) -> None:
+    def __init__(self, code: FieldCode | RowCode, message: str) -> None:
         super().__init__(code)
         self.code = code
         self.message = message

@@ -7,10 +7,12 @@ class Permission(StrEnum):
     """One thing a caller may do, as `object:act`."""
 
     AUDIT_READ = "audit:read"
+    HASHES_READ = "hashes:read"
     KEYS_MANAGE = "keys:manage"
     ROLES_ASSIGN = "roles:assign"
     USERS_CREATE = "users:create"
     USERS_DELETE = "users:delete"
+    USERS_IMPORT = "users:import"
     USERS_READ = "users:read"
     USERS_UPDATE = "users:update"
     USERS_VERIFY = "users:verify"

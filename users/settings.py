@@ -37,6 +37,8 @@ TAKES = {
     "ENROL_PASSWORD_HASH_UNSAFE": "1 or off",
     "ENROL_HASH_SLOTS": "how many passwords to hash at once in one process, from 1 to 256",
     "ENROL_HASH_QUEUE": "how many may wait to be hashed, from 0 to 10000",
+    "ENROL_IMPORT_MAX_BYTES": "how many bytes a file to import may have, from 1024 to 999999999999",
+    "ENROL_SPOOL_DIR": "the absolute path of a folder for files on their way in; several hosts share it",
     "ENROL_RATE_LIMIT": "a number and a time, like 100/second, 6000/minute or 360000/hour, or off",
     "ENROL_REQUIRE_SECOND_FACTOR": "off, administrators or all",
     "ENROL_TRUSTED_PROXIES": "the number of proxies in front, from 0 to 10",
@@ -50,6 +52,7 @@ TAKES = {
 REQUIRE_SECOND_FACTOR = ("off", "administrators", "all")
 
 _DATABASE_POOL = 16  # hashing a password holds no connection
+_IMPORT_MAX_BYTES = 512 * 1024 * 1024
 _SECRET_KEY_FILE = "secret_key"  # noqa: S105  (a file's name)
 _RATE = re.compile(r"([1-9][0-9]{0,8})/(second|minute|hour)")
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600}
@@ -76,6 +79,8 @@ class Settings:
     hash_slots: int
     hash_queue: int
     require_second_factor: str  # one of REQUIRE_SECOND_FACTOR
+    import_max_bytes: int
+    spool_folder: Path
     rate_limit: Rate | None  # None: off
     trusted_proxies: int
     trusted_hosts: tuple[str, ...]
@@ -136,6 +141,10 @@ def load(values: Mapping[str, str], instance: Path) -> Settings:
         hash_slots=_whole_number(values, "ENROL_HASH_SLOTS", 1, 256, default=cores.usable()),
         hash_queue=_whole_number(values, "ENROL_HASH_QUEUE", 0, 10000, default=hash_queue.QUEUE),
         require_second_factor=_choice(values, "ENROL_REQUIRE_SECOND_FACTOR", REQUIRE_SECOND_FACTOR),
+        import_max_bytes=_whole_number(
+            values, "ENROL_IMPORT_MAX_BYTES", 1024, 999_999_999_999, default=_IMPORT_MAX_BYTES
+        ),
+        spool_folder=_spool_folder(values, instance),
         rate_limit=_rate_limit(values),
         trusted_proxies=_whole_number(values, "ENROL_TRUSTED_PROXIES", 0, 10, default=0),
         trusted_hosts=_hosts(values),
@@ -170,7 +179,7 @@ def _choice(values: Mapping[str, str], name: str, choices: tuple[str, ...]) -> s
 
 def _whole_number(values: Mapping[str, str], name: str, lowest: int, highest: int, *, default: int) -> int:
     value = values.get(name) or str(default)
-    if not re.fullmatch(r"[0-9]{1,6}", value) or not lowest <= int(value) <= highest:
+    if not re.fullmatch(r"[0-9]{1,12}", value) or not lowest <= int(value) <= highest:
         raise _bad(name)
     return int(value)
 
@@ -256,6 +265,13 @@ def _password_hash(values: Mapping[str, str]) -> HashParameters:
     if parameters.below_floor() and not unsafe:
         raise _bad("ENROL_PASSWORD_HASH")
     return parameters
+
+
+def _spool_folder(values: Mapping[str, str], instance: Path) -> Path:
+    folder = Path(values.get("ENROL_SPOOL_DIR") or instance / "imports")
+    if not folder.is_absolute():
+        raise _bad("ENROL_SPOOL_DIR")
+    return folder
 
 
 def _rate_limit(values: Mapping[str, str]) -> Rate | None:

@@ -41,10 +41,12 @@ ROLE_WORDS = {
 }
 SCOPE_WORDS = {
     Permission.USERS_CREATE: "Create users",
+    Permission.USERS_IMPORT: "Import many users",
     Permission.USERS_READ: "See users",
     Permission.USERS_UPDATE: "Change users",
     Permission.USERS_DELETE: "Delete users",
     Permission.USERS_VERIFY: "Check users’ passwords",
+    Permission.HASHES_READ: "Export password hashes",
     Permission.ROLES_ASSIGN: "Assign roles",
     Permission.KEYS_MANAGE: "Manage API keys",
     Permission.AUDIT_READ: "Read the audit trail",

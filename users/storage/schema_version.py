@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 
 from users.errors import Unavailable
 
-HEAD = "0011"  # the newest migration in storage/migrations; the names of migrations sort by age
+HEAD = "0012"  # the newest migration in storage/migrations; the names of migrations sort by age
 
 BEHIND = "The database is not set up for this version of Enrol. Run: flask db upgrade"
 NEWER = "The database was made by a newer version of Enrol. Install that version, or restore a backup."

@@ -47,6 +47,7 @@ class User(Model):
         *[partial_index(name, "segment", column, where="segment IS NOT NULL") for name, column in _BY_SEGMENT.items()],
         # Those whom a server of an older version made: `search_fill` gives them their search keys.
         partial_index("ix_users_unfilled", "id", where="search_parents IS NULL"),
+        partial_index("ix_users_password_make", "password_make", where="password_make IS NOT NULL"),
     )
     __mapper_args__ = {"eager_defaults": False}  # noqa: RUF012  (SQLAlchemy's)  an insert does not read the status back
 
@@ -56,6 +57,8 @@ class User(Model):
     first_name: Mapped[str | None] = mapped_column(Text)
     last_name: Mapped[str | None] = mapped_column(Text)
     password_hash: Mapped[str] = mapped_column(Text)  # "" for a user without a password
+    # Of a hash that another system made: see `passwords/foreign`. None for one of our own.
+    password_make: Mapped[str | None] = mapped_column(Text, **_UNREAD)
     is_active: Mapped[bool]
     last_verified: Mapped[datetime | None] = mapped_column(UtcDateTime)
     global_role_id: Mapped[str | None] = mapped_column(Text)

@@ -1,0 +1,1 @@
+"""Many users at once: imports, exports, acts on many users, and the jobs that do them beside requests."""
