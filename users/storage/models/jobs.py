@@ -41,7 +41,10 @@ class Job:
 
 
 class Import(Job, Model):
-    """A file of users on its way in. Its place in the file is committed with the users that were made up to there."""
+    """A file of users on its way in. Its place in the file is committed with the users that were made up to there.
+
+    An import of kind `terminal` is done by its command alone, which reads the file where it is: never by the runner.
+    """
 
     __tablename__ = "imports"
     __table_args__ = (
@@ -68,7 +71,9 @@ class Import(Job, Model):
     existing: Mapped[int] = mapped_column(server_default=text("0"))
     rejected: Mapped[int] = mapped_column(server_default=text("0"))
     byte_offset: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))  # where the next row begins
+    row_number: Mapped[int] = mapped_column(server_default=text("0"))  # of the next row
     rejects_bytes: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))  # of the file of rejects
+    rejects_path: Mapped[str | None] = mapped_column(Text)  # where the command line writes it; None: in the spool
     makes: Mapped[dict[str, int]] = mapped_column(JSON)  # how many rows have a hash of each make
     passwords: Mapped[int] = mapped_column(server_default=text("0"))  # how many rows have a plain one
     # Who started it, where that is not who asked for it: kind, user_id, key_id, permissions.
