@@ -12,6 +12,7 @@ _USER_ID = re.compile(r"usr_[0-9a-f]{32}", re.ASCII)
 _KEY_ID = re.compile(r"akid_[0-9a-f]{32}", re.ASCII)
 _FACTOR_ID = re.compile(r"fct_[0-9a-f]{32}", re.ASCII)
 _EVENT_ID = re.compile(r"evt_[0-9a-f]{32}", re.ASCII)
+_IMPORT_ID = re.compile(r"imp_[0-9a-f]{32}", re.ASCII)
 _REQUEST_ID = re.compile(r"req_[A-Za-z0-9]{8,60}", re.ASCII)
 _CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 
@@ -62,6 +63,11 @@ def is_factor_id(text: str) -> bool:
 def is_event_id(text: str) -> bool:
     """Tell whether `text` has the form of an audit event's id."""
     return bool(_EVENT_ID.fullmatch(text))
+
+
+def is_import_id(text: str) -> bool:
+    """Tell whether `text` has the form of an import's id; only such a text is looked up."""
+    return bool(_IMPORT_ID.fullmatch(text))
 
 
 def is_request_id(text: str) -> bool:

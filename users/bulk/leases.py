@@ -50,7 +50,7 @@ def take(model: type[Import] | type[BulkAct], job_id: str) -> Lease | None:
     with database.writing() as connection:
         row = select(table.c.holder, table.c.lease_until, table.c.crashes).where(table.c.id == job_id)
         found = connection.execute(row.with_for_update()).first()
-        if found is None or not _is_free(found.holder, found.lease_until):
+        if found is None or not is_free(found.holder, found.lease_until):
             return None
         crashes = found.crashes + (found.holder is not None)
         taken = {"holder": holder, "lease_until": clock.now() + LASTS, "crashes": crashes}
@@ -84,7 +84,8 @@ def maybe_free(model: type[Import] | type[BulkAct], now: datetime) -> Any:
     return or_(model.holder.is_(None), model.lease_until < now, here)
 
 
-def _is_free(holder: str | None, lease_until: datetime | None) -> bool:
+def is_free(holder: str | None, lease_until: datetime | None) -> bool:
+    """Tell whether a lease with these values is free now."""
     if holder is None or lease_until is None or lease_until < clock.now():
         return True
     machine, pid, _random = holder.split(" ")

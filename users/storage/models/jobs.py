@@ -76,6 +76,7 @@ class Import(Job, Model):
     rejects_path: Mapped[str | None] = mapped_column(Text)  # where the command line writes it; None: in the spool
     makes: Mapped[dict[str, int]] = mapped_column(JSON)  # how many rows have a hash of each make
     passwords: Mapped[int] = mapped_column(server_default=text("0"))  # how many rows have a plain one
+    starts: Mapped[str] = mapped_column(Text, server_default=text("'never'"))  # by itself: never, clean, always
     # Who started it, where that is not who asked for it: kind, user_id, key_id, permissions.
     started_by: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     idempotency_key: Mapped[str | None] = mapped_column(Id)

@@ -102,6 +102,7 @@ def _create_tables() -> None:
         sa.Column("rejects_path", sa.Text),
         sa.Column("makes", sa.JSON, nullable=False),
         _counter("passwords"),
+        sa.Column("starts", sa.Text, nullable=False, server_default=sa.text("'never'")),
         sa.Column("started_by", sa.JSON),
         sa.Column("idempotency_key", Id),
         sa.Column("checked_at", UtcDateTime),
