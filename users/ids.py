@@ -14,16 +14,19 @@ _FACTOR_ID = re.compile(r"fct_[0-9a-f]{32}", re.ASCII)
 _EVENT_ID = re.compile(r"evt_[0-9a-f]{32}", re.ASCII)
 _IMPORT_ID = re.compile(r"imp_[0-9a-f]{32}", re.ASCII)
 _REQUEST_ID = re.compile(r"req_[A-Za-z0-9]{8,60}", re.ASCII)
+_UUID_7 = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}", re.ASCII)
+_EPOCH = datetime.fromtimestamp(0, UTC)
 _CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 
 
-def new_id(prefix: str) -> str:
-    """Return `prefix` + `_` + 32 lower-case hex digits of a new UUIDv7.
+def new_id(prefix: str, at: datetime | None = None) -> str:
+    """Return `prefix` + `_` + 32 lower-case hex digits of a new UUIDv7, of now or of a time since 1970.
 
     The 12 bits after the milliseconds count 4,096ths of a millisecond (RFC 9562, section 6.2, method 3), so that
     ids made one after another on one machine sort in that order.
     """
-    milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
+    since_1970 = time.time_ns() if at is None else (at - _EPOCH) // timedelta(microseconds=1) * 1000
+    milliseconds, nanoseconds = divmod(since_1970, 1_000_000)
     fraction = (nanoseconds << 12) // 1_000_000
     number = milliseconds << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | secrets.randbits(62)
     return f"{prefix}_{number:032x}"
@@ -42,12 +45,17 @@ def first(prefix: str, moment: datetime) -> str:
 
 def moment_of(id_: str) -> datetime:
     """Return the time at which the id was made, to the millisecond."""
-    return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=int(id_.rpartition("_")[2][:12], 16))
+    return _EPOCH + timedelta(milliseconds=int(id_.rpartition("_")[2][:12], 16))
 
 
 def is_user_id(text: str) -> bool:
     """Tell whether `text` has the form of a user's id; only such a text is looked up."""
     return bool(_USER_ID.fullmatch(text))
+
+
+def is_version_7(id_: str) -> bool:
+    """Tell whether the id of a user, a key or an event is a UUIDv7. Only such an id sorts by the time it was made."""
+    return bool(_UUID_7.fullmatch(id_.rpartition("_")[2]))
 
 
 def is_key_id(text: str) -> bool:

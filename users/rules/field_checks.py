@@ -8,10 +8,10 @@ from collections.abc import Collection, Mapping
 from datetime import timedelta
 from itertools import islice
 
-from users.field_errors import FieldCode, FieldError, FieldRefused
+from users.field_errors import FieldCode, FieldError, FieldRefused, RowCode
 from users.passwords import policy
 from users.passwords.password_lists import DigestList
-from users.roles import Role
+from users.roles import Permission, Role
 from users.rules import email_faults, invisible, ip_addresses
 from users.rules.emails import MAX_BYTES as EMAIL_MAX_BYTES
 from users.rules.emails import BadEmail, Email, parse_email, tidied
@@ -122,6 +122,14 @@ def role(value: object) -> Role | None:
     if given not in set(Role):
         raise FieldRefused(FieldCode.INVALID_ROLE, f"Choose one of the roles: {', '.join(Role)}")
     return Role(given)
+
+
+def require_grantable(role: Role, permissions: frozenset[Permission]) -> None:
+    """Raise FieldRefused unless a holder of `permissions` may give this role, which is the rule of `user_creation`."""
+    missing = {Permission.ROLES_ASSIGN, *role.permissions} - permissions
+    if missing:
+        needs = ", ".join(sorted(missing))
+        raise FieldRefused(RowCode.ROLE_NOT_GRANTABLE, f"You cannot give {role}: that needs {needs}")
 
 
 def unknown_fields(given: Mapping[str, object], fields: tuple[str, ...]) -> list[FieldError]:

@@ -93,6 +93,7 @@ ADMIN_FIELDS = tuple(one.name for one in PROFILE_FIELDS if one.in_forms)
 ADMIN_INVITE_FIELDS = tuple(name for name in ADMIN_FIELDS if name not in ("password", "password_change_required"))
 CHANGE_FIELDS = tuple(one.name for one in PROFILE_FIELDS)
 COLUMN_FIELDS = tuple(one.name for one in PROFILE_FIELDS if one.is_column)
+_BY_NAME = {one.name: one for one in PROFILE_FIELDS}
 _LIFETIME = "expires_in"
 
 
@@ -203,6 +204,11 @@ def user_changes(given: Mapping[str, object], rules: Rules) -> UserChanges:
         raise refused
     values["email"] = _present_email(sent, refused)
     return UserChanges(frozenset(values), **values, email_as_sent=sent, bad_email=refused)
+
+
+def check_field(found: FieldErrors, name: str, value: object, rules: Rules) -> Any:
+    """Return the value to keep of the field `name` of PROFILE_FIELDS, or None after adding its error to `found`."""
+    return _check(found, _BY_NAME[name], value, rules)
 
 
 def credentials(given: Mapping[str, object]) -> Credentials:

@@ -10,7 +10,7 @@ from users.storage.models.second_factors import RecoveryCode, SecondFactor
 from users.storage.models.segments import Status, segments, status_of
 from users.storage.models.sign_in import AdminSession, KnownNetwork, SetupLink, Throttle
 from users.storage.models.tables import db
-from users.storage.models.users import User, entity_tag
+from users.storage.models.users import User, entity_tag, members
 
 __all__ = [
     "AdminSession",
@@ -33,6 +33,7 @@ __all__ = [
     "User",
     "db",
     "entity_tag",
+    "members",
     "segments",
     "status_of",
 ]

@@ -32,6 +32,21 @@ def entity_tag(updated_at: datetime, last_login: datetime | None = None) -> str:
     return f'"{"/".join(moments)}"'
 
 
+def members(user: Any) -> dict[str, Any]:
+    """Return the nine members of `user`, a User or a row with its columns, in the contract's order."""
+    return {
+        "email": user.email,
+        "first_name": user.first_name,
+        "last_name": user.last_name,
+        "id": user.id,
+        "is_active": user.is_active,
+        "last_verified": user.last_verified and rfc3339(user.last_verified),
+        "global_role_id": user.global_role_id,
+        "created_at": rfc3339(user.created_at),
+        "updated_at": rfc3339(user.updated_at),
+    }
+
+
 class User(Model):
     """A user. Constructed in one place only: `user_creation.create_user`."""
 
@@ -110,17 +125,7 @@ class User(Model):
 
     def as_user(self) -> dict[str, Any]:
         """Return the nine members of a user, in the contract's order."""
-        return {
-            "email": self.email,
-            "first_name": self.first_name,
-            "last_name": self.last_name,
-            "id": self.id,
-            "is_active": self.is_active,
-            "last_verified": self.last_verified and rfc3339(self.last_verified),
-            "global_role_id": self.global_role_id,
-            "created_at": rfc3339(self.created_at),
-            "updated_at": rfc3339(self.updated_at),
-        }
+        return members(self)
 
     def as_profile(self) -> dict[str, Any]:
         """Return the user's nine members, `full_name` and `last_login`."""
