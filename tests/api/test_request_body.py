@@ -12,8 +12,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from support.api import Api
-from users.api.request_body import MAX_BYTES, MAX_DEPTH, json_object
+from users.api.request_body import MAX_BYTES, json_object
 from users.request_errors import InvalidJson, PayloadTooLarge, UnsupportedMediaType
+from users.rules.strict_json import MAX_DEPTH
 
 flask = Flask(__name__)
 

@@ -18,7 +18,7 @@ from users.api import parameters, request_body
 from users.openapi import contract
 from users.passwords import policy
 from users.roles import Role
-from users.rules import emails, field_checks, validation
+from users.rules import emails, field_checks, strict_json, validation
 from users.storage.models import User
 
 DOCUMENT = contract.document()
@@ -126,7 +126,7 @@ def test_bounds_are_those_of_the_code() -> None:
     assert SCHEMAS["UserId"]["pattern"] == f"^{ids._USER_ID.pattern}$"
     assert request_body.MAX_BYTES == 64 * 1024
     assert "64 KiB" in SCHEMAS["PayloadTooLarge"]["x-how-to-fix"]
-    assert f"{request_body.MAX_DEPTH} levels" in SCHEMAS["InvalidJson"]["x-how-to-fix"]
+    assert f"{strict_json.MAX_DEPTH} levels" in SCHEMAS["InvalidJson"]["x-how-to-fix"]
     key = DOCUMENT["components"]["parameters"]["IdempotencyKey"]["schema"]["pattern"]
     assert key == f"^{parameters._IDEMPOTENCY_KEY.pattern}$"
 

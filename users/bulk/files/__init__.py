@@ -1,1 +1,5 @@
-"""Files of users, CSV and JSON lines: read whatever a spreadsheet wrote, and written for one. No Flask, no database."""
+"""Files of users: read as CSV or JSON lines in any usual encoding, and written. No Flask and no database.
+
+`reading` is the way in and `writing` the way out; `layout` is what both know of a file. A file that cannot be read is
+one of `refusals`.
+"""
