@@ -236,6 +236,13 @@ def require_writable() -> None:
 
 
 @contextlib.contextmanager
+def step() -> Iterator[None]:
+    """Give the waits inside a budget of their own: for one of many steps of a request that takes long."""
+    with current_app.app_context():  # its `g` is new
+        yield
+
+
+@contextlib.contextmanager
 def _budget() -> Iterator[None]:
     """Limit the waits for the database to the rest of the request's budget, outside a request to all of it."""
     if deadline.get() is not None:  # an outer call has set it

@@ -83,15 +83,15 @@ def read(session: Session, asked: Asked, *, counting: bool = True) -> Entries:
 
 
 def _shape(asked: Asked) -> _Shape:
-    searched = _searched(asked.search_key) if asked.search_key else ()
-    sources = {"role": asked.role, "text": searched, "dates": asked.has_dates}
+    columns = searched(asked.search_key) if asked.search_key else ()
+    sources = {"role": asked.role, "text": columns, "dates": asked.has_dates}
     source = next((name for name, given in sources.items() if given), "order")
     return _Shape(
-        source, asked.sort.key, asked.sort.is_down, searched, bool(asked.role), asked.has_dates, asked.never_signed_in
+        source, asked.sort.key, asked.sort.is_down, columns, bool(asked.role), asked.has_dates, asked.never_signed_in
     )
 
 
-def _searched(search_key: str) -> tuple[str, ...]:
+def searched(search_key: str) -> tuple[str, ...]:
     """Return the columns in which such a text can be: no email has a space, no domain an @."""
     names = ("search_name", "search_last_name")
     if " " in search_key:
