@@ -14,6 +14,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 import users
 from users import logs, settings
 from users.api import request_body
+from users.bulk import runner
 from users.cli import first_run
 from users.logs import server as server_log
 from users.passwords.hash_queue import HashQueue
@@ -95,5 +96,6 @@ def _prepare_to_serve(app: Flask, loaded: settings.Settings) -> None:
     if upgrade.prepare(app):
         first_run.print_first_steps(app)
     logs.start_log_thread()
+    runner.begin_to_serve(app)
     # What is there now stays. Each full collection of garbage would walk through it, and hold a request for 100 ms.
     gc.freeze()

@@ -67,6 +67,8 @@ class _Scheduler:
             with self._app.app_context():
                 delete_expired()
                 fill_search_keys()
+                for act in self._app.extensions["enrol.cleanups"]:
+                    act()
         except Unavailable:
             logs.event("sweep_put_off")
         except Exception as error:
@@ -77,7 +79,13 @@ class _Scheduler:
 
 def init_app(app: Flask) -> None:
     """Let the requests to `app` start clean-ups."""
+    app.extensions["enrol.cleanups"] = []
     app.before_request(_Scheduler(app).start_if_due)
+
+
+def add(app: Flask, act: Callable[[], None]) -> None:
+    """Let each clean-up of `app` call `act` too, which may raise Unavailable. Folders above this one have such acts."""
+    app.extensions["enrol.cleanups"].append(act)
 
 
 def delete_expired() -> None:
