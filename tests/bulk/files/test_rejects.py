@@ -100,7 +100,7 @@ def quoted(cell: str, *, always: bool) -> str:
 @given(
     st.lists(st.tuples(st.lists(CELLS, max_size=7), st.booleans()), min_size=1, max_size=5), st.sampled_from(",;\t|")
 )
-@hypothesis_settings(deadline=None, max_examples=150)
+@hypothesis_settings(deadline=None, max_examples=60)
 def test_read_again_is_the_same(rows: list[tuple[list[str], bool]], delimiter: str) -> None:
     """Whatever the cells are: the rejects of the rejects are the rejects, but for the numbers of the rows."""
     lines = [delimiter.join(HEADER)]

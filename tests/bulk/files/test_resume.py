@@ -46,7 +46,7 @@ def test_goes_on_at_each_row(text: str, codec: str, monkeypatch: pytest.MonkeyPa
     st.sampled_from(["utf-8", "utf-16"]),
     st.integers(1, 9),
 )
-@hypothesis_settings(deadline=None, max_examples=150)
+@hypothesis_settings(deadline=None, max_examples=60)
 def test_any_cells(cells: list[str], codec: str, block: int) -> None:
     quoted = "".join('\n"x","' + cell.replace('"', '""') + '"' for cell in cells)
     content = f"email,first_name{quoted}".encode(codec)

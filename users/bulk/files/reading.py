@@ -1,9 +1,8 @@
 """A file of users, read row by row: from its beginning, or from any place that an earlier reading told."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import islice
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from users.bulk.files import header
 from users.bulk.files.beginning import begin
@@ -21,13 +20,16 @@ _TOO_LARGE = (FieldError(ROW, RowCode.ROW_TOO_LARGE, f"Row is larger than {MAX_R
 _SAMPLED_ROWS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class ReadRow:
+class ReadRow(NamedTuple):
     """A row as it was read."""
 
     row: Row
-    raw: str = field(repr=False)  # its text as it stood, without its end; "" if it is too large
+    raw: str  # its text as it stood, without its end; "" if it is too large
     end: Place  # where the next row begins
+
+    def __repr__(self) -> str:
+        """Return no cell of the row."""
+        return f"ReadRow({self.row!r}, end={self.end!r})"
 
 
 def look(file: BinaryIO, options: Options) -> Layout:
@@ -104,14 +106,14 @@ def _csv_rows(file: BinaryIO, layout: Layout, start: Place) -> Iterator[ReadRow]
         if values is None:
             yield ReadRow(Row(number, {}, _TOO_LARGE), raw, place)
             continue
-        cells: dict[str, object] = {name: cell for name, cell in zip(names, values, strict=False) if cell and name}
-        if not cells and _is_blank(values, reports):
+        texts = {name: cell for name, cell in zip(names, values, strict=False) if cell and name}
+        if all(map(str.isspace, texts.values())) and _is_blank(values, reports):
             continue
         if "'" in raw:
             for name in _TEXTS:
-                if name in cells:
-                    cells[name] = unescaped(str(cells[name]))
-        yield ReadRow(Row(number, cells, _extra(values, width) if len(values) > width else ()), raw, place)
+                if name in texts:
+                    texts[name] = unescaped(texts[name])
+        yield ReadRow(Row(number, texts, _extra(values, width) if len(values) > width else ()), raw, place)
 
 
 def _is_blank(values: list[str], reports: set[int]) -> bool:

@@ -3,11 +3,14 @@
 import csv
 from collections.abc import Iterator
 from enum import Enum, auto
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from users.bulk.files.layout import MAX_ROW_BYTES, Place
 from users.bulk.files.lines import Unreadable, lines, size_in
 from users.bulk.files.refusals import never_closed, text_after_quote
+
+if TYPE_CHECKING:
+    from _csv import Dialect  # of which `csv` shows only the class that names are registered with
 
 # Its number, its cells (None if it is too large to be held), its text without its end, and where the next row begins.
 Record = tuple[int, list[str] | None, str, int]
@@ -20,6 +23,7 @@ def records(file: BinaryIO, codec: str, delimiter: str, start: Place) -> Iterato
     """
     offset, number = start
     size = size_in(codec)
+    dialect = csv.reader((), delimiter=delimiter, strict=True).dialect  # made once: it costs more than a row
     open_row: _OpenRow | None = None
     try:
         for some in lines(file, codec, offset):
@@ -27,14 +31,14 @@ def records(file: BinaryIO, codec: str, delimiter: str, start: Place) -> Iterato
                 length = size(line)
                 offset += length
                 if open_row is None and length <= MAX_ROW_BYTES:
-                    cells = _cells(line, delimiter)
+                    cells = _cells(line, delimiter, dialect)
                     if cells is not None:
                         raw = line.rstrip("\r\n")
                         if raw and not raw.isspace():
                             yield number, cells, raw, offset
                         number += 1
                         continue
-                open_row = open_row or _OpenRow(number, delimiter)
+                open_row = open_row or _OpenRow(number, dialect)
                 open_row.add(line, length)
                 if open_row.is_whole:
                     yield number, *open_row.content(), offset
@@ -47,12 +51,12 @@ def records(file: BinaryIO, codec: str, delimiter: str, start: Place) -> Iterato
         yield number, *open_row.content(), offset
 
 
-def _cells(line: str, delimiter: str) -> list[str] | None:
+def _cells(line: str, delimiter: str, dialect: "Dialect") -> list[str] | None:
     """Return the cells of a row of one line, None if it needs a closer look."""
     if '"' not in line:
         return line.rstrip("\r\n").split(delimiter)
     try:
-        return next(csv.reader((line,), delimiter=delimiter, strict=True))
+        return next(csv.reader((line,), dialect))
     except csv.Error:
         return None
 
@@ -69,10 +73,11 @@ class _At(Enum):
 class _OpenRow:
     """A row of several lines, or of pieces of one, as far as it was read. What is too large is not kept."""
 
-    def __init__(self, number: int, delimiter: str) -> None:
+    def __init__(self, number: int, dialect: "Dialect") -> None:
         self.is_whole = False
         self._number = number
-        self._delimiter = delimiter
+        self._dialect = dialect
+        self._delimiter = dialect.delimiter
         self._at = _At.START
         self._parts: list[str] = []
         self._size = 0
@@ -99,9 +104,7 @@ class _OpenRow:
         """Return the cells and the text of the row, (None, "") if it is too large."""
         if self._is_large:
             return None, ""
-        return next(csv.reader(self._parts, delimiter=self._delimiter, strict=True)), "".join(self._parts).rstrip(
-            "\r\n"
-        )
+        return next(csv.reader(self._parts, self._dialect)), "".join(self._parts).rstrip("\r\n")
 
     def _after(self, text: str) -> _At:
         """Return where the row is after `text`."""
