@@ -1,7 +1,8 @@
 """The acts that change a user: each is one function, in one transaction with its audit row.
 
 They need an application context and no request. They raise Denied if `actor`, reauthorized in the transaction, may not
-do it, and UserNotFound if there is no such user.
+do it, and UserNotFound if there is no such user. `change`, `delete` and `restore` are the acts in a transaction of the
+caller, who has reauthorized the actor: an act on many users does several in one.
 """
 
 from collections.abc import Callable
@@ -47,23 +48,40 @@ def update_user(user_id: str, changes: UserChanges, *, actor: Actor, preconditio
     password_hash = hasher.hash_password(changes.password, actor) if changes.password else None
     try:
         with authorized_transaction(actor, Permission.USERS_UPDATE) as (session, actor):
-            may_demote = bool(changes.given & {"is_active", "global_role_id"})
-            administrators = _lock_administrators(session) if may_demote else []
-            user = lock_for_change(session, user_id, actor, precondition)
-            values = _differences(user, changes, password_hash)
-            if "global_role_id" in values:
-                _require_may_assign(user, values["global_role_id"], actor)
-            if "password_hash" in values and needed_to_act_on(user.global_role_id):
-                actor.require_confirmation()
-            if administrators == [user.id] and not _stays_administrator(values):
-                raise LastAdministrator(user.id)
-            if values:
-                _set(session, user, values, actor)
+            user, _ = change(session, user_id, changes, password_hash, actor=actor, precondition=precondition)
     except IntegrityError as error:
         if not (changes.email and user_creation.is_taken(error)):
             raise
         raise user_creation.conflict(changes.email, actor) from None
     return user
+
+
+def change(
+    session: Session,
+    user_id: str,
+    changes: UserChanges,
+    password_hash: str | None = None,
+    *,
+    actor: Actor,
+    precondition: Precondition | None = None,
+) -> tuple[User, bool]:
+    """Do `update_user` in this transaction. Return the user, and whether there was something to change.
+
+    An error that it raises has left the user as they were, but for the IntegrityError of a taken email.
+    """
+    may_demote = bool(changes.given & {"is_active", "global_role_id"})
+    administrators = lock_administrators(session) if may_demote else []
+    user = lock_for_change(session, user_id, actor, precondition)
+    values = _differences(user, changes, password_hash)
+    if "global_role_id" in values:
+        _require_may_assign(user, values["global_role_id"], actor)
+    if "password_hash" in values and needed_to_act_on(user.global_role_id):
+        actor.require_confirmation()
+    if administrators == [user.id] and not _stays_administrator(values):
+        raise LastAdministrator(user.id)
+    if values:
+        _set(session, user, values, actor)
+    return user, bool(values)
 
 
 def set_password(
@@ -100,15 +118,20 @@ def delete_user(user_id: str, *, actor: Actor, precondition: Precondition | None
     """
     actor.require_confirmation()
     with authorized_transaction(actor, Permission.USERS_DELETE) as (session, actor):
-        administrators = _lock_administrators(session)
-        user = lock_for_change(session, user_id, actor, precondition)
-        if administrators == [user.id]:
-            raise LastAdministrator(user.id)
-        now = clock.now()
-        user.deleted_at = now
-        user.touch(now)
-        _end_access(session, user)
-        trail.record(session, Action.USER_DELETE, user.id, actor, now, [])
+        return delete(session, user_id, actor=actor, precondition=precondition)
+
+
+def delete(session: Session, user_id: str, *, actor: Actor, precondition: Precondition | None = None) -> User:
+    """Do `delete_user` in this transaction. An error that it raises has left the user as they were."""
+    administrators = lock_administrators(session)
+    user = lock_for_change(session, user_id, actor, precondition)
+    if administrators == [user.id]:
+        raise LastAdministrator(user.id)
+    now = clock.now()
+    user.deleted_at = now
+    user.touch(now)
+    _end_access(session, user)
+    trail.record(session, Action.USER_DELETE, user.id, actor, now, [])
     return user
 
 
@@ -120,17 +143,34 @@ def restore_user(user_id: str, *, actor: Actor) -> User:
     """
     try:
         with authorized_transaction(actor, Permission.USERS_DELETE) as (session, actor):
-            user = _lock_even_deleted(session, user_id, actor)
-            if user.deleted_at:
-                if needed_to_act_on(user.global_role_id):  # as for giving such a role
-                    actor.require_confirmation()
-                _restore(session, user, actor)
+            user, _ = restore(session, user_id, actor=actor)
     except IntegrityError as error:
         if not user_creation.is_taken(error):
             raise
         gone = user_queries.get_user_even_deleted(user_id)
         raise user_creation.conflict(Email(gone.email, gone.email_key), actor) from None
     return user
+
+
+def restore(session: Session, user_id: str, *, actor: Actor) -> tuple[User, bool]:
+    """Do `restore_user` in this transaction. Return the user, and whether they were deleted.
+
+    An error that it raises has left the user as they were, but for the IntegrityError of a taken email.
+    """
+    # The lock lets a new row refer to the user: one who rolls a key holds that key, which a restore waits for.
+    user = _find_for_change(session, user_id, actor, select(User).with_for_update(key_share=True))
+    if user.deleted_at is None:
+        return user, False
+    if needed_to_act_on(user.global_role_id):  # as for giving such a role
+        actor.require_confirmation()
+    now = clock.now()
+    user.deleted_at = None
+    user.touch(now)
+    user.email_changed_at = user.updated_at  # ends the links that verify the email
+    _end_access(session, user)  # once more: an older version that deleted the user did not know all of it
+    api_keys.revoke_all_of(session, user.id, actor)
+    trail.record(session, Action.USER_RESTORE, user.id, actor, now, [])
+    return user, True
 
 
 def verify_user(user_id: str, *, actor: Actor, precondition: Precondition | None = None) -> User:
@@ -174,14 +214,6 @@ def lock_for_change(session: Session, user_id: str, actor: Actor, precondition: 
     return user
 
 
-def _lock_even_deleted(session: Session, user_id: str, actor: Actor) -> User:
-    """Lock the user as `lock_for_change` does, also if it is deleted.
-
-    The lock lets a new row refer to the user: one who rolls a key holds that key, which a restore waits for.
-    """
-    return _find_for_change(session, user_id, actor, select(User).with_for_update(key_share=True))
-
-
 def _find_for_change(session: Session, user_id: str, actor: Actor, users: Select[User]) -> User:
     # A path can hold NUL, which Postgres refuses in a text.
     user = session.scalar(users.where(User.id == user_id)) if ids.is_user_id(user_id) else None
@@ -189,16 +221,6 @@ def _find_for_change(session: Session, user_id: str, actor: Actor, users: Select
         raise UserNotFound
     actor.require(*needed_to_act_on(user.global_role_id))
     return user
-
-
-def _restore(session: Session, user: User, actor: Actor) -> None:
-    now = clock.now()
-    user.deleted_at = None
-    user.touch(now)
-    user.email_changed_at = user.updated_at  # ends the links that verify the email
-    _end_access(session, user)  # once more: an older version that deleted the user did not know all of it
-    api_keys.revoke_all_of(session, user.id, actor)
-    trail.record(session, Action.USER_RESTORE, user.id, actor, now, [])
 
 
 def _end_access(session: Session, user: User) -> None:
@@ -211,7 +233,7 @@ def _end_access(session: Session, user: User) -> None:
     attempt_limits.unlock(session, user)
 
 
-def _lock_administrators(session: Session) -> list[str]:
+def lock_administrators(session: Session) -> list[str]:
     """Return the ids of the active administrators, locked: no other act adds or removes one until the transaction ends.
 
     It is an advisory lock. Row locks, taken one by one, would show rows of different moments: two administrators who

@@ -79,16 +79,44 @@ def make(
     Raises Denied, UserNotFound, UserDeactivated and what `precondition` raises.
     """
     with authorized_transaction(actor, Permission.USERS_UPDATE) as (session, actor):
-        user = user_changes.lock_for_change(session, user_id, actor, precondition)
-        if not user.is_active:
-            raise UserDeactivated
-        if needed_to_act_on(user.global_role_id):
-            actor.require_confirmation()
-        now = clock.now()
-        ends_at = now + (lifetime or (LIFETIME if user.has_password else FIRST_LIFETIME))
-        user.password_link_ends_at = _other_than(user.password_link_ends_at, ends_at)
-        trail.record(session, Action.PASSWORD_LINK_CREATE, user.id, actor, now, [])
+        user = open_link(session, user_id, lifetime=lifetime, actor=actor, precondition=precondition)
     return _link_of(user)
+
+
+def open_link(
+    session: Session,
+    user_id: str,
+    *,
+    start: datetime | None = None,
+    lifetime: timedelta | None = None,
+    actor: Actor,
+    precondition: user_changes.Precondition | None = None,
+) -> User:
+    """Do `make` in this transaction, and return the user. The lifetime begins at `start`, without it now.
+
+    An error that it raises has left the user as they were.
+    """
+    user = user_changes.lock_for_change(session, user_id, actor, precondition)
+    if not user.is_active:
+        raise UserDeactivated
+    if needed_to_act_on(user.global_role_id):
+        actor.require_confirmation()
+    now = clock.now()
+    ends_at = (start or now) + (lifetime or _lifetime_of(user))
+    user.password_link_ends_at = _other_than(user.password_link_ends_at, ends_at)
+    trail.record(session, Action.PASSWORD_LINK_CREATE, user.id, actor, now, [])
+    return user
+
+
+def opened_at(user: User, start: datetime) -> PasswordLink | None:
+    """Return the link that `open_link` has opened for the user from `start` on, None if it has ended by now."""
+    if open_until(user) != start + _lifetime_of(user) or not user.is_active or user.deleted_at:
+        return None
+    return _link_of(user)
+
+
+def _lifetime_of(user: User) -> timedelta:
+    return LIFETIME if user.has_password else FIRST_LIFETIME
 
 
 def revoke(user_id: str, *, actor: Actor) -> User:
