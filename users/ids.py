@@ -13,6 +13,7 @@ _KEY_ID = re.compile(r"akid_[0-9a-f]{32}", re.ASCII)
 _FACTOR_ID = re.compile(r"fct_[0-9a-f]{32}", re.ASCII)
 _EVENT_ID = re.compile(r"evt_[0-9a-f]{32}", re.ASCII)
 _IMPORT_ID = re.compile(r"imp_[0-9a-f]{32}", re.ASCII)
+_ACT_ID = re.compile(r"act_[0-9a-f]{32}", re.ASCII)
 _REQUEST_ID = re.compile(r"req_[A-Za-z0-9]{8,60}", re.ASCII)
 _UUID_7 = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}", re.ASCII)
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -76,6 +77,11 @@ def is_event_id(text: str) -> bool:
 def is_import_id(text: str) -> bool:
     """Tell whether `text` has the form of an import's id; only such a text is looked up."""
     return bool(_IMPORT_ID.fullmatch(text))
+
+
+def is_act_id(text: str) -> bool:
+    """Tell whether `text` has the form of the id of an act on many users; only such a text is looked up."""
+    return bool(_ACT_ID.fullmatch(text))
 
 
 def is_request_id(text: str) -> bool:

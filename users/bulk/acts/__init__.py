@@ -1,1 +1,1 @@
-"""Acts on many users whom somebody chose, each of them an act of its own."""
+"""Acts on many users: what they are, who is chosen, what becomes of each, and the work itself."""

@@ -94,5 +94,19 @@ def _oldest(number: int, has_role: bool) -> AnySelect:
     return select(User).where(User.id.in_(page)).order_by(User.id)
 
 
+def first_ids(session: Session, asked: Asked, limit: int) -> Sequence[str]:
+    """Return up to `limit` ids of the users of a list, oldest first."""
+    segments = asked.segments(*SHOWN[asked.shown])
+    values = {**asked.values(), **ranges.values("segment", segments)}
+    return session.scalars(_first_ids(len(segments), bool(asked.role), asked.has_dates, limit), values).all()
+
+
+@lru_cache(_STATEMENTS)
+def _first_ids(number: int, has_role: bool, has_dates: bool, limit: int) -> AnySelect:
+    names = ranges.names("segment", number)
+    found = ranges.in_order(names, ["id"], *_filters(has_role, has_dates), limit=limit).subquery()
+    return select(found.c.id)
+
+
 def _filters(has_role: bool, has_dates: bool) -> Sequence[Any]:
     return [*[conditions.HAS_ROLE] * has_role, *(conditions.created_by_id() if has_dates else [])]

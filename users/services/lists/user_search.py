@@ -6,13 +6,13 @@ which reads a bounded number of entries of an index.
 
 import bisect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from users.services.lists import bounded, exact
-from users.services.lists.asked import SHOWN, Asked
+from users.services.lists.asked import SHOWN, Asked, Sort
 from users.storage import database
 from users.storage.lists.paging import Count, Page
 from users.storage.models import Status, User
@@ -50,6 +50,19 @@ def find_oldest(asked: Asked, *, after: str = "", skip: int = 0, limit: int) -> 
         entries = bounded.read(session, asked, counting=False)
         found = [user_id for user_id in entries.ordered if user_id > after]
         return users_of(session, found[skip : skip + limit])
+
+
+def find_ids(asked: Asked, *, limit: int) -> tuple[Sequence[str], bool]:
+    """Return up to `limit` ids of all users of a list, and whether it read only some entries: there may be more then.
+
+    So many at once are for an act on all of them, so the order is of no matter.
+    """
+    by_age = replace(asked, sort=Sort.OLDEST)
+    with database.reading() as session:
+        if by_age.is_exact:
+            return exact.first_ids(session, by_age, limit), False
+        entries = bounded.read(session, asked, counting=False)  # of the same entries as the list, whose order it has
+    return entries.ordered[:limit], entries.is_partial
 
 
 def _exact(session: Session, asked: Asked, before: str | None, after: str | None, limit: int) -> Found:

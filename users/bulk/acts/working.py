@@ -1,0 +1,127 @@
+"""The work on an act on many users: step by step, each a transaction of bounded time with the fates of its users.
+
+A step is done whole or not at all. So a process that is killed leaves whole users, and a report that says who they are:
+the next process goes on after them.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.orm import Session
+
+from users import clock
+from users.audit import trail
+from users.bulk import leases
+from users.bulk.acts import actors, doing
+from users.bulk.acts.kinds import Act, Fate, Wanted
+from users.bulk.leases import Lease, LeaseLost
+from users.errors import AuthenticationRequired, Denied, EnrolError, InternalServerError, Unavailable
+from users.storage import database
+from users.storage.models import BulkAct, BulkActUser
+
+# The longest that a step holds its locks, but for the last of its users and the commit. SQLite has one lock for all
+# writers; on Postgres single acts wait for the lock on administrators.
+SQLITE_SECONDS, POSTGRES_SECONDS = 0.03, 0.2
+MOST_AT_ONCE = 250  # users in a step
+# Postgres keeps 64 savepoints of a transaction at hand; with more, everybody's reads take longer.
+MOST_APART = 50
+PAUSE_SECONDS = 0.005  # between two steps, for other writers: they ask for SQLite's lock every millisecond
+REPEATS = 8  # of a step while the database is away or busy
+_SET_FATE = (
+    update(BulkActUser.metadata.tables["bulk_act_users"])
+    .where(BulkActUser.act_id == bindparam("of_act"), BulkActUser.position == bindparam("at"))
+    .values(fate=bindparam("became"))
+)
+
+
+def work(lease: Lease, *, should_stop: Callable[[], bool] = lambda: False) -> None:
+    """Do the act until all its users have a fate, `should_stop` says so, or the act is cancelled.
+
+    The act fails if who asked for it may not do it any more. Raises Unavailable if the database stays away.
+    """
+    try:
+        if lease.crashes >= leases.MOST_CRASHES:
+            _fail(lease, InternalServerError())
+            return
+        alone = bool(lease.crashes)  # after a crash, the user whose turn it is by themselves
+        while not should_stop() and _step_or_fail(lease, alone):
+            alone = False
+            time.sleep(PAUSE_SECONDS)
+    except LeaseLost:  # another process goes on, or the act was cancelled
+        return
+
+
+def _step_or_fail(lease: Lease, alone: bool) -> bool:
+    """Do the next step, and tell whether another one follows."""
+    try:
+        return _step_in_time(lease, alone)
+    except (Denied, AuthenticationRequired) as error:
+        _fail(lease, error)
+        return False
+
+
+def _step_in_time(lease: Lease, alone: bool) -> bool:
+    for repeat in range(1, REPEATS):
+        try:
+            return _step(lease, alone)
+        except Unavailable:
+            time.sleep(0.05 * 2**repeat)
+    return _step(lease, alone)
+
+
+def _step(lease: Lease, alone: bool) -> bool:
+    with database.transaction() as session:
+        begin = time.monotonic()
+        job = session.get_one(BulkAct, lease.job_id)
+        wanted = Wanted.from_job(job.act, job.options)
+        actor = actors.actor_of(session, job)
+        actor.require(*wanted.permissions)
+        on_sqlite = session.get_bind().dialect.name == "sqlite"
+        until = begin + (SQLITE_SECONDS if on_sqlite else POSTGRES_SECONDS)
+        do = doing.do_apart if wanted.act is Act.RESTORE else doing.do
+        fates: list[dict[str, Any]] = []
+        for position, user_id in _next(session, job, MOST_APART if wanted.act is Act.RESTORE else MOST_AT_ONCE):
+            fate = do(session, wanted, user_id, actor=actor, start=job.started_at or job.created_at)
+            fates.append({"of_act": job.id, "at": position, "became": fate})
+            if alone or time.monotonic() > until:
+                break
+        return _end_step(session, lease, job, fates)
+
+
+def _next(session: Session, job: BulkAct, limit: int) -> Any:
+    mine = (BulkActUser.act_id == job.id, BulkActUser.position >= job.users_done)
+    users = select(BulkActUser.position, BulkActUser.user_id).where(*mine).order_by(BulkActUser.position).limit(limit)
+    return session.execute(users).all()
+
+
+def _end_step(session: Session, lease: Lease, job: BulkAct, fates: list[dict[str, Any]]) -> bool:
+    """Write the fates and the progress, and tell whether another step follows."""
+    session.flush()
+    if fates:
+        session.connection().execute(_SET_FATE, fates)
+    done = job.users_done + len(fates)
+    refused = sum(fate["became"] not in tuple(Fate) for fate in fates)
+    values: dict[str, Any] = {"state": "running", "users_done": done, "refused": job.refused + refused}
+    is_last = done >= job.users_total or not fates
+    if is_last:
+        values |= {"state": "finished", **_ended()}
+    leases.renew(session.connection(), lease, **values)
+    return not is_last
+
+
+def _fail(lease: Lease, error: EnrolError) -> None:
+    """End the act, with the error. What was done stays. A refusal leaves an audit row, as that of a request does."""
+    with database.transaction() as session:
+        job = session.get_one(BulkAct, lease.job_id)
+        told = {"code": error.code, "message": error.message, "details": error.details}
+        leases.renew(session.connection(), lease, state="failed", error=told, **_ended())
+        if isinstance(error, Denied):
+            action, outcome = trail.Action.REQUEST_REFUSE, trail.Outcome.REFUSED
+            actor = actors.asker_of(job)
+            trail.record(session, action, None, actor, clock.now(), error.missing.split(), outcome=outcome)
+
+
+def _ended() -> dict[str, Any]:
+    return {"ended_at": clock.now(), "holder": None, "lease_until": None}
