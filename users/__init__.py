@@ -28,12 +28,15 @@ def init_app(app: Flask) -> None:
     # Not at the top of the file: the import of any module of `users` would then import all others first.
     from users import api, blueprint, cli, http, pages
     from users.audit import trail
+    from users.bulk.acts import cleaning as acts_cleaning
+    from users.bulk.acts import working  # noqa: F401  (the runner knows of it by the import)
     from users.bulk.imports import cleaning
     from users.pages import guards
     from users.services import cleanup
 
     cleanup.init_app(app)  # first, so refused requests start it too
     cleanup.add(app, cleaning.clean)
+    cleanup.add(app, acts_cleaning.clean)
     trail.init_app(app)
     api.init_app(app)
     pages.init_app(app)

@@ -73,7 +73,7 @@ def fates(app: Flask, act_id: str) -> dict[str, str | None]:
     return {row.user_id: row.fate for row in found}
 
 
-def events_of(app: Flask, act_id: str) -> list[tuple[str, str]]:
+def events_of(app: Flask, act_id: str) -> list[tuple[str, str | None]]:
     """Return the action and the target of each event of the act, in the order in which they were written."""
     found = rows(app, "SELECT action, target_id FROM audit_events WHERE request_id = :id ORDER BY id", id=act_id)
     return [tuple(row) for row in found]
@@ -82,7 +82,7 @@ def events_of(app: Flask, act_id: str) -> list[tuple[str, str]]:
 def add_crowd(number: int, *, active: bool = True, role: Role | None = None) -> list[str]:
     """Write so many users straight into the table, and return their ids in order. Needs an application context."""
     at = clock.now() - timedelta(days=1)
-    crowd = [
+    crowd: list[dict[str, Any]] = [
         {
             "id": ids.new_id("usr"),
             "email": f"crowd{n}@example.com",

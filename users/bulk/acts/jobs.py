@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from users import clock, ids
 from users.actors import Actor
 from users.auth.authorization import authorized_transaction
+from users.bulk import runner
 from users.bulk.acts.kinds import Wanted
 from users.errors import NotFound
 from users.roles import Permission
@@ -23,6 +24,7 @@ from users.storage.models import BulkAct, BulkActUser
 MOST = 10_000  # users of one act
 LISTED = 50  # acts on a page of them
 WAITS = timedelta(hours=1)  # for the start
+KEPT = timedelta(days=7)  # the report, after the end of the act
 MOST_ASKED = 10  # by one user that wait for the start: an older one is forgotten
 _READ_AT_ONCE, _MOST_READS = 200, 5  # where others' acts, which the actor may not see, stand between
 ASKED, WAITING, CANCELLED = "asked", "waiting", "cancelled"
@@ -133,6 +135,7 @@ def start(act_id: str, actor: Actor) -> BulkAct:
         begun = {"state": WAITING, "started_at": clock.now(), "expires_at": None}
         waits = update(BulkAct).where(BulkAct.id == act_id, BulkAct.state == ASKED, BulkAct.ended_at.is_(None))
         session.execute(waits.values(begun))
+    runner.wake()
     return find(act_id, actor)
 
 

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from users import clock
 from users.audit import trail
-from users.bulk import leases
+from users.bulk import leases, runner
 from users.bulk.acts import actors, doing
 from users.bulk.acts.kinds import Act, Fate, Wanted
 from users.bulk.leases import Lease, LeaseLost
@@ -36,7 +36,12 @@ _SET_FATE = (
 )
 
 
-def work(lease: Lease, *, should_stop: Callable[[], bool] = lambda: False) -> None:
+def is_due() -> ColumnElement[bool]:
+    """Return the SQL condition of the acts that were started and have not ended."""
+    return and_(BulkAct.ended_at.is_(None), BulkAct.started_at.is_not(None))
+
+
+def work(lease: Lease, should_stop: Callable[[], bool] = lambda: False) -> None:
     """Do the act until all its users have a fate, `should_stop` says so, or the act is cancelled.
 
     The act fails if who asked for it may not do it any more. Raises Unavailable if the database stays away.
@@ -125,3 +130,6 @@ def _fail(lease: Lease, error: EnrolError) -> None:
 
 def _ended() -> dict[str, Any]:
     return {"ended_at": clock.now(), "holder": None, "lease_until": None}
+
+
+runner.KINDS["acts"] = runner.Kind(BulkAct, is_due, work)
