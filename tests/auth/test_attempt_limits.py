@@ -235,7 +235,7 @@ def test_refused_takes_no_place(app: Flask, cast: Cast, guesser: Guesser, time: 
         guesser.guess("ada@example.com")
     queue: HashQueue = app.extensions["enrol.hasher"]._queue
     with ExitStack() as places:
-        for _ in range(queue._places_of_a_share):
+        for _ in range(queue.places_of(Share.TYPED)):
             places.enter_context(queue.place(Share.TYPED))
         assert guesser.guess("ada@example.com") == "refused"
 
@@ -245,7 +245,7 @@ def test_known_browser_has_own_share(app: Flask, guesser: Guesser, own_device: D
     """A known browser does not wait behind strangers in the hash queue."""
     queue: HashQueue = app.extensions["enrol.hasher"]._queue
     with ExitStack() as places:
-        for _ in range(queue._places_of_a_share):
+        for _ in range(queue.places_of(Share.TYPED)):
             places.enter_context(queue.place(Share.TYPED))
         with pytest.raises(Overloaded):
             guesser.guess("ada@example.com", password=PASSWORD)

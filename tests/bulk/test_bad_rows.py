@@ -1,15 +1,18 @@
 """The table of bad rows is whole, and the judgement says what it says."""
 
+import io
+
 import pytest
 
 from support import bad_rows
 from support.bad_rows import ANY, BATCH, ROWS, BadRow
 from support.bulk_rows import good_row
 from users.bulk.duplicates import Seen
+from users.bulk.files.reading import look, read
 from users.bulk.judging import Judge
 from users.bulk.options import Options
 from users.bulk.rows import BadRow as Judged
-from users.bulk.rows import Row
+from users.bulk.rows import GoodRow, Row
 from users.field_errors import FieldCode, RowCode
 from users.roles import Permission
 from users.rules.validation import Rules
@@ -51,3 +54,27 @@ def test_files_have_all_rows() -> None:
     assert len(bad_rows.as_batch(rows)) == len(rows) + 1 == len(list(bad_rows.csv_numbers(rows))) + 1
     assert bad_rows.as_lines(rows).count("\n") == len(rows) + 1
     assert {"csv", "lines", "batch"} == set(ANY)
+
+
+@pytest.mark.parametrize("door", [bad_rows.CSV, bad_rows.LINES])
+def test_files(door: str) -> None:
+    """The readers give each row to the judgement as it was meant: what only the database knows is a good row."""
+    rows = bad_rows.rows_of(door, limited=True)
+    text = bad_rows.as_csv(rows) if door == bad_rows.CSV else bad_rows.as_lines(rows)
+    file, options, seen = io.BytesIO(text.encode()), Options(keep_ids=True), Seen()
+    judge = Judge(options, Rules(), HELD)
+    judged = [judge.judge(one.row) for one in read(file, look(file, options))]
+    for one in judged:
+        if isinstance(one, GoodRow):
+            seen.add(one)
+    first, *others = judged
+    assert [one.number for one in others] == list(range(first.number + 1, first.number + 1 + len(rows)))
+    missing = ", ".join(sorted({*Permission} - HELD))
+    duplicates = seen.first_of()
+    for bad, one in zip(rows, others, strict=True):
+        if bad.name in ("taken", "taken id"):
+            assert isinstance(one, GoodRow), bad.name
+            continue
+        errors = one.errors if isinstance(one, Judged) else duplicates.errors(one.number)
+        found = [error.as_dict() for error in errors]
+        assert found == bad_rows.expected(bad, first=first.number, missing=missing), bad.name

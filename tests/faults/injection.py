@@ -70,14 +70,14 @@ def attempt(scenario: Callable[[], object], *expected: type[BaseException]) -> N
         scenario()
 
 
-def insist_that_all_is_usable(queue: HashQueue, callers: ThreadPoolExecutor, slots: int, waiting: int) -> None:
+def insist_that_all_is_usable(queue: HashQueue, callers: ThreadPoolExecutor, slots: int) -> None:
     """Assert that exactly all places can be taken, that all slots work in parallel, and that nothing is left over."""
     until = time.monotonic() + PATIENCE
     while any(queue._places.values()) and time.monotonic() < until:
         time.sleep(0.001)  # a hash thread that raised an error holds it, and with it the place, for a moment longer
     for share in Share:
         with contextlib.ExitStack() as places:
-            for _ in range(slots + waiting):
+            for _ in range(queue.places_of(share)):
                 places.enter_context(queue.place(share))
             with contextlib.suppress(Overloaded):
                 places.enter_context(queue.place(share))

@@ -64,7 +64,7 @@ def starve(scenario: Callable[[HashQueue], None], at: int, in_a_row: int, caller
             _testcapi.remove_mem_hooks()
     except Exception as error:
         outcome = type(error).__name__
-    insist_that_all_is_usable(queue, callers, SLOTS, WAITING)
+    insist_that_all_is_usable(queue, callers, SLOTS)
     return outcome
 
 

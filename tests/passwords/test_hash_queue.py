@@ -188,7 +188,7 @@ def busy(app: Flask, work: Work, callers: ThreadPoolExecutor) -> None:
     """The application with all places of its hash queue taken."""
     queue: HashQueue = app.extensions["enrol.hasher"]._queue
     for share in Share:
-        for number in range(queue._places_of_a_share):
+        for number in range(queue.places_of(share)):
             ask(callers, queue, work, number, share)
 
 

@@ -102,7 +102,7 @@ def test_error_at_any_line(
         with where(tracer):
             attempt(partial(scenario, queue), ValueError)
             fired = tracer.fired
-        insist_that_all_is_usable(queue, crowd, SLOTS, WAITING)
+        insist_that_all_is_usable(queue, crowd, SLOTS)
     assert at > 30, "so many lines and calls were tried"  # a thread comes to 40 before it wakes the caller
 
 
@@ -126,7 +126,7 @@ def test_error_at_any_line_of_the_hasher(crowd: ThreadPoolExecutor) -> None:
         with in_this_thread(tracer):
             attempt(partial(change_password, old), WrongPassword)
             fired = tracer.fired
-        insist_that_all_is_usable(queue, crowd, SLOTS, WAITING)
+        insist_that_all_is_usable(queue, crowd, SLOTS)
     assert at > 30
 
 
@@ -199,7 +199,7 @@ def test_failing_parts(
         with pytest.MonkeyPatch.context() as patch:
             break_part(queue.workers, partial(refuse, error), patch)
             attempt(partial(scenario, queue), ValueError)
-        insist_that_all_is_usable(queue, crowd, SLOTS, WAITING)
+        insist_that_all_is_usable(queue, crowd, SLOTS)
 
 
 def test_work_of_a_failed_caller(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +235,7 @@ def test_caller_fails_before_the_work(crowd: ThreadPoolExecutor) -> None:
     for _ in range(10):
         with pytest.raises(KeyError), queue.place(Share.TYPED):
             raise KeyError
-    insist_that_all_is_usable(queue, crowd, SLOTS, WAITING)
+    insist_that_all_is_usable(queue, crowd, SLOTS)
 
 
 class Secret(str):

@@ -44,6 +44,30 @@ def test_shares_take_turns(callers: ThreadPoolExecutor, work: Work, flooded: Sha
     assert work.begun == [0, 10, 1, 11, 2, 12, 3, 4, 5, 6]
 
 
+def test_one_turn_of_bulk_after_three_of_another_share(callers: ThreadPoolExecutor, work: Work) -> None:
+    """Many users at once leave three quarters of the work to those who create one."""
+    queue = HashQueue(1, 12)
+    asked = [ask(callers, queue, work, 0, Share.BULK)]
+    work.wait_for(1)
+    asked += [ask(callers, queue, work, number, Share.BULK) for number in range(1, 4)]
+    asked += [ask(callers, queue, work, number, Share.CREATE) for number in range(10, 18)]
+    work.end()
+    for one in asked:
+        one.result(10)
+    assert work.begun == [0, 10, 11, 12, 1, 13, 14, 15, 2, 16, 17, 3]
+
+
+def test_places_of_bulk() -> None:
+    """Each is for a batch of passwords, and holds a thread of the server for as long."""
+    queue = HashQueue(2, 16)
+    assert [queue.places_of(share) for share in Share] == [18, 18, 18, 6]
+    with contextlib.ExitStack() as places:
+        for _ in range(6):
+            places.enter_context(queue.place(Share.BULK))
+        with pytest.raises(Overloaded):
+            queue.require_place(Share.BULK)
+
+
 @pytest.mark.parametrize(("flooded", "other"), BOTH_WAYS)
 def test_full_share(flooded: Share, other: Share) -> None:
     """A full share takes no place of the other."""
@@ -161,7 +185,7 @@ def test_share_of_each_act(
 def full(queue: HashQueue, share: Share) -> Iterator[None]:
     """Take all places of the share."""
     with contextlib.ExitStack() as places:
-        for _ in range(queue._places_of_a_share):
+        for _ in range(queue.places_of(share)):
             places.enter_context(queue.place(share))
         yield
 

@@ -64,7 +64,8 @@ def test_a_worker_has_threads_for_more_than_every_place_of_the_hash_queue() -> N
     line = production_line().split()
     threads = int(line[line.index("--blocking-threads") + 1])
     told = " ".join(section(OPERATIONS, "Server").split())
-    places = len(hash_queue.Share) * (1 + hash_queue.QUEUE)
+    queue = hash_queue.HashQueue(1)
+    places = sum(queue.places_of(share) for share in hash_queue.Share)
     assert "Set `ENROL_HASH_SLOTS=1` with it" in told
     assert f"{places} of the {threads} here" in told
     assert places < threads

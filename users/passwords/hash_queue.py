@@ -10,6 +10,7 @@ shared state only by single operations of the interpreter, such as `list.append`
 
 import _thread
 import contextlib
+import itertools
 import os
 import sys
 import threading
@@ -23,6 +24,7 @@ from typing import Any, Generic, TypeVar
 
 from users import forks
 from users.errors import Overloaded
+from users.passwords.weak_sets import BoundedWeakSet
 
 QUEUE = 16  # ENROL_HASH_QUEUE
 # Added to the niceness of the hash threads, so that reads run first while sign-ups use all cores. Measured on two
@@ -44,6 +46,7 @@ class Share(StrEnum):
     CREATE = "create"  # a program with an API key: a new user, or a new password for a user
     KNOWN = "known"  # a person who is signed in, has an open link, or whose browser or network is known for the account
     TYPED = "typed"  # any other person who typed a password, at a page or at another application
+    BULK = "bulk"  # many new users at once: they have fewer places, and one turn after three of another share
 
 
 class HashQueue:
@@ -51,12 +54,12 @@ class HashQueue:
 
     def __init__(self, slots: int, queue: int = QUEUE) -> None:
         self._slots = slots
-        self._places_of_a_share = slots + queue  # one share alone can use all slots
+        self._queue = queue
         self._start()
         forks.register(self, in_child=HashQueue.restart_in_child)
 
     def _start(self) -> None:
-        self._places = {share: _BoundedWeakSet(self._places_of_a_share) for share in Share}
+        self._places = {share: BoundedWeakSet(self.places_of(share)) for share in Share}
         self.workers = _Workers(self._slots)
         self._end = weakref.finalize(self, self.workers.end)  # also at the end of the process
 
@@ -64,6 +67,11 @@ class HashQueue:
         """Start empty after a fork: the child has neither the threads nor the callers of its parent."""
         self._end.detach()
         self._start()
+
+    def places_of(self, share: Share) -> int:
+        """Return how many places the share has. One share alone can use all slots."""
+        # A place of BULK is for many passwords, one after another: each place holds a thread of the server for seconds.
+        return self._slots + (self._queue // 4 if share == Share.BULK else self._queue)
 
     def require_place(self, share: Share) -> None:
         """Raise Overloaded if the share has no place now."""
@@ -158,35 +166,6 @@ class _Task(Generic[R]):
             del error  # its traceback holds this frame: a reference cycle
 
 
-class _BoundedWeakSet:
-    """Objects, each while it lives, so an error cannot leave one behind. Only `limit` of them are admitted."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._living: list[weakref.ref[object]] = []
-
-    def __len__(self) -> int:
-        return len(self._living)
-
-    def is_full(self) -> bool:
-        """Tell whether the limit is reached."""
-        return len(self) >= self._limit
-
-    def add(self, one: object) -> bool:
-        """Add an object and tell whether it is admitted. Of several threads that add at once, the first ones win."""
-        reference = weakref.ref(one, self._living.remove)
-        self._living.append(reference)
-        return self._living.index(reference) < self._limit
-
-    def remove(self, one: object) -> None:
-        """Remove an object before its life ends."""
-        with contextlib.suppress(ValueError):
-            self._living.remove(weakref.ref(one))
-
-    def __iter__(self) -> Iterator[Any]:
-        return filter(None, [reference() for reference in tuple(self._living)])
-
-
 class _Slot:
     """Held by a hash thread while it lives. `thread` is 0 before it serves and after it has ended."""
 
@@ -202,9 +181,10 @@ class _Workers:
 
     def __init__(self, slots: int) -> None:
         self.ended = False
-        self.slots = _BoundedWeakSet(slots)
+        self.slots = BoundedWeakSet(slots)
         self._waiting: dict[Share, deque[_Task[Any]]] = {share: deque() for share in Share}
-        self._served_at = dict.fromkeys(Share, 0.0)  # the last time
+        self._turns = itertools.count(1)
+        self._served_at = dict.fromkeys(Share, 0)  # the last turn
         self._wake: SimpleQueue[None] = SimpleQueue()  # an item for each task
 
     def start_one(self, *, wanted: int) -> None:
@@ -259,7 +239,8 @@ class _Workers:
         """Return the next task: the first of the share that was served least recently."""
         for share in sorted(self._served_at, key=self._served_at.__getitem__):
             if self._waiting[share]:
-                self._served_at[share] = time.monotonic()
+                # As if two turns later: while another share waits, it has three turns for each of BULK.
+                self._served_at[share] = next(self._turns) + (2 if share == Share.BULK else 0)
                 try:
                     return self._waiting[share].popleft()
                 except IndexError:  # another thread took it
