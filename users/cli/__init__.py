@@ -8,6 +8,7 @@ from flask import Flask
 from users.cli import (  # noqa: F401  (the import adds their commands to the group)
     adopt_key,
     audit,
+    bulk,
     doctor,
     first_run,
     keys,

@@ -13,6 +13,7 @@ from flask.cli import with_appcontext
 from users import ids, logs
 from users.actors import Actor, terminal
 from users.audit import trail
+from users.bulk.files.refusals import FileRefused
 from users.cli.output import OutputLost, is_done, print_json, say
 from users.errors import Conflict, EnrolError, Invalid, LastAdministrator, NotFound, Unavailable, UserDeactivated
 from users.form_errors import KeyEnded
@@ -25,6 +26,7 @@ _EXIT_CODES: dict[type[EnrolError], int] = {
     KeyEnded: EXIT_VALIDATION,
     LastAdministrator: EXIT_VALIDATION,
     UserDeactivated: EXIT_VALIDATION,
+    FileRefused: EXIT_VALIDATION,
     Conflict: EXIT_EXISTS,
     NotFound: EXIT_NOT_FOUND,
 }

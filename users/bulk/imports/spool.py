@@ -152,3 +152,8 @@ def _lock(file: IO[bytes]) -> None:
 def files() -> list[Path]:
     """Return all files of imports in the spool. Raises OSError."""
     return [found for found in _folder().iterdir() if ids.is_import_id(found.stem) and found.is_file()]
+
+
+def create(import_id: str, suffix: str) -> BinaryIO:
+    """Open a file of the spool to write it anew. Raises OSError."""
+    return open(path(import_id, suffix), "wb", opener=open_private)

@@ -1,0 +1,50 @@
+"""The file of the rows that an import refuses, which goes on at a checkpoint after a crash."""
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from users.bulk.files.layout import Layout
+from users.bulk.files.reading import ReadRow
+from users.bulk.files.writing import RejectsWriter
+from users.bulk.rows import BadRow
+
+
+class RejectsFile:
+    """Writes refused rows to `path`, of which the first `size` bytes are kept. Raises OSError.
+
+    With `without_secrets`, cells of passwords and hashes are empty: the server keeps such a file for a week.
+    """
+
+    def __init__(self, path: Path, layout: Layout, *, size: int = 0, without_secrets: bool = True) -> None:
+        self._file: BinaryIO = open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")  # noqa: SIM115
+        try:
+            if os.fstat(self._file.fileno()).st_size < size:
+                raise FileNotFoundError(f"{path} has lost rows")
+            self._file.truncate(size)
+            self._file.seek(size)
+            self._writer = RejectsWriter(self._file, layout, without_secrets=without_secrets)
+            if not size:
+                self._writer.begin()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def write(self, row: ReadRow, bad: BadRow) -> None:
+        """Add a row, as it stood in the file, with its errors."""
+        self._writer.write(row, bad)
+
+    def sync(self) -> int:
+        """Return the size of the file once it is on disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        self._file.close()

@@ -1,0 +1,71 @@
+"""What an import will do, said before it does it."""
+
+from collections.abc import Iterator
+
+from users.bulk.files import encodings
+from users.bulk.files.layout import Layout
+from users.bulk.imports import hashing
+from users.bulk.imports.at_terminal import Source
+from users.bulk.imports.examination import Examination, Findings
+from users.cli.bulk.progress import duration
+
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+
+
+def sentences(source: Source, examined: Examination) -> Iterator[str]:
+    """Yield what will be done: file, rows, columns, and what the rows carry."""
+    its, layout = examined.findings, examined.layout
+    yield f"{printable(source.name or 'Standard input')}: {_form(layout)}, {_rows(its)}"
+    if layout.header:
+        yield f"Columns: {', '.join(_columns(layout))}"
+    unused = [name for name, column in zip(layout.header, layout.columns, strict=True) if not column and name.strip()]
+    if unused:
+        yield f"Not used: {', '.join(quoted(name) for name in unused)}"
+    yield from (notice for notice in layout.notices if not layout.header)
+    yield from _passwords(its)
+    if its.rejected:
+        yield f"{counted(its.rejected, 'row')} cannot be imported"
+
+
+def _form(layout: Layout) -> str:
+    if layout.form == "jsonl":
+        return f"JSON lines in {encodings.shown(layout.encoding)}"
+    separated = _DELIMITERS.get(layout.delimiter, quoted(layout.delimiter))
+    return f"CSV in {encodings.shown(layout.encoding)} with {separated}"
+
+
+def _rows(its: Findings) -> str:
+    blank = f" and {counted(its.blank, 'blank row')}" if its.blank else ""
+    return f"{counted(its.rows, 'row')}{blank}"
+
+
+def _columns(layout: Layout) -> Iterator[str]:
+    for name, column in zip(layout.header, layout.columns, strict=True):
+        if column:
+            yield column if name.strip() == column else f"{column} (from {quoted(name)})"
+
+
+def _passwords(its: Findings) -> Iterator[str]:
+    if its.makes:
+        makes = ", ".join(f"{make} {count:,}" for make, count in its.makes.most_common())
+        yield f"Password hashes: {makes}"
+    if its.passwords:
+        seconds = duration(hashing.seconds_for(its.passwords))
+        yield f"Plain passwords: {its.passwords:,}. To hash them takes about {seconds}"
+    if its.without_password:
+        yield f"Without a password: {counted(its.without_password, 'user')}. Each needs a password link to sign in"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return `1 row`, `1,000 rows`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def quoted(name: str) -> str:
+    """Return a name of the file in quotes."""
+    return f'"{printable(name.strip())}"'
+
+
+def printable(text: str) -> str:
+    """Return `text` without what a terminal would take for a command."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
