@@ -14,6 +14,7 @@ from users import ids, logs
 from users.actors import Actor, terminal
 from users.audit import trail
 from users.bulk.files.refusals import FileRefused
+from users.bulk.imports.errors import FileTooLarge
 from users.cli.output import OutputLost, is_done, print_json, say
 from users.errors import Conflict, EnrolError, Invalid, LastAdministrator, NotFound, Unavailable, UserDeactivated
 from users.form_errors import KeyEnded
@@ -27,6 +28,7 @@ _EXIT_CODES: dict[type[EnrolError], int] = {
     LastAdministrator: EXIT_VALIDATION,
     UserDeactivated: EXIT_VALIDATION,
     FileRefused: EXIT_VALIDATION,
+    FileTooLarge: EXIT_VALIDATION,
     Conflict: EXIT_EXISTS,
     NotFound: EXIT_NOT_FOUND,
 }

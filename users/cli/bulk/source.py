@@ -26,17 +26,23 @@ def opened(file: str) -> Iterator[Source]:
 
     Raises ClickException for a file that cannot be read, FileTooLarge and SpoolUnavailable.
     """
-    import_id = ids.new_id("imp")
-    try:
-        if file != STANDARD_INPUT and stat.S_ISREG(os.stat(file).st_mode):
-            with open(file, "rb") as stream:
-                yield Source(import_id, Path(file).absolute(), Path(file).name, *_digest(stream))
-            return
-    except OSError as error:
-        raise click.ClickException(f"{file} cannot be read ({error.strerror}).") from None
-    most = settings.current().import_max_bytes
+    import_id, most = ids.new_id("imp"), settings.current().import_max_bytes
+    if found := _on_disk(import_id, file):
+        yield found
+        return
     with _stream(file) as stream, spool.receiving(import_id, stream, most=most) as kept:
         yield Source(import_id, spool.path(import_id, spool.FILE), None, kept.sha256, kept.bytes)
+
+
+def _on_disk(import_id: str, file: str) -> Source | None:
+    """Return the file if it is one that can be read twice: no standard input, no pipe."""
+    try:
+        if file == STANDARD_INPUT or not stat.S_ISREG(os.stat(file).st_mode):
+            return None
+        with open(file, "rb") as stream:
+            return Source(import_id, Path(file).absolute(), Path(file).name, *_digest(stream))
+    except OSError as error:
+        raise click.ClickException(f"{file} cannot be read ({error.strerror}).") from None
 
 
 def _digest(stream: BinaryIO) -> tuple[str, int]:
