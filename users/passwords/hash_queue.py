@@ -43,7 +43,6 @@ class Share(StrEnum):
     When there was one queue, 8 wrong sign-ins a second reduced creation from 35 users in 5 seconds to 2 in 8 seconds.
     """
 
-    BULK = "bulk"  # many users at once: imports and batches
     CREATE = "create"  # a program with an API key: a new user, or a new password for a user
     KNOWN = "known"  # a person who is signed in, has an open link, or whose browser or network is known for the account
     TYPED = "typed"  # any other person who typed a password, at a page or at another application
