@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 from users.bulk.files.layout import Layout
 from users.bulk.files.reading import ReadRow, look, read
@@ -19,9 +20,9 @@ def rows_of(content: bytes, options: Options = PLAIN) -> list[ReadRow]:
     return list(rows_from(io.BytesIO(content), options))
 
 
-def rows_from(file: io.BufferedIOBase, options: Options = PLAIN) -> Iterator[ReadRow]:
+def rows_from(file: BinaryIO, options: Options = PLAIN) -> Iterator[ReadRow]:
     """Yield the rows of an open file."""
-    yield from read(file, look(file, options))  # type: ignore[arg-type]  # all that is read is binary
+    yield from read(file, look(file, options))
 
 
 def cells_of(content: bytes, options: Options = PLAIN) -> list[dict[str, object]]:
@@ -43,3 +44,37 @@ def rejects_of(content: bytes, options: Options = PLAIN, *, without_secrets: boo
     for row in read(file, layout):
         writer.write(row, BadRow(row.row.number, row.row.errors or (ERROR,)))
     return made.getvalue()
+
+
+class Repeated(io.RawIOBase):
+    """A file that holds `unit` many times between `head` and `tail`, and is nowhere as a whole."""
+
+    def __init__(self, head: bytes, unit: bytes, count: int, tail: bytes = b"") -> None:
+        self._head, self._tail, self._at = head, tail, 0
+        self._many = unit * max(1, 65_536 // len(unit))  # of which it is made faster
+        self._middle = len(head) + len(unit) * count
+        self.size = self._middle + len(tail)
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        assert whence == io.SEEK_SET
+        self._at = offset
+        return offset
+
+    def readinto(self, buffer: Any) -> int:
+        if self._at < len(self._head):
+            part = self._head[self._at :]
+        elif self._at < self._middle:
+            start = (self._at - len(self._head)) % len(self._many)
+            part = self._many[start : start + self._middle - self._at]
+        else:
+            part = self._tail[self._at - self._middle :]
+        part = part[: len(buffer)]
+        buffer[: len(part)] = part
+        self._at += len(part)
+        return len(part)

@@ -183,7 +183,7 @@ CASES: dict[str, tuple[bytes, str, dict[str, Any], str]] = {
         b"email," + b"x" * 70_000 + b"\n",
         "FILE_MALFORMED",
         {"row": 1},
-        "The header is longer than 64 KiB",
+        "The header is longer than 64 KiB. Perhaps a quote that opens in it is never closed",
     ),
     "no email": (
         b"first_name,last_name\nAda,Lovelace\n",

@@ -6,10 +6,10 @@ from typing import BinaryIO, Literal
 
 from users.bulk.files import encodings
 from users.bulk.files.header import known_names, simplified
-from users.bulk.files.layout import MAX_ROW_BYTES, Place
+from users.bulk.files.layout import MAX_ROWS, Place
 from users.bulk.files.lines import Unreadable, lines, size_in
 from users.bulk.files.records import records
-from users.bulk.files.refusals import FileEmpty, FileFormatUnsupported, FileMalformed, FileRefused
+from users.bulk.files.refusals import FileEmpty, FileFormatUnsupported, FileRefused, FileTooManyRows
 from users.bulk.options import Options
 
 DELIMITERS = ",;\t|"
@@ -90,6 +90,8 @@ def _first_line(file: BinaryIO, codec: str, offset: int) -> _FirstLine:
     number, size = 1, size_in(codec)
     try:
         for some in lines(file, codec, offset):
+            if number > MAX_ROWS:
+                raise FileTooManyRows
             for line in some:
                 end = offset + size(line)
                 if line.strip().strip("\ufeff"):
@@ -120,11 +122,10 @@ def _header(file: BinaryIO, codec: str, delimiter: str, start: Place) -> tuple[i
 
     Empty names at its end are no columns. Raises FileRefused.
     """
-    for number, cells, _, end in records(file, codec, delimiter, start):
-        if cells is None:
-            raise FileMalformed(number, f"The header is longer than {MAX_ROW_BYTES // 1024} KiB")
-        while cells and not cells[-1].strip():
-            cells.pop()
-        if cells:
-            return number, tuple(cells), end
+    for number, cells, _, end in records(file, codec, delimiter, start, refuse_large=True):
+        names = list(cells or ())
+        while names and not names[-1].strip():
+            names.pop()
+        if names:
+            return number, tuple(names), end
     return -1, (), 0

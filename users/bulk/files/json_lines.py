@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from users.bulk.files.header import ERROR_COLUMNS, simplified
-from users.bulk.files.layout import MAX_ROW_BYTES, Place
+from users.bulk.files.layout import MAX_ROW_BYTES, MAX_ROWS, Place
 from users.bulk.files.lines import Unreadable, lines, size_in
+from users.bulk.files.refusals import FileTooManyRows
 from users.bulk.rows import COLUMNS, ROW
 from users.field_errors import FieldError, RowCode
 from users.rules import strict_json
@@ -31,6 +32,8 @@ def json_lines(file: BinaryIO, codec: str, start: Place) -> Iterator[Line]:
     large = 0  # the bytes so far of a line that comes in pieces
     try:
         for some in lines(file, codec, offset):
+            if number > 2 * MAX_ROWS:  # blank ones, which take time too
+                raise FileTooManyRows
             for line in some:
                 length = size(line)
                 offset += length

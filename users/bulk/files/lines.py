@@ -10,7 +10,7 @@ from users.bulk.files import encodings
 from users.bulk.files.layout import MAX_ROW_BYTES
 from users.bulk.files.refusals import FileEncoding, FileRefused, nul
 
-_BLOCK = 256 * 1024
+_BLOCK = 64 * 1024
 
 
 class Unreadable(Exception):

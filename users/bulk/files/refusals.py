@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Sequence
 
-from users.bulk.files.layout import MAX_ROWS
+from users.bulk.files.layout import MAX_ROW_BYTES, MAX_ROWS
 from users.bulk.rows import COLUMNS
 from users.errors import EnrolError
 
@@ -72,6 +72,12 @@ class FileMalformed(FileRefused):
     def __init__(self, row: int, words: str) -> None:
         super().__init__(details={"row": row})
         self.message = words
+
+
+def header_too_large(row: int) -> FileMalformed:
+    """Return the error of a header that is larger than a row may be."""
+    words = f"The header is longer than {MAX_ROW_BYTES // 1024} KiB. Perhaps a quote that opens in it is never closed"
+    return FileMalformed(row, words)
 
 
 def never_closed(row: int) -> FileMalformed:
