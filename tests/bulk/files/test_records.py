@@ -43,7 +43,7 @@ def test_as_the_csv_module(text: str, block: int, bound: int) -> None:
             patch.setattr(module, "MAX_ROW_BYTES", bound)
         ours, theirs = by_us(text), by_csv(text)
     if ours is None or theirs is None:
-        assert ours == theirs
+        assert (ours is None) == (theirs is None)
         return
     for number, cells in enumerate(theirs, start=1):
         found = ours.pop(number, "blank")
