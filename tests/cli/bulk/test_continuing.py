@@ -34,7 +34,8 @@ def staff(tmp_path: Path) -> str:
 
 def after_a_batch(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
     """Let `act` happen after the first batch that the next command commits."""
-    show, acted = Progress.show, []
+    show = Progress.show
+    acted: list[bool] = []
 
     def then(self: Progress, *args: int, **counts: int) -> None:
         show(self, *args, **counts)
