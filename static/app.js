@@ -1,4 +1,4 @@
-// What a page cannot do without a script: copy, print, show passwords, use passkeys, tell local times. All else works.
+// What pages cannot do without a script: copy, print, show passwords, use passkeys, tell local times.
 
 const all = (selector) => [...document.querySelectorAll(selector)];
 const said = document.getElementById("said");
@@ -8,20 +8,13 @@ function say(words) {
   setTimeout(() => { said.textContent = words; }, 50);
 }
 
-function select(element) {
-  const range = document.createRange();
-  range.selectNodeContents(element);
-  getSelection().removeAllRanges();
-  getSelection().addRange(range);
-}
-
 async function copy(source) {
   try {
     await navigator.clipboard.writeText(source.textContent);
     return true;
   } catch {
     // No clipboard without https. The old way copies what is marked.
-    select(source);
+    getSelection().selectAllChildren(source);
     return document.execCommand("copy");
   }
 }
@@ -34,29 +27,25 @@ function tell({ firstChild: text }, words) {
 
 for (const button of all("[data-copy]")) {
   button.hidden = false;
-  button.addEventListener("click", async () => {
-    if (await copy(document.getElementById(button.dataset.copy))) {
-      tell(button, "Copy");
-    } else {
-      say("The text is marked. Copy it with Control C or Command C");
-    }
-  });
+  button.onclick = async () => {
+    if (await copy(document.getElementById(button.dataset.copy))) tell(button, "Copy");
+    else say("The text is marked. Copy it with Control C or Command C");
+  };
 }
 
 for (const button of all("[data-show]")) {
-  const input = document.getElementById(button.dataset.show);
-  const name = button.getAttribute("aria-label").replace("Show ", "");
+  const input = button.previousElementSibling;
+  const name = button.ariaLabel.replace("Show ", "");
   const show = (visible) => {
     input.type = visible ? "text" : "password";
-    button.textContent = visible ? "Hide" : "Show";
-    button.setAttribute("aria-label", `${visible ? "Hide" : "Show"} ${name}`);
+    button.ariaLabel = `${button.textContent = visible ? "Hide" : "Show"} ${name}`;
   };
   button.hidden = false;
-  button.addEventListener("click", () => {
+  button.onclick = () => {
     const visible = input.type === "password";
     show(visible);
     say(`The ${name} is ${visible ? "shown" : "hidden"}`);
-  });
+  };
   // A browser remembers what a text field held, but not a password field.
   input.form.addEventListener("submit", () => show(false));
   addEventListener("pagehide", () => show(false));
@@ -64,15 +53,15 @@ for (const button of all("[data-show]")) {
 
 for (const button of all("[data-print]")) {
   button.hidden = false;
-  button.addEventListener("click", () => print());
+  button.onclick = () => print();
 }
 
 for (const form of all("[data-passkey]")) {
   const { passkey: kind, parse, options: path } = form.dataset, note = form.querySelector("[role=alert]");
   if (!window.PublicKeyCredential?.[parse]) continue;
   form.hidden = false;
-  let busy = false;
-  form.addEventListener("submit", async (event) => {
+  let busy;
+  form.onsubmit = async (event) => {
     event.preventDefault();
     if (busy) return;
     busy = note.hidden = true;
@@ -80,45 +69,56 @@ for (const form of all("[data-passkey]")) {
       const reply = await fetch(path, { method: "POST", body: new URLSearchParams(new FormData(form)) });
       const options = await reply.json().catch(() => null); // or the next page says why
       const made = options && await navigator.credentials[kind]({ publicKey: PublicKeyCredential[parse](options) });
-      form.querySelector("[name=credential]").value = made && JSON.stringify(made);
+      form.credential.value = made && JSON.stringify(made);
       form.submit();
     } catch {
       busy = note.hidden = false;
     }
-  });
+  };
   addEventListener("pagehide", () => { busy = false; });
 }
 
 // A second click would send a code that is used up.
 for (const form of all("[data-once]")) {
-  let sent = false;
-  form.addEventListener("submit", (event) => {
-    if (sent) event.preventDefault();
-    sent = true;
-  });
+  let sent;
+  form.onsubmit = () => sent ? false : sent = true;
   addEventListener("pagehide", () => { sent = false; });
 }
-
-const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 
 for (const time of all("time")) {
   const moment = new Date(time.dateTime);
   if (moment.getTimezoneOffset() === 0) continue;
-  time.title = `${format.format(moment)}, your time`;
+  const local = (dateStyle) => moment.toLocaleString([], { dateStyle, timeStyle: "short" });
+  time.title = `${local("medium")}, your time`;
   if (!time.closest("dl")) continue;
-  const sameDay = moment.getDate() === moment.getUTCDate();
-  time.append(` (${(sameDay ? clock : format).format(moment)} your time)`);
+  const day = moment.getDate() === moment.getUTCDate() ? undefined : "medium";
+  time.append(` (${local(day)} your time)`);
 }
 
 for (const link of all(".anchor")) {
-  link.addEventListener("click", () => navigator.clipboard?.writeText(link.href).then(() => tell(link, "#")));
+  link.onclick = () => navigator.clipboard?.writeText(link.href).then(() => tell(link, "#"));
 }
+
+// Work that moves is looked at again. Only that part is replaced, so no focus is lost.
+const work = document.querySelector("[data-moves]");
+
+const look = () => setTimeout(async () => {
+  const reply = await fetch(location).then((found) => found.ok && found.text()).catch(() => "");
+  const now = new DOMParser().parseFromString(reply, "text/html").querySelector("[data-moves]");
+  if (reply && !now) return location.reload();
+  if (now) {
+    if (now.dataset.moves !== work.dataset.moves) say(work.dataset.moves = now.dataset.moves);
+    work.replaceChildren(...now.children);
+  }
+  look();
+}, 2000);
+
+if (work) look();
 
 const toc = document.querySelector(".toc");
 
 if (toc) {
-  const mark = (links, fits) => { for (const one of links) one.ariaCurrent = fits(one) ? "true" : null; };
+  const mark = (links, fits) => { for (const one of links) one.ariaCurrent = fits(one) || null; };
   const speakers = all("[data-speak]");
   let store = {};
   try { store = localStorage; } catch {} // or nothing is kept
@@ -141,12 +141,12 @@ if (toc) {
   const [find, input, none, codes] = all(".find, #find, .find p, .toc details details");
   const links = all(".toc a"), items = all(".toc li");
   find.hidden = false;
-  input.addEventListener("input", () => {
+  input.oninput = () => {
     const words = input.value.trim().toLowerCase();
     for (const item of items) item.hidden = !item.textContent.toLowerCase().includes(words);
-    codes.open = words !== "";
+    codes.open = words;
     none.hidden = items.some((item) => !item.hidden);
-  });
+  };
   const fold = () => { toc.firstElementChild.open = innerWidth > 639; };
   fold();
 
