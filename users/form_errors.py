@@ -29,6 +29,12 @@ class FormNotUtf8(InvalidParameter):
     message = "This form was not sent in UTF-8, so nothing was saved. Open the page here and send it again."
 
 
+class UploadBroken(InvalidParameter):
+    """The connection ended before the form had arrived whole, or what arrived is no form."""
+
+    message = "The file did not arrive whole, so nothing was imported. Send it again."
+
+
 class SetupLinkEnded(Denied):
     """The set-up link is older than 30 minutes, or a newer link was made."""
 
@@ -82,6 +88,17 @@ class FormRefused(EnrolError):
     def __init__(self, problems: Mapping[str, str]) -> None:
         super().__init__()
         self.problems = dict(problems)
+
+
+class FileTooLarge(FormRefused):
+    """The file of a form is larger than it may be."""
+
+    code = "PAYLOAD_TOO_LARGE"
+    status = 413
+    type = "invalid_request_error"
+
+    def __init__(self, words: str) -> None:
+        super().__init__({"file": words})
 
 
 class Outdated(FormRefused):

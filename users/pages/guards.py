@@ -21,7 +21,7 @@ from users.errors import (
     UserDeactivated,
 )
 from users.form_errors import ConfirmationNeeded, FormRefused, SessionEnded, SetupLinkEnded, SetupOver
-from users.http import csrf, session_cookie
+from users.http import csrf, session_cookie, uploads
 from users.pages import forms, login_redirect
 from users.pages.problems import Problem, problems_of
 from users.request_errors import BaseUrlUnknown
@@ -49,6 +49,7 @@ def page(
     again: View | None = None,
     ended: Callable[[], PageResponse] | None = None,
     opens_in: frozenset[Stage] = _COMPLETE,
+    takes_file: bool = False,
 ) -> Callable[[View], View]:
     """Guard a view: its caller must be signed in and hold `permissions`.
 
@@ -57,13 +58,14 @@ def page(
 
     A view that changes something names in `again` the view that shows its form. That view is called again with what
     was sent as `formdata` when the form's token is stale, when the session ended, and when what was sent is refused.
-    `ended` answers in place of the sign-in page when the session ended.
+    `ended` answers in place of the sign-in page when the session ended. A view that `takes_file` finds the form in
+    `g.upload`, read up to its file; None if the form was sent without a file's encoding.
     """
 
     def guard(view: View) -> View:
         @wraps(view)
         def guarded(**values: Any) -> PageResponse:
-            _check_form()
+            _check_form(takes_file=takes_file)
             try:
                 session_cookie.load_session()
                 if "session" not in g:
@@ -122,11 +124,13 @@ def is_unsafe() -> bool:
     return request.method not in ("GET", "HEAD")
 
 
-def _check_form() -> None:
+def _check_form(*, takes_file: bool = False) -> None:
     """Refuse a form that was sent from another site or is not UTF-8."""
     if is_unsafe():
         csrf.refuse_cross_site()
-        forms.require_utf8()
+        g.upload = uploads.begin() if takes_file else None
+        if not g.upload:
+            forms.require_utf8()
 
 
 def _respond(view: View, again: View | None, values: Mapping[str, Any]) -> PageResponse:
