@@ -85,6 +85,15 @@ GET /admin/keys                             step     step      step       open
 GET /admin/keys/<key_id>                    step     step      step       open
 * /admin/keys/<key_id>/roll                 step     step      step       confirm
 * /admin/keys/<key_id>/revoke               step     step      step       open
+* /admin/users/import                       step     step      step       open
+GET /admin/users/import/template.csv        step     step      step       open
+GET /admin/imports                          step     step      step       open
+GET /admin/imports/<import_id>              step     step      step       open
+POST /admin/imports/<import_id>/columns     step     step      step       open
+POST /admin/imports/<import_id>/start       step     step      step       open
+* /admin/imports/<import_id>/cancel         step     step      step       open
+GET /admin/imports/<import_id>/rejects      step     step      step       open
+GET /admin/imports/<import_id>/users        step     step      step       open
 GET /admin/users                            step     step      step       open
 * /admin/users/new                          step     step      step       open
 GET /admin/users/<user_id>                  step     step      step       open
@@ -186,6 +195,7 @@ def begin_walk(app: Flask, cast: Cast, state: HalfState) -> Walk:
         "email": "sam@example.com",
         "user_id": cast.sam.id,
         "key_id": key_id,
+        "import_id": "imp_01900000000070008000000000000000",
     }
     return Walk(app, state, values, state.browser.token(state.step or "/account"))
 

@@ -104,6 +104,18 @@ POST   /admin/users/<user_id>/delete       403      403     403      403        
 GET    /admin/users/<user_id>/restore      303      403     403      403           200     303     303
 POST   /admin/users/<user_id>/restore      403      403     403      403           303     403     403
 
+GET    /admin/users/import                303      403     403     403           200     303     303
+POST   /admin/users/import                403      403     403     403           422     403     403
+GET    /admin/users/import/template.csv   303      403     403     403           200     303     303
+GET    /admin/imports                     303      403     403     403           200     303     303
+GET    /admin/imports/<import_id>         303      403     403     403           404     303     303
+POST   /admin/imports/<import_id>/columns 403      403     403     403           404     403     403
+POST   /admin/imports/<import_id>/start   403      403     403     403           404     403     403
+GET    /admin/imports/<import_id>/cancel  303      403     403     403           404     303     303
+POST   /admin/imports/<import_id>/cancel  403      403     403     403           404     403     403
+GET    /admin/imports/<import_id>/rejects 303      403     403     403           404     303     303
+GET    /admin/imports/<import_id>/users   303      403     403     403           404     303     303
+
 GET    /admin/keys                         303      403     403      403           200     303     303
 GET    /admin/keys/new                     303      403     403      403           200     303     303
 POST   /admin/keys/new                     403      403     403      403           422     403     403
@@ -221,6 +233,7 @@ def callers(app: Flask, cast: Cast, people: dict[str, User | None]) -> Callers:
     ((key_id,),) = rows(app, "SELECT id FROM api_keys")
     ids = {"filename": "app.css", "email": "sam@example.com", "user_id": cast.sam.id, "key_id": key_id}
     ids |= {"factor_id": "fct_01900000000070008000000000000000"}  # of no user
+    ids |= {"import_id": "imp_01900000000070008000000000000000"}  # of none
     browsers = {name: signed_in(app, user) if user else Visitor(app.test_client()) for name, user in people.items()}
     keys = {name: make_key(app, *Permission, owner=user) if user else None for name, user in people.items()}
     wear_out(app, people)

@@ -6,10 +6,13 @@ from typing import Any
 from flask import Flask
 
 from support.databases import execute
-from users.actors import Actor
-from users.bulk.imports import jobs
+from users import clock, ids
+from users.actors import Actor, ActorKind
+from users.bulk.imports import jobs, spool
 from users.bulk.options import Options
-from users.storage.models import Import
+from users.roles import Permission
+from users.storage import database
+from users.storage.models import Import, User
 
 CSV = b"email\nann@example.com\nbob@example.com\n"
 
@@ -29,3 +32,17 @@ def upload(app: Flask, actor: Actor, content: bytes = CSV, **more: Any) -> Impor
 def set_state(app: Flask, job: Import, state: str) -> None:
     """Bring an import to a state that a worker brings it to."""
     execute(app, "UPDATE imports SET state = :state WHERE id = :id", state=state, id=job.id)
+
+
+def make_import(app: Flask, user: User, **values: Any) -> Import:
+    """Write the row of an import that the user asked for at the pages: without a file, and running unless told."""
+    facts = {"actor_kind": ActorKind.SESSION, "actor_user_id": user.id, "permissions": sorted(Permission)}
+    given = {"id": ids.new_id("imp"), "state": "running", "name": "staff.csv", "sha256": "0" * 64, "bytes": len(CSV)}
+    given |= {"options": Options().as_json(), "makes": {}, "rows_total": 2, "created_at": clock.now(), **facts}
+    with app.app_context(), database.transaction() as session:
+        job = Import(**{"machine": spool.machine(), **given, **values})
+        session.add(job)
+        session.flush()
+        session.refresh(job)
+        session.expunge(job)
+    return job

@@ -9,6 +9,7 @@ from flask import Flask
 from support.api import Answer
 from support.databases import rows
 from support.factors import begin_app
+from support.imports import make_import
 from support.people import PASSWORD, Cast, make_key
 from support.visitors import Visitor
 from users.roles import Permission
@@ -35,6 +36,7 @@ def changing(app: Flask, cast: Cast) -> list[str]:
     rules = (rule for rule in app.url_map.iter_rules() if "POST" in (rule.methods or ()))
     paths = sorted(rule.rule for rule in rules if not rule.rule.startswith("/v1"))
     values = {"<user_id>": cast.omar.id, "<key_id>": key_id, "<factor_id>": factor_id}
+    values["<import_id>"] = make_import(app, cast.ada).id
     return [re.sub("<.*?>", lambda found: values[found[0]], path) for path in paths]
 
 

@@ -10,6 +10,7 @@ from users import clock, ids
 from users.actors import ActorKind
 from users.audit.trail import Action, Outcome
 from users.auth.factors.held import Kind
+from users.bulk.imports import made
 from users.errors import LastAdministrator
 from users.roles import Permission
 from users.rules.validation import PROFILE_FIELDS
@@ -38,6 +39,7 @@ _DONE: Mapping[str, str] = {
     Action.USER_CREATE: "created {}",
     Action.USER_DEACTIVATE: "deactivated {}",
     Action.USER_DELETE: "deleted {}",
+    Action.USER_IMPORT: "imported {}",
     Action.USER_PURGE: "erased {} for good",
     Action.USER_REACTIVATE: "reactivated {}",
     Action.USER_RESTORE: "restored {}",
@@ -86,10 +88,12 @@ _KINDS: dict[str, str] = {
 # The fields of a user as their forms name them, and the others.
 _FIELDS: Mapping[str, str] = {
     **{field.name: field.label for field in PROFILE_FIELDS},
+    "created_at": "Created",
     "deactivated_at": "Deactivated",
     "expires_at": "Expires",
     "last_verified": "Email verified",
     "name": "Name",
+    "password_hash": "Password hash",
     "owner_id": "Owner",
     "scopes": "Scopes",
 }
@@ -131,12 +135,26 @@ class _Names:
         self._keys = api_keys.labels_of(
             one for event in events for one in (event.actor_key_id, _if_key(event.target_id))
         )
+        self._imports = made.labels_of(
+            event.target_id for event in events if event.action == Action.USER_IMPORT and event.target_id
+        )
         self._uses = Counter(name for name, _ in self._keys.values())
 
     def user(self, user_id: str) -> Part:
         if user_id in self._emails:
             return Part(name=self._emails[user_id], path=url_for("users.show_user", user_id=user_id))
         return Part("the erased user ", user_id)
+
+    def imported(self, import_id: str) -> list[Part]:
+        """Return how many users an import made, linked to them, and the name of its file."""
+        name, created = self._imports.get(import_id, (None, None))
+        users = "users" if created is None else f"{created:,} {'user' if created == 1 else 'users'}"
+        if Permission.USERS_IMPORT not in g.actor.permissions or created is None:
+            of_import = url_for("users.show_trail", request=import_id)
+            return [Part(name=users, path=of_import), Part(" from ", name or "pasted rows")]
+        page = url_for("users.show_import", import_id=import_id)
+        of_import = url_for("users.show_imported_users", import_id=import_id)
+        return [Part(name=users, path=of_import), Part(" from ", name or "pasted rows", page)]
 
     def key(self, key_id: str) -> Part:
         """Return the key's name, with its prefix if the events name another key of that name."""
@@ -175,7 +193,9 @@ def _sentence(event: AuditEvent, names: _Names, about: str | None) -> list[Part]
     before, place, after = _verb(event).partition("{}")
     actor = _actor(event, names, about)
     parts = [replace(actor, words=actor.words[:1].upper() + actor.words[1:]), Part(f" {before}")]
-    if place:
+    if place and event.action == Action.USER_IMPORT and event.target_id:
+        parts += names.imported(event.target_id)
+    elif place:
         parts += [_target(event, names, about), Part(after)]
     if event.actor_user_id and event.actor_key_id:
         parts += [Part(" with "), names.key(event.actor_key_id)]

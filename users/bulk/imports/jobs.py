@@ -5,7 +5,7 @@ its uploader and whoever started it both hold at that moment.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -32,6 +32,7 @@ from users.roles import Permission
 from users.storage import database
 from users.storage.models import Import
 
+ToldLater = Callable[[BinaryIO], Options]  # takes the file that has arrived, and may refuse it
 Starts = Literal["never", "clean", "always"]  # by itself: never, if no row is rejected, always
 
 MOVING = ("checking", "waiting", "running")  # the others wait for somebody, or have ended
@@ -52,7 +53,7 @@ def create(
     stream: BinaryIO,
     *,
     name: str | None,
-    options: Options,
+    options: Options | ToldLater,
     start: Starts,
     idempotency_key: str | None,
     actor: Actor,
@@ -65,7 +66,7 @@ def submit(
     stream: BinaryIO,
     *,
     name: str | None,
-    options: Options,
+    options: Options | ToldLater,
     start: Starts,
     idempotency_key: str | None,
     actor: Actor,
@@ -73,8 +74,8 @@ def submit(
     """Take in a file once: the same file and options with the same `idempotency_key` of an API key are one import.
 
     Raises Denied, TooManyImports, FileTooLarge while the file arrives, SpoolUnavailable, Unavailable,
-    IdempotencyKeyReused for another file, the errors of `authorization.reauthorize`, and what the stream raises. After
-    an error there is neither a file nor an import.
+    IdempotencyKeyReused for another file, the errors of `authorization.reauthorize`, and what the stream and `options`
+    raise. After an error there is neither a file nor an import.
     """
     actor.require(Permission.USERS_IMPORT)
     if idempotency_key is None:
@@ -82,13 +83,14 @@ def submit(
             _require_room(session)  # before a byte is read
     import_id = ids.new_id("imp")
     with spool.receiving(import_id, stream, most=settings.current().import_max_bytes) as upload:
+        told = options if isinstance(options, Options) else _told(options, import_id)
         job = Import(
             id=import_id,
             state="checking",
             name=_shown(name),
             sha256=upload.sha256,
             bytes=upload.bytes,
-            options=options.as_json(),
+            options=told.as_json(),
             makes={},
             starts=start,
             idempotency_key=idempotency_key,
@@ -107,6 +109,11 @@ def submit(
         upload.kept = not submitted.replayed
     runner.wake()
     return submitted
+
+
+def _told(options: ToldLater, import_id: str) -> Options:
+    with spool.path(import_id, spool.FILE).open("rb") as file:
+        return options(file)
 
 
 def _insert(job: Import, actor: Actor) -> Submitted:

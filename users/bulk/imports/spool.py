@@ -20,7 +20,7 @@ from users import ids, logs, settings
 from users.bulk.imports.errors import FileTooLarge, SpoolUnavailable
 from users.storage.private_files import open_private
 
-FILE, REJECTS = "file", "rejects"
+FILE, PREVIEW, REJECTS = "file", "preview", "rejects"
 _MACHINE = "machine"  # a file that names the folder: hosts that share the folder share the name
 _CHUNK = 64 * 1024
 

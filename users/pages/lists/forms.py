@@ -19,6 +19,7 @@ _DONE: Mapping[str, Mapping[str, str]] = {
         Action.USER_RESTORE: "User restored",
         Action.USER_PURGE: "User erased",
         Action.USER_UNLOCK: "User unlocked",
+        Action.USER_IMPORT: "Users imported",
     },
     "Email addresses": {
         Action.USER_VERIFY: "Email address verified",

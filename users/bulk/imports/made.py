@@ -1,0 +1,43 @@
+"""The users that an import has made, found by its events in the audit trail."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from sqlalchemy import select
+
+from users import ids
+from users.audit.trail import Action
+from users.storage import database
+from users.storage.lists import paging
+from users.storage.lists.paging import Page
+from users.storage.models import AuditEvent, Import, User
+
+_MARGIN = timedelta(minutes=1)  # between the clocks of two hosts
+
+
+def users_made(job: Import, *, before: str | None = None, after: str | None = None) -> Page[User]:
+    """Return a page of the users that the import made, newest first. Erased users are left out.
+
+    The page is that of their events: `before` and `after` are ids of events. The time of the run bounds the ids, so
+    that the index on action and id finds the page, and no page sorts all events of the import.
+    """
+    bounds = [AuditEvent.action == Action.USER_CREATE, AuditEvent.request_id == job.id]
+    if job.started_at:
+        bounds.append(AuditEvent.id >= ids.first("evt", job.started_at - _MARGIN))
+    if job.ended_at:
+        bounds.append(AuditEvent.id < ids.first("evt", job.ended_at + _MARGIN))
+    events = paging.newest(AuditEvent, *bounds, before=before, after=after)
+    user_ids = [event.target_id for event in events.rows]
+    with database.reading() as session:
+        found = {user.id: user for user in session.scalars(select(User).where(User.id.in_(user_ids)))}
+    return Page([found[one] for one in user_ids if one in found], events.newer, events.older)
+
+
+def labels_of(import_ids: Iterable[str]) -> dict[str, tuple[str | None, int]]:
+    """Return the name of the file and the number of users made for each import that is known."""
+    wanted = set(import_ids)
+    if not wanted:
+        return {}
+    with database.reading() as session:
+        found = session.execute(select(Import.id, Import.name, Import.created).where(Import.id.in_(wanted)))
+        return {row.id: (row.name, row.created) for row in found}

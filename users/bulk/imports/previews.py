@@ -1,0 +1,103 @@
+"""What the check of a file has found, as a person reads it: the first users, the refused rows, unknown columns."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, BinaryIO
+
+from users.bulk.files import header, json_lines, reading
+from users.bulk.files.layout import Layout
+from users.bulk.files.records import records
+from users.bulk.files.refusals import FileEmpty
+from users.bulk.imports import spool
+from users.bulk.options import Options
+from users.storage.models import Import
+
+PER_PAGE = 50
+MOST_SHOWN = 1000  # refused rows; the others are in the file alone
+_NUMBER, _, _WORDS = header.ERROR_COLUMNS
+_JOINED = " · "
+
+
+@dataclass(frozen=True)
+class RefusedRow:
+    """A row that cannot be imported, and why."""
+
+    number: str
+    email: str
+    errors: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RefusedRows:
+    """One page of the refused rows, and the numbers of the pages beside it."""
+
+    rows: list[RefusedRow]
+    first: int  # the place of the first row among all that are refused
+    newer: int | None
+    older: int | None
+    most: int = MOST_SHOWN
+
+
+def preview(job: Import) -> dict[str, Any]:
+    """Return what the check kept: the first users as they will be, and what is remarkable. {} if that is gone."""
+    try:
+        kept: dict[str, Any] = json.loads(spool.path(job.id, spool.PREVIEW).read_bytes())
+    except FileNotFoundError:
+        return {}
+    return kept
+
+
+def refused_rows(job: Import, number: int) -> RefusedRows | None:
+    """Return the page `number` of the refused rows, None if there is none or the file is gone."""
+    number = min(max(number, 1), MOST_SHOWN // PER_PAGE)
+    first = (number - 1) * PER_PAGE
+    try:
+        with spool.path(job.id, spool.REJECTS).open("rb") as file:
+            layout = reading.look(file, Options.from_json(job.options))
+            found = list(islice(_refused(file, layout), first, first + PER_PAGE + 1))
+    except (FileNotFoundError, FileEmpty):
+        return None
+    if not found:
+        return None
+    more = len(found) > PER_PAGE and first + PER_PAGE < MOST_SHOWN
+    return RefusedRows(found[:PER_PAGE], first + 1, number - 1 or None, number + 1 if more else None)
+
+
+def sample(job: Import) -> tuple[tuple[str, ...], list[list[str]]] | None:
+    """Return the header of the file and its first three rows, None if the file is not on this host."""
+    try:
+        with spool.path(job.id, spool.FILE).open("rb") as file:
+            return reading.sample(file, Options.from_json(job.options))
+    except FileNotFoundError:
+        return None
+
+
+def _refused(file: BinaryIO, layout: Layout) -> Iterator[RefusedRow]:
+    return _of_csv(file, layout) if layout.form == "csv" else _of_json_lines(file, layout)
+
+
+def _of_csv(file: BinaryIO, layout: Layout) -> Iterator[RefusedRow]:
+    names = [header.simplified(name) for name in layout.header]
+    email = layout.columns.index("email")
+    for _, cells, _, _ in records(file, layout.encoding, layout.delimiter, layout.first):
+        if cells and len(cells) >= len(names):
+            yield _row(cells[names.index(_NUMBER)], cells[email], cells[names.index(_WORDS)])
+
+
+def _of_json_lines(file: BinaryIO, layout: Layout) -> Iterator[RefusedRow]:
+    """Yield the rows. A line that is no object follows its errors, and is not shown."""
+    for _, text, _ in json_lines.json_lines(file, layout.encoding, layout.first):
+        members: Mapping[str, Any] = {}
+        try:
+            members = json_lines.members_of(text or "{}")
+        except json_lines.BadLine:
+            continue
+        if _NUMBER in members:
+            email = next((value for name, value in members.items() if layout.members.get(name) == "email"), "")
+            yield _row(str(members[_NUMBER]), email if isinstance(email, str) else "", str(members.get(_WORDS, "")))
+
+
+def _row(number: str, email: str, words: str) -> RefusedRow:
+    return RefusedRow(number, email.strip()[:320], tuple(words.split(_JOINED)))
