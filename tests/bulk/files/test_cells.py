@@ -5,7 +5,7 @@ import io
 import pytest
 
 from support.user_files import cells_of, codes_of, rows_of
-from users.bulk.files.reading import sample
+from users.bulk.files.reading import look, read, sample
 from users.bulk.options import Options
 from users.bulk.rows import ROW
 
@@ -54,6 +54,14 @@ def test_cells(text: str, expected: tuple[str | None, ...]) -> None:
 def test_blank_rows_count(line: str) -> None:
     content = f"{HEADER}a,b,c\n{line}\nd,e,f\n"
     assert [found.row.number for found in rows_of(content.encode())] == [2, 4]
+
+
+@pytest.mark.parametrize("content", [f"\n\n{HEADER}\na,b,c\n,,\nd\n\n,,\n\n", '{"email": 1}\n\n{}\n \n[]\n\n{}'])
+def test_blank_rows_are_counted(content: str) -> None:
+    """Those at the end too, but none before the header."""
+    file = io.BytesIO(content.encode())
+    rows = read(file, look(file, Options()))
+    assert (len(list(rows)), rows.blank) == (2, 5)
 
 
 def test_cells_past_the_header() -> None:

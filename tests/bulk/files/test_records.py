@@ -28,7 +28,9 @@ def by_us(text: str) -> dict[int, list[str] | None] | None:
     """Return the rows by their numbers, None if they are refused."""
     try:
         found = records.records(io.BytesIO(text.encode()), "utf-8", ",", START)
-        return {number: cells for number, cells, _, _ in found}
+        *rows, (_, end, _, _) = found
+        assert end == []
+        return {number: cells for number, cells, _, _ in rows}
     except FileRefused:
         return None
 

@@ -26,7 +26,10 @@ class BadLine(Exception):
 
 
 def json_lines(file: BinaryIO, codec: str, start: Place) -> Iterator[Line]:
-    """Yield the lines from `start` on, but no blank ones, which only count in the numbers. Raises FileRefused."""
+    """Yield the lines from `start` on, but no blank ones, which only count in the numbers; last an empty one, the end.
+
+    Raises FileRefused.
+    """
     offset, number = start
     size = size_in(codec)
     large = 0  # the bytes so far of a line that comes in pieces
@@ -51,6 +54,8 @@ def json_lines(file: BinaryIO, codec: str, start: Place) -> Iterator[Line]:
         raise end.refusal(number) from None
     if large:
         yield number, None, offset
+        number += 1
+    yield number, "", offset
 
 
 def members_of(text: str) -> dict[str, Any]:

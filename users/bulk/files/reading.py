@@ -1,6 +1,6 @@
 """A file of users, read row by row: from its beginning, or from any place that an earlier reading told."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import islice
 from typing import BinaryIO, NamedTuple
 
@@ -16,8 +16,11 @@ from users.bulk.rows import ROW, Row
 from users.field_errors import FieldError, RowCode
 
 _TEXTS = ("email", "first_name", "last_name")  # whose cells an export may have escaped
-_TOO_LARGE = (FieldError(ROW, RowCode.ROW_TOO_LARGE, f"Row is larger than {MAX_ROW_BYTES // 1024} KiB"),)
+_TOO_LARGE: tuple[FieldError, ...] = (
+    FieldError(ROW, RowCode.ROW_TOO_LARGE, f"Row is larger than {MAX_ROW_BYTES // 1024} KiB"),
+)
 _SAMPLED_ROWS = 3
+_Walk = Generator["ReadRow", None, tuple[int, int]]  # returns how many rows there were, and the number after the last
 
 
 class ReadRow(NamedTuple):
@@ -80,40 +83,78 @@ def sample(file: BinaryIO, options: Options) -> tuple[tuple[str, ...], list[list
     return found.header, [(cells + [""] * width)[:width] for cells in islice(filled, _SAMPLED_ROWS)]
 
 
-def read(file: BinaryIO, layout: Layout, start: Place | None = None) -> Iterator[ReadRow]:
-    """Yield the rows of `file` from `start` on, by default all. Blank rows only count in the numbers.
+def read(file: BinaryIO, layout: Layout, start: Place | None = None) -> "Rows":
+    """Return the rows of `file` from `start` on, by default all.
 
-    What is wrong with one row stands in its `errors`. Raises FileRefused for what is wrong with the file.
+    What is wrong with one row stands in its `errors`. The iterator raises FileRefused for what is wrong with the file.
     """
-    rows = (_csv_rows if layout.form == "csv" else _json_rows)(file, layout, start or layout.first)
-    last = layout.first.number + MAX_ROWS - 1
-    is_empty = start is None
-    for row in rows:
-        if row.row.number > last:
-            raise FileTooManyRows
-        is_empty = False
-        yield row
-    if is_empty:
-        raise FileEmpty
+    return Rows(file, layout, start)
 
 
-def _csv_rows(file: BinaryIO, layout: Layout, start: Place) -> Iterator[ReadRow]:
-    names = layout.columns
-    width = len(names)
-    reports = {n for n, name in enumerate(layout.header) if header.simplified(name) in header.ERROR_COLUMNS}
-    for number, values, raw, end in records(file, layout.encoding, layout.delimiter, start):
-        place = Place(end, number + 1)
-        if values is None:
-            yield ReadRow(Row(number, {}, _TOO_LARGE), raw, place)
-            continue
-        texts = {name: cell for name, cell in zip(names, values, strict=False) if cell and name}
-        if all(map(str.isspace, texts.values())) and _is_blank(values, reports):
-            continue
-        if "'" in raw:
-            for name in _TEXTS:
-                if name in texts:
-                    texts[name] = unescaped(texts[name])
-        yield ReadRow(Row(number, texts, _extra(values, width) if len(values) > width else ()), raw, place)
+class Rows(Iterator[ReadRow]):
+    """The rows of a file, but no blank ones, which only count in the numbers; at its end `blank` tells how many."""
+
+    def __init__(self, file: BinaryIO, layout: Layout, start: Place | None) -> None:
+        self.blank = 0
+        self._file = file
+        self._layout = layout
+        self._start = start or layout.first
+        self._is_whole = start is None
+        self._last = layout.first.number + MAX_ROWS - 1
+        self._rows = self._walk()
+
+    def __iter__(self) -> Iterator[ReadRow]:
+        return self._rows
+
+    def __next__(self) -> ReadRow:
+        return next(self._rows)
+
+    def _walk(self) -> Iterator[ReadRow]:
+        count, end = yield from self._csv_rows() if self._layout.form == "csv" else self._json_rows()
+        self.blank = end - self._start.number - count
+        if self._is_whole and not count:
+            raise FileEmpty
+
+    def _csv_rows(self) -> _Walk:
+        names, count, number = self._layout.columns, 0, 0
+        width = len(names)
+        reports = {n for n, name in enumerate(self._layout.header) if header.simplified(name) in header.ERROR_COLUMNS}
+        for number, values, raw, end in records(self._file, self._layout.encoding, self._layout.delimiter, self._start):
+            errors, texts = _TOO_LARGE, dict[str, str]()
+            if values is not None:
+                texts = {name: cell for name, cell in zip(names, values, strict=False) if cell and name}
+                if all(map(str.isspace, texts.values())) and _is_blank(values, reports):
+                    continue
+                errors = _extra(values, width) if len(values) > width else ()
+                if "'" in raw:
+                    texts.update({name: unescaped(texts[name]) for name in _TEXTS if name in texts})
+            if number > self._last:
+                raise FileTooManyRows
+            count += 1
+            yield ReadRow(Row(number, texts, errors), raw, Place(end, number + 1))
+        return count, number
+
+    def _json_rows(self) -> _Walk:
+        count, number = 0, 0
+        for number, text, end in json_lines(self._file, self._layout.encoding, self._start):
+            row = Row(number, {}, _TOO_LARGE) if text is None else _json_row(number, text, self._layout)
+            if row is None:
+                continue
+            if number > self._last:
+                raise FileTooManyRows
+            count += 1
+            yield ReadRow(row, text or "", Place(end, number + 1))
+        return count, number
+
+
+def _json_row(number: int, text: str, layout: Layout) -> Row | None:
+    """Return the row that `text` says, None if it is blank."""
+    try:
+        members = members_of(text) if text else {}
+        cells, errors = cells_of(members, layout.members)
+    except BadLine as bad:
+        return Row(number, {}, (bad.error,))
+    return Row(number, cells, errors) if cells or errors or not is_blank(members) else None
 
 
 def _is_blank(values: list[str], reports: set[int]) -> bool:
@@ -127,19 +168,3 @@ def _extra(values: list[str], width: int) -> tuple[FieldError, ...]:
     if count <= width:
         return ()
     return (FieldError(ROW, RowCode.TOO_MANY_CELLS, f"Row has {count} cells, the header {width}"),)
-
-
-def _json_rows(file: BinaryIO, layout: Layout, start: Place) -> Iterator[ReadRow]:
-    for number, text, end in json_lines(file, layout.encoding, start):
-        place = Place(end, number + 1)
-        if text is None:
-            yield ReadRow(Row(number, {}, _TOO_LARGE), "", place)
-            continue
-        try:
-            members = members_of(text)
-            cells, errors = cells_of(members, layout.members)
-        except BadLine as bad:
-            yield ReadRow(Row(number, {}, (bad.error,)), text, place)
-            continue
-        if cells or errors or not is_blank(members):
-            yield ReadRow(Row(number, cells, errors), text, place)

@@ -25,7 +25,7 @@ Record = tuple[int, list[str] | None, str, int]
 def records(
     file: BinaryIO, codec: str, delimiter: str, start: Place, *, refuse_large: bool = False
 ) -> Iterator[Record]:
-    """Yield the rows from `start` on, but no empty lines, which only count in the numbers.
+    """Yield the rows from `start` on, but no empty lines, which only count in the numbers; last an empty row, the end.
 
     Raises FileRefused for what is no CSV or not of the encoding, with the number of its row; with `refuse_large`, for
     a header, also for a row that is too large, whose end is then not looked for.
@@ -62,6 +62,8 @@ def records(
     if open_row:
         open_row.end()
         yield number, *open_row.content(), offset
+        number += 1
+    yield number, [], "", offset
 
 
 def _cells(line: str, delimiter: str, dialect: "Dialect") -> list[str] | None:

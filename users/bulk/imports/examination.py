@@ -72,6 +72,7 @@ class Examination:
             self.findings.blank = last.row.number - first + 1 - self.findings.rows
             self.findings.byte_offset = last.end.byte_offset
             yield [(row, _after(found, fates)) for row, found in chunk]
+        self.findings.blank = rows.blank  # with those after the last row
 
     def _fate_in_file(self, row: ReadRow) -> GoodRow | BadRow:
         found = self._judge.judge(row.row)
