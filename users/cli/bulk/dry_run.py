@@ -22,16 +22,14 @@ from users.cli.command import actor
 from users.cli.output import say, say_done
 
 
-def new_file(path: Path | None) -> None:
-    """Make the file of rejects, which must not be there yet. Raises UsageError."""
+def require_new(path: Path | None) -> None:
+    """Raise UsageError if the file of rejects is there already, or cannot be made."""
     if path is None:
         return
-    try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    except FileExistsError:
-        raise click.BadParameter("takes a file that is not there yet.", param_hint="--rejects") from None
-    except OSError as error:
-        raise click.BadParameter(f"cannot be written ({error.strerror}).", param_hint="--rejects") from None
+    if os.path.lexists(path):
+        raise click.BadParameter("takes a file that is not there yet.", param_hint="--rejects")
+    if not (path.absolute().parent.is_dir() and os.access(path.absolute().parent, os.W_OK | os.X_OK)):
+        raise click.BadParameter("takes a file in a folder that you can write to.", param_hint="--rejects")
 
 
 def examine(source: Source, wanted: Wanted, *, ask_database: bool) -> Examination | None:
@@ -69,14 +67,16 @@ def examine(source: Source, wanted: Wanted, *, ask_database: bool) -> Examinatio
 
 def run(source: Source, wanted: Wanted) -> int:
     """Tell the fate of every row, and return the exit code."""
-    new_file(wanted.rejects)
+    require_new(wanted.rejects)
     try:
         examined = examine(source, wanted, ask_database=True)
     except BaseException:
         if wanted.rejects:
-            wanted.rejects.unlink()
+            wanted.rejects.unlink(missing_ok=True)
         raise
     if examined is None:
+        if wanted.rejects:
+            wanted.rejects.unlink(missing_ok=True)
         say("Stopped. Nothing was imported.")
         return EXIT_STOPPED
     for sentence in plan.sentences(source, examined):

@@ -8,7 +8,7 @@ from users.bulk.imports import at_terminal, examination, records, running, spool
 from users.bulk.imports.at_terminal import ImportRuns, Source
 from users.bulk.leases import Lease, LeaseLost
 from users.cli.bulk import plan, telling
-from users.cli.bulk.dry_run import examine, new_file
+from users.cli.bulk.dry_run import examine, require_new
 from users.cli.bulk.progress import Progress
 from users.cli.bulk.stopping import EXIT_STOPPED, Stopping
 from users.cli.bulk.telling import Counts, Refusals, Report
@@ -66,8 +66,7 @@ def _has_bytes(path: Path, size: int) -> bool:
 
 def _begin(source: Source, wanted: Wanted) -> Import | None:
     """Say what will be done, ask for consent, and make the import; return None if the command was asked to stop."""
-    if wanted.rejects and wanted.rejects.exists():
-        raise click.BadParameter("takes a file that is not there yet.", param_hint="--rejects")
+    require_new(wanted.rejects)
     examined = examine(source, wanted, ask_database=False)
     if examined is None:
         return None
@@ -78,15 +77,13 @@ def _begin(source: Source, wanted: Wanted) -> Import | None:
             command = commands.runnable(wanted.command(yes=True))
             raise click.UsageError(f"Give --yes: there is no terminal to ask at. Run: {command}")
         confirm(f"Import {plan.counted(examined.findings.created, 'user')}?")
-    new_file(wanted.rejects)
+    require_new(wanted.rejects)  # the run makes it: after a crash before that, the same command goes on
     rejects = wanted.rejects.absolute() if wanted.rejects else None
     try:
         examination.keep_duplicates(source.import_id, examined.duplicates)
         return at_terminal.begin(source, wanted.options, examined, rejects, actor=actor())
     except BaseException:
         spool.remove_after_end(source.import_id)
-        if wanted.rejects:
-            wanted.rejects.unlink()
         raise
 
 
