@@ -14,10 +14,13 @@ from sqlalchemy import event
 from support.api import Api
 from support.databases import execute
 from support.factors import add_app
+from support.foreign_hashes import bcrypt_of, give_hash
 from support.password_links import invite
 from support.people import PASSWORD, Cast, make_key
 from support.visitors import LOGIN, Visitor, problems_in
-from users.passwords import argon2id
+from users.auth import decoys
+from users.passwords import argon2id, foreign
+from users.passwords.argon2id import HashParameters
 from users.roles import Permission
 from users.storage.models import db
 
@@ -51,7 +54,24 @@ def work(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     execute(app, "UPDATE users SET is_active = false WHERE email = 'sam@example.com'")
     execute(app, "UPDATE users SET password_change_required = true WHERE email = 'omar@example.com'")
     monkeypatch.setattr(argon2id, "is_hash_of", count)
+    note_foreign(done, monkeypatch)
     return done
+
+
+def note_foreign(done: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Note in `done` the make of each hash of another system that is tried, and each hash that is made."""
+    matches, make = foreign.matches, argon2id.hash_of
+
+    def try_foreign(text: str, password: str) -> bool:
+        done.append(foreign.judge(text).make)
+        return matches(text, password)
+
+    def make_ours(given: bytes, parameters: HashParameters) -> str:
+        done.append("made")
+        return make(given, parameters)
+
+    monkeypatch.setattr(foreign, "matches", try_foreign)
+    monkeypatch.setattr(argon2id, "hash_of", make_ours)
 
 
 def same_work(work: list[str], attempt: Callable[[str, str], Any]) -> None:
@@ -87,3 +107,27 @@ def test_verify_password(app: Flask, work: list[str]) -> None:
         return answer.status_code, answer.data
 
     same_work(work, attempt)
+
+
+def test_imported_hashes(app: Flask, work: list[str]) -> None:
+    """While users have hashes that another system made, an email without a password costs as much as one of theirs."""
+    api = Api(app.test_client(), make_key(app, *Permission))
+    for email in ("ada@example.com", "vera@example.com", "omar@example.com", "sam@example.com"):
+        give_hash(app, email, bcrypt_of())
+    with app.app_context():
+        decoys.refresh()
+
+    def attempt(email: str, password: str) -> tuple[int, bytes]:
+        answer = api.call("POST", "/v1/user/verify-password", json={"email": email, "password": password})
+        return answer.status_code, answer.data
+
+    attempt(*TRIES["unknown"])
+    found = {}
+    for name, given in TRIES.items():
+        work.clear()
+        answer = attempt(*given)
+        found[name] = answer, list(work)
+    hashes = [one for one in found["unknown"][1] if one in ("made", "bcrypt-08") or one.startswith("$argon2")]
+    assert hashes == ["bcrypt-08", "made"]
+    for name, outcome in found.items():
+        assert outcome == found["unknown"], name

@@ -31,6 +31,7 @@ def test_ok_or_what_to_do(app: Flask, runner: FlaskCliRunner) -> None:
         "administrators",
         "API keys",
         "password hash",
+        "imported hashes",
         "addresses",
         "requests",
         "second factors",

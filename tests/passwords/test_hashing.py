@@ -3,9 +3,10 @@
 import unicodedata
 
 import argon2
+import bcrypt
 import pytest
 
-from users.passwords import argon2id, policy
+from users.passwords import argon2id, foreign, policy
 from users.passwords.argon2id import HashParameters
 from users.passwords.hash_queue import HashQueue, Share
 from users.passwords.hashing import Hasher, WrongPassword
@@ -19,10 +20,10 @@ def hash_of(password: str, hasher: Hasher = cheap) -> str:
         return place.hash(password)
 
 
-def verify(stored: str | None, password: str, hasher: Hasher = cheap) -> str:
+def verify(stored: str | None, password: str, hasher: Hasher = cheap, make: str | None = None) -> str:
     """Return the hash to keep."""
     with hasher.place(Share.TYPED) as place:
-        return place.verify(stored, password)
+        return place.verify(stored, password, make)
 
 
 def test_default_parameters() -> None:
@@ -124,7 +125,7 @@ def test_verify_takes_the_same_hashes(
         (None, [str(today)]),
         (right, [str(today)]),
         (old, ["m=8,t=1,p=1", str(today)]),
-        ("$2b$12$CjwKCAjw", ["CjwKCAjw", str(today)]),
+        ("$2b$12$CjwKCAjw", [str(today)]),  # no hash at all
     ]:
         made.clear()
         with pytest.raises(WrongPassword):
@@ -142,3 +143,61 @@ def test_repr_of_a_hasher() -> None:
     """A hasher shows neither password nor hash."""
     hash_of("correct horse battery")
     assert "correct horse" not in repr(vars(cheap))
+
+
+def test_foreign_hash_takes_the_same_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hash that another system made costs itself and one of today's, and so does the decoy of its make."""
+    done: list[str] = []
+    matching, making, fitting = foreign.matches, argon2id.hash_of, argon2id.is_hash_of
+
+    def match(text: str, password: str) -> bool:
+        done.append(foreign.judge(text).make)
+        return matching(text, password)
+
+    def make(password: bytes, parameters: HashParameters) -> str:
+        done.append("ours")
+        return making(password, parameters)
+
+    def fit(known: str, password: bytes) -> bool:
+        done.append(known.split("$")[3])
+        return fitting(known, password)
+
+    monkeypatch.setattr(foreign, "matches", match)
+    monkeypatch.setattr(argon2id, "hash_of", make)
+    monkeypatch.setattr(argon2id, "is_hash_of", fit)
+    bcrypt_08 = bcrypt.hashpw(b"correct horse battery", bcrypt.gensalt(8)).decode()
+    argon2_i = argon2.PasswordHasher(1, 4096, 1, type=argon2.Type.I).hash("correct horse battery")
+    argon2_id = argon2.PasswordHasher(1, 8, 1, hash_len=32).hash("correct horse battery")  # with today's parameters
+    for known, made, work in (
+        (bcrypt_08, "bcrypt-08", ["bcrypt-08", "ours"]),
+        (argon2_i, "argon2i-4096-1-1", ["argon2i-4096-1-1", "ours"]),
+        (argon2_id, "argon2id-8-1-1", ["m=8,t=1,p=1", "ours"]),
+    ):
+        done.clear()
+        renewed = verify(known, "correct horse battery", make=made)
+        assert done == work
+        assert renewed != known
+        assert verify(renewed, "correct horse battery") == renewed
+        for stored in (known, None):
+            done.clear()
+            with pytest.raises(WrongPassword):
+                verify(stored, "wrong horse battery", make=made)
+            assert done == work
+
+
+def test_decomposed_password_of_a_foreign_argon2id() -> None:
+    """Other systems hash what was sent. Our own hash is always one of the normal form."""
+    decomposed = unicodedata.normalize("NFD", "Zoë trinkt Kaffee")
+    known = argon2.PasswordHasher(1, 8, 1, hash_len=32).hash(decomposed)
+    with pytest.raises(WrongPassword):
+        verify(known, decomposed)
+    renewed = verify(known, decomposed, make="argon2id-8-1-1")
+    assert verify(renewed, "Zoë trinkt Kaffee") == renewed
+
+
+def test_too_long_for_a_foreign_hash() -> None:
+    """No password of more than 1,024 bytes matches, also where the hash reads only its beginning."""
+    known = bcrypt.hashpw(b"x" * 72, bcrypt.gensalt(8)).decode()
+    assert verify(known, "x" * policy.MAX_BYTES, make="bcrypt-08")
+    with pytest.raises(WrongPassword):
+        verify(known, "x" * (policy.MAX_BYTES + 1), make="bcrypt-08")

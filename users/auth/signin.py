@@ -14,7 +14,7 @@ from users import clock
 from users.actors import Actor
 from users.audit import trail
 from users.audit.trail import Action
-from users.auth import attempt_limits, attempts, hasher, known_networks, session_list, sessions, throttles
+from users.auth import attempt_limits, attempts, decoys, hasher, known_networks, session_list, sessions, throttles
 from users.auth.attempt_limits import ClaimedAccount
 from users.auth.authorization import authorized_transaction, reauthorize
 from users.auth.known_devices import Device
@@ -33,6 +33,7 @@ _NOWHERE = Place()
 _SIGN_IN_COLUMNS = select(
     User.id,
     User.password_hash,
+    User.password_make,
     User.is_active,
     User.deleted_at,
     User.global_role_id,
@@ -48,7 +49,8 @@ def sign_in(
 
     For a user with a second factor it awaits the factor: see `second_step`. Only then are attempts given back.
     Raises WrongPassword for an unknown email, a wrong password and a user who may not sign in: the same answer after
-    the same work, which is one hash, and one more if the stored hash has other parameters than today's. Raises
+    the same work, which is one hash, and one more if the stored hash has other parameters than today's or another
+    system made it. While users have such hashes, so have unknown emails: see `decoys`. Raises
     TooManyWrongPasswords and AccountLocked before any hash, also for an unknown email.
     """
     account = _claimed_account(email)
@@ -217,11 +219,13 @@ def _signing_in(
 ) -> Iterator[tuple[Session, User, datetime]]:
     """Check the password, and yield the transaction that signs in the user, who is locked, and the time.
 
-    A hash with older parameters is replaced. Raises WrongPassword, also if there is no such user or `may_sign_in`
-    refuses the user.
+    A hash with older parameters, or of another system, is replaced. Raises WrongPassword, also if there is no such user
+    or `may_sign_in` refuses the user.
     """
-    user = account.user
-    password_hash = place.verify(user.password_hash if user else None, password)
+    user, make = account.user, decoys.make_for(account.typed)
+    if user and user.password_hash:
+        make = user.password_make
+    password_hash = place.verify(user.password_hash if user else None, password, make)
     if user is None or not may_sign_in(user):
         raise WrongPassword
     with database.transaction() as session:

@@ -21,6 +21,7 @@ from argon2.low_level import ARGON2_VERSION, Type, core, error_to_str, ffi
 
 SALT_BYTES = 16  # RFC 9106, section 3.1: "sufficient for most applications"
 DIGEST_BYTES = 32
+ARGON2ID = "$argon2id$"  # how each hash begins
 HUGE_PAGE = 2 * 1024 * 1024
 
 MAX_MEMORY = 4 * 1024 * 1024  # KiB: more for one hash is a typing error

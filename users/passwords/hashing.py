@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from users.passwords import argon2id, policy
+from users.passwords import argon2id, foreign, policy
 from users.passwords.argon2id import HashParameters
 from users.passwords.hash_queue import HashQueue, Place, Share
 
@@ -52,26 +52,41 @@ class PasswordPlace:
         """Return the encoded hash of `password` in its normal form (`policy.normalise`)."""
         return self._hash(policy.normalise(password).encode())
 
-    def verify(self, password_hash: str | None, password: str) -> str:
+    def verify(self, password_hash: str | None, password: str, make: str | None = None) -> str:
         """Return the hash to keep if `password` matches `password_hash`, else raise WrongPassword.
 
-        It is the same hash, or a new one if `password_hash` was made with other parameters than today's. That new
-        hash is made for a wrong password too, so that the time does not tell right from wrong. None stands for a
-        user who does not exist, and costs one hash with today's parameters.
+        It is the same hash, or a new one if `password_hash` was made with other parameters than today's, or by another
+        system, which `make` names. That new hash is made for a wrong password too, so that the time does not tell right
+        from wrong. None stands for a user who does not exist, and costs as much as a hash of `make`, by default as one
+        hash with today's parameters.
         """
-        known = password_hash or self._decoy
+        known = password_hash or (make and foreign.decoy(make)) or self._decoy
         # No stored password is longer. NFKC of 64 KiB of combining marks would hold the interpreter for seconds.
         can_match = policy.size(password) <= policy.MAX_BYTES
-        given = policy.normalise(password if can_match else "").encode("utf-8", "surrogatepass")
-        try:
-            matches = self._place.run(partial(argon2id.is_hash_of, known, given)) and can_match
-        except ValueError:  # the stored text is no argon2id hash
-            matches = False
-        if not known.startswith(argon2id.beginning(self._parameters)):
-            known = self._hash(given)
+        tried = password if can_match else ""
+        matches = self._place.run(partial(_matches, known, tried, is_foreign=bool(make))) and can_match
+        is_todays = known.startswith(argon2id.beginning(self._parameters))
+        if not is_todays or (make and known is not self._decoy):
+            known = self._hash(_encode(policy.normalise(tried)))
         if not matches:
             raise WrongPassword
         return known
 
     def _hash(self, given: bytes) -> str:
         return self._place.run(partial(argon2id.hash_of, given, self._parameters))
+
+
+def _matches(known: str, password: str, *, is_foreign: bool) -> bool:
+    """Tell whether `password` matches. A hash of our own is one of its normal form, which is all that is tried."""
+    if not known.startswith(argon2id.ARGON2ID):
+        return foreign.matches(known, password)
+    forms = foreign.forms(password) if is_foreign else (_encode(policy.normalise(password)),)
+    try:
+        tried = [argon2id.is_hash_of(known, form) for form in forms]
+    except ValueError:  # the stored text is no argon2id hash
+        return False
+    return any(tried)
+
+
+def _encode(password: str) -> bytes:
+    return password.encode("utf-8", "surrogatepass")

@@ -1,8 +1,8 @@
 """Clean-up: deletes expired sessions, answers kept for Idempotency-Keys, throttles, set-up links, unfinished factors.
 
-It also gives search keys to users whom a server of the version before made. A request starts it, at most once a minute
-in each process, and does not wait for it: a thread of its own changes a few hundred rows at a time. Rows that another
-transaction has locked wait for the next minute.
+It also gives search keys to users whom a server of the version before made, and counts the makes of password hashes. A
+request starts it, at most once a minute in each process, and does not wait for it: a thread of its own changes a few
+hundred rows at a time. Rows that another transaction has locked wait for the next minute.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from flask import Flask
 from sqlalchemy import ColumnElement, delete, func, literal_column, select
 
 from users import clock, forks, logs
-from users.auth import sessions
+from users.auth import decoys, sessions
 from users.auth.factors import held
 from users.errors import Unavailable
 from users.services import idempotency
@@ -65,6 +65,7 @@ class _Scheduler:
     def _run(self) -> None:
         try:
             with self._app.app_context():
+                decoys.refresh()
                 delete_expired()
                 fill_search_keys()
                 for act in self._app.extensions["enrol.cleanups"]:

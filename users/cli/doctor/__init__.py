@@ -11,7 +11,7 @@ from users.cli.command import EXIT_UNEXPECTED, Command
 from users.cli.doctor.addresses import check_addresses, check_requests
 from users.cli.doctor.database import check_administrator, check_database, check_keys
 from users.cli.doctor.findings import Finding, Level
-from users.cli.doctor.hashing import check_hashing
+from users.cli.doctor.hashing import check_hashing, check_imported_hashes
 from users.cli.doctor.installation import check_environment, check_instance, check_secret_key, check_versions
 from users.cli.doctor.second_factors import check_second_factors
 from users.cli.output import write
@@ -50,6 +50,7 @@ def _check_installation() -> list[Finding]:
             check_administrator(),
             check_keys(),
             hashing,
+            check_imported_hashes(),
             check_addresses(given),
             check_requests(given),
             check_second_factors(given),  # the last: to open many seals takes time, which the others need not lose

@@ -1,10 +1,11 @@
-"""The check of the password hash, which measures its speed."""
+"""The checks of the password hash, which measures its speed, and of the hashes that other systems made."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from users.auth import hasher
+from users.auth import decoys, hasher
 from users.cli.doctor.findings import Finding, failed, ok
+from users.errors import Unavailable
 from users.passwords.hash_queue import Share
 from users.settings import Settings
 
@@ -18,6 +19,21 @@ def check_hashing(given: Settings) -> Finding:
     if given.password_hash.below_floor():
         return failed("password hash", f"{found}. Too weak for real passwords: unset ENROL_PASSWORD_HASH.")
     return ok("password hash", found)
+
+
+def check_imported_hashes() -> Finding:
+    """Tell how many users have not signed in since their hash was imported."""
+    subject = "imported hashes"
+    try:
+        makes = decoys.count()
+    except Unavailable:
+        return failed(subject, "They are in the database: mend that first.")
+    if not makes:
+        return ok(subject, "none")
+    number, each = sum(makes.values()), ", ".join(f"{make} {many}" for make, many in makes.items())
+    return ok(
+        subject, f"{number} {'user still has' if number == 1 else 'users still have'} a hash made elsewhere ({each})"
+    )
 
 
 def _seconds_to_hash(at_once: int, rounds: int) -> float:

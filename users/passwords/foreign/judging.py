@@ -2,6 +2,7 @@
 
 import functools
 import re
+from collections.abc import Sequence
 
 from users.field_errors import RowCode
 from users.passwords import policy
@@ -42,16 +43,21 @@ def judge(text: str) -> ForeignHash:
 def matches(text: str, password: str) -> bool:
     """Tell whether `password` matches `text`, a hash that `judge` has kept; nothing matches another text.
 
-    The password is tried as it was sent and, if that is another text, in its normal form (`policy.normalise`): both
-    also if the first one matches, so that the time depends on the password alone. Raises MemoryError.
+    All `forms` of the password are tried, also if the first one matches, so that the time does not tell it. Raises
+    MemoryError.
     """
     try:
         found = _find(text)
     except NotKept:
         return False
-    given = (password, policy.normalise(password))
-    tried = [found.is_hash_of(one.encode("utf-8", "surrogatepass")) for one in dict.fromkeys(given)] if found else []
+    tried = [found.is_hash_of(form) for form in forms(password)] if found else []
     return any(tried)
+
+
+def forms(password: str) -> Sequence[bytes]:
+    """Return the password as it was sent and, if that is another text, in its normal form (`policy.normalise`)."""
+    both = dict.fromkeys((password, policy.normalise(password)))
+    return [form.encode("utf-8", "surrogatepass") for form in both]
 
 
 @functools.cache

@@ -62,7 +62,7 @@ class User(Model):
         *[partial_index(name, "segment", column, where="segment IS NOT NULL") for name, column in _BY_SEGMENT.items()],
         # Those whom a server of an older version made: `search_fill` gives them their search keys.
         partial_index("ix_users_unfilled", "id", where="search_parents IS NULL"),
-        partial_index("ix_users_password_make", "password_make", where="password_make IS NOT NULL"),
+        partial_index("ix_users_password_make", "password_make", "segment", where="password_make IS NOT NULL"),
     )
     __mapper_args__ = {"eager_defaults": False}  # noqa: RUF012  (SQLAlchemy's)  an insert does not read the status back
 
@@ -72,7 +72,7 @@ class User(Model):
     first_name: Mapped[str | None] = mapped_column(Text)
     last_name: Mapped[str | None] = mapped_column(Text)
     password_hash: Mapped[str] = mapped_column(Text)  # "" for a user without a password
-    # Of a hash that another system made: see `passwords/foreign`. None for one of our own.
+    # Of a hash that another system made: see `passwords/foreign`. None for one of our own: `_forget_make` sees to it.
     password_make: Mapped[str | None] = mapped_column(Text, **_UNREAD)
     is_active: Mapped[bool]
     last_verified: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -147,3 +147,11 @@ def _set_search_keys(_mapper: object, _connection: object, user: User) -> None:
     if any(of.attrs[name].history.has_changes() for name in ("email", "first_name", "last_name")):
         for name, key in search_keys.keys(user.id, user.email, user.first_name, user.last_name).items():
             setattr(user, name, key)
+
+
+@event.listens_for(User, "before_update")
+def _forget_make(_mapper: object, _connection: object, user: User) -> None:
+    """Every new hash is one of our own: a hash that another system made comes with a new row only."""
+    of: Any = inspect(user)
+    if of.attrs.password_hash.history.has_changes():
+        user.password_make = None

@@ -28,7 +28,7 @@ DO $$ BEGIN
     RAISE lock_not_available;
 END $$
 """
-_INDEX = "ix_users_password_make ON users (password_make) WHERE password_make IS NOT NULL"
+_INDEX = "ix_users_password_make ON users (password_make, segment) WHERE password_make IS NOT NULL"
 
 
 def upgrade() -> None:
