@@ -35,11 +35,12 @@ class Allowance:
     rate: Rate
     granted: bool
     tokens: float
+    wanted: int = 1
 
     def require(self) -> None:
         """Raise RateLimitExceeded unless the request is granted."""
         if not self.granted:
-            raise RateLimitExceeded((1 - self.tokens) * self.rate.seconds / self.rate.requests)
+            raise RateLimitExceeded((self.wanted - self.tokens) * self.rate.seconds / self.rate.requests)
 
     def headers(self) -> dict[str, str]:
         """Return the rate limit headers of the response."""
@@ -70,17 +71,22 @@ class Buckets:
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def take(self, key: str) -> Allowance:
-        """Take a token from the bucket of `key` if there is one."""
+    def take(self, key: str, wanted: int = 1, *, taken: int = 0) -> Allowance:
+        """Take a token from the bucket of `key`, or the `wanted` ones if there are as many.
+
+        `taken` are those that the same request has taken before, which are given back if the rest is not there. A
+        bucket holds `rate.requests`, so no request costs more.
+        """
         with self._lock:
             now = clock.monotonic()
             if now - self._swept_at >= self._rate.seconds:
                 self._sweep(now)
-            tokens = self._tokens(key, now)
-            granted = tokens >= 1
-            tokens -= granted
+            tokens = min(self._rate.requests, self._tokens(key, now) + taken)
+            wanted = min(self._rate.requests, wanted)
+            granted = tokens >= wanted
+            tokens -= wanted if granted else 0
             self._buckets[key] = (tokens, now)
-        return Allowance(self._rate, granted, tokens)
+        return Allowance(self._rate, granted, tokens, wanted)
 
     def _tokens(self, key: str, now: float) -> float:
         tokens, at = self._buckets.get(key, (self._rate.requests, now))

@@ -85,13 +85,19 @@ class WeakEntityTag(PreconditionFailed):
 
 
 class PayloadTooLarge(EnrolError):
-    """The body is larger than 64 KiB."""
+    """The body is larger than 64 KiB, or than `mebibytes` where a body may have some."""
 
     code = "PAYLOAD_TOO_LARGE"
     status = 413
     type = "invalid_request_error"
     message = "The request body must be 64 KiB or smaller."
     system_message = "Request body over 65,536 bytes"
+
+    def __init__(self, *, mebibytes: int | None = None) -> None:
+        super().__init__()
+        if mebibytes:
+            self.message = f"The request body must be {mebibytes} MiB or smaller."
+            self.system_message = f"Request body over {mebibytes * 1024 * 1024:,} bytes"
 
 
 class UnsupportedMediaType(EnrolError):

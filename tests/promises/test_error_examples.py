@@ -11,10 +11,12 @@ from werkzeug.test import EnvironBuilder
 
 from support.answers import judge_of
 from users import errors, request_errors
+from users.api import batches as batches_api
 from users.api import parameters, request_body
 from users.auth import hasher
+from users.bulk import batches
 from users.errors import EnrolError
-from users.field_errors import FieldCode, FieldError
+from users.field_errors import FieldCode, FieldError, RowCode
 from users.http.error_responses import json_body
 from users.openapi import contract
 from users.passwords.hashing import PasswordPlace
@@ -49,6 +51,19 @@ def request(**parts: Any) -> Request:
     return Request(EnvironBuilder(path="/v1/user/", **parts).get_environ())
 
 
+# Of a batch of which one user is rejected.
+DAMAGED = "This bcrypt hash is damaged: 59 characters instead of 60"
+RESULTS = [
+    {"index": 0, "ref": "staff-17", "status": "valid"},
+    {
+        "index": 1,
+        "ref": "staff-18",
+        "status": "rejected",
+        "errors": [FieldError("password_hash", RowCode.PASSWORD_HASH_INVALID, DAMAGED).as_dict()],
+    },
+]
+
+
 def broken_json() -> object:
     """Read a body that ends after the 23rd character."""
     body = b'{"email": "a@b.example"'
@@ -62,6 +77,8 @@ def new_user(**members: object) -> object:
 
 # For each code, the error that its examples show.
 SHOWN: dict[str, EnrolError] = {
+    "BATCH_REJECTED": batches.BatchRejected(details={"results": RESULTS}),
+    "BATCH_TOO_LARGE": batches.BatchTooLarge(batches.MOST_ROWS),
     "API_KEY_DEACTIVATED": errors.ApiKeyDeactivated(),
     "API_KEY_EXPIRED": errors.ApiKeyExpired(),
     "AUTHENTICATION_REQUIRED": errors.AuthenticationRequired(),
@@ -85,6 +102,10 @@ SHOWN: dict[str, EnrolError] = {
     "USER_DEACTIVATED": errors.UserDeactivated(),
     "USER_NOT_FOUND": errors.UserNotFound(),
     "VALIDATION_ERROR": raised_by(lambda: new_user(**{"e-mail": "ada@example.com", "password": "correct horse"})),
+}
+# Where a response says something else of its code.
+SHOWN_IN: dict[tuple[str, str], EnrolError] = {
+    ("TooLargeForMany", "PAYLOAD_TOO_LARGE"): request_errors.PayloadTooLarge(mebibytes=batches_api.MEBIBYTES),
 }
 EXAMPLES = [
     (name, code) for name, response in RESPONSES.items() for code in response["content"]["application/json"]["examples"]
@@ -152,7 +173,7 @@ def test_every_code_has_an_example() -> None:
 @pytest.mark.parametrize(("response", "code"), EXAMPLES)
 def test_example_is_what_the_class_renders(response: str, code: str) -> None:
     shown = RESPONSES[response]["content"]["application/json"]["examples"][code]["value"]
-    made = json_body(SHOWN[code], TRACE_ID)
+    made = json_body(SHOWN_IN.get((response, code), SHOWN[code]), TRACE_ID)
     made["error"]["timestamp"] = shown["error"]["timestamp"]
     assert json.dumps(shown) == json.dumps(made)
 
@@ -185,6 +206,12 @@ def test_codes_are_those_of_the_classes() -> None:
     told = [contract.codes_of(one)[0] for one in ERRORS]
     assert len(told) == len(set(told))
     assert set(told) == {one.code for one in all_classes()}
+
+
+def test_row_codes_are_those_of_the_enums() -> None:
+    told = SCHEMAS["RowCode"]
+    assert told["enum"] == sorted([*FieldCode, *RowCode])
+    assert len(told["enum"]) == len(told["x-enum-descriptions"]) == len(told["x-how-to-fix"])
 
 
 def test_field_codes_are_those_of_the_enum() -> None:

@@ -49,6 +49,7 @@ class Caller:
         """Return a body that the operation takes."""
         bodies: dict[str, dict[str, Any]] = {
             "createPasswordLink": {},
+            "createUsers": {"users": [{"email": "many@example.com", "password": PASSWORD}]},
             "createUser": {"email": "jo@example.com", "password": PASSWORD},
             "getUsersById": {"user_ids": [self.user_id]},
             "inviteUser": {"email": "ann@example.com"},
@@ -99,7 +100,8 @@ def twice_with_one_idempotency_key(caller: Caller) -> Answer:
     """Send two bodies."""
     headers = {"Idempotency-Key": "one"}
     caller.call(headers=headers)
-    return caller.call(headers=headers, body={"email": "other@example.com"})
+    other = {"email": "other@example.com"}
+    return caller.call(headers=headers, body={"users": [other]} if caller.operation.id == "createUsers" else other)
 
 
 def twice(caller: Caller) -> Answer:
@@ -145,6 +147,8 @@ PROVOKED: dict[str, Callable[[Caller], Answer]] = {
     "API_KEY_DEACTIVATED": lambda caller: with_stopped_key(caller, "deactivated_at"),
     "API_KEY_EXPIRED": lambda caller: with_stopped_key(caller, "expires_at"),
     "AUTHENTICATION_REQUIRED": lambda caller: caller.call(key=None),
+    "BATCH_REJECTED": lambda caller: caller.call(body={"users": [{}], "all_or_nothing": True}),
+    "BATCH_TOO_LARGE": lambda caller: caller.call(body={"users": [{}] * 1_001}),
     "IDEMPOTENCY_KEY_REUSED": twice_with_one_idempotency_key,
     "INSUFFICIENT_PERMISSIONS": lambda caller: caller.call(key=make_key(caller.app)),
     "INTERNAL_SERVER_ERROR": while_patched(key_format, "digest", RuntimeError()),
@@ -153,7 +157,7 @@ PROVOKED: dict[str, Callable[[Caller], Answer]] = {
     "LAST_ADMINISTRATOR": lambda caller: caller.call(body={"is_active": False}),
     "NOT_FOUND": lambda caller: caller.call(path=caller.path("/x", "")),
     "OVERLOADED": while_patched(HashQueue, "place", Overloaded()),
-    "PAYLOAD_TOO_LARGE": lambda caller: send_raw(caller, b" " * 65537),
+    "PAYLOAD_TOO_LARGE": lambda caller: send_raw(caller, b" " * (2 * 1024 * 1024 + 1)),
     "PRECONDITION_FAILED": lambda caller: caller.call(headers={"If-Match": '"other"'}),
     "RATE_LIMIT_EXCEEDED": twice,
     "SERVICE_UNAVAILABLE": without_table,

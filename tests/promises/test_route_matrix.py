@@ -135,6 +135,7 @@ DELETE /v1/user/<user_id>                  401      403     403      403        
 GET    /v1/user/email/<email>              401      403     200      200           200     401     401
 GET    /v1/user/deleted                    401      403     200      200           200     401     401
 POST   /v1/user/batch                      401      403     422      422           422     401     401
+POST   /v1/user/import                     401      403     403      403           422     401     401
 GET    /v1/user/me                         401      200     200      200           200     401     401
 GET    /v1/user/profile                    401      200     200      200           200     401     401
 GET    /v1/user/current                    401      200     200      200           200     401     401

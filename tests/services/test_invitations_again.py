@@ -38,7 +38,7 @@ def send(actor: Actor, key: str = "a key", *, invites: bool = True, **body: obje
     """Send an invitation, or a create, as the API does."""
     assert actor.key_id
     body = {"email": "jo@example.com", **body}
-    request = idempotency.request_of(actor.key_id, key, body, invites=invites)
+    request = idempotency.request_of(actor.key_id, key, body, act="invite" if invites else "")
     if kept := idempotency.find_answer(request, actor=actor):
         return kept
     if invites:

@@ -2,7 +2,13 @@
 
 from flask import Flask
 
-from users.api import authentication, password_links, user_changes, users  # noqa: F401  (imported for their routes)
+from users.api import (
+    authentication,
+    batches,  # noqa: F401  (imported for its routes, like the next two)
+    password_links,  # noqa: F401
+    user_changes,  # noqa: F401
+    users,
+)
 
 
 def init_app(app: Flask) -> None:

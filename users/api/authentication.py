@@ -98,6 +98,14 @@ def _count_request() -> None:
         g.allowance = buckets.take(g.actor.key_id)
 
 
+def count_as(requests: int) -> None:
+    """Count this request as so many, or as the whole limit if that is less. Raises RateLimitExceeded."""
+    buckets: rate_limits.Buckets | None = current_app.extensions["enrol.key_buckets"]
+    if buckets is not None and requests > 1:
+        g.allowance = buckets.take(g.actor.key_id, requests, taken=1)
+        g.allowance.require()
+
+
 def _presented_key() -> str:
     """Return the value of X-API-Key or, if that header is absent, the Bearer token (RFC 6750, section 2.1).
 

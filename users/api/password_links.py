@@ -29,7 +29,7 @@ def invite_user() -> CreateResponse:
     validate_only = parameters.boolean(request, "validate_only")
     key = parameters.idempotency_key(request)
     given = json_object(request)
-    repeatable = idempotency.request_of(g.actor.key_id, key, given, invites=True) if key else None
+    repeatable = idempotency.request_of(g.actor.key_id, key, given, act="invite") if key else None
     kept = idempotency.find_answer(repeatable, actor=g.actor) if repeatable else None
     if kept:
         return valid_response() if validate_only else _invited(kept, base_url)

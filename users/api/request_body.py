@@ -14,15 +14,15 @@ _ACCEPTED = {
 }
 
 
-def json_object(request: Request) -> dict[str, object]:
-    """Return the body of `request`, one JSON object in strict UTF-8.
+def json_object(request: Request, *, mebibytes: int | None = None) -> dict[str, object]:
+    """Return the body of `request`, one JSON object in strict UTF-8, of `mebibytes` or by default 64 KiB.
 
     Raises UnsupportedMediaType, PayloadTooLarge or InvalidJson, with the line and column in `details` if known.
     """
     _require_json(request)
     try:
         # UTF-16 and UTF-32 fail here or, if their bytes are valid UTF-8 too, as JSON: they contain NULs.
-        text = _body(request).decode("utf-8")
+        text = _body(request, mebibytes).decode("utf-8")
     except UnicodeDecodeError:
         raise InvalidJson("The request body must be encoded in UTF-8.") from None
     if text.startswith("\ufeff"):  # RFC 8259, 8.1; no line and column: the mark is invisible
@@ -48,17 +48,18 @@ def _require_json(request: Request) -> None:
         raise UnsupportedContentEncoding
 
 
-def _body(request: Request) -> bytes:
+def _body(request: Request, mebibytes: int | None) -> bytes:
     """Return the bytes of the body, counted while they arrive: a chunked body announces no length."""
-    request.max_content_length = MAX_BYTES + 1  # one more: Werkzeug truncates a chunked body there without an error
+    max_bytes = mebibytes * 1024 * 1024 if mebibytes else MAX_BYTES
+    request.max_content_length = max_bytes + 1  # one more: Werkzeug truncates a chunked body there without an error
     try:
         body = request.get_data(cache=False)
     except RequestEntityTooLarge:
-        raise PayloadTooLarge from None
+        raise PayloadTooLarge(mebibytes=mebibytes) from None
     except Exception:  # a malformed chunk or a closed connection, for which each server raises its own error
         raise InvalidJson("The request body did not arrive whole.") from None
-    if len(body) > MAX_BYTES:
-        raise PayloadTooLarge
+    if len(body) > max_bytes:
+        raise PayloadTooLarge(mebibytes=mebibytes)
     if request.content_length not in (None, len(body)):  # some servers pass on the part before the connection closed
         raise InvalidJson("The request body did not arrive whole.")
     return body

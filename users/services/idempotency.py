@@ -6,13 +6,13 @@ repetition of the request gets the first 2xx answer. Errors are not kept: nothin
 
 import hmac
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, Select, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -66,14 +66,14 @@ def answer(user: User, link: PasswordLink | None = None) -> CreatedUser:
 
 
 def request_of(
-    api_key_id: str, idempotency_key: str, body: Mapping[str, object], *, invites: bool = False
+    api_key_id: str, idempotency_key: str, body: Mapping[str, object], *, act: str = ""
 ) -> IdempotentRequest:
     """Return the request of this API key that sends `body`, a parsed JSON object, under the Idempotency-Key.
 
     Two bodies are the same request if they parse to the same object: the order of members, white space and escapes
-    do not count, everything else does. An invitation is never the same request as a create.
+    do not count, everything else does. Requests of different acts are never the same; a create is the act "".
     """
-    canonical = (b"invite " if invites else b"") + json.dumps(body, sort_keys=True).encode("ascii")
+    canonical = f"{act} ".lstrip().encode() + json.dumps(body, sort_keys=True).encode("ascii")
     fingerprints = tuple(_fingerprint(secret, canonical) for secret in settings.current().secret_keys)
     return IdempotentRequest(api_key_id, idempotency_key, fingerprints)
 
@@ -85,7 +85,18 @@ def _fingerprint(secret: str, canonical: bytes) -> bytes:
 
 
 def find_answer(request: IdempotentRequest, *, actor: Actor) -> CreatedUser | None:
-    """Return the answer to this request that was kept in the last day, or None if there is none.
+    """Return the answer to this create or invitation that was kept in the last day, or None if there is none.
+
+    Raises the errors of `find_kept`.
+    """
+    record = find_kept(request, Permission.USERS_CREATE, actor=actor)
+    if record is None:
+        return None
+    return CreatedUser(_user_in(record), entity_tag(record.created_at), _link_of(record, request), replayed=True)
+
+
+def find_kept(request: IdempotentRequest, permission: Permission, *, actor: Actor) -> IdempotencyRecord | None:
+    """Return the record of this request that was kept in the last day, or None if there is none.
 
     Raises IdempotencyKeyReused if another body was sent under the key, and TooManyBodies after ten other bodies in
     five minutes, whatever is sent then: each could have been a guess at the password in the first one. Raises the
@@ -98,13 +109,13 @@ def find_answer(request: IdempotentRequest, *, actor: Actor) -> CreatedUser | No
     counted = f"idempotency {request.api_key_id} {request.idempotency_key}"
     attempt = AttemptCounters((Counter(throttles.counter_key(counted), OTHER_BODIES),), TooManyBodies)
     try:
-        is_same = _has_same_body(request, attempt, actor)
+        is_same = _has_same_body(request, attempt, actor, permission)
     except TooManyBodies:
-        throttles.record_first_refusal(attempt, Action.USER_CREATE, _user_in(record)["id"], actor)
+        throttles.record_first_refusal(attempt, Action.USER_CREATE, record.answer.get("id"), actor)
         raise
     if not is_same:
         raise IdempotencyKeyReused
-    return CreatedUser(_user_in(record), entity_tag(record.created_at), _link_of(record, request), replayed=True)
+    return record
 
 
 def _user_in(record: IdempotencyRecord) -> dict[str, Any]:
@@ -125,12 +136,12 @@ def _link_of(record: IdempotencyRecord, request: IdempotentRequest) -> PasswordL
     return None
 
 
-def _has_same_body(request: IdempotentRequest, attempt: AttemptCounters, actor: Actor) -> bool:
+def _has_same_body(request: IdempotentRequest, attempt: AttemptCounters, actor: Actor, permission: Permission) -> bool:
     """Tell whether the body is that of the record. The lock lets 100 parallel requests compare ten bodies in all.
 
     The same body writes nothing.
     """
-    with authorized_transaction(actor, Permission.USERS_CREATE) as (session, _):
+    with authorized_transaction(actor, permission) as (session, _):
         record = session.scalar(_kept_for(request).with_for_update())
         throttles.require_attempts_left(session, attempt)
         if record and any(hmac.compare_digest(record.fingerprint, one) for one in request.fingerprints):
@@ -168,7 +179,7 @@ def _once(request: IdempotentRequest, act: Callable[[], CreatedUser], actor: Act
     try:
         return act()
     except IntegrityError as error:
-        if not driver_errors.is_violation(error, *_PRIMARY_KEY):
+        if not is_kept_already(error):
             raise
         kept = find_answer(request, actor=actor)
         if kept is None:
@@ -176,21 +187,38 @@ def _once(request: IdempotentRequest, act: Callable[[], CreatedUser], actor: Act
         return kept
 
 
+def is_kept_already(error: IntegrityError) -> bool:
+    """Tell whether the error says that the same request was faster."""
+    return driver_errors.is_violation(error, *_PRIMARY_KEY)
+
+
 def _keep(request: IdempotentRequest, session: Session, user: User) -> None:
-    """Insert the record before the user: on Postgres this insert waits until a parallel request has ended.
+    keep(request, session, _to_keep(user), user.created_at)
+
+
+def keep(
+    request: IdempotentRequest, transaction: Session | Connection, answer: Mapping[str, Any], now: datetime
+) -> None:
+    """Keep the answer. Call it before other inserts: on Postgres it waits until a parallel request has ended.
 
     On SQLite the transaction has waited for the write lock at its start.
     """
-    _delete_expired(session, request, user.created_at)
-    session.execute(
+    # `cleanup` deletes the other expired ones.
+    transaction.execute(delete(IdempotencyRecord).where(_is_of(request), is_expired(now)))
+    transaction.execute(
         insert(IdempotencyRecord).values(
             api_key_id=request.api_key_id,
             idempotency_key=request.idempotency_key,
             fingerprint=request.fingerprints[0],
-            answer=_to_keep(user),
-            created_at=user.created_at,
+            answer=answer,
+            created_at=now,
         )
     )
+
+
+def complete(request: IdempotentRequest, connection: Connection, answer: Mapping[str, Any]) -> None:
+    """Change the answer that `keep` kept in the same transaction, before it was known whole."""
+    connection.execute(update(IdempotencyRecord).where(_is_of(request)).values(answer=answer))
 
 
 def _to_keep(user: User) -> dict[str, Any]:
@@ -199,15 +227,16 @@ def _to_keep(user: User) -> dict[str, Any]:
     return user.as_user() | ({_ENDS_AT: ends_at.isoformat()} if ends_at else {})
 
 
-def _delete_expired(session: Session, request: IdempotentRequest, now: datetime) -> None:
-    """Delete the record of this Idempotency-Key if it is expired; `cleanup` deletes all others."""
-    session.execute(delete(IdempotencyRecord).where(_is_of(request), is_expired(now)))
-
-
 def _is_of(request: IdempotentRequest) -> ColumnElement[bool]:
     return (IdempotencyRecord.api_key_id == request.api_key_id) & (
         IdempotencyRecord.idempotency_key == request.idempotency_key
     )
+
+
+def shows(answer: Mapping[str, Any], user_ids: Collection[str]) -> bool:
+    """Tell whether a kept answer, of a create or of many at once, shows one of the users."""
+    many = (one.get("user", {}).get("id") for one in answer.get("results", ()))
+    return answer.get("id") in user_ids or any(user_id in user_ids for user_id in many)
 
 
 def is_expired(now: datetime) -> ColumnElement[bool]:

@@ -7,7 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy.orm import Session
 
 from users import clock
 from users.actors import Actor
@@ -15,6 +16,7 @@ from users.audit import trail
 from users.audit.trail import Action
 from users.auth import known_networks
 from users.roles import Permission
+from users.services import idempotency
 from users.storage import database
 from users.storage.models import AdminSession, ApiKey, AuditEvent, IdempotencyRecord, Status, User, segments
 
@@ -67,17 +69,21 @@ def _erase(user_ids: Sequence[str], before: datetime, actor: Actor) -> int:
         session.execute(delete(AdminSession).where(AdminSession.user_id.in_(theirs)))
         known_networks.forget(session, theirs)
         session.execute(delete(ApiKey).where(ApiKey.owner_id.in_(theirs)))
-        session.execute(delete(IdempotencyRecord).where(_kept_answers_of(users)))
+        for kept in _kept_answers_of(session, users):
+            session.delete(kept)
         session.execute(delete(User).where(User.id.in_(theirs)))
         for user_id in theirs:
             trail.record(session, Action.USER_PURGE, user_id, actor, clock.now(), [])
     return len(theirs)
 
 
-def _kept_answers_of(users: Sequence[User]) -> ColumnElement[bool]:
-    """Return the SQL condition for the kept answers that show these users. The time of creation has an index."""
-    shows = IdempotencyRecord.answer["id"].as_string().in_([user.id for user in users])
-    return and_(IdempotencyRecord.created_at.in_([user.created_at for user in users]), shows)
+def _kept_answers_of(session: Session, users: Sequence[User]) -> list[IdempotencyRecord]:
+    """Return the kept answers that show these users. The time of the act that created them has an index."""
+    user_ids = {user.id for user in users}
+    creations = select(AuditEvent.at).where(AuditEvent.target_id.in_(user_ids), AuditEvent.action == Action.USER_CREATE)
+    moments = {*session.scalars(creations), *(user.created_at for user in users)}
+    kept = session.scalars(select(IdempotencyRecord).where(IdempotencyRecord.created_at.in_(moments)))
+    return [one for one in kept if idempotency.shows(one.answer, user_ids)]
 
 
 def _erase_ip_addresses(user_id: str) -> None:
