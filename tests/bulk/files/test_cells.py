@@ -224,6 +224,19 @@ def test_sample() -> None:
     assert sample(io.BytesIO(b'{"email": "a"}'), Options()) == ((), [])
 
 
+@pytest.mark.parametrize("after", ['"x', '"x"y', "\0", "x" * 70_000, '"' + "x\n" * 70_000])
+def test_sample_before_what_is_malformed(after: str) -> None:
+    content = f"Adresse,Vorname\na@example.com,Ada\n{after}\nb@example.com,B\n".encode()
+    assert sample(io.BytesIO(content), Options()) == (("Adresse", "Vorname"), [["a@example.com", "Ada"]])
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", ""])
+def test_line_of_64_kib(end: str) -> None:
+    fitting = '{"email":"' + "x" * (65_536 - 12) + '"}'
+    assert codes_of(f"{fitting}{end}".encode()) == [[]]
+    assert codes_of(f"{fitting} {end}".encode()) == [["ROW_TOO_LARGE"]]
+
+
 def test_cells_are_in_no_repr() -> None:
     (found,) = rows_of(b"email,password\nada@example.com,geheim\n")
     assert "geheim" not in repr(found) + str(found) + repr([found]) + f"{found}"

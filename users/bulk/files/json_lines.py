@@ -41,7 +41,7 @@ def json_lines(file: BinaryIO, codec: str, start: Place) -> Iterator[Line]:
                 length = size(line)
                 offset += length
                 text = line.strip(" \t\r\n")  # what JSON takes for white space (RFC 8259, section 2)
-                if length + large > MAX_ROW_BYTES:
+                if large or (length > MAX_ROW_BYTES and size(line.rstrip("\r\n")) > MAX_ROW_BYTES):
                     large += length
                     if not line.endswith(("\r", "\n")):
                         continue  # the next piece or the end of the file ends it

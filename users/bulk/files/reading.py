@@ -1,6 +1,7 @@
 """A file of users, read row by row: from its beginning, or from any place that an earlier reading told."""
 
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import BinaryIO, NamedTuple
 
@@ -10,7 +11,7 @@ from users.bulk.files.formulas import unescaped
 from users.bulk.files.json_lines import BadLine, cells_of, is_blank, json_lines, members_of
 from users.bulk.files.layout import MAX_ROW_BYTES, MAX_ROWS, Layout, Place
 from users.bulk.files.records import records
-from users.bulk.files.refusals import FileEmpty, FileTooManyRows
+from users.bulk.files.refusals import FileEmpty, FileRefused, FileTooManyRows
 from users.bulk.options import Options
 from users.bulk.rows import ROW, Row
 from users.field_errors import FieldError, RowCode
@@ -72,15 +73,19 @@ def _names(file: BinaryIO, form: str, names: tuple[str, ...], encoding: str, fir
 def sample(file: BinaryIO, options: Options) -> tuple[tuple[str, ...], list[list[str]]]:
     """Return the header of a CSV file and the cells of its first three rows; of JSON lines nothing.
 
-    It is for the page that asks what columns mean, so the names may be unknown. Raises FileRefused.
+    It is for the page that asks what columns mean, so the names may be unknown, and rows after a malformed one are left
+    out. Raises FileRefused.
     """
     found = begin(file, options)
     if found.form == "jsonl":
         return (), []
     width = len(found.header)
-    rows = (cells or [] for _, cells, _, _ in records(file, found.encoding, found.delimiter, found.first))
-    filled = (cells for cells in rows if any(map(str.strip, cells)))
-    return found.header, [(cells + [""] * width)[:width] for cells in islice(filled, _SAMPLED_ROWS)]
+    rows: list[list[str]] = []
+    with suppress(FileRefused):
+        read = records(file, found.encoding, found.delimiter, found.first, refuse_large=True)
+        filled = (cells for _, cells, _, _ in read if cells and any(map(str.strip, cells)))
+        rows.extend((cells + [""] * width)[:width] for cells in islice(filled, _SAMPLED_ROWS))
+    return found.header, rows
 
 
 def read(file: BinaryIO, layout: Layout, start: Place | None = None) -> "Rows":
