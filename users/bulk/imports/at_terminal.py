@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from users import clock
 from users.actors import Actor, ActorKind
 from users.bulk import leases
-from users.bulk.imports import spool
+from users.bulk.imports import made, spool
 from users.bulk.imports.examination import Examination
 from users.bulk.leases import Lease
 from users.bulk.options import Options
@@ -114,4 +114,5 @@ def give_up(job: Import) -> None:
     ended = {"state": "cancelled", "ended_at": clock.now(), "holder": None, "lease_until": None}
     with database.writing() as connection:
         mine = (Import.id == job.id, Import.ended_at.is_(None))
-        connection.execute(update(Import.metadata.tables["imports"]).where(*mine).values(ended))
+        if connection.execute(update(Import.metadata.tables["imports"]).where(*mine).values(ended)).rowcount:
+            made.record(connection, job)

@@ -121,6 +121,7 @@ def _keep_preview(import_id: str, examined: Examination) -> None:
     preview = {
         "rows": [_shown(good) for good in examined.findings.first_created],
         "notices": list(examined.layout.notices),
+        "administrators": examined.findings.administrators,
         "without_password": examined.findings.without_password,
         "hashing_seconds": _seconds_for(examined.findings.passwords),
     }

@@ -15,7 +15,7 @@ from users.bulk.imports import spool
 from users.bulk.insertion import Fate
 from users.bulk.judging import Judge
 from users.bulk.rows import BadRow, GoodRow
-from users.roles import Permission
+from users.roles import Permission, Role
 from users.storage import database
 from users.storage.models import Import
 
@@ -34,6 +34,7 @@ class Findings:
     created: int = 0
     existing: int = 0
     rejected: int = 0
+    administrators: int = 0  # rows to be created with a role that may do everything
     passwords: int = 0  # rows to be created with a plain one
     without_password: int = 0  # rows to be created with neither
     makes: Counter[str] = field(default_factory=Counter)
@@ -103,6 +104,7 @@ class Examination:
 
     def _count_created(self, good: GoodRow) -> None:
         self.findings.created += 1
+        self.findings.administrators += good.role is Role.ADMIN
         if len(self.findings.first_created) < SHOWN:
             self.findings.first_created.append(good)
         if good.password is not None:

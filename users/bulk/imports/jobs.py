@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, object_session
 
 from users import clock, ids, settings
 from users.actors import Actor, ActorKind
 from users.auth import authorization
 from users.auth.authorization import authorized_transaction
 from users.bulk import runner
-from users.bulk.imports import spool
+from users.bulk.imports import made, spool
 from users.bulk.imports.errors import (
     MOST_UNFINISHED,
     ImportElsewhere,
@@ -228,6 +228,9 @@ def cancel(import_id: str, actor: Actor) -> Import:
     Raises ImportNotFound, ImportState if it has ended, and the errors of `reauthorize`.
     """
     with _changing(import_id, actor, None) as (job, actor):
+        session = object_session(job)
+        assert session  # noqa: S101  (it is locked in one)
+        made.record(session, job)
         job.state, job.ended_at, job.expires_at = "cancelled", clock.now(), None
         job.holder, job.lease_until = None, None
     spool.remove_after_end(import_id)

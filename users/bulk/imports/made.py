@@ -1,12 +1,15 @@
-"""The users that an import has made, found by its events in the audit trail."""
+"""The users that an import has made: the event that tells of them, and the list of them, found by their events."""
 
 from collections.abc import Iterable
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
+from sqlalchemy.orm import Session
 
-from users import ids
+from users import clock, ids
+from users.audit import trail
 from users.audit.trail import Action
+from users.bulk.imports import actors
 from users.storage import database
 from users.storage.lists import paging
 from users.storage.lists.paging import Page
@@ -31,6 +34,13 @@ def users_made(job: Import, *, before: str | None = None, after: str | None = No
     with database.reading() as session:
         found = {user.id: user for user in session.scalars(select(User).where(User.id.in_(user_ids)))}
     return Page([found[one] for one in user_ids if one in found], events.newer, events.older)
+
+
+def record(transaction: Session | Connection, job: Import) -> None:
+    """Add the event of an import that ends and has made users: those of the single users have its id as request id."""
+    if job.started_at and job.created:
+        actor = actors.authorize(transaction, job)
+        trail.record(transaction, Action.USER_IMPORT, job.id, actor, clock.now(), job.columns or [])
 
 
 def labels_of(import_ids: Iterable[str]) -> dict[str, tuple[str | None, int]]:

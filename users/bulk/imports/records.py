@@ -1,9 +1,11 @@
 """The row of an import in the database, read and written by the process that holds the lease."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from users import clock
 from users.bulk import leases
+from users.bulk.imports import made
 from users.bulk.leases import Lease, LeaseLost
 from users.errors import EnrolError
 from users.storage import database
@@ -42,9 +44,18 @@ def write(lease: Lease, job: Import, *, step_ended: bool = True, **values: objec
     note(job, values)
 
 
+def end(lease: Lease, job: Import, **values: Any) -> None:
+    """End the import, and tell the audit trail of the users it made. Raises LeaseLost and Unavailable."""
+    values["ended_at"] = clock.now()
+    with database.writing() as connection:
+        leases.renew(connection, lease, **values)
+        made.record(connection, job)
+    note(job, values)
+
+
 def fail(lease: Lease, job: Import, error: EnrolError) -> None:
     """End the import with this error. Raises LeaseLost and Unavailable."""
-    write(lease, job, state="failed", error=as_json(error), ended_at=clock.now())
+    end(lease, job, state="failed", error=as_json(error))
 
 
 def as_json(error: EnrolError) -> dict[str, object]:

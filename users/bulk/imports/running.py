@@ -144,7 +144,7 @@ class _Run:
                 if _version(file) != version:
                     raise FileChanged
                 self._commit(batch, rejects)
-        records.write(self.lease, self.job, state="finished", ended_at=clock.now(), rows_total=self.job.rows_done)
+        records.end(self.lease, self.job, state="finished", rows_total=self.job.rows_done)
 
     def _open_rejects(self, layout: Layout) -> RejectsFile | None:
         if self._doors.rejects is None:
