@@ -103,3 +103,21 @@ def test_keys_that_change_no_administrator(app: Flask, runner: FlaskCliRunner) -
         make_key(app, (Permission.USERS_UPDATE, Permission.USERS_DELETE)[number % 2], name=f"app {number}")
     told = "9 active. Not all permissions, so no change of administrators: app 0, app 1, app 2, app 3, app 4 and 2 more"
     assert f"ok   API keys: {told}\n" in run(runner, "doctor").stdout
+
+
+def test_keys_of_before_the_new_permissions(app: Flask, runner: FlaskCliRunner) -> None:
+    """A key that held all permissions of version 1.0.0 is named: it changes no administrator any more."""
+    new = (Permission.HASHES_READ, Permission.USERS_IMPORT)
+    make_key(app, *(one for one in Permission if one not in new), name="everything")
+    make_key(app, *(one for one in Permission if one != new[0]), name="also imports")
+    make_key(app, Permission.USERS_UPDATE, name="updates")
+    result = run(runner, "doctor")
+    told = (
+        "warn API keys: 3 active. Not all permissions, so no change of administrators: updates. They lack hashes:read "
+        "and users:import, which are new, and can no longer change administrators: "
+    )
+    (line,) = [line for line in result.stdout.splitlines() if "API keys" in line]
+    assert line.startswith(told)
+    names, _, todo = line.removeprefix(told).partition(". ")
+    assert set(names.split(", ")) == {"everything", "also imports"}
+    assert todo == "Where that is needed, make new keys with all permissions."

@@ -96,6 +96,8 @@ GET /admin/imports/<import_id>/rejects      step     step      step       open
 GET /admin/imports/<import_id>/users        step     step      step       open
 GET /admin/users                            step     step      step       open
 * /admin/users/new                          step     step      step       open
+GET /admin/users/export                     step     step      step       open
+POST /admin/users/export                    step     step      step       confirm
 GET /admin/users/<user_id>                  step     step      step       open
 * /admin/users/<user_id>/edit               step     step      step       open
 * /admin/users/<user_id>/password           step     step      step       open

@@ -78,7 +78,7 @@ def test_operations_are_complete() -> None:
     assert len({one.id for one in operations}) == len(operations)
     assert {one.tag for one in operations} == {tag["name"] for tag in DOCUMENT["tags"]}
     for one in operations:
-        assert re.fullmatch(r"(create|delete|get|invite|list|restore|update|verify)[A-Z]\w+", one.id)
+        assert re.fullmatch(r"(create|delete|export|get|invite|list|restore|update|verify)[A-Z]\w+", one.id)
         assert one.summary
         assert one.description.endswith(".")
         statuses = {answer.status for answer in one.responses}

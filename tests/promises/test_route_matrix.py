@@ -80,6 +80,8 @@ GET    /admin/start                        303      403     403      403        
 GET    /admin/users                        303      403     200      200           200     303     303
 GET    /admin/users/new                    303      403     403      200           200     303     303
 POST   /admin/users/new                    403      403     403      422           422     403     403
+GET    /admin/users/export                 303      403     200      200           200     303     303
+POST   /admin/users/export                 403      403     200      200           200     403     403
 GET    /admin/users/<user_id>              303      403     200      200           200     303     303
 GET    /admin/users/<user_id>/sessions     303      403     403      200           200     303     303
 POST   /admin/users/<user_id>/sessions     403      403     403      303           303     403     403
@@ -134,6 +136,7 @@ PATCH  /v1/user/<user_id>                  401      403     403      200        
 DELETE /v1/user/<user_id>                  401      403     403      403           200     401     401
 GET    /v1/user/email/<email>              401      403     200      200           200     401     401
 GET    /v1/user/deleted                    401      403     200      200           200     401     401
+GET    /v1/user/export                     401      403     200      200           200     401     401
 POST   /v1/user/batch                      401      403     422      422           422     401     401
 POST   /v1/user/import                     401      403     403      403           422     401     401
 GET    /v1/user/me                         401      200     200      200           200     401     401

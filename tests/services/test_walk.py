@@ -106,10 +106,10 @@ def test_walk_is_the_list(
     with app.app_context():
         for asked in lists:
             expected = [row["id"] for row in everybody if is_shown(row, asked)]
-            found = [row.id for page in walk.pages(asked, ["id", "email"]) for row in page]
+            found = [row["id"] for page in walk.pages(asked, ["id", "email"]) for row in page]
             assert found == expected, asked
             half = everybody[NUMBER // 2]["id"]
-            rest = [row.id for page in walk.pages(asked, ["id"], after=half) for row in page]
+            rest = [row["id"] for page in walk.pages(asked, ["id"], after=half) for row in page]
             assert rest == [one for one in expected if one > half], asked
     bounded._statement.cache_clear()
 
@@ -133,7 +133,7 @@ def test_domain(
     ending = f"@{DOMAINS[domain]}"
     expected = [row["id"] for row in everybody if row["email"].endswith(ending) and not row["deleted_at"]]
     with app.app_context():
-        found = [row.id for page in walk.pages(Asked(), ["id"], domain=walk.Domain(text)) for row in page]
+        found = [row["id"] for page in walk.pages(Asked(), ["id"], domain=walk.Domain(text)) for row in page]
     walk._of_domain.cache_clear()
     assert found == expected
 
@@ -150,8 +150,8 @@ def test_times_are_texts(app: Flask, everybody: list[dict[str, Any]]) -> None:
         (first, *_), *_ = walk.pages(Asked(), ["created_at", "last_verified", "last_login", "is_active"])
         _, second, *_ = next(walk.pages(Asked(), ["last_verified"]))
     at = rfc3339(everybody[0]["created_at"])
-    assert (first.created_at, first.last_verified, first.last_login, first.is_active) == (at, at, at, True)
-    assert second.last_verified is None
+    assert list(first.values()) == [at, at, at, True]
+    assert second == {"last_verified": None}
 
 
 def test_users_of_meanwhile_come_at_the_end(app: Flask, everybody: list[dict[str, Any]]) -> None:
@@ -164,8 +164,8 @@ def test_users_of_meanwhile_come_at_the_end(app: Flask, everybody: list[dict[str
         first = next(pages)
         with database.transaction() as session:
             session.execute(insert(User), [row])
-        assert [one.id for one in first] == [one["id"] for one in anns]
-        assert [one.id for page in pages for one in page] == [row["id"]]
+        assert [one["id"] for one in first] == [one["id"] for one in anns]
+        assert [one["id"] for page in pages for one in page] == [row["id"]]
         execute(app, "UPDATE users SET deleted_at = updated_at WHERE id = :id", id=row["id"])
-        found = [one.id for page in walk.pages(Asked(text="ann"), ["id"]) for one in page]
+        found = [one["id"] for page in walk.pages(Asked(text="ann"), ["id"]) for one in page]
     assert found == [one["id"] for one in anns]

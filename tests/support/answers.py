@@ -67,7 +67,8 @@ def _complaints(operation: tuple[str, str] | None, response: Response) -> Iterat
         return
     yield from _header_complaints(expected["headers"], response.headers)
     if response.content_type != "application/json":
-        yield f"is {response.content_type}"
+        if response.mimetype == "application/json" or response.mimetype not in expected["content"]:
+            yield f"is {response.content_type}"
     elif request.method != "HEAD":
         errors = _body_judge(operation, response.status_code).iter_errors(json.loads(response.get_data()))
         yield from (f"{error.message} at {error.instance_path}" for error in errors)

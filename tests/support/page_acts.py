@@ -118,6 +118,7 @@ PAGE_ACTS: dict[str, Callable[[Scene], Answer]] = {
     "delete": lambda it: press(it, on(it.sam, "delete")),
     "restore": lambda it: restore(it, it.sam),
     "restore administrator": lambda it: restore(it, it.grace),
+    "export hashes": lambda it: press(it, "/admin/users/export", format="jsonl", hashes="y"),
     "new key": lambda it: press(it, "/admin/keys/new", **KEY_FORM),
     "roll key": lambda it: press(it, f"/admin/keys/{it.key_id}/roll", ends="24", expires="90"),
     "revoke key": lambda it: press(it, f"/admin/keys/{it.key_id}/revoke"),

@@ -24,6 +24,8 @@ EVERY_FIELD = {
     "owner": "ada@example.com",
     "expires": "90",
     "choice": "type",
+    "format": "csv",
+    "hashes": "y",
 }
 
 

@@ -4,7 +4,8 @@ from flask import Flask
 
 from users.api import (
     authentication,
-    batches,  # noqa: F401  (imported for its routes, like the next two)
+    batches,  # noqa: F401  (imported for its routes, like the next three)
+    exports,  # noqa: F401
     password_links,  # noqa: F401
     user_changes,  # noqa: F401
     users,

@@ -8,6 +8,7 @@ from flask import Request
 from users import ids
 from users.request_errors import InvalidParameter
 from users.rules import search_keys
+from users.services.lists.walk import Domain, NoDomain
 
 MAX_SKIP = 100_000  # without a bound, each request could make the database count all users
 MAX_SEARCH = 512  # two names and a space
@@ -73,6 +74,15 @@ def after(request: Request) -> str:
     if values and (len(values) != 1 or not ids.is_user_id(values[0])):
         raise InvalidParameter("after", "the id of a user, once")
     return values[0] if values else ""
+
+
+def domain(request: Request) -> Domain | None:
+    """Return the domain whose users are asked for; None if the parameter is absent."""
+    values = request.args.getlist("domain")
+    try:
+        return Domain(*values) if values else None
+    except (NoDomain, TypeError):  # TypeError: several
+        raise InvalidParameter("domain", "the domain of email addresses, like example.org, once") from None
 
 
 def if_match(request: Request) -> frozenset[str] | None:

@@ -31,7 +31,7 @@ CreateResponse = tuple[Response, int, dict[str, str]]
 class _IdConverter(BaseConverter):
     """The id in a path: any text but the words that other paths have in its place, like `me`."""
 
-    regex = r"(?!(?:batch|current|deleted|email|import|invite|me|profile|verify-password)\Z)[^/]+"
+    regex = r"(?!(?:batch|current|deleted|email|export|import|invite|me|profile|verify-password)\Z)[^/]+"
     part_isolating = True  # Werkzeug sees the slash in `regex` and assumes that a value can contain one
 
 

@@ -42,6 +42,7 @@ class Action(StrEnum):
     USER_CREATE = "user.create"
     USER_DEACTIVATE = "user.deactivate"
     USER_DELETE = "user.delete"
+    USER_EXPORT = "user.export"
     USER_IMPORT = "user.import"
     USER_PURGE = "user.purge"
     USER_REACTIVATE = "user.reactivate"

@@ -59,6 +59,15 @@ def write(text: object, *, end: str = "\n") -> None:
         raise OutputLost(error) from error
 
 
+def write_bytes(some: bytes) -> None:
+    """Write `some` to stdout as they are. Raises OutputLost."""
+    try:
+        click.echo(some, file=sys.stdout, nl=False)
+    except (OSError, ValueError) as error:
+        _discard_the_rest()
+        raise OutputLost(error) from error
+
+
 def _discard_the_rest() -> None:
     """Let Python write at its end what stdout still holds: it would fail again, with an exit code of its own."""
     with contextlib.suppress(OSError, ValueError):

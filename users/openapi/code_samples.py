@@ -21,14 +21,14 @@ def curl(method: str, url: str, body: Body = None, *, key: str = "$API_KEY") -> 
     return " \\\n  ".join(lines)
 
 
-def python(method: str, url: str, body: Body = None) -> str:
+def python(method: str, url: str, body: Body = None, *, is_download: bool = False) -> str:
     """Return the call as a Python program with Requests."""
     lines = [json.dumps(url), 'headers={"X-API-Key": os.environ["API_KEY"]}']
     if body is not None:
         lines.append(f"json={_pretty(body, 4)}")
     arguments = indent(",\n".join(lines), "    ")
     call = f"response = requests.{method.lower()}(\n{arguments},\n)"
-    return f"import os\nimport requests\n\n{call}\nprint(response.json())"
+    return f"import os\nimport requests\n\n{call}\nprint(response.{'text' if is_download else 'json()'})"
 
 
 def python_pages(url: str) -> str:
@@ -47,23 +47,26 @@ while url:
     url = urljoin(url, following["url"]) if following else None"""
 
 
-def javascript(method: str, url: str, body: Body = None) -> str:
+def javascript(method: str, url: str, body: Body = None, *, is_download: bool = False) -> str:
     """Return the call as a module for Node.js 18 or newer."""
+    read = "text" if is_download else "json"
     headers = '"X-API-Key": process.env.API_KEY'
     lines = [f'method: "{method}"', f"headers: {{ {headers} }}"]
     if body is not None:
         lines[-1] = f'headers: {{ {headers}, "Content-Type": "application/json" }}'
         lines.append(f"body: JSON.stringify({_pretty(body, 2)})")
     options = indent(",\n".join(lines), "  ")
-    return f"const response = await fetch({json.dumps(url)}, {{\n{options},\n}});\nconsole.log(await response.json());"
+    return (
+        f"const response = await fetch({json.dumps(url)}, {{\n{options},\n}});\nconsole.log(await response.{read}());"
+    )
 
 
-def in_every_language(method: str, url: str, body: Body = None) -> dict[str, str]:
-    """Return the call in each of the languages, by its name."""
+def in_every_language(method: str, url: str, body: Body = None, *, is_download: bool = False) -> dict[str, str]:
+    """Return the call in each of the languages, by its name. It prints JSON, or the text of a file."""
     return {
         "curl": curl(method, url, body),
-        "python": python(method, url, body),
-        "javascript": javascript(method, url, body),
+        "python": python(method, url, body, is_download=is_download),
+        "javascript": javascript(method, url, body, is_download=is_download),
     }
 
 

@@ -49,6 +49,7 @@ class Operation:
     parameters: list[Field]
     fields: list[Field]  # of the body
     body: dict[str, Any] | None  # an example
+    is_download: bool  # it answers with a file
     responses: list[OperationResponse]
     example_path: str  # with an id or an email in it
 
@@ -106,6 +107,7 @@ def _operation(method: str, path: str, node: Node) -> Operation:
         parameters=[_parameter(one) for one in parameters],
         fields=fields(body["schema"]) if body else [],
         body=body.get("example"),
+        is_download="application/json" not in next(map(resolve, node["responses"].values()))["content"],
         responses=[_response(int(status), resolve(one)) for status, one in node["responses"].items()],
         example_path=path.format(**values),
     )
@@ -117,15 +119,21 @@ def _parameter(node: Node) -> Field:
 
 
 def _response(status: int, node: Node) -> OperationResponse:
-    content = node["content"]["application/json"]
+    content = node["content"].get("application/json") or next(iter(node["content"].values()))
     schema = content["schema"]
     if status >= 400:
         error = schema["properties"]["error"]
         codes = [codes_of(resolve(one))[0] for one in error.get("oneOf", [error])]
         return OperationResponse(status, node["description"], "", [], codes, "")
     examples = [one["value"] for one in content.get("examples", {}).values()] or [content["example"]]
-    shown = "\n\n".join(json.dumps(one, indent=2, ensure_ascii=False) for one in examples)
+    shown = "\n\n".join(_shown(one) for one in examples)
     return OperationResponse(status, node["description"], _type(schema), _own_fields(schema), [], shown)
+
+
+def _shown(example: Any) -> str:
+    """Return an example as it is shown: a file as its lines, anything else as JSON."""
+    is_file = isinstance(example, str)
+    return "\n".join(example.splitlines()) if is_file else json.dumps(example, indent=2, ensure_ascii=False)
 
 
 def _own_fields(schema: Node) -> list[Field]:

@@ -22,7 +22,7 @@ from users.pages.account import account, confirm, factors, login, new_factors, p
 from users.pages.imports import acts, listing, show, upload  # noqa: F401
 from users.pages.keys import actions, keys  # noqa: F401
 from users.pages.links import password, verify  # noqa: F401
-from users.pages.lists import user_list, way_back  # noqa: F401
+from users.pages.lists import exports, user_list, way_back  # noqa: F401
 from users.pages.overview import overview  # noqa: F401
 from users.roles import Permission
 from users.services import first_steps, second_factors

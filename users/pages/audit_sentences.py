@@ -10,6 +10,7 @@ from users import clock, ids
 from users.actors import ActorKind
 from users.audit.trail import Action, Outcome
 from users.auth.factors.held import Kind
+from users.bulk.export import HASH
 from users.bulk.imports import made
 from users.errors import LastAdministrator
 from users.roles import Permission
@@ -39,6 +40,7 @@ _DONE: Mapping[str, str] = {
     Action.USER_CREATE: "created {}",
     Action.USER_DEACTIVATE: "deactivated {}",
     Action.USER_DELETE: "deleted {}",
+    Action.USER_EXPORT: "exported users",
     Action.USER_IMPORT: "imported {}",
     Action.USER_PURGE: "erased {} for good",
     Action.USER_REACTIVATE: "reactivated {}",
@@ -178,7 +180,7 @@ def describe(events: Sequence[AuditEvent], *, about: str | None = None) -> list[
 
 def _field_words(event: AuditEvent) -> list[str]:
     """Return the words for the fields that the act changed, unless the sentence says what they are."""
-    is_said = event.outcome != Outcome.OK or _factor(event)
+    is_said = event.outcome != Outcome.OK or event.action == Action.USER_EXPORT or _factor(event)
     said = _SAID.get(event.action)
     return [] if is_said else [_FIELDS.get(name, name) for name in event.fields if name != said]
 
@@ -205,6 +207,8 @@ def _sentence(event: AuditEvent, names: _Names, about: str | None) -> list[Part]
 def _verb(event: AuditEvent) -> str:
     if _is_chosen(event):
         return _CHOSEN if event.actor_user_id else _CHOSEN_BY_USER
+    if event.action == Action.USER_EXPORT and HASH in event.fields:
+        return f"{_DONE[event.action]} with their password hashes"
     if factor := _factor(event):
         return _DONE_WITH[event.action].format(factor)
     words = _DONE if event.outcome == Outcome.OK else _REFUSED

@@ -1,5 +1,6 @@
 """Checks of the database and of what must be in it."""
 
+from collections.abc import Sequence
 from itertools import islice
 
 from sqlalchemy import Connection
@@ -10,8 +11,10 @@ from users.errors import Unavailable
 from users.roles import ALL_PERMISSIONS, Permission
 from users.services import api_keys, user_queries
 from users.storage import abandoned_commits, causes, database, postgres, schema_version
+from users.storage.models import ApiKey
 
 _CHANGES = {Permission.USERS_DELETE, Permission.USERS_UPDATE}
+_NEW = {Permission.HASHES_READ, Permission.USERS_IMPORT}  # since version 1.0.0: no older key has them
 _MOST_KEYS, _MOST_NAMES = 1000, 5  # that are looked at, and that are named
 
 
@@ -54,14 +57,26 @@ def check_administrator() -> Finding:
 
 
 def check_keys() -> Finding:
-    """Name the API keys that change users but not administrators: that needs all permissions, later ones too."""
+    """Name the API keys that change users but not administrators: that needs all permissions, later ones too.
+
+    Of these, it warns of the keys that lack nothing but permissions newer than version 1.0.0: they could do it there.
+    """
     try:
         found = [key for key, state in islice(api_keys.list_keys_with_states(), _MOST_KEYS) if state == KeyState.ACTIVE]
     except Unavailable:
         return failed("API keys", "They are in the database: mend that first.")
-    narrow = [key.name for key in found if _CHANGES & set(key.scopes) and not set(key.scopes) >= ALL_PERMISSIONS]
+    narrow = [key for key in found if _CHANGES & set(key.scopes) and not set(key.scopes) >= ALL_PERMISSIONS]
+    outgrown = [key for key in narrow if set(key.scopes) >= ALL_PERMISSIONS - _NEW]
     words = f"{len(found)} active"
-    if narrow:
-        more = f" and {len(narrow) - _MOST_NAMES} more" if len(narrow) > _MOST_NAMES else ""
-        words += f". Not all permissions, so no change of administrators: {', '.join(narrow[:_MOST_NAMES])}{more}"
-    return ok("API keys", words)
+    if others := [key for key in narrow if key not in outgrown]:
+        words += f". Not all permissions, so no change of administrators: {_names(others)}"
+    if not outgrown:
+        return ok("API keys", words)
+    new = " and ".join(sorted(_NEW))
+    todo = f"They lack {new}, which are new, and can no longer change administrators: {_names(outgrown)}"
+    return warning("API keys", f"{words}. {todo}. Where that is needed, make new keys with all permissions.")
+
+
+def _names(keys: Sequence[ApiKey]) -> str:
+    more = f" and {len(keys) - _MOST_NAMES} more" if len(keys) > _MOST_NAMES else ""
+    return f"{', '.join(key.name for key in keys[:_MOST_NAMES])}{more}"

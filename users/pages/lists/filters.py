@@ -15,9 +15,10 @@ YES_OR_NO = {"true": True, "false": False}
 _DAYS = {"since": "first", "until": "last"}
 
 
-def given(names: Collection[str]) -> dict[str, str]:
-    """Return the filters of this request that are set, by their names."""
-    return {name: text for name in names if (text := request.args.get(name, "").strip())}
+def given(names: Collection[str], sent: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the filters that are set, by their names: of this request's URL, or of a form that was `sent`."""
+    texts = request.args if sent is None else sent
+    return {name: text for name in names if (text := texts.get(name, "").strip())}
 
 
 def read(texts: Mapping[str, str], readers: Mapping[str, Reader], problems: Problems) -> dict[str, Any]:

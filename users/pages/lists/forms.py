@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from wtforms import SelectField, StringField
+from wtforms import BooleanField, RadioField, SelectField, StringField
 from wtforms.fields.choices import SelectChoice
 
 from users.audit.trail import Action
@@ -20,6 +20,7 @@ _DONE: Mapping[str, Mapping[str, str]] = {
         Action.USER_PURGE: "User erased",
         Action.USER_UNLOCK: "User unlocked",
         Action.USER_IMPORT: "Users imported",
+        Action.USER_EXPORT: "Users exported",
     },
     "Email addresses": {
         Action.USER_VERIFY: "Email address verified",
@@ -76,6 +77,18 @@ class UserListForm(Form):
     def __init__(self, orders: Mapping[str, str], **defaults: object) -> None:
         super().__init__(None, **defaults)
         self.sort.choices = {order: words.capitalize() for order, words in orders.items()}
+
+
+class ExportForm(Form):
+    """What an export of users is."""
+
+    format = RadioField(
+        "Format",
+        choices={"csv": "CSV, for spreadsheets and for an import", "jsonl": "JSON lines, for programs"},
+        default="csv",
+    )
+    excel = BooleanField("For Excel: mark the CSV as UTF-8")
+    hashes = BooleanField("With the password hashes")
 
 
 class TrailForm(Form):

@@ -12,7 +12,7 @@ from users.errors import UserNotFound
 from users.pages.guards import PageResponse, page
 from users.pages.lists import filters, way_back
 from users.pages.lists.forms import UserListForm
-from users.pages.problems import Problems
+from users.pages.problems import Problem, Problems
 from users.roles import Permission, Role
 from users.rules import emails
 from users.services import user_queries
@@ -48,19 +48,30 @@ _READERS: Mapping[str, filters.Reader] = {  # in the order of the form
 @page(Permission.USERS_READ)
 def show_users() -> PageResponse:
     """List the users whom the search and the filters in the URL select, in the order that it names."""
-    given, problems = _given(), Problems()
-    wanted = filters.read(given, _READERS, problems)
-    if problems.by_field:
-        g.problems = problems.all()
-        return make_response(_page(given, Asked(shown=given.get("status", "all"))), 422)
-    asked = Asked(given.get("q", ""), given.get("status", "all"), **wanted)
+    given = what_is_given()
+    asked, problems = read(given)
+    if problems:
+        g.problems = problems
+        return make_response(_page(given, asked), 422)
     before, after = (text if ids.is_user_id(text := request.args.get(name, "")) else None for name in way_back.ENDS)
     return _page(given, asked, user_search.find(asked, before=before, after=after))
 
 
-def _given() -> dict[str, str]:
-    """Return what the URL asks for, without the place in the list. A status that is none means all."""
-    given = filters.given(way_back.ASKED)
+def read(given: Mapping[str, str]) -> tuple[Asked, list[Problem]]:
+    """Return what the list is asked for; with problems, without the filters."""
+    problems, shown = Problems(), given.get("status", "all")
+    wanted = filters.read(given, _READERS, problems)
+    return (
+        (Asked(shown=shown), problems.all()) if problems.by_field else (Asked(given.get("q", ""), shown, **wanted), [])
+    )
+
+
+def what_is_given(sent: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return what the URL, or a form that was `sent`, asks of the list, without the place in it.
+
+    A status that is none means all.
+    """
+    given = filters.given(way_back.ASKED, sent)
     if "q" in given:
         given["q"] = given["q"][:_LONGEST_SEARCH].rstrip()
     if given.get("status") not in SHOWN:
@@ -73,18 +84,18 @@ def _page(given: Mapping[str, str], asked: Asked, found: Found | None = None) ->
     place = {name: text for name, text in filters.given(way_back.ENDS).items() if ids.is_user_id(text)}
     first = _first(found, found.counts[asked.shown]) if found else None
     at = {"at": str(first)} if first and place else {}
-    form = UserListForm({order.value: words for order, words in ORDERS.items()}, **given)
+    form = filter_form(given)
     return render_template(
         "users/list.html",
         asked=asked,
         can_be_created=found is not None and _can_be_created(asked.text, found),
-        chips=_chips(given, asked, form) if found else [],
+        chips=chips(given, asked, form) if found else [],
         counts=found.counts if found else {},
         first=first,
         form=form,
         found=found,
         given=given,
-        href=lambda **changes: _href({**given, **changes}),
+        href=lambda **changes: href({**given, **changes}),
         most_read=bounded.READ,
         no_filters=dict.fromkeys(way_back.FILTERS if found else (*way_back.FILTERS, "sort"), ""),
         orders=ORDERS,
@@ -95,7 +106,12 @@ def _page(given: Mapping[str, str], asked: Asked, found: Found | None = None) ->
     )
 
 
-def _href(given: Mapping[str, object]) -> str:
+def filter_form(given: Mapping[str, str]) -> UserListForm:
+    """Return the form of the filters, filled in."""
+    return UserListForm({order.value: words for order, words in ORDERS.items()}, **given)
+
+
+def href(given: Mapping[str, object]) -> str:
     """Return the URL of the list for what is `given`. An empty text asks for nothing."""
     texts: dict[str, Any] = {name: str(text) for name, text in given.items() if text}
     return url_for("users.show_users", **{name: text for name, text in texts.items() if text != _DEFAULTS.get(name)})
@@ -117,15 +133,15 @@ def _first(found: Found, count: Count | None) -> int | None:
     return at if at > 1 and (exact is None or at + rows <= exact) else None
 
 
-def _chips(given: Mapping[str, str], asked: Asked, form: UserListForm) -> list[tuple[str, str]]:
+def chips(given: Mapping[str, str], asked: Asked, form: UserListForm) -> list[tuple[str, str]]:
     """Return the filters that are set: the name of each, and what it asks for in words."""
     days = {"since": asked.since, "until": asked.until}
-    chips = []
+    found = []
     for name in filter(given.__contains__, way_back.FILTERS):
         field, day = form[name], days.get(name)
         words = clock.date(datetime.combine(day, time(), UTC)) if day else field.choices[given[name]]
-        chips.append((name, f"{field.label.text.removesuffix(' (UTC)')}: {words}"))
-    return chips
+        found.append((name, f"{field.label.text.removesuffix(' (UTC)')}: {words}"))
+    return found
 
 
 def _can_be_created(text: str, found: Found) -> bool:

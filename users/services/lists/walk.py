@@ -4,12 +4,12 @@ A page reads a bounded number of entries of an index, however few of them match,
 index finds by a text or a domain is read from that index, unless it is much.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, and_, bindparam, func, select, type_coerce
+from sqlalchemy import ColumnElement, and_, bindparam, func, select, type_coerce
 from sqlalchemy.orm import Session
 
 from users.rules import emails, search_keys
@@ -26,7 +26,7 @@ _NEWEST = select(func.max(User.id))
 _AFTER: Any = bindparam("after")
 _DOMAIN: Any = bindparam("domain")
 _IS_AFTER, _HAS_DOMAIN = User.id > _AFTER, User.search_domain == _DOMAIN
-Page = Sequence[Row[Any]]
+Page = Sequence[Mapping[str, Any]]  # users, by the names of the columns that are asked for
 
 
 class NoDomain(ValueError):
@@ -86,24 +86,25 @@ def pages(asked: Asked, columns: Sequence[str], *, after: str = "", domain: Doma
         ahead = [one for one in few if after < one <= newest]
         for start in range(0, len(ahead), PAGE_SIZE):
             some = ahead[start : start + PAGE_SIZE]
-            yield _rows(_read(_of_ids(shape), {**values, "after": some[0], "ids": some}))
+            yield _matching(shape, _read(_of_ids(shape), {**values, "after": some[0], "ids": some}))
         after = max(after, newest)
     while True:
         read = _read(_next(shape), {**values, "after": after})
-        yield _rows(read)
+        yield _matching(shape, read)
         if len(read) < PAGE_SIZE:
             return
         after = read[-1].place
 
 
-def _read(statement: AnySelect, values: dict[str, Any]) -> Page:
+def _read(statement: AnySelect, values: dict[str, Any]) -> Sequence[Any]:
     """Read a page. By the connection itself: the session's work on each row would take a third of the time."""
     with database.step(), database.reading() as session:
         return session.connection().execute(statement, values).all()
 
 
-def _rows(read: Page) -> Page:
-    return [row for row in read if row.is_match]
+def _matching(shape: _Shape, read: Sequence[Any]) -> Page:
+    # By place, as `_matches` orders them: twice as fast as by name.
+    return [dict(zip(shape.columns, row[2:], strict=True)) for row in read if row[1]]
 
 
 def _few(session: Session, asked: Asked, shape: _Shape, values: dict[str, Any]) -> Sequence[str] | None:
