@@ -223,7 +223,9 @@ def test_user_who_changes_meanwhile(
     """A user who changes while the password is checked gets no success."""
     check = PasswordPlace.verify
 
-    def verify_and_change(self: PasswordPlace, password_hash: str | None, password: str, make: str | None) -> str:
+    def verify_and_change(
+        self: PasswordPlace, password_hash: str | None, password: str, make: str | None = None
+    ) -> str:
         kept = check(self, password_hash, password, make)
         execute(app, f"UPDATE users SET {change} WHERE id = :id", id=cast.sam.id)
         return kept

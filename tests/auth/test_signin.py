@@ -165,7 +165,9 @@ def changed_meanwhile(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -
     verify = PasswordPlace.verify
 
     def arm(change: str) -> None:
-        def verify_and_change(self: PasswordPlace, password_hash: str | None, password: str, make: str | None) -> str:
+        def verify_and_change(
+            self: PasswordPlace, password_hash: str | None, password: str, make: str | None = None
+        ) -> str:
             kept = verify(self, password_hash, password, make)
             execute(app, f"UPDATE users SET {change} WHERE id = :id", id=cast.ada.id)
             return kept
