@@ -125,7 +125,8 @@ class Rows(Iterator[ReadRow]):
         width = len(names)
         reports = {n for n, name in enumerate(self._layout.header) if header.simplified(name) in header.ERROR_COLUMNS}
         for number, values, raw, end in records(self._file, self._layout.encoding, self._layout.delimiter, self._start):
-            errors, texts = _TOO_LARGE, dict[str, str]()
+            errors = _TOO_LARGE
+            texts: dict[str, str] = {}
             if values is not None:
                 texts = {name: cell for name, cell in zip(names, values, strict=False) if cell and name}
                 if all(map(str.isspace, texts.values())) and _is_blank(values, reports):

@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from _csv import Dialect  # of which `csv` shows only the class that names are registered with
 
 _MOST = 2 * MAX_ROWS  # rows, blank ones too: a file of blank rows alone would take minutes
-_QUOTED = re.compile(
-    r'[^"]*+(?:""[^"]*+)*+'
-)  # what a quoted cell holds; it gives nothing back, so it takes linear time
+# What a quoted cell holds. Nothing that was taken is given back, so a match takes linear time.
+_QUOTED = re.compile(r'[^"]*+(?:""[^"]*+)*+')
 
 # Its number, its cells (None if it is too large to be held), its text without its end, and where the next row begins.
 Record = tuple[int, list[str] | None, str, int]
