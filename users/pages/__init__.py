@@ -19,6 +19,7 @@ from users.pages import (  # noqa: F401  (their routes are registered by the imp
     users,
 )
 from users.pages.account import account, confirm, factors, login, new_factors, passkeys, sessions  # noqa: F401
+from users.pages.acts import act_pages, choosing  # noqa: F401
 from users.pages.imports import acts, listing, show, upload  # noqa: F401
 from users.pages.keys import actions, keys  # noqa: F401
 from users.pages.links import password, verify  # noqa: F401

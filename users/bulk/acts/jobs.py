@@ -4,7 +4,7 @@ An act that was asked for waits for its start, so that the question says exactly
 is seen by who asked for it, and by those who hold all that they held then.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from users import clock, ids
 from users.actors import Actor
 from users.auth.authorization import authorized_transaction
 from users.bulk import runner
-from users.bulk.acts.kinds import Wanted
+from users.bulk.acts.kinds import Act, Wanted
 from users.errors import NotFound
 from users.roles import Permission
 from users.storage import database
@@ -36,18 +36,21 @@ class ActNotFound(NotFound):
     message = "There is no such act on many users."
 
 
-def create(wanted: Wanted, user_ids: Sequence[str], *, way_back: str | None = None, actor: Actor) -> BulkAct:
+def create(
+    wanted: Wanted, user_ids: Sequence[str], *, way_back: str | None = None, is_partial: bool = False, actor: Actor
+) -> BulkAct:
     """Keep the act on these users, at most MOST, and return it. It waits for its `start`.
 
     The users are in the order of their ids, in which all acts lock them: two acts at once cannot block each other.
-    `way_back` leads to the list in which the users were chosen. Raises Denied and the errors of
-    `authorization.reauthorize`.
+    `way_back` leads to the list in which the users were chosen, which may find more of them if `is_partial`. Raises
+    Denied and the errors of `authorization.reauthorize`.
     """
     chosen = sorted(set(user_ids))
     assert 0 < len(chosen) <= MOST  # noqa: S101  (the door has counted them)
     with authorized_transaction(actor, *wanted.permissions) as (session, actor):
         _forget_oldest(session, actor)
-        job = _new_job(wanted, len(chosen), way_back, actor)
+        options = {**wanted.as_json(), "list": way_back, "is_partial": is_partial}
+        job = _new_job(wanted.act, options, len(chosen), actor)
         session.add(job)
         session.flush()
         rows = [{"act_id": job.id, "position": at, "user_id": user_id} for at, user_id in enumerate(chosen)]
@@ -55,13 +58,13 @@ def create(wanted: Wanted, user_ids: Sequence[str], *, way_back: str | None = No
     return job
 
 
-def _new_job(wanted: Wanted, number: int, way_back: str | None, actor: Actor) -> BulkAct:
+def _new_job(act: Act, options: Mapping[str, Any], number: int, actor: Actor) -> BulkAct:
     now = clock.now()
     return BulkAct(
         id=ids.new_id("act"),
         state=ASKED,
-        act=wanted.act,
-        options={**wanted.as_json(), "list": way_back},
+        act=act,
+        options=options,
         users_total=number,
         users_done=0,
         refused=0,

@@ -6,7 +6,7 @@ from wtforms import BooleanField, RadioField, SelectField, StringField
 from wtforms.fields.choices import SelectChoice
 
 from users.audit.trail import Action
-from users.pages.forms import ROLE_WORDS, Form
+from users.pages.forms import ROLE_WORDS, Form, FormData
 
 # What was done, by what it was done to.
 _DONE: Mapping[str, Mapping[str, str]] = {
@@ -89,6 +89,17 @@ class ExportForm(Form):
     )
     excel = BooleanField("For Excel: mark the CSV as UTF-8")
     hashes = BooleanField("With the password hashes")
+
+
+class ActForm(Form):
+    """What to do with the users of a list who are ticked, or with all of them."""
+
+    act = SelectField("With those selected")
+    all = BooleanField("All that this list finds")
+
+    def __init__(self, acts: Mapping[str, str], formdata: FormData | None = None, **defaults: object) -> None:
+        super().__init__(formdata, **defaults)
+        self.act.choices = {"": "Choose what to do", **acts}
 
 
 class TrailForm(Form):

@@ -9,9 +9,11 @@ from flask import g, make_response, render_template, request, url_for
 from users import clock, ids
 from users.blueprint import bp
 from users.errors import UserNotFound
+from users.pages.acts.words import offered
+from users.pages.forms import NO_DATA, FormData
 from users.pages.guards import PageResponse, page
 from users.pages.lists import filters, way_back
-from users.pages.lists.forms import UserListForm
+from users.pages.lists.forms import ActForm, UserListForm
 from users.pages.problems import Problem, Problems
 from users.roles import Permission, Role
 from users.rules import emails
@@ -46,15 +48,18 @@ _READERS: Mapping[str, filters.Reader] = {  # in the order of the form
 
 @bp.get("/admin/users")
 @page(Permission.USERS_READ)
-def show_users() -> PageResponse:
-    """List the users whom the search and the filters in the URL select, in the order that it names."""
+def show_users(formdata: FormData | None = None) -> PageResponse:
+    """List the users whom the search and the filters in the URL select, in the order that it names.
+
+    `formdata` has those who were ticked, and what to do with them.
+    """
     given = what_is_given()
     asked, problems = read(given)
     if problems:
         g.problems = problems
         return make_response(_page(given, asked), 422)
     before, after = (text if ids.is_user_id(text := request.args.get(name, "")) else None for name in way_back.ENDS)
-    return _page(given, asked, user_search.find(asked, before=before, after=after))
+    return _page(given, asked, user_search.find(asked, before=before, after=after), formdata or NO_DATA)
 
 
 def read(given: Mapping[str, str]) -> tuple[Asked, list[Problem]]:
@@ -79,14 +84,16 @@ def what_is_given(sent: Mapping[str, str] | None = None) -> dict[str, str]:
     return {name: text for name, text in given.items() if text != _DEFAULTS.get(name)}
 
 
-def _page(given: Mapping[str, str], asked: Asked, found: Found | None = None) -> str:
+def _page(given: Mapping[str, str], asked: Asked, found: Found | None = None, formdata: FormData = NO_DATA) -> str:
     """Return the page of the users that were `found`, or of the problems."""
+    acts = offered(asked.shown, g.actor)
     place = {name: text for name, text in filters.given(way_back.ENDS).items() if ids.is_user_id(text)}
     first = _first(found, found.counts[asked.shown]) if found else None
     at = {"at": str(first)} if first and place else {}
     form = filter_form(given)
     return render_template(
         "users/list.html",
+        act_form=ActForm(acts, formdata, act="") if acts else None,
         asked=asked,
         can_be_created=found is not None and _can_be_created(asked.text, found),
         chips=chips(given, asked, form) if found else [],
@@ -102,6 +109,7 @@ def _page(given: Mapping[str, str], asked: Asked, found: Found | None = None) ->
         page=found.page if found else None,
         page_size=user_search.PAGE_SIZE,
         place=place,
+        ticked=set(formdata.getlist("user")),
         way_back=way_back.packed({**given, **place, **at}),
     )
 
