@@ -1,7 +1,7 @@
 """Acts on many users, asked for and worked on as the service does."""
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import Flask
@@ -14,6 +14,7 @@ from users.bulk import leases
 from users.bulk.acts import jobs, working
 from users.bulk.acts.kinds import Act, Wanted
 from users.roles import Role, permissions_of
+from users.rules import search_keys
 from users.storage.models import BulkAct, User, db
 
 DEACTIVATE, DELETE, LINKS, REACTIVATE, RESTORE = (
@@ -82,20 +83,23 @@ def events_of(app: Flask, act_id: str) -> list[tuple[str, str | None]]:
 def add_crowd(number: int, *, active: bool = True, role: Role | None = None) -> list[str]:
     """Write so many users straight into the table, and return their ids in order. Needs an application context."""
     at = clock.now() - timedelta(days=1)
-    crowd: list[dict[str, Any]] = [
-        {
-            "id": ids.new_id("usr"),
-            "email": f"crowd{n}@example.com",
-            "email_key": f"crowd{n}@example.com",
-            "password_hash": "x",
-            "is_active": active,
-            "global_role_id": role,
-            "created_at": at,
-            "updated_at": at,
-            "password_change_required": False,
-        }
-        for n in range(number)
-    ]
+    crowd = [_member(n, ids.new_id("usr"), active, role, at) for n in range(number)]
     with db.engine.begin() as connection:
         connection.execute(insert(User.metadata.tables["users"]), crowd)
     return sorted(one["id"] for one in crowd)
+
+
+def _member(n: int, user_id: str, active: bool, role: Role | None, at: datetime) -> dict[str, Any]:
+    email = f"crowd{n}@example.com"
+    return {
+        "id": user_id,
+        "email": email,
+        "email_key": email,
+        "password_hash": "x",
+        "is_active": active,
+        "global_role_id": role,
+        "created_at": at,
+        "updated_at": at,
+        "password_change_required": False,
+        **search_keys.keys(user_id, email, None, None),
+    }

@@ -114,7 +114,7 @@ def test_holds_more(app: Flask, cast: Cast) -> None:
 def test_last_administrator(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of all administrators one stays, also where the asker is none of them any more and all are chosen."""
     grace, alan = (make_user(app, f"{name}@example.com", Role.ADMIN) for name in ("grace", "alan"))
-    monkeypatch.setattr("users.bulk.acts.actors.permissions_of", lambda _role: Role.ADMIN.permissions)
+    monkeypatch.setattr("users.bulk.imports.actors.permissions_of", lambda _role: Role.ADMIN.permissions)
     with app.app_context():
         job = begin(DEACTIVATE, [cast.ada, grace, alan], cast.ada)
         execute(app, "UPDATE bulk_acts SET actor_user_id = :sam", sam=cast.sam.id)

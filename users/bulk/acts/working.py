@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session
 from users import clock
 from users.audit import trail
 from users.bulk import leases, runner
-from users.bulk.acts import actors, doing
+from users.bulk.acts import doing
 from users.bulk.acts.kinds import Act, Fate, Wanted
+from users.bulk.imports import actors
 from users.bulk.leases import Lease, LeaseLost
 from users.errors import AuthenticationRequired, Denied, EnrolError, InternalServerError, Unavailable
 from users.storage import database
@@ -81,7 +82,7 @@ def _step(lease: Lease, alone: bool) -> bool:
         begin = time.monotonic()
         job = session.get_one(BulkAct, lease.job_id)
         wanted = Wanted.from_job(job.act, job.options)
-        actor = actors.actor_of(session, job)
+        actor = actors.authorize(session, job)
         actor.require(*wanted.permissions)
         on_sqlite = session.get_bind().dialect.name == "sqlite"
         until = begin + (SQLITE_SECONDS if on_sqlite else POSTGRES_SECONDS)
@@ -124,7 +125,7 @@ def _fail(lease: Lease, error: EnrolError) -> None:
         leases.renew(session.connection(), lease, state="failed", error=told, **_ended())
         if isinstance(error, Denied):
             action, outcome = trail.Action.REQUEST_REFUSE, trail.Outcome.REFUSED
-            actor = actors.asker_of(job)
+            actor = actors.authorize(session, job)
             trail.record(session, action, None, actor, clock.now(), error.missing.split(), outcome=outcome)
 
 

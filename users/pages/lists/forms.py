@@ -94,7 +94,7 @@ class ExportForm(Form):
 class ActForm(Form):
     """What to do with the users of a list who are ticked, or with all of them."""
 
-    act = SelectField("With those selected")
+    act = SelectField("Act")
     all = BooleanField("All that this list finds")
 
     def __init__(self, acts: Mapping[str, str], formdata: FormData | None = None, **defaults: object) -> None:
