@@ -94,7 +94,12 @@ POST /admin/imports/<import_id>/start       step     step      step       open
 * /admin/imports/<import_id>/cancel         step     step      step       open
 GET /admin/imports/<import_id>/rejects      step     step      step       open
 GET /admin/imports/<import_id>/users        step     step      step       open
-GET /admin/users                            step     step      step       open
+* /admin/users                              step     step      step       open
+GET /admin/acts                             step     step      step       open
+GET /admin/acts/<act_id>                    step     step      step       open
+POST /admin/acts/<act_id>/start             step     step      step       open
+POST /admin/acts/<act_id>/cancel            step     step      step       open
+POST /admin/acts/<act_id>/links             step     step      step       open
 * /admin/users/new                          step     step      step       open
 GET /admin/users/export                     step     step      step       open
 POST /admin/users/export                    step     step      step       confirm
@@ -198,6 +203,7 @@ def begin_walk(app: Flask, cast: Cast, state: HalfState) -> Walk:
         "user_id": cast.sam.id,
         "key_id": key_id,
         "import_id": "imp_01900000000070008000000000000000",
+        "act_id": "act_01900000000070008000000000000000",  # of none, as that of the import
     }
     return Walk(app, state, values, state.browser.token(state.step or "/account"))
 

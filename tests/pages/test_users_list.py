@@ -24,6 +24,7 @@ def test_the_table_is_one_for_everybody(app: Flask, ada: Visitor, cast: Cast) ->
     row = re.findall(r"<tr>.*?</tr>", page.text, re.DOTALL)[-1]
     assert f'<th scope="row"><a href="{LIST}/{cast.ada.id}">' in row
     cells = [" ".join(re.sub(r"<[^>]+>", "", cell).split()) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)]
+    assert cells.pop(0) == "Select ada@example.com"
     today = clock.date(clock.now())
     assert cells == ["Ada Lovelace", "Active", "Administrator", "No", today, today]
     assert "Never" in words(page), "Sam has not signed in"

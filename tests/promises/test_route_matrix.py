@@ -78,6 +78,7 @@ POST   /account/recovery-codes             403      404     404      404        
 GET    /admin/start                        303      403     403      403           200     303     303
 
 GET    /admin/users                        303      403     200      200           200     303     303
+POST   /admin/users                        403      403     422      422           422     403     403
 GET    /admin/users/new                    303      403     403      200           200     303     303
 POST   /admin/users/new                    403      403     403      422           422     403     403
 GET    /admin/users/export                 303      403     200      200           200     303     303
@@ -117,6 +118,12 @@ GET    /admin/imports/<import_id>/cancel  303      403     403     403          
 POST   /admin/imports/<import_id>/cancel  403      403     403     403           404     403     403
 GET    /admin/imports/<import_id>/rejects 303      403     403     403           404     303     303
 GET    /admin/imports/<import_id>/users   303      403     403     403           404     303     303
+
+GET    /admin/acts                         303      403     200      200           200     303     303
+GET    /admin/acts/<act_id>                303      403     404      404           404     303     303
+POST   /admin/acts/<act_id>/start          403      403     404      404           404     403     403
+POST   /admin/acts/<act_id>/cancel         403      403     404      404           404     403     403
+POST   /admin/acts/<act_id>/links          403      403     404      404           404     403     403
 
 GET    /admin/keys                         303      403     403      403           200     303     303
 GET    /admin/keys/new                     303      403     403      403           200     303     303
@@ -238,6 +245,7 @@ def callers(app: Flask, cast: Cast, people: dict[str, User | None]) -> Callers:
     ids = {"filename": "app.css", "email": "sam@example.com", "user_id": cast.sam.id, "key_id": key_id}
     ids |= {"factor_id": "fct_01900000000070008000000000000000"}  # of no user
     ids |= {"import_id": "imp_01900000000070008000000000000000"}  # of none
+    ids |= {"act_id": "act_01900000000070008000000000000000"}
     browsers = {name: signed_in(app, user) if user else Visitor(app.test_client()) for name, user in people.items()}
     keys = {name: make_key(app, *Permission, owner=user) if user else None for name, user in people.items()}
     wear_out(app, people)

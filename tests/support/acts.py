@@ -33,6 +33,23 @@ def at_pages(user: User) -> Actor:
     )
 
 
+def ask(app: Flask, wanted: Wanted, users: Sequence[User], asker: User) -> BulkAct:
+    """Ask for the act at the pages, and do not start it."""
+    with app.app_context():
+        job = jobs.create(wanted, [user.id for user in users], actor=terminal_as(asker))
+        as_session(job.id)
+    return job
+
+
+def start(job: BulkAct) -> BulkAct:
+    """Start an act that was asked for, without the session of who asked for it. Needs an application context."""
+    with db.engine.begin() as connection:
+        acts: Any = BulkAct.__table__
+        started = {"state": jobs.WAITING, "started_at": clock.now(), "expires_at": None}
+        connection.execute(acts.update().where(acts.c.id == job.id).values(started))
+    return job
+
+
 def begin(wanted: Wanted, users: Sequence[User | str], asker: User) -> BulkAct:
     """Ask for the act and start it, as two requests of the asker's session would. Needs an application context."""
     chosen = [one if isinstance(one, str) else one.id for one in users]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from support.acts import ask, start, take_up
 from support.api import Answer
 from support.databases import execute
 from support.factors import CODES, CONFIRM, FACTORS, add_app, begin_app
@@ -11,6 +12,7 @@ from support.passkeys import NEW_OPTIONS, Passkey, options_in
 from support.people import PASSWORD
 from support.scenes import NEW, Scene
 from support.visitors import mark_in, seen_end_in, token_in
+from users.bulk.acts.kinds import Act, Wanted
 from users.storage.models import User
 
 
@@ -78,6 +80,15 @@ def make_codes(scene: Scene) -> Answer:
     return press(scene, CODES)
 
 
+def on_many(scene: Scene, act: str, do: str) -> Answer:
+    """Send a form about an act on Sam alone that Ada has asked for: to take its links, when it has been done."""
+    asked = ask(scene.app, Wanted(Act(act)), [scene.sam], scene.ada)
+    if do == "links":
+        with scene.app.app_context():
+            take_up(start(asked).id)
+    return press(scene, f"/admin/acts/{asked.id}/{do}")
+
+
 # They need no permission.
 OWN_ACTS: dict[str, Callable[[Scene], Answer]] = {
     "own password": lambda it: press(it, "/account", current_password=PASSWORD, password=NEW),
@@ -119,6 +130,10 @@ PAGE_ACTS: dict[str, Callable[[Scene], Answer]] = {
     "restore": lambda it: restore(it, it.sam),
     "restore administrator": lambda it: restore(it, it.grace),
     "export hashes": lambda it: press(it, "/admin/users/export", format="jsonl", hashes="y"),
+    "choose users": lambda it: press(it, "/admin/users", act="deactivate", user=it.sam.id),
+    "start act": lambda it: on_many(it, "deactivate", "start"),
+    "stop act": lambda it: on_many(it, "deactivate", "cancel"),
+    "take links": lambda it: on_many(it, "links", "links"),
     "new key": lambda it: press(it, "/admin/keys/new", **KEY_FORM),
     "roll key": lambda it: press(it, f"/admin/keys/{it.key_id}/roll", ends="24", expires="90"),
     "revoke key": lambda it: press(it, f"/admin/keys/{it.key_id}/revoke"),

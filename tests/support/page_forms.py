@@ -6,6 +6,7 @@ import re
 import pytest
 from flask import Flask
 
+from support.acts import DEACTIVATE, ask
 from support.api import Answer
 from support.databases import rows
 from support.factors import begin_app
@@ -39,6 +40,7 @@ def changing(app: Flask, cast: Cast) -> list[str]:
     paths = sorted(rule.rule for rule in rules if not rule.rule.startswith("/v1"))
     values = {"<user_id>": cast.omar.id, "<key_id>": key_id, "<factor_id>": factor_id}
     values["<import_id>"] = make_import(app, cast.ada).id
+    values["<act_id>"] = ask(app, DEACTIVATE, [cast.omar], cast.ada).id
     return [re.sub("<.*?>", lambda found: values[found[0]], path) for path in paths]
 
 

@@ -19,7 +19,8 @@ from users.pages import (  # noqa: F401  (their routes are registered by the imp
     users,
 )
 from users.pages.account import account, confirm, factors, login, new_factors, passkeys, sessions  # noqa: F401
-from users.pages.acts import act_pages, choosing  # noqa: F401
+from users.pages.bulk_acts import choosing  # noqa: F401
+from users.pages.bulk_acts import show as show_act_pages  # noqa: F401
 from users.pages.imports import acts, listing, show, upload  # noqa: F401
 from users.pages.keys import actions, keys  # noqa: F401
 from users.pages.links import password, verify  # noqa: F401

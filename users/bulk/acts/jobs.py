@@ -17,7 +17,6 @@ from users.auth.authorization import authorized_transaction
 from users.bulk import runner
 from users.bulk.acts.kinds import Act, Wanted
 from users.errors import NotFound
-from users.roles import Permission
 from users.storage import database
 from users.storage.models import BulkAct, BulkActUser
 
@@ -145,10 +144,10 @@ def start(act_id: str, actor: Actor) -> BulkAct:
 def cancel(act_id: str, actor: Actor) -> BulkAct:
     """End the act, and return it. What was done to its users stays; one that has ended stays as it is.
 
-    Raises ActNotFound and the errors of `authorization.reauthorize`.
+    It needs what the act needs. Raises ActNotFound, Denied and the errors of `authorization.reauthorize`.
     """
-    find(act_id, actor)
-    with authorized_transaction(actor, Permission.USERS_READ) as (session, actor):
+    job = find(act_id, actor)
+    with authorized_transaction(actor, *Wanted.from_job(job.act, job.options).permissions) as (session, actor):
         ended: dict[str, Any] = {"state": CANCELLED, "ended_at": clock.now(), "holder": None, "lease_until": None}
         # Without its lease, the process that works on the act cannot end its step.
         open_ = update(BulkAct).where(BulkAct.id == act_id, BulkAct.ended_at.is_(None))

@@ -9,7 +9,7 @@ from flask import g, make_response, render_template, request, url_for
 from users import clock, ids
 from users.blueprint import bp
 from users.errors import UserNotFound
-from users.pages.acts.words import offered
+from users.pages.bulk_acts.words import offered
 from users.pages.forms import NO_DATA, FormData
 from users.pages.guards import PageResponse, page
 from users.pages.lists import filters, way_back

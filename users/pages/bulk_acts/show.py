@@ -9,7 +9,7 @@ from users.bulk.acts.jobs import ActNotFound
 from users.bulk.acts.kinds import Act, Wanted
 from users.bulk.files.writing import Export
 from users.http import urls
-from users.pages.acts import words
+from users.pages.bulk_acts import words
 from users.pages.forms import ROLE_WORDS, FormData
 from users.pages.guards import PageResponse, page
 from users.roles import Permission

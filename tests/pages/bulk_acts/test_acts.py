@@ -270,7 +270,7 @@ def test_the_report_is_paged_and_goes(app: Flask, ada: Visitor) -> None:
 
 def test_list_of_acts(app: Flask, cast: Cast, ada: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "No acts on many users yet" in words(ada.get("/admin/acts"))
-    monkeypatch.setattr("users.pages.acts.show._PER_PAGE", 1)
+    monkeypatch.setattr("users.pages.bulk_acts.show._PER_PAGE", 1)
     whole(app, ada, "deactivate", cast.sam)
     grace = make_user(app, "grace@example.com", Role.ADMIN)
     whole(app, signed_in(app, grace), "reactivate", cast.sam)

@@ -9,10 +9,10 @@ from users.blueprint import bp
 from users.bulk.acts import jobs
 from users.bulk.acts.kinds import Act
 from users.http import urls
-from users.pages.acts import words
+from users.pages.bulk_acts import words
 from users.pages.guards import PageResponse, page
 from users.pages.lists import way_back
-from users.pages.lists.user_list import read_url, show_users
+from users.pages.lists.user_list import read, show_users, what_is_given
 from users.pages.problems import Problems
 from users.roles import Permission
 from users.services.lists import user_search
@@ -45,9 +45,9 @@ def _chosen(problems: Problems) -> tuple[Sequence[str], bool]:
         if not ticked:
             problems.by_field["users"] = "Select at least one user"
         return ticked, False
-    _, asked, in_filters = read_url()
-    if asked is None:
-        problems.by_field |= in_filters.by_field
+    asked, in_filters = read(what_is_given())
+    if in_filters:
+        problems.by_field |= {one.field or "users": one.message for one in in_filters}
         return [], False
     found, is_partial = user_search.find_ids(asked, limit=jobs.MOST + 1)
     if len(found) > jobs.MOST:
