@@ -10,12 +10,12 @@ from support.command_line import run
 from support.databases import rows
 
 HASH = "$2b$12$abcdefghijklmnopqrstuu5r4Nfr9nYqW8EbhQ5mGzDh4c5uCdzXK"
-_HEADER = "email,first_name,password_hash"
+HEADER = "email,first_name,password_hash\n"
 
 
 def csv_of(*emails: str) -> str:
     """Return a CSV file of users with a hash."""
-    return "\n".join([_HEADER, *(f"{email},Jo,{HASH}" for email in emails)]) + "\n"
+    return HEADER + "".join(f"{email},Jo,{HASH}\n" for email in emails)
 
 
 def many(count: int, *, domain: str = "example.com") -> str:

@@ -12,6 +12,7 @@ from users import clock
 from users.actors import Actor, ActorKind
 from users.bulk import leases
 from users.bulk.imports import made, spool
+from users.bulk.imports.errors import ImportState
 from users.bulk.imports.examination import Examination
 from users.bulk.leases import Lease
 from users.bulk.options import Options
@@ -107,6 +108,14 @@ def lease_of(job: Import) -> Iterator[Lease]:
     finally:
         with contextlib.suppress(Unavailable):  # it ends by itself
             leases.give_back(lease)
+
+
+def end_if_stopped(job: Import) -> None:
+    """End an import that was stopped midway, so that it does not go on. Raises ImportState if a process works on it."""
+    if job.ended_at is None:
+        if not leases.is_free(job.holder, job.lease_until):
+            raise ImportState(job.state)
+        give_up(job)
 
 
 def give_up(job: Import) -> None:

@@ -22,8 +22,12 @@ class Progress:
 
     def show_read(self, rows: int, share: float) -> None:
         """Show, on a terminal only, how much of the file was read."""
+        self.show_line(f"Reading: {rows:,} rows · {share:.0%}")
+
+    def show_line(self, line: str) -> None:
+        """Show words, on a terminal only."""
         if self._on_terminal and self._is_time():
-            _write(f"{_CLEAR}Reading: {rows:,} rows · {share:.0%}")
+            _write(_CLEAR + line)
 
     def show(self, done: int, total: int, *, created: int, existing: int, rejected: int) -> None:
         """Show how many rows are done, and what became of them."""
@@ -32,10 +36,8 @@ class Progress:
         there = f" · {existing:,} there already" if existing else ""
         line = f"{done:,} of {total:,} rows · {rate:,.0f}/s · {left} left · {created:,} created{there}"
         line += f" · {rejected:,} rejected"
-        if self._on_terminal:
-            if self._is_time():
-                _write(_CLEAR + line)
-        elif self._is_new_tenth(done, total):
+        self.show_line(line)
+        if not self._on_terminal and self._is_new_tenth(done, total):
             _write(f"{line}\n")
 
     def clear(self) -> None:
