@@ -3,9 +3,10 @@
 The fields that a create takes are checked as a create checks them, by `rules/validation`.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from users import clock, ids
 from users.bulk import times
@@ -21,6 +22,8 @@ from users.rules.validation import Rules
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _LABELS = {"password_hash": "Password hash", "last_verified": "Last verified", "created_at": "Created at", "id": "Id"}
 _MAY_BE_AHEAD = timedelta(seconds=60)  # the clock of another system
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,12 @@ class Judge:
         password, password_hash = _given(cells.get("password")), _given(cells.get("password_hash"))
         if password is not None or (password_hash is None and not self.options.no_password):
             password = validation.check_field(found, "password", password, self.rules)
-        kept = found.check("password_hash", self._hash, password_hash, _given(cells.get("password")) is not None)
-        role = found.check("global_role_id", self._role, _given(cells.get("global_role_id")))
-        is_active = found.check("is_active", _boolean, _given(cells.get("is_active")))
-        last_verified = found.check("last_verified", _time, "last_verified", _given(cells.get("last_verified")))
-        created_at = found.check("created_at", _time, "created_at", _given(cells.get("created_at")))
-        user_id = found.check("id", _id, _given(cells.get("id"))) if self.options.keep_ids else None
+        kept = _check(found, cells, "password_hash", self._hash, _given(cells.get("password")) is not None)
+        role = _check(found, cells, "global_role_id", self._role)
+        is_active = _check(found, cells, "is_active", _boolean)
+        last_verified = _check(found, cells, "last_verified", _time, "last_verified")
+        created_at = _check(found, cells, "created_at", _time, "created_at")
+        user_id = _check(found, cells, "id", _id) if self.options.keep_ids else None
         if found.errors or email is None:
             given = cells.get("email")
             return BadRow(row.number, tuple(found.errors), given if isinstance(given, str) else "")
@@ -81,8 +84,6 @@ class Judge:
 
     def _hash(self, value: object, has_password: bool) -> foreign.ForeignHash | None:
         text = field_checks.text(_LABELS["password_hash"], value)
-        if not text:
-            return None
         if has_password:
             raise FieldRefused(RowCode.CONFLICTING_FIELDS, "Give a password or a password hash, not both")
         try:
@@ -104,8 +105,16 @@ def _given(value: object) -> object:
     return None if value == "" else value
 
 
-def _boolean(value: object) -> bool | None:
-    if value is None or isinstance(value, bool):
+def _check(
+    found: FieldErrors, cells: Mapping[str, object], name: str, rule: Callable[..., T], *more: object
+) -> T | None:
+    """Return the result of the rule for a cell; None for an empty one, and after an error, which goes to `found`."""
+    value = _given(cells.get(name))
+    return None if value is None else found.check(name, rule, value, *more)
+
+
+def _boolean(value: object) -> bool:
+    if isinstance(value, bool):
         return value
     if not isinstance(value, str):
         return field_checks.boolean("Active", value)  # raises
@@ -115,7 +124,7 @@ def _boolean(value: object) -> bool | None:
     return found
 
 
-def _time(name: str, value: object) -> datetime | None:
+def _time(value: object, name: str) -> datetime | None:
     text = field_checks.text(_LABELS[name], value).strip()
     if not text:
         return None
@@ -130,10 +139,8 @@ def _time(name: str, value: object) -> datetime | None:
     return moment
 
 
-def _id(value: object) -> str | None:
+def _id(value: object) -> str:
     text = field_checks.text(_LABELS["id"], value)
-    if not text:
-        return None
     if not (ids.is_user_id(text) and ids.is_version_7(text)):
         message = "Write an id as Enrol makes them: usr_ and a UUIDv7 of 32 hexadecimal digits in lower case"
         raise FieldRefused(RowCode.INVALID_ID, message)
