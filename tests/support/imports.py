@@ -8,7 +8,8 @@ from flask import Flask
 from support.databases import execute
 from users import clock, ids
 from users.actors import Actor, ActorKind
-from users.bulk.imports import jobs, spool
+from users.bulk import leases
+from users.bulk.imports import checking, jobs, records, running, spool
 from users.bulk.options import Options
 from users.roles import Permission
 from users.storage import database
@@ -46,3 +47,16 @@ def make_import(app: Flask, user: User, **values: Any) -> Import:
         session.refresh(job)
         session.expunge(job)
     return job
+
+
+def work_on(app: Flask, import_id: str) -> None:
+    """Do what is due of an import, as the runner does: check its file, or run it."""
+    with app.app_context():
+        lease = leases.take(Import, import_id)
+        assert lease
+        file = spool.path(import_id, spool.FILE)
+        if records.load(lease).state == "checking":
+            checking.check(lease, file=file)
+        else:
+            running.run(lease, file=file, rejects=spool.path(import_id, spool.REJECTS))
+        leases.give_back(lease)

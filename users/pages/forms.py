@@ -27,7 +27,7 @@ from users.rules.validation import Rules
 MARK_FIELD = "mark"  # what the form was made for: sending it twice does nothing twice
 # Never carried through a sign-in: secrets and fields that are not typed, like the `username` for password managers.
 NOT_KEPT = frozenset(
-    {csrf.FIELD, MARK_FIELD, "code", "credential", "current_password", "password", "recovery_code", "username"}
+    {csrf.FIELD, MARK_FIELD, "code", "credential", "current_password", "password", "recovery_code", "rows", "username"}
 )
 
 _URL_ENCODED = "application/x-www-form-urlencoded"
