@@ -110,7 +110,7 @@ def test_page_acts_happen(scene: Scene, act: str) -> None:
 NEED_PROOF = {
     *("create administrator", "invite administrator", "promote", "demote"),
     *("set administrator's password", "make administrator's link", "delete", "restore administrator", "reset factors"),
-    *("export hashes", "new key", "roll key", "start act", "take links"),
+    *("export hashes", "new key", "roll key", "start act", "take links", "import administrators"),
     *("begin app", "prove app", "add passkey", "make other codes", "activate factor", "remove factor", "make codes"),
     "choose password",
 }

@@ -1,5 +1,6 @@
 """Every act of the pages, as a form that Ada sends."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -7,12 +8,14 @@ from support.acts import ask, start, take_up
 from support.api import Answer
 from support.databases import execute
 from support.factors import CODES, CONFIRM, FACTORS, add_app, begin_app
+from support.imports import make_import
 from support.passkeys import NEW as NEW_PASSKEY
 from support.passkeys import NEW_OPTIONS, Passkey, options_in
 from support.people import PASSWORD
 from support.scenes import NEW, Scene
 from support.visitors import mark_in, seen_end_in, token_in
 from users.bulk.acts.kinds import Act, Wanted
+from users.bulk.imports import spool
 from users.storage.models import User
 
 
@@ -89,6 +92,14 @@ def on_many(scene: Scene, act: str, do: str) -> Answer:
     return press(scene, f"/admin/acts/{asked.id}/{do}")
 
 
+def with_import(scene: Scene, act: str, *, administrators: int = 0) -> Answer:
+    """Send a form about an import of Ada's that waits to be started."""
+    job = make_import(scene.app, scene.ada, state="checked")
+    with scene.app.app_context():
+        spool.path(job.id, spool.PREVIEW).write_text(json.dumps({"administrators": administrators}))
+    return press(scene, f"/admin/imports/{job.id}/{act}")
+
+
 # They need no permission.
 OWN_ACTS: dict[str, Callable[[Scene], Answer]] = {
     "own password": lambda it: press(it, "/account", current_password=PASSWORD, password=NEW),
@@ -137,6 +148,10 @@ PAGE_ACTS: dict[str, Callable[[Scene], Answer]] = {
     "new key": lambda it: press(it, "/admin/keys/new", **KEY_FORM),
     "roll key": lambda it: press(it, f"/admin/keys/{it.key_id}/roll", ends="24", expires="90"),
     "revoke key": lambda it: press(it, f"/admin/keys/{it.key_id}/revoke"),
+    "import": lambda it: press(it, "/admin/users/import", rows="email\njo@example.com"),
+    "start import": lambda it: with_import(it, "start"),
+    "import administrators": lambda it: with_import(it, "start", administrators=1),
+    "cancel import": lambda it: with_import(it, "cancel"),
     **OWN_ACTS,
 }
 

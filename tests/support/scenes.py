@@ -74,7 +74,8 @@ def stored(app: Flask) -> list[Any]:
     )
     tables = (f"{users} ORDER BY id", "SELECT id, expires_at, deactivated_at FROM api_keys ORDER BY id")
     acts = "SELECT action, target_id FROM audit_events WHERE outcome = 'ok' ORDER BY id"
-    return [rows(app, statement) for statement in (*tables, acts)]
+    imports = "SELECT id, state FROM imports ORDER BY id"
+    return [rows(app, statement) for statement in (*tables, imports, acts)]
 
 
 def restore(scene: Scene) -> Answer:

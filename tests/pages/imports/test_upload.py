@@ -44,7 +44,7 @@ def upload(browser: Visitor, content: bytes = CSV, *after: tuple[str, bytes], na
 
 def imports(app: Flask) -> list[Any]:
     """Return the rows of all imports."""
-    return rows(app, "SELECT * FROM imports ORDER BY id")
+    return [*rows(app, "SELECT * FROM imports ORDER BY id")]
 
 
 @pytest.fixture

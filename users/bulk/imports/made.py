@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import timedelta
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.orm import Session
 
 from users import clock, ids
@@ -24,7 +24,8 @@ def users_made(job: Import, *, before: str | None = None, after: str | None = No
     The page is that of their events: `before` and `after` are ids of events. The time of the run bounds the ids, so
     that the index on action and id finds the page, and no page sorts all events of the import.
     """
-    bounds = [AuditEvent.action == Action.USER_CREATE, AuditEvent.request_id == job.id]
+    # `coalesce` keeps the database from the index of the request ids, by which it would sort them all.
+    bounds = [AuditEvent.action == Action.USER_CREATE, func.coalesce(AuditEvent.request_id, "") == job.id]
     if job.started_at:
         bounds.append(AuditEvent.id >= ids.first("evt", job.started_at - _MARGIN))
     if job.ended_at:

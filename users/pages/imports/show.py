@@ -97,16 +97,21 @@ def _remarks(job: Import, kept: Mapping[str, Any]) -> list[str]:
     found = list(kept.get("notices", []))
     administrators = kept.get("administrators", 0)
     if administrators:
-        found.append(f"{progress.users(administrators)} will be administrators, who may do everything")
+        what = "an administrator" if administrators == 1 else "administrators"
+        found.append(f"{progress.users(administrators)} will be {what}, who may do everything")
     if without := kept.get("without_password", 0):
         found.append(f"{progress.users(without)} will have no password: hand them a password link each")
     if hashed := sum(job.makes.values()):
-        found.append(f"{progress.users(hashed)} bring a password hash of another system: {_makes(job.makes)}")
+        found.append(f"{_bring(hashed)} a password hash of another system: {_makes(job.makes)}")
     if job.passwords:
         wait = kept.get("hashing_seconds")
         takes = f", which takes {progress.duration(wait)}" if wait and wait > _SLOW else ""
-        found.append(f"{progress.users(job.passwords)} bring a password that is hashed first{takes}")
+        found.append(f"{_bring(job.passwords)} a password that is hashed first{takes}")
     return found
+
+
+def _bring(number: int) -> str:
+    return f"{progress.users(number)} {'brings' if number == 1 else 'bring'}"
 
 
 def _makes(makes: Mapping[str, int]) -> str:
