@@ -1,5 +1,7 @@
 """Users whose password hash another system made, and hashes at the edge of what is kept."""
 
+import base64
+import hashlib
 from functools import cache
 
 import bcrypt
@@ -48,6 +50,12 @@ AT_THE_EDGE = [
 def bcrypt_of(password: str = PASSWORD, cost: int = 8) -> str:
     """Return a hash of bcrypt, the cheapest that is kept."""
     return bcrypt.hashpw(password.encode(), bcrypt.gensalt(cost)).decode()
+
+
+def pbkdf2_of(iterations: int, password: str = PASSWORD) -> str:
+    """Return a hash as Django makes it."""
+    digest = hashlib.pbkdf2_hmac("sha256", password.encode(), b"salt", iterations)
+    return f"pbkdf2_sha256${iterations}$salt${base64.b64encode(digest).decode()}"
 
 
 def give_hash(app: Flask, email: str, text: str) -> None:
