@@ -149,6 +149,7 @@ def test_file_errors_are_exit_3(app: Flask, runner: FlaskCliRunner, tmp_path: Pa
     assert result.exit_code == 3
     assert json.loads(result.stdout)["error"]["code"] == "UNKNOWN_COLUMN"
     assert result.stderr.startswith('Unknown column "phone"')
+    assert '--ignore "phone"' in result.stderr
     assert run_import(runner, path, "--ignore", "phone", "--no-password").exit_code == 0
     assert run_import(runner, path, "--map", "phone=role").exit_code == 2
     renamed = written(tmp_path, "Anschrift,phone\nbob@example.com,1\n", "other.csv")
@@ -184,6 +185,37 @@ def test_too_large(runner: FlaskCliRunner, tmp_path: Path, monkeypatch: pytest.M
 def _limit(runner: FlaskCliRunner, patch: pytest.MonkeyPatch, most: int) -> None:
     loaded = runner.app.extensions["enrol.settings"]
     patch.setitem(runner.app.extensions, "enrol.settings", dataclasses.replace(loaded, import_max_bytes=most))
+
+
+@pytest.mark.one_database
+def test_a_newcomer_is_told_what_to_do(app: Flask, runner: FlaskCliRunner, tmp_path: Path) -> None:
+    """A CSV of Excel in a Western code page, with two bad rows and one twice: each answer names the next option."""
+    path, rejects = tmp_path / "staff.csv", tmp_path / "rejects.csv"
+    lines = ["E-Mail;Vorname", "anna@example.com;Änne", "bernd@example.com;Jörg", "carla@example,com;Zoë"]
+    path.write_bytes("\r\n".join([*lines, "bernd@example.com;Jörg", ";Ülo", ""]).encode("cp1252"))
+    said = run_import(runner, str(path), "--map", "Vorname=first_name")
+    assert (said.exit_code, said.stderr.count("--encoding windows-1252")) == (3, 1)
+    given = ["--encoding", "windows-1252"]
+    said = run_import(runner, str(path), *given)
+    assert (said.exit_code, said.stderr.count('--map "Vorname=COLUMN"')) == (3, 1)
+    given += ["--map", "Vorname=first_name"]
+    said = run_import(runner, str(path), *given, "--dry-run")
+    assert (said.exit_code, said.stderr.count("With --no-password the users come without one")) == (6, 1)
+    given += ["--no-password"]
+    said = run_import(runner, str(path), *given, "--rejects", str(rejects))
+    assert said.exit_code == 6
+    again = f"flask users import {rejects} --no-password --yes --map Vorname=first_name --encoding windows-1252\n"
+    assert said.stderr.endswith(f"Mend them there, then: {again}")
+    mended = (
+        rejects.read_bytes()
+        .decode("cp1252")
+        .replace("example,com", "example.com")
+        .replace("\r\n;", "\r\nu@example.com;")
+    )
+    rejects.write_bytes(mended.replace("\r\nbernd@", "\r\njoerg@").encode("cp1252"))
+    assert run_import(runner, str(rejects), *given).exit_code == 0
+    names = rows(app, "SELECT first_name FROM users ORDER BY first_name")
+    assert sorted(name for (name,) in names) == ["Jörg", "Jörg", "Zoë", "Änne", "Ülo"]
 
 
 def test_no_secret_is_told(app: Flask, runner: FlaskCliRunner, tmp_path: Path) -> None:

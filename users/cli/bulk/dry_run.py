@@ -32,13 +32,13 @@ def require_new(path: Path | None) -> None:
         raise click.BadParameter("takes a file in a folder that you can write to.", param_hint="--rejects")
 
 
-def examine(source: Source, wanted: Wanted, *, ask_database: bool) -> Examination | None:
+def examine(source: Source, wanted: Wanted, refusals: Refusals | None) -> Examination | None:
     """Read the file once, and return what was found; None if the command was asked to stop meanwhile.
 
-    Refused rows are told, or written to the file of rejects, where the database is asked. Raises FileRefused.
+    With `refusals` the database is asked too; the refused rows are held there and written to the file of rejects.
+    Raises FileRefused.
     """
-    progress, stopping = Progress(), Stopping()
-    told = Refusals(progress) if ask_database and not wanted.rejects else None
+    progress, stopping, ask_database = Progress(), Stopping(), refusals is not None
     with ExitStack() as stack:
         file = stack.enter_context(source.path.open("rb"))
         layout = reading.look(file, wanted.options)
@@ -52,24 +52,23 @@ def examine(source: Source, wanted: Wanted, *, ask_database: bool) -> Examinatio
             for row, found in chunk if ask_database else ():
                 if isinstance(found, BadRow) and rejects:
                     rejects.write(row, found)
-                elif isinstance(found, BadRow) and told:
-                    told(found)
+                elif isinstance(found, BadRow) and refusals:
+                    refusals.hold(found)
             progress.show_read(examined.findings.rows, examined.findings.byte_offset / max(source.size, 1))
             if stopping():
                 break
         if rejects:
             rejects.sync()
     progress.clear()
-    if told:
-        told.say_rest()
     return None if stopping() else examined
 
 
 def run(source: Source, wanted: Wanted) -> int:
     """Tell the fate of every row, and return the exit code."""
     require_new(wanted.rejects)
+    refusals = Refusals()
     try:
-        examined = examine(source, wanted, ask_database=True)
+        examined = examine(source, wanted, refusals)
     except BaseException:
         if wanted.rejects:
             wanted.rejects.unlink(missing_ok=True)
@@ -79,9 +78,11 @@ def run(source: Source, wanted: Wanted) -> int:
             wanted.rejects.unlink(missing_ok=True)
         say("Stopped. Nothing was imported.")
         return EXIT_STOPPED
-    for sentence in plan.sentences(source, examined):
+    for sentence in plan.sentences(source, examined, wanted.options):
         say(sentence)
     its = examined.findings
+    if not wanted.rejects:
+        refusals.say_held()
     there = f", {its.existing:,} are there already" if its.existing else ""
     say_done(f"Dry run: {plan.counted(its.created, 'user')} would be created{there}, {its.rejected:,} rejected.")
     if wanted.rejects and not its.rejected:

@@ -6,9 +6,10 @@ from typing import Any
 import click
 
 from users.bulk.files import encodings
+from users.bulk.files.refusals import FileRefused
 from users.bulk.options import Options
 from users.bulk.rows import COLUMNS
-from users.cli.bulk import dry_run, real_run, source
+from users.cli.bulk import dry_run, plan, real_run, source
 from users.cli.bulk.wanted import Wanted
 from users.cli.output import json_option
 from users.cli.prompts import yes_option
@@ -82,5 +83,9 @@ def import_users(context: click.Context, /, **given: Any) -> None:
     if wanted.file == source.STANDARD_INPUT and not (wanted.yes or wanted.is_dry):
         raise click.UsageError("Give --yes: the users come on standard input, so there is no terminal to ask at.")
     with source.opened(wanted.file) as opened:
-        code = (dry_run if wanted.is_dry else real_run).run(opened, wanted)
+        try:
+            code = (dry_run if wanted.is_dry else real_run).run(opened, wanted)
+        except FileRefused as error:
+            error.message = f"{error.message}{plan.hint(error)}"
+            raise
     context.exit(code)

@@ -4,15 +4,18 @@ from collections.abc import Iterator
 
 from users.bulk.files import encodings
 from users.bulk.files.layout import Layout
+from users.bulk.files.refusals import FileRefused
 from users.bulk.imports import hashing
 from users.bulk.imports.at_terminal import Source
 from users.bulk.imports.examination import Examination, Findings
+from users.bulk.options import Options
+from users.bulk.rows import COLUMNS
 from users.cli.bulk.progress import duration
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
-def sentences(source: Source, examined: Examination) -> Iterator[str]:
+def sentences(source: Source, examined: Examination, options: Options) -> Iterator[str]:
     """Yield what will be done: file, rows, columns, and what the rows carry."""
     its, layout = examined.findings, examined.layout
     yield f"{printable(source.name or 'Standard input')}: {_form(layout)}, {_rows(its)}"
@@ -23,8 +26,22 @@ def sentences(source: Source, examined: Examination) -> Iterator[str]:
         yield f"Not used: {', '.join(quoted(name) for name in unused)}"
     yield from (notice for notice in layout.notices if not layout.header)
     yield from _passwords(its)
+    if layout.header and not options.no_password and not {"password", "password_hash"} & set(layout.columns):
+        yield "No column holds a password. With --no-password the users come without one; then give them password links"
     if its.rejected:
         yield f"{counted(its.rejected, 'row')} cannot be imported"
+
+
+def hint(error: FileRefused) -> str:
+    """Return which option mends an error of the file, "" if none does."""
+    if error.code == "UNKNOWN_COLUMN":
+        name = printable(str(error.details["columns"][0])).replace('"', "'")
+        return f'. For each of them: --map "{name}=COLUMN", with one of {", ".join(COLUMNS)}; or --ignore "{name}"'
+    if error.code == "MISSING_COLUMN":
+        return '. If another header means it: --map "HEADER=email"'
+    if error.code == "FILE_ENCODING":
+        return ". A CSV of Excel in Western Europe: --encoding windows-1252"
+    return ""
 
 
 def _form(layout: Layout) -> str:

@@ -25,24 +25,29 @@ _USERS_STAY = "The users made until then stay."
 
 def run(source: Source, wanted: Wanted) -> int:
     """Import the file, or go on with an import of it, and return the exit code."""
+    try:
+        return _run_or_go_on(source, wanted)
+    except ImportRuns as error:
+        raise click.UsageError(error.message) from None
+
+
+def _run_or_go_on(source: Source, wanted: Wanted) -> int:
     job = at_terminal.find_open(source, wanted.options)
     if job and wanted.restart:
         at_terminal.give_up(job)
         say(f"{job.id} is given up at row {job.row_number:,}. {_USERS_STAY}")
         job = None
     if job:
-        _require_same_rejects(job, wanted)
-        say(f"Going on with {job.id} at row {job.row_number:,}.")
-    else:
-        job = _begin(source, wanted)
-        if job is None:
-            say("Stopped. Nothing was imported.")
-            return EXIT_STOPPED
-    try:
         with at_terminal.lease_of(job) as lease:
+            _require_same_rejects(job, wanted)
+            say(f"Going on with {job.id} at row {job.row_number:,}.")
             return _run(lease, source, wanted)
-    except ImportRuns as error:
-        raise click.UsageError(error.message) from None
+    job = _begin(source, wanted)
+    if job is None:
+        say("Stopped. Nothing was imported.")
+        return EXIT_STOPPED
+    with at_terminal.lease_of(job) as lease:
+        return _run(lease, source, wanted)
 
 
 def _require_same_rejects(job: Import, wanted: Wanted) -> None:
@@ -67,10 +72,10 @@ def _has_bytes(path: Path, size: int) -> bool:
 def _begin(source: Source, wanted: Wanted) -> Import | None:
     """Say what will be done, ask for consent, and make the import; return None if the command was asked to stop."""
     require_new(wanted.rejects)
-    examined = examine(source, wanted, ask_database=False)
+    examined = examine(source, wanted, None)
     if examined is None:
         return None
-    for sentence in plan.sentences(source, examined):
+    for sentence in plan.sentences(source, examined, wanted.options):
         say(sentence)
     if not wanted.yes:
         if not has_terminal():

@@ -1,6 +1,6 @@
 """What an import says of the rows that it refuses, and at its end."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from users import clock
 from users.bulk.rows import BadRow
@@ -16,22 +16,39 @@ EXIT_REJECTED = 6
 class Refusals:
     """Says the first refused rows on stderr: their numbers and what is wrong, never what is in them."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress | None = None) -> None:
         self._progress = progress
         self._count = 0
+        self._held: list[BadRow] = []
 
     def __call__(self, bad: BadRow) -> None:
         """Say one, or only count it."""
         self._count += 1
         if self._count <= SHOWN:
-            self._progress.clear()
+            self._clear()
             say(in_words(bad))
+
+    def hold(self, bad: BadRow) -> None:
+        """Count one, to be said later."""
+        self._count += 1
+        if self._count <= SHOWN:
+            self._held.append(bad)
+
+    def say_held(self) -> None:
+        """Say those that were held."""
+        for bad in self._held:
+            say(in_words(bad))
+        self.say_rest()
 
     def say_rest(self) -> None:
         """Say how many were only counted."""
         if self._count > SHOWN:
-            self._progress.clear()
+            self._clear()
             say(f"… and {counted(self._count - SHOWN, 'more row')}.")
+
+    def _clear(self) -> None:
+        if self._progress:
+            self._progress.clear()
 
 
 def in_words(bad: BadRow) -> str:
@@ -86,4 +103,5 @@ def what_to_mend(wanted: Wanted, rejected: int) -> str | None:
     if not wanted.rejects:
         command = wanted.command(yes=False, dry_run=True, skip_existing=True)
         return f"For a file of the {rows}, to mend them in: {command} --rejects rejects.csv"
-    return f"The {rows} and what is wrong with them are in {wanted.rejects}. Mend them there, then import that file."
+    again = replace(wanted, file=str(wanted.rejects), rejects=None).command(dry_run=False)
+    return f"The {rows} and what is wrong with them are in {wanted.rejects}. Mend them there, then: {again}"
