@@ -91,6 +91,7 @@ GET /admin/imports                          step     step      step       open
 GET /admin/imports/<import_id>              step     step      step       open
 POST /admin/imports/<import_id>/columns     step     step      step       open
 POST /admin/imports/<import_id>/start       step     step      step       open
+* /admin/imports/<import_id>/undo            step     step      step       open
 * /admin/imports/<import_id>/cancel         step     step      step       open
 GET /admin/imports/<import_id>/rejects      step     step      step       open
 GET /admin/imports/<import_id>/users        step     step      step       open

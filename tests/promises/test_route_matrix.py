@@ -115,6 +115,8 @@ GET    /admin/imports/<import_id>         303      403     403     403          
 POST   /admin/imports/<import_id>/columns 403      403     403     403           404     403     403
 POST   /admin/imports/<import_id>/start   403      403     403     403           404     403     403
 GET    /admin/imports/<import_id>/cancel  303      403     403     403           404     303     303
+GET    /admin/imports/<import_id>/undo     303      403     403     403           404     303     303
+POST   /admin/imports/<import_id>/undo     403      403     403     403           404     403     403
 POST   /admin/imports/<import_id>/cancel  403      403     403     403           404     403     403
 GET    /admin/imports/<import_id>/rejects 303      403     403     403           404     303     303
 GET    /admin/imports/<import_id>/users   303      403     403     403           404     303     303

@@ -21,7 +21,7 @@ from users.pages import (  # noqa: F401  (their routes are registered by the imp
 from users.pages.account import account, confirm, factors, login, new_factors, passkeys, sessions  # noqa: F401
 from users.pages.bulk_acts import choosing  # noqa: F401
 from users.pages.bulk_acts import show as show_act_pages  # noqa: F401
-from users.pages.imports import acts, listing, show, upload  # noqa: F401
+from users.pages.imports import acts, listing, show, undo, upload  # noqa: F401
 from users.pages.keys import actions, keys  # noqa: F401
 from users.pages.links import password, verify  # noqa: F401
 from users.pages.lists import exports, user_list, way_back  # noqa: F401

@@ -288,3 +288,22 @@ def test_long_gone(app: Flask, ada: Visitor, cast: Cast) -> None:
     assert "What is wrong" not in page
     assert "to mend" not in page
     assert ada.get(f"/admin/imports/{job.id}/rejects").status_code == 404
+
+
+def test_taking_an_import_back(app: Flask, ada: Visitor, cast: Cast) -> None:
+    """It asks, names who stays and why, and deletes the others."""
+    import_id = checked(app, ada)
+    assert "The import has not ended" in ada.get(f"/admin/imports/{import_id}/undo").text
+    act(ada, import_id, "start", skip_existing="y")
+    work_on(app, import_id)
+    execute(app, "UPDATE users SET last_login = created_at WHERE email = 'bob@example.com'")
+    question = ada.get(f"/admin/imports/{import_id}/undo").text
+    assert "1 user of" in question
+    assert "1 user stays: signed in since." in question
+    assert act(ada, import_id, "undo").location == f"/admin/imports/{import_id}"
+    assert "1 user deleted" in page_of(ada, import_id).text
+    left = rows(app, "SELECT email FROM users WHERE deleted_at IS NOT NULL")
+    assert [row.email for row in left] == ["ann@example.com"]
+    assert "There is nothing to take back" in ada.get(f"/admin/imports/{import_id}/undo").text
+    grow_old(app, cast.ada)
+    assert act(ada, import_id, "undo").status_code == 403
