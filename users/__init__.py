@@ -31,6 +31,7 @@ def init_app(app: Flask) -> None:
     from users.bulk.acts import cleaning as acts_cleaning
     from users.bulk.acts import working  # noqa: F401  (the runner knows of it by the import)
     from users.bulk.imports import cleaning
+    from users.bulk.imports import working as imports_working  # noqa: F401  (the same)
     from users.pages import guards
     from users.services import cleanup
 

@@ -110,6 +110,13 @@ class UnsupportedMediaType(EnrolError):
     system_message = "Content-Type must be application/json in UTF-8, without a Content-Encoding"
 
 
+class UnsupportedFileType(UnsupportedMediaType):
+    """The body is not declared as a file of users."""
+
+    message = "Send the file as it is, with the header Content-Type: text/csv, or application/x-ndjson for JSON lines."
+    system_message = "Content-Type must be text/csv or application/x-ndjson, without a Content-Encoding"
+
+
 class UnsupportedContentEncoding(UnsupportedMediaType):
     """The body is compressed. Accept-Encoding tells this from a wrong media type (RFC 9110, section 15.5.16)."""
 

@@ -15,6 +15,11 @@ from users.api import batches as batches_api
 from users.api import parameters, request_body
 from users.auth import hasher
 from users.bulk import batches
+from users.bulk.files.refusals import FileRefused
+from users.bulk.imports.errors import ImportElsewhere, ImportNotFound, ImportState, TooManyImports
+from users.bulk.imports.records import ImportCrashed
+from users.bulk.imports.running import FileChanged
+from users.bulk.imports.working import FileLost
 from users.errors import EnrolError
 from users.field_errors import FieldCode, FieldError, RowCode
 from users.http.error_responses import json_body
@@ -37,6 +42,11 @@ WITHOUT_RATE = {"Unauthorized", "NoPath", "WrongMethod"}
 def all_classes(one: type[EnrolError] = EnrolError) -> set[type[EnrolError]]:
     """Return the class and all below it."""
     return {one}.union(*map(all_classes, one.__subclasses__()))
+
+
+def answered() -> set[type[EnrolError]]:
+    """Return the classes of errors that are answered. Why an import failed stands in the import."""
+    return all_classes() - all_classes(FileRefused) - {FileChanged, FileLost, ImportCrashed}
 
 
 def raised_by(act: Callable[[], object]) -> EnrolError:
@@ -83,6 +93,9 @@ SHOWN: dict[str, EnrolError] = {
     "API_KEY_EXPIRED": errors.ApiKeyExpired(),
     "AUTHENTICATION_REQUIRED": errors.AuthenticationRequired(),
     "IDEMPOTENCY_KEY_REUSED": errors.IdempotencyKeyReused(),
+    "IMPORT_ELSEWHERE": ImportElsewhere(),
+    "IMPORT_NOT_FOUND": ImportNotFound(),
+    "IMPORT_STATE": ImportState("finished"),
     "INSUFFICIENT_PERMISSIONS": errors.Denied(["users:create"]),
     "INTERNAL_SERVER_ERROR": errors.InternalServerError(),
     "INVALID_JSON": raised_by(broken_json),
@@ -96,6 +109,7 @@ SHOWN: dict[str, EnrolError] = {
     "PRECONDITION_FAILED": request_errors.PreconditionFailed(),
     "RATE_LIMIT_EXCEEDED": errors.RateLimitExceeded(seconds=1),
     "SERVICE_UNAVAILABLE": errors.Unavailable("for the operator"),
+    "TOO_MANY_IMPORTS": TooManyImports(),
     "UNSUPPORTED_MEDIA_TYPE": request_errors.UnsupportedMediaType(),
     "UNTRUSTED_HOST": request_errors.UntrustedHost(),
     "USER_ALREADY_EXISTS": errors.Conflict(user_id=USER_ID, show_user_id=True),
@@ -167,7 +181,7 @@ def test_answer_shown_for_each_code(code: str) -> None:
 
 
 def test_every_code_has_an_example() -> None:
-    assert set(SHOWN) == {code for _, code in EXAMPLES} == {one.code for one in all_classes()} | {"PASSWORD_TOO_SHORT"}
+    assert set(SHOWN) == {code for _, code in EXAMPLES} == {one.code for one in answered()} | {"PASSWORD_TOO_SHORT"}
 
 
 @pytest.mark.parametrize(("response", "code"), EXAMPLES)
@@ -190,7 +204,7 @@ def test_headers_are_those_of_the_class(response: str, code: str) -> None:
         assert judge_of(schema).is_valid(int(value) if schema["type"] == "integer" else value)
 
 
-@pytest.mark.parametrize("error_class", sorted(all_classes(), key=str))
+@pytest.mark.parametrize("error_class", sorted(answered(), key=str))
 def test_schema_has_the_status_and_type_of_the_class(error_class: type[EnrolError]) -> None:
     """A class that shares a code, such as TooManyBodies, shares all that a program reads."""
     schema = schema_of(error_class.code)
@@ -205,7 +219,7 @@ def test_schema_has_the_status_and_type_of_the_class(error_class: type[EnrolErro
 def test_codes_are_those_of_the_classes() -> None:
     told = [contract.codes_of(one)[0] for one in ERRORS]
     assert len(told) == len(set(told))
-    assert set(told) == {one.code for one in all_classes()}
+    assert set(told) == {one.code for one in answered()}
 
 
 def test_row_codes_are_those_of_the_enums() -> None:

@@ -12,6 +12,7 @@ from flask import Flask
 
 from support.api import Answer, Api
 from support.databases import execute
+from support.imports import add_import
 from support.people import PASSWORD, UNKNOWN_ID, make_key, make_user
 from users import clock
 from users.errors import Overloaded
@@ -24,6 +25,7 @@ from users.rules import key_format
 
 pytestmark = [pytest.mark.one_database]
 TAKEN = "taken@example.com"
+UNKNOWN_IMPORT = "imp_01900000000070008000000000000000"
 
 
 @dataclass
@@ -34,16 +36,21 @@ class Caller:
     api: Api
     user_id: str
     operation: Operation
+    import_id: str = UNKNOWN_IMPORT
 
     def call(self, *, path: str | None = None, body: dict[str, Any] | None = None, **more: Any) -> Answer:
         """Call the operation, with what it needs unless that is given."""
         if self.operation.body is not None and "data" not in more:
             more["json"] = {**self.valid_body(), **(body or {})}
+        elif self.operation.file and "data" not in more:
+            more["data"] = f"email\n{(body or {}).get('email', 'jo@example.com')}\n"
+            more["headers"] = {"Content-Type": self.operation.file, **more.get("headers", {})}
         return self.api.call(self.operation.method, path or self.path(), **more)
 
-    def path(self, user_id: str | None = None, email: str = "ada@example.com") -> str:
-        """Return the path of the operation, about Ada unless another is given."""
-        return self.operation.path.format(user_id=user_id or self.user_id, email=email)
+    def path(self, user_id: str | None = None, email: str = "ada@example.com", import_id: str | None = None) -> str:
+        """Return the path of the operation, about Ada and her import unless another is given."""
+        import_id = import_id or self.import_id
+        return self.operation.path.format(user_id=user_id or self.user_id, email=email, import_id=import_id)
 
     def valid_body(self) -> dict[str, Any]:
         """Return a body that the operation takes."""
@@ -59,16 +66,16 @@ class Caller:
         return bodies[self.operation.id]
 
 
-def send_raw(caller: Caller, body: bytes, content_type: str = "application/json") -> Answer:
+def send_raw(caller: Caller, body: bytes, content_type: str = "") -> Answer:
     """Call with these bytes as the body."""
-    return caller.call(data=body, headers={"Content-Type": content_type})
+    return caller.call(data=body, headers={"Content-Type": content_type or caller.operation.file or "application/json"})
 
 
 def with_malformed_parameter(caller: Caller) -> Answer:
-    """Call with a value that no parameter of the operation takes or, if it has none, as no operation is called."""
+    """Call with values that no parameter of the operation takes or, if it has none, as no operation is called."""
+    if queried := [f"{one.name}=?" for one in caller.operation.parameters if "in the query" in one.type]:
+        return caller.call(path=f"{caller.path()}?{'&'.join(queried)}")
     for one in caller.operation.parameters:
-        if "in the query" in one.type:
-            return caller.call(path=f"{caller.path()}?{one.name}=?")
         if one.name == "If-Match":
             return caller.call(headers={"If-Match": "?"})
     return caller.call(headers={"Connection": "Upgrade", "Upgrade": "websocket"})
@@ -102,6 +109,25 @@ def twice_with_one_idempotency_key(caller: Caller) -> Answer:
     caller.call(headers=headers)
     other = {"email": "other@example.com"}
     return caller.call(headers=headers, body={"users": [other]} if caller.operation.id == "createUsers" else other)
+
+
+def about_import(caller: Caller, state: str, **values: Any) -> Answer:
+    """Call about an import of Ada's that is in this state."""
+    add_import(caller.app, caller.import_id, state, **values)
+    try:
+        return caller.call()
+    finally:
+        execute(caller.app, "DELETE FROM imports")
+
+
+def with_ten_imports(caller: Caller) -> Answer:
+    """Call while ten imports have not ended."""
+    for number in range(10):
+        add_import(caller.app, f"imp_{number:032}", "checked")
+    try:
+        return caller.call()
+    finally:
+        execute(caller.app, "DELETE FROM imports")
 
 
 def twice(caller: Caller) -> Answer:
@@ -150,17 +176,21 @@ PROVOKED: dict[str, Callable[[Caller], Answer]] = {
     "BATCH_REJECTED": lambda caller: caller.call(body={"users": [{}], "all_or_nothing": True}),
     "BATCH_TOO_LARGE": lambda caller: caller.call(body={"users": [{}] * 1_001}),
     "IDEMPOTENCY_KEY_REUSED": twice_with_one_idempotency_key,
+    "IMPORT_ELSEWHERE": lambda caller: about_import(caller, "checked", machine="another"),
+    "IMPORT_NOT_FOUND": lambda caller: caller.call(),
+    "IMPORT_STATE": lambda caller: about_import(caller, "finished", ended_at=clock.now()),
     "INSUFFICIENT_PERMISSIONS": lambda caller: caller.call(key=make_key(caller.app)),
     "INTERNAL_SERVER_ERROR": while_patched(key_format, "digest", RuntimeError()),
     "INVALID_JSON": lambda caller: send_raw(caller, b"{"),
     "INVALID_PARAMETER": with_malformed_parameter,
     "LAST_ADMINISTRATOR": lambda caller: caller.call(body={"is_active": False}),
-    "NOT_FOUND": lambda caller: caller.call(path=caller.path("/x", "")),
+    "NOT_FOUND": lambda caller: caller.call(path=caller.path("/x", "", "/x")),
     "OVERLOADED": while_patched(HashQueue, "place", Overloaded()),
     "PAYLOAD_TOO_LARGE": lambda caller: send_raw(caller, b" " * (2 * 1024 * 1024 + 1)),
     "PRECONDITION_FAILED": lambda caller: caller.call(headers={"If-Match": '"other"'}),
     "RATE_LIMIT_EXCEEDED": twice,
     "SERVICE_UNAVAILABLE": without_table,
+    "TOO_MANY_IMPORTS": with_ten_imports,
     "UNSUPPORTED_MEDIA_TYPE": lambda caller: send_raw(caller, b"{}", "text/plain"),
     "UNTRUSTED_HOST": lambda caller: caller.call(headers={"Host": "other.example"}),
     "USER_ALREADY_EXISTS": about_taken_email,
@@ -169,6 +199,7 @@ PROVOKED: dict[str, Callable[[Caller], Answer]] = {
     "VALIDATION_ERROR": lambda caller: caller.call(body={"unknown": 1}),
 }
 SETTINGS = {
+    "PAYLOAD_TOO_LARGE": {"ENROL_IMPORT_MAX_BYTES": "65536"},
     "RATE_LIMIT_EXCEEDED": {"ENROL_RATE_LIMIT": "1/minute"},
     "UNTRUSTED_HOST": {"ENROL_TRUSTED_HOSTS": "localhost"},
 }

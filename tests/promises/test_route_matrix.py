@@ -157,6 +157,12 @@ GET    /v1/user/<user_id>/password-link    401      403     200      200        
 DELETE /v1/user/<user_id>/password-link    401      403     403      200           200     401     401
 POST   /v1/user/<user_id>/restore          401      403     403      403           200     401     401
 POST   /v1/user/<user_id>/verification     401      403     403      201           201     401     401
+POST   /v1/user/import/jobs                401      403     403      403           415     401     401
+GET    /v1/user/import/jobs                401      403     403      403           200     401     401
+GET    /v1/user/import/jobs/<import_id>    401      403     403      403           404     401     401
+POST   /v1/user/import/jobs/<import_id>/start 401   403     403      403           404     401     401
+POST   /v1/user/import/jobs/<import_id>/cancel 401  403     403      403           404     401     401
+GET    /v1/user/import/jobs/<import_id>/rejects 401 403     403      403           404     401     401
 POST   /v1/user/verify-password            401      403     403      403           422     401     401
 """
 

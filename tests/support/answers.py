@@ -50,7 +50,7 @@ def _header_complaints(expected: contract.Node, headers: Headers) -> Iterator[st
     for name, node in contract.document()["components"]["headers"].items():
         value: Any = headers.get(name)
         if value is None:
-            if name in expected and node.get("required"):
+            if name in expected and contract.resolve(expected[name]).get("required"):
                 yield f"lacks {name}"
             continue
         if node["schema"].get("type") == "integer" and value.isdecimal():

@@ -2,12 +2,13 @@
 
 from flask import Flask
 
-from users.api import (
+from users.api import (  # noqa: F401  (imported for their routes)
     authentication,
-    batches,  # noqa: F401  (imported for its routes, like the next three)
-    exports,  # noqa: F401
-    password_links,  # noqa: F401
-    user_changes,  # noqa: F401
+    batches,
+    exports,
+    import_jobs,
+    password_links,
+    user_changes,
     users,
 )
 

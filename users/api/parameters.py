@@ -56,9 +56,9 @@ def skip(request: Request) -> int:
     return _whole_number(request, "skip", 0, least=0, most=MAX_SKIP, advice=advice)
 
 
-def limit(request: Request, default: int = 100) -> int:
-    """Return how many users a list has at most; the default if the parameter is absent."""
-    return _whole_number(request, "limit", default, least=1, most=1000)
+def limit(request: Request, default: int = 100, *, most: int = 1000) -> int:
+    """Return how many things a list has at most, up to `most`; the default if the parameter is absent."""
+    return _whole_number(request, "limit", default, least=1, most=most)
 
 
 def _whole_number(request: Request, name: str, default: int, *, least: int, most: int, advice: str = "") -> int:
@@ -83,6 +83,22 @@ def domain(request: Request) -> Domain | None:
         return Domain(*values) if values else None
     except (NoDomain, TypeError):  # TypeError: several
         raise InvalidParameter("domain", "the domain of email addresses, like example.org, once") from None
+
+
+def before(request: Request) -> str | None:
+    """Return the id of the import before which a list of imports ends; None if the parameter is absent."""
+    values = request.args.getlist("before")
+    if values and (len(values) != 1 or not ids.is_import_id(values[0])):
+        raise InvalidParameter("before", "the id of an import, once")
+    return values[0] if values else None
+
+
+def text(request: Request, name: str, most: int) -> str | None:
+    """Return the query parameter `name`, a text of `most` characters at most; None if it is absent."""
+    values = request.args.getlist(name)
+    if values and (len(values) != 1 or not 0 < len(values[0]) <= most):
+        raise InvalidParameter(name, f"a text of 1 to {most} characters, once")
+    return values[0] if values else None
 
 
 def if_match(request: Request) -> frozenset[str] | None:

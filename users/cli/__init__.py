@@ -27,7 +27,7 @@ def init_app(app: Flask) -> None:
     """Give `app` its commands, and this process output that never fails if it is a command."""
     if click.get_current_context(silent=True):
         output.escape_what_cannot_be_encoded()
-    groups = (users.users_group, keys.keys_group, audit.audit_group)
+    groups = (users.users_group, keys.keys_group, audit.audit_group, bulk.jobs_group)
     for command in (*groups, doctor.doctor_command, first_run.setup_link_command):
         app.cli.add_command(command)
     migrations: Any = app.cli.commands["db"]  # Flask-Migrate's group

@@ -7,6 +7,7 @@ from textwrap import indent
 from typing import Any
 
 Body = Mapping[str, Any] | None
+FILE = "users.csv"  # which a sample sends
 
 LANGUAGES = {"curl": "curl", "python": "Python", "javascript": "JavaScript"}
 
@@ -61,12 +62,53 @@ def javascript(method: str, url: str, body: Body = None, *, is_download: bool = 
     )
 
 
-def in_every_language(method: str, url: str, body: Body = None, *, is_download: bool = False) -> dict[str, str]:
-    """Return the call in each of the languages, by its name. It prints JSON, or the text of a file."""
+def in_every_language(
+    method: str, url: str, body: Body = None, *, file: str = "", is_download: bool = False
+) -> dict[str, str]:
+    """Return the call in each of the languages, by its name. It prints JSON, or the text of a file.
+
+    With `file`, it sends FILE as this media type.
+    """
+    if file:
+        return _sending_file(method, url, file)
     return {
         "curl": curl(method, url, body),
         "python": python(method, url, body, is_download=is_download),
         "javascript": javascript(method, url, body, is_download=is_download),
+    }
+
+
+def _sending_file(method: str, url: str, media_type: str) -> dict[str, str]:
+    kind = f'"Content-Type": "{media_type}"'
+    return {
+        "curl": " \\\n  ".join(
+            (
+                f'curl -X {method} "{url}"',
+                '-H "X-API-Key: $API_KEY"',
+                f'-H "Content-Type: {media_type}"',
+                f"--data-binary @{FILE}",
+            )
+        ),
+        "python": f"""\
+import os
+import requests
+
+with open("{FILE}", "rb") as file:
+    response = requests.{method.lower()}(
+        {json.dumps(url)},
+        headers={{"X-API-Key": os.environ["API_KEY"], {kind}}},
+        data=file,
+    )
+print(response.json())""",
+        "javascript": f"""\
+import {{ openAsBlob }} from "node:fs";
+
+const response = await fetch({json.dumps(url)}, {{
+  method: "{method}",
+  headers: {{ "X-API-Key": process.env.API_KEY, {kind} }},
+  body: await openAsBlob("{FILE}"),
+}});
+console.log(await response.json());""",
     }
 
 

@@ -50,6 +50,7 @@ class Operation:
     fields: list[Field]  # of the body
     body: dict[str, Any] | None  # an example
     is_download: bool  # it answers with a file
+    file: str  # the media type of a body that is a file, or ""
     responses: list[OperationResponse]
     example_path: str  # with an id or an email in it
 
@@ -94,7 +95,8 @@ def operations() -> list[Operation]:
 
 def _operation(method: str, path: str, node: Node) -> Operation:
     parameters = [resolve(one) for one in node.get("parameters", [])]
-    body = node.get("requestBody", {}).get("content", {}).get("application/json", {})
+    content = node.get("requestBody", {}).get("content", {})
+    body = content.get("application/json", {})
     values = {one["name"]: one["example"] for one in parameters if one["in"] == "path"}
     return Operation(
         id=node["operationId"],
@@ -107,7 +109,8 @@ def _operation(method: str, path: str, node: Node) -> Operation:
         parameters=[_parameter(one) for one in parameters],
         fields=fields(body["schema"]) if body else [],
         body=body.get("example"),
-        is_download="application/json" not in next(map(resolve, node["responses"].values()))["content"],
+        is_download="text/csv" in next(map(resolve, node["responses"].values()))["content"],
+        file="" if body else next(iter(content), ""),
         responses=[_response(int(status), resolve(one)) for status, one in node["responses"].items()],
         example_path=path.format(**values),
     )

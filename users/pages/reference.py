@@ -47,7 +47,9 @@ def _tags() -> list[tuple[dict[str, Any], list[Operation]]]:
 
 def _samples(base_url: str | None, operation: Operation) -> dict[str, str]:
     url = f"{base_url or urls.PLACEHOLDER_URL}{operation.example_path}"
-    return code_samples.in_every_language(operation.method, url, operation.body, is_download=operation.is_download)
+    return code_samples.in_every_language(
+        operation.method, url, operation.body, file=operation.file, is_download=operation.is_download
+    )
 
 
 def _coded(text: str) -> Markup:

@@ -50,7 +50,7 @@ class Submitted:
 
 
 def create(
-    stream: BinaryIO,
+    stream: spool.Stream,
     *,
     name: str | None,
     options: Options | ToldLater,
@@ -63,7 +63,7 @@ def create(
 
 
 def submit(
-    stream: BinaryIO,
+    stream: spool.Stream,
     *,
     name: str | None,
     options: Options | ToldLater,

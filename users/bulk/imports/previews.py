@@ -16,7 +16,7 @@ from users.storage.models import Import
 
 PER_PAGE = 50
 MOST_SHOWN = 1000  # refused rows; the others are in the file alone
-_NUMBER, _, _WORDS = header.ERROR_COLUMNS
+_NUMBER = header.ERROR_COLUMNS[0]
 _JOINED = " · "
 
 
@@ -26,6 +26,7 @@ class RefusedRow:
 
     number: str
     email: str
+    codes: tuple[str, ...]
     errors: tuple[str, ...]
 
 
@@ -53,16 +54,21 @@ def refused_rows(job: Import, number: int) -> RefusedRows | None:
     """Return the page `number` of the refused rows, None if there is none or the file is gone."""
     number = min(max(number, 1), MOST_SHOWN // PER_PAGE)
     first = (number - 1) * PER_PAGE
-    try:
-        with spool.path(job.id, spool.REJECTS).open("rb") as file:
-            layout = reading.look(file, Options.from_json(job.options))
-            found = list(islice(_refused(file, layout), first, first + PER_PAGE + 1))
-    except (FileNotFoundError, FileEmpty):
-        return None
+    found = first_refused(job, first + PER_PAGE + 1)[first:]
     if not found:
         return None
     more = len(found) > PER_PAGE and first + PER_PAGE < MOST_SHOWN
     return RefusedRows(found[:PER_PAGE], first + 1, number - 1 or None, number + 1 if more else None)
+
+
+def first_refused(job: Import, count: int) -> list[RefusedRow]:
+    """Return up to `count` of the refused rows, from the first on; none if the file is gone."""
+    try:
+        with spool.path(job.id, spool.REJECTS).open("rb") as file:
+            layout = reading.look(file, Options.from_json(job.options))
+            return list(islice(_refused(file, layout), count))
+    except (FileNotFoundError, FileEmpty):
+        return []
 
 
 def sample(job: Import) -> tuple[tuple[str, ...], list[list[str]]] | None:
@@ -83,7 +89,7 @@ def _of_csv(file: BinaryIO, layout: Layout) -> Iterator[RefusedRow]:
     email = layout.columns.index("email")
     for _, cells, _, _ in records(file, layout.encoding, layout.delimiter, layout.first):
         if cells and len(cells) >= len(names):
-            yield _row(cells[names.index(_NUMBER)], cells[email], cells[names.index(_WORDS)])
+            yield _row(cells[email], *(cells[names.index(name)] for name in header.ERROR_COLUMNS))
 
 
 def _of_json_lines(file: BinaryIO, layout: Layout) -> Iterator[RefusedRow]:
@@ -96,8 +102,9 @@ def _of_json_lines(file: BinaryIO, layout: Layout) -> Iterator[RefusedRow]:
             continue
         if _NUMBER in members:
             email = next((value for name, value in members.items() if layout.members.get(name) == "email"), "")
-            yield _row(str(members[_NUMBER]), email if isinstance(email, str) else "", str(members.get(_WORDS, "")))
+            reported = (str(members.get(name, "")) for name in header.ERROR_COLUMNS)
+            yield _row(email if isinstance(email, str) else "", *reported)
 
 
-def _row(number: str, email: str, words: str) -> RefusedRow:
-    return RefusedRow(number, email.strip()[:320], tuple(words.split(_JOINED)))
+def _row(email: str, number: str, codes: str, words: str) -> RefusedRow:
+    return RefusedRow(number, email.strip()[:320], tuple(codes.split(_JOINED)), tuple(words.split(_JOINED)))

@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, Protocol
 
 from users import ids, logs, settings
 from users.bulk.imports.errors import FileTooLarge, SpoolUnavailable
@@ -23,6 +23,12 @@ from users.storage.private_files import open_private
 FILE, PREVIEW, REJECTS = "file", "preview", "rejects"
 _MACHINE = "machine"  # a file that names the folder: hosts that share the folder share the name
 _CHUNK = 64 * 1024
+
+
+class Stream(Protocol):
+    """What brings a file: bytes, and none at its end."""
+
+    def read(self, size: int, /) -> bytes | None: ...
 
 
 def path(import_id: str, suffix: str) -> Path:
@@ -62,7 +68,7 @@ class Upload:
 
 
 @contextlib.contextmanager
-def receiving(import_id: str, stream: BinaryIO, *, most: int) -> Iterator[Upload]:
+def receiving(import_id: str, stream: Stream, *, most: int) -> Iterator[Upload]:
     """Write what `stream` brings to the spool, counted while it arrives, and yield when it is on disk.
 
     The file is locked until the end of the block: `cleaning` knows by it which files without an import still arrive.
@@ -86,7 +92,7 @@ def receiving(import_id: str, stream: BinaryIO, *, most: int) -> Iterator[Upload
         file.close()
 
 
-def _write(descriptor: int, stream: BinaryIO, most: int) -> Upload:
+def _write(descriptor: int, stream: Stream, most: int) -> Upload:
     digest, count = hashlib.sha256(), 0
     while piece := stream.read(_CHUNK):
         count += len(piece)
