@@ -3,6 +3,7 @@
 After every test of the API, `support.answers` checks as well that each answer is listed.
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from support.databases import execute
 from support.imports import add_import
 from support.people import PASSWORD, UNKNOWN_ID, make_key, make_user
 from users import clock
+from users.bulk import export
 from users.errors import Overloaded
 from users.field_errors import FieldCode
 from users.openapi import contract
@@ -159,6 +161,14 @@ def while_patched(target: object, name: str, error: Exception) -> Callable[[Call
     return provoke
 
 
+def while_everything_is_busy(caller: Caller) -> Answer:
+    """Call while the hash queue is full and other exports are being made."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "_making", threading.BoundedSemaphore(1))
+        export._making.acquire()
+        return while_patched(HashQueue, "place", Overloaded())(caller)
+
+
 def about_taken_email(caller: Caller) -> Answer:
     """Call with the email of another user or, without a body, about a deleted user who had that email."""
     if caller.operation.body is not None:
@@ -185,7 +195,7 @@ PROVOKED: dict[str, Callable[[Caller], Answer]] = {
     "INVALID_PARAMETER": with_malformed_parameter,
     "LAST_ADMINISTRATOR": lambda caller: caller.call(body={"is_active": False}),
     "NOT_FOUND": lambda caller: caller.call(path=caller.path("/x", "", "/x")),
-    "OVERLOADED": while_patched(HashQueue, "place", Overloaded()),
+    "OVERLOADED": while_everything_is_busy,
     "PAYLOAD_TOO_LARGE": lambda caller: send_raw(caller, b" " * (2 * 1024 * 1024 + 1)),
     "PRECONDITION_FAILED": lambda caller: caller.call(headers={"If-Match": '"other"'}),
     "RATE_LIMIT_EXCEEDED": twice,
