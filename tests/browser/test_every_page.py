@@ -13,6 +13,7 @@ from support.sessions import begin_session
 from users import clock
 from users.auth.factors import recovery_codes
 from users.auth.sessions import Place
+from users.bulk import runner
 from users.roles import Permission, Role
 from users.storage import database
 from users.storage.models import User
@@ -183,6 +184,7 @@ def test_the_users(site: Site, inspector: Inspector) -> None:
     inspector.look("users")
     look_at_the_filters(inspector, site)
     look_at_the_search(inspector, site)
+    look_at_an_act_on_many(inspector, site)
     page.goto(f"{site.base_url}/admin/users/new")
     inspector.look("new user")
     page.check("#choice-2")
@@ -361,6 +363,37 @@ def look_at_the_search(inspector: Inspector, site: Site) -> None:
     inspector.look("an address that is not found")
     follow(page, "text=Create this user")
     assert page.input_value("#email") == "somebody.who.is.not.there.and.whose.address.is.long@example.com"
+
+
+def look_at_an_act_on_many(inspector: Inspector, site: Site) -> None:
+    """Select users in the list, answer the question, and look at the progress and the report."""
+    page, app = inspector.page, site.app()
+    page.goto(f"{site.base_url}/admin/users?q=person2")
+    page.locator(".tick input").first.check()
+    inspector.look("users with a selection")
+    follow(page, "text=Continue")
+    assert page.is_visible("#act-error")
+    inspector.look("a selection without an act")
+    page.select_option("#act", "links")
+    follow(page, "text=Continue")
+    inspector.look("question before an act on one user")
+    page.goto(f"{site.base_url}/admin/users")
+    for box in page.locator(".tick input").all()[-3:]:
+        box.check()
+    page.select_option("#act", "role:role_member")
+    follow(page, "text=Continue")
+    inspector.look("question before an act on many users")
+    follow(page, "main button")
+    with app.app_context():
+        inspector.look("progress of an act")
+        runner.work_here("acts")
+    dispose(app)
+    page.goto(page.url)
+    inspector.look("report of an act")
+    follow(page, "main nav >> text=Refused")
+    inspector.look("report of who was refused")
+    page.goto(f"{site.base_url}/admin/acts")
+    inspector.look("acts on many users")
 
 
 def test_the_reference(site: Site, inspector: Inspector, opened: "Callable[..., Page]") -> None:

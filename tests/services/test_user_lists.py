@@ -145,6 +145,14 @@ def test_every_list_is_as_the_model_says(app: Flask, made: list[dict[str, Any]])
                 assert [user.id for one in reversed(back) for user in one.page.rows] == wanted[:-1], asked
 
 
+def test_ids_of_whole_lists(app: Flask, made: list[dict[str, Any]]) -> None:
+    with app.app_context():
+        for asked in requests(60):
+            found, is_partial = user_search.find_ids(asked, limit=NUMBER)
+            assert (sorted(found), is_partial) == (sorted(expected(made, asked, asked.shown)), False), asked
+        assert len(user_search.find_ids(Asked(), limit=7)[0]) == 7
+
+
 @pytest.mark.parametrize("sort", Sort)
 def test_place_of_a_user_who_is_gone(app: Flask, made: list[dict[str, Any]], sort: Sort) -> None:
     gone = "usr_" + "0" * 32 if sort == Sort.OLDEST else "usr_" + "f" * 32

@@ -1,0 +1,26 @@
+"""The short form of `acts.py`: an act on many users that is killed is taken up, and each user is changed once."""
+
+import os
+
+from flask import Flask
+
+from faults.acts import complaints, done, start
+from support.acts import DEACTIVATE, add_crowd, begin
+from support.application import SECRET_KEY
+from support.people import Cast
+
+
+def test_a_killed_act_is_taken_up(app: Flask, cast: Cast, database_url: str) -> None:
+    """It was killed in the middle, with steps committed and users left."""
+    environment = {**os.environ, "DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY}
+    with app.app_context():
+        crowd = add_crowd(250)
+        act_id = begin(DEACTIVATE, crowd, cast.ada).id
+    worker = start(environment)
+    while worker.poll() is None and not done(app, act_id):
+        pass
+    worker.kill()
+    worker.wait()
+    assert 0 < done(app, act_id) < len(crowd)
+    assert start(environment).wait(60) == 0
+    assert list(complaints(app, act_id, crowd, active=False)) == []
