@@ -77,6 +77,13 @@ def to_do(wanted: Wanted, number: int) -> str:
     return f"{_verb(wanted)[0]} {users(number)}"
 
 
+def on_button(wanted: Wanted, number: int) -> str:
+    """Return the act as a command that a phone has room for."""
+    if wanted.act is Act.ROLE:
+        return "Give the role" if wanted.role else "Take the role away"
+    return "Make the links" if wanted.act is Act.LINKS else to_do(wanted, number)
+
+
 def doing(wanted: Wanted, number: int) -> str:
     """Return the act as it goes on."""
     return f"{_verb(wanted)[1]} {users(number)}"
