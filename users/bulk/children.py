@@ -110,9 +110,10 @@ class Children:
         except OSError as error:  # the system has no process now
             logs.unexpected(error)
             return False
-        with child:  # which waits for it, and closes the pipe
-            pass
-        return child.returncode == 0
+        succeeded = child.wait() == 0
+        if child.stdin:
+            child.stdin.close()  # not before: its end tells the child that the server has ended
+        return succeeded
 
     def _start(self, kind: str) -> "subprocess.Popen[bytes]":
         with self._app.app_context():
