@@ -50,6 +50,11 @@ class GoodRow:
     password_hash: str | None = field(repr=False)
     password_make: str | None  # of a hash that is not ours
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Return what no two users have alike: the key of the email, and the id if it is kept."""
+        return (self.email.key,) if self.id is None else (self.email.key, self.id)
+
 
 @dataclass(frozen=True, slots=True)
 class BadRow:

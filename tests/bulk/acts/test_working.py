@@ -1,5 +1,7 @@
 """The work on an act on many users: each by the rules of the single act, in short steps that a kill cannot halve."""
 
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -26,6 +28,7 @@ from support.people import UNKNOWN_ID, Cast, make_user
 from users.bulk import leases
 from users.bulk.acts import doing, jobs, working
 from users.bulk.acts.kinds import Act, Wanted
+from users.bulk.leases import Lease
 from users.errors import Unavailable
 from users.roles import Role
 from users.services import user_changes
@@ -249,3 +252,34 @@ def test_database_away(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) 
     assert fates(app, job.id) == {cast.sam.id: "done"}
     assert events_of(app, job.id) == [("user.deactivate", cast.sam.id)]
     assert waits == [0.1, 0.2]
+
+
+def test_a_step_whose_commit_ends_late(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch, patient: None) -> None:
+    """A standby answers a COMMIT after the work has given it up: the next step goes on after it."""
+    users = [make_user(app, f"jo{number}@example.com") for number in range(4)]
+    renew, written = leases.renew, threading.Event()
+
+    def renew_and_wait(*args: Any, **values: Any) -> None:
+        renew(*args, **values)
+        if not written.is_set():
+            written.set()
+            time.sleep(0.3)
+
+    monkeypatch.setattr(leases, "renew", renew_and_wait)
+
+    def commit_late(lease: Lease) -> None:
+        with app.app_context():
+            working._step(lease, alone=False)
+
+    with app.app_context():
+        job = begin(DEACTIVATE, users, cast.ada)
+        lease = leases.take(BulkAct, job.id)
+        assert lease
+        thread = threading.Thread(target=commit_late, args=(lease,))
+        thread.start()
+        assert written.wait(5)
+        assert working._step(lease, alone=False) is False
+        thread.join()
+    assert set(fates(app, job.id).values()) == {"done"}
+    (ended,) = rows(app, "SELECT state, users_done FROM bulk_acts")
+    assert tuple(ended) == ("finished", 4)

@@ -1,6 +1,8 @@
 """The check and the run of an import: fates, rights that go midway, crashes, a database that is away for a while."""
 
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,7 +19,8 @@ from support.imports import upload
 from support.people import PASSWORD, Cast, as_actor
 from users.actors import Actor
 from users.bulk import leases
-from users.bulk.imports import batches, checking, jobs, running, spool
+from users.bulk.duplicates import Duplicates
+from users.bulk.imports import batches, checking, examination, jobs, records, running, spool
 from users.bulk.imports.hashing import Hashing
 from users.bulk.leases import Lease, LeaseLost
 from users.bulk.options import Options
@@ -25,6 +28,7 @@ from users.errors import Unavailable
 from users.roles import Role
 from users.rules.validation import UserChanges
 from users.services import api_keys, user_changes
+from users.storage import database
 from users.storage.models import Import
 
 SECRET = "correct horse battery staple"
@@ -246,6 +250,63 @@ def test_a_database_that_is_away_for_a_while(app: Flask, ada: Actor, monkeypatch
     monkeypatch.setattr(leases, "renew", _away)
     with pytest.raises(Unavailable):
         run(app, upload(app, ada, many(3).encode()))
+
+
+def test_a_commit_that_ends_late(app: Flask, ada: Actor) -> None:
+    """A standby that was away answers it after the run has given it up: the run goes on after it, not before."""
+    job = upload(app, ada, many(9).encode())
+    check(app, job)
+    written = threading.Event()
+
+    def commit_late() -> None:
+        with app.app_context(), database.writing() as connection:
+            leases.renew(connection, lease, rows_done=3, byte_offset=100)
+            written.set()
+            time.sleep(0.3)
+
+    with leased(app, job) as lease:
+        seen = records.load(lease)
+        thread = threading.Thread(target=commit_late)
+        thread.start()
+        assert written.wait(5)
+        records.reload(lease, seen)
+        thread.join()
+        assert (seen.rows_done, seen.byte_offset, seen.state) == (3, 100, "checked")
+        with pytest.raises(LeaseLost):
+            records.reload(replace(lease, holder="another"), seen)
+
+
+def test_the_same_email_twice_by_rules_that_changed(app: Flask, ada: Actor) -> None:
+    """A row that was bad at the check may be good at the run. The database then refuses the row after it."""
+    job = upload(app, ada, csv_of("bob@example.com", "eve@example.com", "BOB@example.com").encode())
+    check(app, job)
+    with app.app_context():
+        examination.keep_duplicates(job.id, Duplicates())
+    done = run(app, job)
+    assert (done.state, done.created, done.rejected) == ("finished", 2, 1)
+    assert spool_rejects(app, job)[1].split(",")[3:5] == ["4", "USER_ALREADY_EXISTS"]
+    check_sum(app)
+
+
+@pytest.mark.one_database
+def test_a_batch_that_waits_keeps_the_lease(app: Flask, ada: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashes may take longer than the lease lasts, and so may a large file that must be read once more."""
+    text = "email,password\n" + "".join(f"jo{number}@example.com,{SECRET}\n" for number in range(3))
+    job = upload(app, ada, text.encode())
+    check(app, job)
+    with app.app_context():
+        spool.path(job.id, "duplicates").unlink()
+    monkeypatch.setattr(running, "RENEW_SECONDS", -1)
+    kept: list[object] = []
+    write = records.write
+
+    def note(*args: Any, **values: Any) -> None:
+        write(*args, **values)
+        kept.append(values)
+
+    monkeypatch.setattr(records, "write", note)
+    assert run(app, job).created == 3
+    assert kept.count({"step_ended": False}) == 4  # a chunk, and three hashes
 
 
 def _away(*_args: Any, **_values: Any) -> None:

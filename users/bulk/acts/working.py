@@ -80,7 +80,8 @@ def _step_in_time(lease: Lease, alone: bool) -> bool:
 def _step(lease: Lease, alone: bool) -> bool:
     with database.transaction() as session:
         begin = time.monotonic()
-        job = session.get_one(BulkAct, lease.job_id)
+        # The lock waits for a step whose COMMIT was given up, and may still be committed.
+        job = session.get_one(BulkAct, lease.job_id, with_for_update=True)
         wanted = Wanted.from_job(job.act, job.options)
         actor = actors.authorize(session, job)
         actor.require(*wanted.permissions)

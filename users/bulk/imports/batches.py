@@ -74,16 +74,20 @@ def batches(
 
 
 def _cut(rows: Iterable[Judged], size: Size, most_plain: int) -> Iterator[Batch]:
-    batch, plain = Batch(), 0
+    batch, plain, taken = Batch(), 0, set[str]()
     for row, found in rows:
+        if isinstance(found, GoodRow) and not taken.isdisjoint(found.keys):
+            yield batch  # the rules were others at the check: the database tells the next batch that the email is taken
+            batch, plain, taken = Batch(), 0, set()
         batch.rows.append(row)
         if isinstance(found, BadRow):
             batch.bad[found.number] = found
         else:
             batch.good.append(found)
+            taken.update(found.keys)
             plain += found.password is not None
         if len(batch.good) >= size.rows or plain >= most_plain or len(batch.rows) >= MOST_READ:
             yield batch
-            batch, plain = Batch(), 0
+            batch, plain, taken = Batch(), 0, set()
     if batch.rows:
         yield batch

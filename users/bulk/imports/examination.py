@@ -1,7 +1,8 @@
 """The pass over a file that comes before its run: every row is read and judged, and nothing is inserted."""
 
+import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import BinaryIO
@@ -138,16 +139,20 @@ def keep_duplicates(import_id: str, duplicates: Duplicates) -> None:
     """Keep what an examination found for the run. Raises OSError."""
     with spool.create(import_id, "duplicates") as file:
         duplicates.write(file)
+        file.flush()
+        os.fsync(file.fileno())  # after a power failure a file of zeros would say that there are none
 
 
-def duplicates_of(job: Import, file: BinaryIO, layout: Layout, judge: Judge) -> Duplicates:
-    """Return what was kept. If it is lost, the file is read once more. Raises OSError."""
+def duplicates_of(
+    job: Import, file: BinaryIO, layout: Layout, judge: Judge, *, on_chunk: Callable[[], None]
+) -> Duplicates:
+    """Return what was kept. If it is lost, the file is read once more, chunk by chunk. Raises OSError."""
     try:
         with spool.path(job.id, "duplicates").open("rb") as kept:
             return Duplicates.read(kept)
     except (FileNotFoundError, EOFError):
         again = Examination(file, layout, judge, ask_database=False)
         for _chunk in again.chunks():
-            pass
+            on_chunk()
         keep_duplicates(job.id, again.duplicates)
         return again.duplicates

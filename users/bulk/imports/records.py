@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy import select
+
 from users import clock
 from users.bulk import leases
 from users.bulk.imports import made
@@ -11,7 +13,7 @@ from users.errors import EnrolError
 from users.storage import database
 from users.storage.models import Import
 
-_COLUMNS = Import.__table__.columns.keys()
+_TABLE: Any = Import.__table__
 
 
 class ImportCrashed(EnrolError):
@@ -32,9 +34,14 @@ def load(lease: Lease) -> Import:
 
 
 def reload(lease: Lease, job: Import) -> None:
-    """Read `job` anew: nobody knows what a COMMIT did whose connection was lost. Raises as `load` does."""
-    now = load(lease)
-    note(job, {name: getattr(now, name) for name in _COLUMNS})
+    """Read `job` anew once a COMMIT whose outcome is unknown has ended, and renew the lease. Raises as `write` does.
+
+    Such a COMMIT may still wait in the database, for a standby. It holds the lock of the row until its end.
+    """
+    with database.writing() as connection:
+        leases.renew(connection, lease, step_ended=False)
+        now = connection.execute(select(_TABLE).where(_TABLE.c.id == lease.job_id)).one()
+    note(job, now._asdict())
 
 
 def write(lease: Lease, job: Import, *, step_ended: bool = True, **values: object) -> None:

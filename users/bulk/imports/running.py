@@ -38,6 +38,7 @@ from users.storage.models import Import
 
 PATIENCE = 5  # times without a batch, after which a database that cannot be used ends the run
 PAUSE_SECONDS = 1.0
+RENEW_SECONDS = 5.0  # of the lease, while a batch waits: on a busy machine its hashes may take longer than the lease
 
 
 class FileChanged(EnrolError):
@@ -107,13 +108,14 @@ def _with_patience(step: "_Run") -> None:
     while True:
         before = step.job.rows_done
         try:
+            if failures:
+                records.reload(step.lease, step.job)
             return step.go_on()
         except Unavailable:
             failures = failures + 1 if step.job.rows_done == before else 1
             if failures >= PATIENCE:
                 raise
             time.sleep(PAUSE_SECONDS)
-            records.reload(step.lease, step.job)
 
 
 class _Run:
@@ -124,6 +126,7 @@ class _Run:
         self._options = Options.from_json(job.options)
         self._size = Size(on_sqlite=database.sqlite_file() is not None)
         self._held = frozenset[Permission]()
+        self._renewed_at = clock.monotonic()
 
     def go_on(self) -> None:
         """Insert the rows from where the import stands."""
@@ -154,7 +157,7 @@ class _Run:
 
     def _batches(self, file: BinaryIO, layout: Layout, hashing: Hashing) -> Iterator[Batch]:
         judge = Judge(self._options, settings.current().rules, self._held)
-        duplicates = examination.duplicates_of(self.job, file, layout, judge)
+        duplicates = examination.duplicates_of(self.job, file, layout, judge, on_chunk=self._renew_if_time)
         start = Place(self.job.byte_offset, self.job.row_number) if self.job.rows_done else None
         judged = examination.judged(reading.read(file, layout, start), judge, duplicates)
         return batches(judged, self._size, hashing, self._look_up, slots=settings.current().hash_slots)
@@ -166,7 +169,7 @@ class _Run:
         return {row.number: result for row, result in zip(rows, results, strict=True) if result}
 
     def _commit(self, batch: Batch, rejects: RejectsFile | None) -> None:
-        hashes = {number: hashed.result() for number, hashed in batch.hashes.items()}
+        hashes = dict(self._hashes_of(batch))
         with database.writing() as connection:
             started = clock.monotonic()
             results = batch.known | self._insert(connection, batch, hashes)
@@ -174,9 +177,20 @@ class _Run:
             size = _write(rejects, batch, refused) if rejects and refused else self.job.rejects_bytes
             values = self._counted(batch, results, refused) | {"rejects_bytes": size}
             leases.renew(connection, self.lease, **values)
+        self._renewed_at = clock.monotonic()
         self._size.learn(len(batch.good), clock.monotonic() - started)
         records.note(self.job, values)
         self._tell(batch, refused)
+
+    def _hashes_of(self, batch: Batch) -> Iterator[tuple[int, str]]:
+        for number, hashed in batch.hashes.items():
+            yield number, hashed.result()
+            self._renew_if_time()
+
+    def _renew_if_time(self) -> None:
+        if clock.monotonic() - self._renewed_at > RENEW_SECONDS:
+            records.write(self.lease, self.job, step_ended=False)
+            self._renewed_at = clock.monotonic()
 
     def _insert(self, connection: Connection, batch: Batch, hashes: dict[int, str]) -> dict[int, Result]:
         actor = actors.authorize(connection, self.job)

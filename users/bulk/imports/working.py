@@ -71,6 +71,7 @@ def _work(lease: Lease, states: tuple[str, ...], act: Callable[[Import], Import]
     try:
         job = act(job)
     except FileNotFoundError:  # it was removed, most often since the import was cancelled: then the lease is lost
+        records.reload(lease, job)
         records.fail(lease, job, FileLost())
     if job.ended_at is not None:
         spool.remove_after_end(job.id)
