@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from weakref import WeakSet
 
 from flask import Flask
@@ -69,18 +69,30 @@ class Children:
                 child.wait(END_SECONDS)
 
     def _look(self) -> None:
-        for kind in self._find_due():
+        self._begin_to_work(self._find_due())
+
+    def _begin_to_work(self, kinds: Iterable[str]) -> None:
+        for kind in kinds:
             with self._lock:
                 self._asked.add(kind)
                 if kind in self._running:
                     continue
                 self._running[kind] = None
-            threading.Thread(target=self._run, args=(kind,), name=f"jobs {kind}", daemon=True).start()
+            try:
+                threading.Thread(target=self._run, args=(kind,), name=f"jobs {kind}", daemon=True).start()
+            except RuntimeError:  # the system has no thread now: the next look finds it
+                with self._lock:
+                    del self._running[kind]
 
     def _find_due(self) -> list[str]:
-        with self._app.app_context(), contextlib.suppress(Unavailable):
-            return self._due()
-        return []
+        try:
+            with self._app.app_context():
+                return self._due()
+        except Unavailable:
+            return []
+        except Exception as error:  # the thread that asks must go on, or its kind of work would never be done again
+            logs.unexpected(error)
+            return []
 
     def _run(self, kind: str) -> None:
         """Let child after child work until nothing of this kind is due."""
@@ -93,9 +105,10 @@ class Children:
     def _has_more(self, kind: str) -> bool:
         with self._lock:
             self._asked.discard(kind)
-        is_due = kind in self._find_due()
+        due = self._find_due()
+        self._begin_to_work(other for other in due if other != kind)  # a file that is checked may be due to run
         with self._lock:
-            if (is_due or kind in self._asked) and not self._ending.is_set():
+            if (kind in due or kind in self._asked) and not self._ending.is_set():
                 return True
             del self._running[kind]
             return False

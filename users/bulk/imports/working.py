@@ -5,7 +5,7 @@ The imports of the command line are none of it: their command does them, where t
 
 from collections.abc import Callable
 
-from sqlalchemy import ColumnElement, and_, or_
+from sqlalchemy import ColumnElement, and_, false, or_
 
 from users.actors import ActorKind
 from users.bulk import runner
@@ -27,8 +27,11 @@ class FileLost(EnrolError):
 
 def _is_here() -> ColumnElement[bool]:
     """Return the SQL condition of uploaded imports that have not ended, and whose files this host has."""
-    mine = (Import.machine == spool.machine(), Import.actor_kind != ActorKind.TERMINAL)
-    return and_(Import.ended_at.is_(None), *mine)
+    try:
+        here = Import.machine == spool.machine()
+    except OSError:  # without its folder this host has no file
+        return false()
+    return and_(Import.ended_at.is_(None), here, Import.actor_kind != ActorKind.TERMINAL)
 
 
 def is_to_check() -> ColumnElement[bool]:
