@@ -122,6 +122,7 @@ def _keep_preview(import_id: str, examined: Examination) -> None:
         "rows": [_shown(good) for good in examined.findings.first_created],
         "notices": list(examined.layout.notices),
         "administrators": examined.findings.administrators,
+        "names_administrators": examined.findings.names_administrators,
         "without_password": examined.findings.without_password,
         "hashing_seconds": _seconds_for(examined.findings.passwords),
     }

@@ -36,6 +36,7 @@ class Findings:
     existing: int = 0
     rejected: int = 0
     administrators: int = 0  # rows to be created with a role that may do everything
+    names_administrators: bool = False  # a row names that role, whatever its fate is now: it may be another at the run
     passwords: int = 0  # rows to be created with a plain one
     without_password: int = 0  # rows to be created with neither
     makes: Counter[str] = field(default_factory=Counter)
@@ -93,7 +94,8 @@ class Examination:
     def _count(self, chunk: list[Judged], fates: dict[int, insertion.Result]) -> None:
         its = self.findings
         its.rows += len(chunk)
-        for _row, found in chunk:
+        for row, found in chunk:
+            its.names_administrators |= row.row.cells.get("global_role_id") == Role.ADMIN
             if isinstance(found, BadRow):
                 its.rejected += 1
             elif found.number in fates:

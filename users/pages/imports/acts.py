@@ -35,9 +35,9 @@ def set_import_columns(import_id: str) -> PageResponse:
 @bp.post("/admin/imports/<import_id>/start")
 @page(Permission.USERS_IMPORT, again=show_import)
 def start_import(import_id: str) -> PageResponse:
-    """Let the import begin. One that makes administrators needs a fresh proof, as the form for a user does."""
+    """Let the import begin. One that may make administrators needs a fresh proof, as the form for a user does."""
     job = jobs.find(import_id, g.actor)
-    if job.state == "checked" and previews.preview(job).get("administrators"):
+    if job.state == "checked" and previews.preview(job).get("names_administrators", True):
         g.actor.require_confirmation()
     skips = "skip_existing" in request.form if job.existing else None
     with contextlib.suppress(ImportState):
