@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -12,7 +13,8 @@ from flask.testing import FlaskCliRunner
 from support.databases import execute, rows
 from support.import_files import HEADER, check_sum, csv_of, many, run_import, written
 from users.bulk import leases
-from users.bulk.imports import batches
+from users.bulk.imports import at_terminal, batches
+from users.cli.bulk import plan
 from users.cli.bulk.progress import Progress
 from users.storage.models import Import
 
@@ -188,7 +190,7 @@ def test_a_file_that_changes_is_noticed(
         after_a_batch(patch, change)
         failed = run_import(runner, staff)
     assert failed.exit_code == 3
-    assert "The file has changed while it was imported." in failed.stderr
+    assert "The file has changed since it was read first." in failed.stderr
     (job,) = rows(app, "SELECT * FROM imports")
     assert (job.state, job.created) == ("failed", 3)
     check_sum(app)
@@ -229,3 +231,42 @@ def test_the_lease_of_a_dead_process_is_free(
     execute(app, "UPDATE imports SET holder = :holder, crashes = 7", holder=f"{os.uname().nodename} 999999999 x")
     assert run_import(runner, staff).exit_code == 6
     check_sum(app)
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize("change", ["written to", "replaced"])
+def test_a_file_that_changes_before_the_run(
+    app: Flask, runner: FlaskCliRunner, staff: str, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """As while the operator thinks about the question: what was counted and compared is another file."""
+    sentences = plan.sentences
+
+    def change_it(*args: Any) -> Any:
+        path = Path(staff)
+        if change == "replaced":
+            path.rename(path.with_suffix(".old"))
+        path.write_text(many(ROWS, domain="example.org"), encoding="utf-8")
+        return sentences(*args)
+
+    monkeypatch.setattr(plan, "sentences", change_it)
+    failed = run_import(runner, staff)
+    assert failed.exit_code == 3
+    assert "The file has changed since it was read first." in failed.stderr
+    assert rows(app, "SELECT id FROM users") == []
+
+
+@pytest.mark.one_database
+def test_rejects_follow_no_link(runner: FlaskCliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else may put one into a folder that many can write to, after the name was looked up."""
+    theirs, link = tmp_path / "theirs.csv", tmp_path / "rejects.csv"
+    theirs.write_text("of another", encoding="utf-8")
+    begin = at_terminal.begin
+
+    def begin_and_link(*args: Any, **more: Any) -> Import:
+        link.symlink_to(theirs)
+        return begin(*args, **more)
+
+    monkeypatch.setattr(at_terminal, "begin", begin_and_link)
+    failed = run_import(runner, written(tmp_path, HEADER + "no email,Jo,\n"), "--rejects", str(link))
+    assert failed.exit_code == 1
+    assert theirs.read_text(encoding="utf-8") == "of another"

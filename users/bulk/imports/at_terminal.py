@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from users import clock
 from users.actors import Actor, ActorKind
 from users.bulk import leases
-from users.bulk.imports import made, spool
+from users.bulk.imports import made, running, spool
 from users.bulk.imports.errors import ImportState
 from users.bulk.imports.examination import Examination
 from users.bulk.leases import Lease
@@ -32,6 +32,7 @@ class Source:
     name: str | None  # None for standard input
     sha256: str
     size: int
+    version: running.Version | None  # None for standard input, whose file is Enrol's own
 
 
 class ImportRuns(EnrolError):

@@ -18,7 +18,9 @@ class RejectsFile:
     """
 
     def __init__(self, path: Path, layout: Layout, *, size: int = 0, without_secrets: bool = True) -> None:
-        self._file: BinaryIO = open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")  # noqa: SIM115
+        # No link: in a folder of many people somebody may have put one there since the name was looked up.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        self._file: BinaryIO = open(os.open(path, flags, 0o600), "r+b")  # noqa: SIM115
         try:
             if os.fstat(self._file.fileno()).st_size < size:
                 raise FileNotFoundError(f"{path} has lost rows")

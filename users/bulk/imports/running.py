@@ -42,13 +42,16 @@ RENEW_SECONDS = 5.0  # of the lease, while a batch waits: on a busy machine its 
 
 
 class FileChanged(EnrolError):
-    """Somebody wrote to the file while it was imported."""
+    """Somebody wrote to the file after its rows were counted and its duplicates found."""
 
     code = "FILE_CHANGED"
     status = 409
     type = "conflict_error"
-    message = "The file has changed while it was imported. The users made until then stay. Import the file again"
+    message = "The file has changed since it was read first. The users made until then stay. Import the file again"
     system_message = "The size or the time of the file is not that of the start"
+
+
+Version = tuple[int, int]  # the size of a file, and its time in nanoseconds
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Doors:
 
     file: Path
     rejects: Path | None
+    version: Version | None
     keep_secrets: bool
     on_progress: Callable[[Import], None] | None
     on_refused: Callable[[BadRow], None] | None
@@ -69,6 +73,7 @@ def run(
     file: Path,
     rejects: Path | None,
     job: Import | None = None,
+    version: Version | None = None,
     keep_secrets: bool = False,
     on_progress: Callable[[Import], None] | None = None,
     on_refused: Callable[[BadRow], None] | None = None,
@@ -78,11 +83,11 @@ def run(
 
     Refused rows go to the file `rejects`, with the cells of passwords and hashes only if `keep_secrets`, and to
     `on_refused`. The state is `finished` at the end, `failed` where an error of the file or of the rights ended it, and
-    else still `running`. A `job` that was loaded already is kept up to date. Raises LeaseLost, Unavailable, Overloaded
-    and OSError: the next run goes on.
+    else still `running`. A file of another `version` is refused. A `job` that was loaded already is kept up to date.
+    Raises LeaseLost, Unavailable, Overloaded and OSError: the next run goes on.
     """
     job = job or records.load(lease)
-    doors = Doors(file, rejects, keep_secrets, on_progress, on_refused, should_stop)
+    doors = Doors(file, rejects, version, keep_secrets, on_progress, on_refused, should_stop)
     try:
         if lease.crashes >= leases.MOST_CRASHES and job.actor_kind != ActorKind.TERMINAL:
             raise ImportCrashed(details={"row": job.row_number})
@@ -140,11 +145,11 @@ class _Run:
             if rejects:
                 stack.enter_context(rejects)
             hashing = stack.enter_context(Hashing())
-            version = _version(file)
+            version = self._doors.version or version_of(file)
             for batch in self._batches(file, layout, hashing):
                 if self._doors.should_stop():
                     return
-                if _version(file) != version:
+                if version_of(file) != version:
                     raise FileChanged
                 self._commit(batch, rejects)
         records.end(self.lease, self.job, state="finished", rows_total=self.job.rows_done)
@@ -247,6 +252,7 @@ def _write(rejects: RejectsFile, batch: Batch, refused: dict[int, BadRow]) -> in
     return rejects.sync()
 
 
-def _version(file: BinaryIO) -> tuple[int, int]:
+def version_of(file: BinaryIO) -> Version:
+    """Return what changes when somebody writes to the file, or puts another one in its place."""
     found = os.fstat(file.fileno())
     return found.st_size, found.st_mtime_ns

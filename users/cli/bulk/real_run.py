@@ -108,6 +108,7 @@ def _run(lease: Lease, source: Source, wanted: Wanted) -> int:
                 job=job,
                 file=source.path,
                 rejects=wanted.rejects,
+                version=source.version,
                 keep_secrets=True,
                 on_progress=show,
                 on_refused=refusals,

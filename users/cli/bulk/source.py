@@ -12,7 +12,7 @@ from typing import BinaryIO
 import click
 
 from users import ids, settings
-from users.bulk.imports import spool
+from users.bulk.imports import running, spool
 from users.bulk.imports.at_terminal import Source
 from users.bulk.imports.errors import FileTooLarge
 
@@ -31,7 +31,7 @@ def opened(file: str) -> Iterator[Source]:
         yield found
         return
     with _stream(file) as stream, spool.receiving(import_id, stream, most=most) as kept:
-        yield Source(import_id, spool.path(import_id, spool.FILE), None, kept.sha256, kept.bytes)
+        yield Source(import_id, spool.path(import_id, spool.FILE), None, kept.sha256, kept.bytes, None)
 
 
 def _on_disk(import_id: str, file: str) -> Source | None:
@@ -40,7 +40,8 @@ def _on_disk(import_id: str, file: str) -> Source | None:
         if file == STANDARD_INPUT or not stat.S_ISREG(os.stat(file).st_mode):
             return None
         with open(file, "rb") as stream:
-            return Source(import_id, Path(file).absolute(), Path(file).name, *_digest(stream))
+            version = running.version_of(stream)
+            return Source(import_id, Path(file).absolute(), Path(file).name, *_digest(stream), version)
     except OSError as error:
         raise click.ClickException(f"{file} cannot be read ({error.strerror}).") from None
 
