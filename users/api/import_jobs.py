@@ -1,6 +1,5 @@
 """The URLs under /v1 of imports that take a file: taken in, found, started, cancelled, and their rejected rows."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from users.api import file_body, parameters
 from users.api.authentication import requires
 from users.blueprint import bp
 from users.bulk.files import encodings
-from users.bulk.imports import jobs, previews
+from users.bulk.imports import jobs, previews, rejects
 from users.bulk.options import Options
 from users.bulk.rows import COLUMNS
 from users.request_errors import InvalidParameter
@@ -106,9 +105,9 @@ def get_import_rejects(import_id: str) -> Response:
     path = jobs.rejects_file(job, g.actor)
     if parameters.one_of(request, "format", ("file", "json")) == "json":
         return jsonify([_as_rejected(row) for row in previews.first_refused(job, previews.MOST_SHOWN)])
-    size = path.stat().st_size if job.started_at is None else job.rejects_bytes  # more may have been written since
+    size = rejects.size_of(job, path)
     form, charset = _form_of(path, Options.from_json(job.options))
-    answer = Response(_pieces(path, size), content_type=f"{_TYPES[form]}; charset={charset}")
+    answer = Response(rejects.pieces(path, size), content_type=f"{_TYPES[form]}; charset={charset}")
     answer.headers.set("Content-Disposition", "attachment", filename=f"{job.id}-rejects.{form}")
     return answer
 
@@ -125,10 +124,3 @@ def _form_of(path: Path, options: Options) -> tuple[str, str]:
     codec, mark = encodings.detect(beginning, options.encoding)
     is_json = beginning[mark:].decode(codec, "ignore").lstrip().startswith("{")
     return "jsonl" if is_json else "csv", encodings.shown(codec).lower()
-
-
-def _pieces(path: Path, size: int) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while size and (piece := file.read(min(size, _PIECE))):
-            size -= len(piece)
-            yield piece

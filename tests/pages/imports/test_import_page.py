@@ -14,6 +14,7 @@ from support.imports import make_import, work_on
 from support.people import Cast
 from support.visitors import Visitor, problems_in, signed_in, summary_in
 from users import clock
+from users.bulk.imports import spool
 
 pytestmark = pytest.mark.one_database
 HASH = "$2b$12$" + "x" * 53
@@ -109,6 +110,26 @@ def test_rows_to_mend(app: Flask, ada: Visitor) -> None:
     mended = answer.text.replace("kein-email", "kaethe@example.com")
     again = checked(app, ada, mended.replace("x@@y", "zoe@y").replace("ANN@", "other@"))
     assert "<h1>3 users ready to import</h1>" in page_of(ada, again).text
+
+
+@pytest.mark.parametrize(
+    ("text", "half"),
+    [("email\nnobody\nbob@example.com\n", 'x@example.com,"half'), ('{"email": "nobody"}\n{"email": "b@c.de"}\n', "{")],
+)
+def test_rows_of_a_batch_that_was_rolled_back(app: Flask, ada: Visitor, text: str, half: str) -> None:
+    """They stand in the file of rejects behind the last commit, and have no fate."""
+    import_id = checked(app, ada, text)
+    act(ada, import_id, "start")
+    work_on(app, import_id)
+    whole = ada.get(f"/admin/imports/{import_id}/rejects").text
+    with app.app_context(), spool.path(import_id, spool.REJECTS).open("a", encoding="utf-8") as file:
+        file.write(whole.replace("nobody", "somebody") + half)
+    answer = ada.get(f"/admin/imports/{import_id}/rejects")
+    assert answer.text == whole
+    assert answer.content_length == len(whole.encode())
+    page = page_of(ada, import_id).text
+    assert "nobody" in page
+    assert "somebody" not in page
 
 
 def test_refused_rows_are_paged(app: Flask, ada: Visitor) -> None:

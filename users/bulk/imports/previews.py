@@ -1,5 +1,6 @@
 """What the check of a file has found, as a person reads it: the first users, the refused rows, unknown columns."""
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,8 +10,8 @@ from typing import Any, BinaryIO
 from users.bulk.files import header, json_lines, reading
 from users.bulk.files.layout import Layout
 from users.bulk.files.records import records
-from users.bulk.files.refusals import FileEmpty
-from users.bulk.imports import spool
+from users.bulk.files.refusals import FileRefused
+from users.bulk.imports import rejects, spool
 from users.bulk.options import Options
 from users.storage.models import Import
 
@@ -64,10 +65,11 @@ def refused_rows(job: Import, number: int) -> RefusedRows | None:
 def first_refused(job: Import, count: int) -> list[RefusedRow]:
     """Return up to `count` of the refused rows, from the first on; none if the file is gone."""
     try:
-        with spool.path(job.id, spool.REJECTS).open("rb") as file:
+        path = spool.path(job.id, spool.REJECTS)
+        with path.open("rb") as file:
             layout = reading.look(file, Options.from_json(job.options))
-            return list(islice(_refused(file, layout), count))
-    except (FileNotFoundError, FileEmpty):
+            return list(islice(_refused(file, layout, rejects.size_of(job, path)), count))
+    except (FileNotFoundError, FileRefused):
         return []
 
 
@@ -80,21 +82,27 @@ def sample(job: Import) -> tuple[tuple[str, ...], list[list[str]]] | None:
         return None
 
 
-def _refused(file: BinaryIO, layout: Layout) -> Iterator[RefusedRow]:
-    return _of_csv(file, layout) if layout.form == "csv" else _of_json_lines(file, layout)
+def _refused(file: BinaryIO, layout: Layout, size: int) -> Iterator[RefusedRow]:
+    """Yield the rows in the first `size` bytes. Behind them half a row may stand."""
+    with contextlib.suppress(FileRefused):
+        yield from _of_csv(file, layout, size) if layout.form == "csv" else _of_json_lines(file, layout, size)
 
 
-def _of_csv(file: BinaryIO, layout: Layout) -> Iterator[RefusedRow]:
+def _of_csv(file: BinaryIO, layout: Layout, size: int) -> Iterator[RefusedRow]:
     names = [header.simplified(name) for name in layout.header]
     email = layout.columns.index("email")
-    for _, cells, _, _ in records(file, layout.encoding, layout.delimiter, layout.first):
+    for _, cells, _, end in records(file, layout.encoding, layout.delimiter, layout.first):
+        if end > size:
+            return
         if cells and len(cells) >= len(names):
             yield _row(cells[email], *(cells[names.index(name)] for name in header.ERROR_COLUMNS))
 
 
-def _of_json_lines(file: BinaryIO, layout: Layout) -> Iterator[RefusedRow]:
+def _of_json_lines(file: BinaryIO, layout: Layout, size: int) -> Iterator[RefusedRow]:
     """Yield the rows. A line that is no object follows its errors, and is not shown."""
-    for _, text, _ in json_lines.json_lines(file, layout.encoding, layout.first):
+    for _, text, end in json_lines.json_lines(file, layout.encoding, layout.first):
+        if end > size:
+            return
         members: Mapping[str, Any] = {}
         try:
             members = json_lines.members_of(text or "{}")

@@ -1,6 +1,7 @@
 """The file of the rows that an import refuses, which goes on at a checkpoint after a crash."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -9,6 +10,9 @@ from users.bulk.files.layout import Layout
 from users.bulk.files.reading import ReadRow
 from users.bulk.files.writing import RejectsWriter
 from users.bulk.rows import BadRow
+from users.storage.models import Import
+
+_PIECE = 64 * 1024
 
 
 class RejectsFile:
@@ -50,3 +54,19 @@ class RejectsFile:
         self, _kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
         self._file.close()
+
+
+def size_of(job: Import, path: Path) -> int:
+    """Return how many bytes of the file are of rows that have their fate. Raises OSError.
+
+    Behind them may stand those of a batch that has not ended, or was rolled back by a cancellation or a crash.
+    """
+    return path.stat().st_size if job.started_at is None else job.rejects_bytes
+
+
+def pieces(path: Path, size: int) -> Iterator[bytes]:
+    """Yield the first `size` bytes of a file."""
+    with path.open("rb") as file:
+        while size and (piece := file.read(min(size, _PIECE))):
+            size -= len(piece)
+            yield piece

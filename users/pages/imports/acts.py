@@ -2,10 +2,10 @@
 
 import contextlib
 
-from flask import Response, flash, g, redirect, render_template, request, send_file, url_for
+from flask import Response, flash, g, redirect, render_template, request, url_for
 
 from users.blueprint import bp
-from users.bulk.imports import jobs, previews
+from users.bulk.imports import jobs, previews, rejects
 from users.bulk.imports.errors import ImportElsewhere, ImportState
 from users.bulk.options import Options
 from users.pages.forms import FormData
@@ -76,7 +76,11 @@ def download_rejects(import_id: str) -> Response:
     path = jobs.rejects_file(job, g.actor)
     stem, _, ending = (job.name or "users.csv").rpartition(".")
     name = f"{stem or ending} to mend.{ending if stem else 'csv'}"
-    return send_file(path, mimetype="application/octet-stream", as_attachment=True, download_name=name)
+    size = rejects.size_of(job, path)
+    answer = Response(rejects.pieces(path, size), mimetype="application/octet-stream")
+    answer.headers.set("Content-Disposition", "attachment", filename=name)
+    answer.content_length = size
+    return answer
 
 
 def _to_page(job: Import) -> PageResponse:
