@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from support.application import app_on
+from support.import_jobs import PATH, staff, upload
 from support.installations import Installation, installed
 from support.nginx import HOST, Secure, free_port, proxied
 from support.people import PASSWORD, make_key
 from support.servers import ANSWER_SECONDS, Server
 from users.roles import Permission
 
+LARGE = 30_000  # rows: 2.5 MiB
 SECRET = "usr_0123456789.the-token-of-a-link"
 
 pytestmark = pytest.mark.xdist_group("proxy")  # they share servers, which one worker of xdist starts
@@ -38,9 +40,10 @@ def host(here: Installation) -> Server:
 
 @pytest.fixture(scope="module")
 def key(here: Installation, host: Server) -> str:
-    """A key that may create and change users."""
+    """A key that may create, change and import users."""
     with app_on(here) as app:
-        return make_key(app, Permission.USERS_CREATE, Permission.USERS_READ, Permission.USERS_UPDATE)
+        changes = (Permission.USERS_CREATE, Permission.USERS_IMPORT, Permission.USERS_UPDATE)
+        return make_key(app, Permission.USERS_READ, *changes)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +102,37 @@ def test_etags_stay_strong(nginx: Secure, key: str) -> None:
     for path in ("/docs", "/openapi.json"):
         answer = nginx.call("GET", path, headers=gzip)
         assert (answer.headers["Content-Encoding"], answer.headers["ETag"][0]) == ("gzip", '"')
+
+
+def test_files_in_and_out(host: Server, nginx: Secure, key: str) -> None:
+    """A file to import passes, with its length or in chunks, where other bodies have 1 MiB at most; an export too."""
+    for content in (staff("file.example.com", LARGE), [staff("chunks.example.com", LARGE)]):
+        assert upload(nginx, key, content, query="start=never").status == 202
+    large = {"email": "large@example.com", "first_name": "x" * 1_100_000}
+    assert nginx.call("POST", "/v1/user/", key=key, body=large).status == 413
+    export = nginx.call("GET", "/v1/user/export", key=key)
+    assert (export.status, export.headers["Content-Length"]) == (200, str(len(export.body)))
+    assert "is buffered to a temporary file" not in nginx.log()
+    assert host.call("GET", "/healthz").status == 200
+
+
+def test_file_of_a_stranger(here: Installation, nginx: Secure) -> None:
+    """It is refused before it is there: whoever is told so has sent a part of it, and no disk has any."""
+    with nginx.connect() as connection:
+        head = f"POST {PATH} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: text/csv\r\nContent-Length: {500 << 20}\r\n\r\n"
+        connection.sendall(head.encode() + b"x" * 100_000)
+        assert connection.recv(12) == b"HTTP/1.1 401"
+    told = {upload(nginx, "ak_wrong", staff("stranger.example.com", LARGE)).status for _ in range(3)}
+    assert told <= {401, 502}  # nginx gives up at times when its connection is closed before all is sent
+    assert "is buffered to a temporary file" not in nginx.log()
+    assert [path for path in (here.instance / "imports").glob("*") if b"stranger" in path.read_bytes()] == []
+
+
+def test_refused_file(nginx: Secure, key: str) -> None:
+    """Who may import is told why, although the file was on its way."""
+    content = staff("refused.example.com", LARGE)
+    replies = [upload(nginx, key, content, **{"Content-Type": "text/plain"}) for _ in range(3)]
+    assert [reply.code for reply in replies] == ["UNSUPPORTED_MEDIA_TYPE"] * 3
 
 
 @contextlib.contextmanager

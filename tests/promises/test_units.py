@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from support.application import app_on
+from support.application import CHEAP, app_on
 from support.databases import rows
 from support.documents import OPERATIONS, blocks
 from support.installations import installed
 from support.servers import BIN, REPOSITORY
 from support.skips import unavailable
+from users import settings
+from users.bulk import children
 
 NAMES = ("enrol.service", "enrol-backup.service", "enrol-backup.timer")
 MOST_EXPOSED = 25  # tenths of systemd's points
@@ -56,3 +58,20 @@ def test_hash_under_the_filter(units: list[Path], tmp_path: Path, without: str, 
         done = here.run([sys.executable, program, group, without, *command])
         assert bool(rows(app, "SELECT id FROM users")) == created, done.stderr
     assert done.returncode == (0 if created else -signal.SIGSYS)
+
+
+def test_spool_is_writable(units: list[Path]) -> None:
+    """The service may write where files to import are kept, unless the setting says otherwise."""
+    (writable,) = re.findall(r"^ReadWritePaths=(\S+)$", units[0].read_text(), re.MULTILINE)
+    loaded = settings.load({**CHEAP, "DATABASE_URL": "postgresql://nowhere/enrol"}, Path("/opt/enrol/instance"))
+    assert loaded.spool_folder.is_relative_to(writable)
+
+
+def test_child_under_the_filter(units: list[Path], tmp_path: Path) -> None:
+    """The process that works on imports lowers its priority and ends, since nobody holds its standard input."""
+    (group,) = re.findall(r"^SystemCallFilter=(\S+)$", units[0].read_text(), re.MULTILINE)
+    program = str(REPOSITORY / "tests" / "support" / "syscall_filter.py")
+    with installed(tmp_path / "enrol", {"FLASK_APP": "app.py"}) as here, app_on(here):
+        work = [sys.executable, "-c", children.PROGRAM, "jobs", "work", "imports"]
+        done = here.run([sys.executable, program, group, "", *work])
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr

@@ -1,6 +1,8 @@
 """The request body as a file: its bytes as they arrive, in chunks or not, and never all of them in memory."""
 
+import contextlib
 import io
+from collections.abc import Iterator
 
 from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -8,9 +10,12 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from users.bulk.files import encodings
 from users.bulk.files.refusals import UnknownEncoding
 from users.bulk.imports.errors import FileTooLarge
+from users.errors import EnrolError
 from users.request_errors import InvalidParameter, UnsupportedContentEncoding, UnsupportedFileType
 
 TYPES = ("text/csv", "application/x-ndjson")
+_MOST_DISCARDED = 8 * 1024 * 1024
+_PIECE = 64 * 1024
 _MARKED = ("utf-8", "utf8", "utf-16")  # a byte order mark tells which, and no name is needed
 
 
@@ -25,7 +30,7 @@ class FileBody(io.RawIOBase):
         if (self._expected or 0) > most:
             raise FileTooLarge(most)
         request.max_content_length = most + 1  # one more: Werkzeug truncates a chunked body there without an error
-        self._stream = request.stream
+        self._request = request
         self._count = 0
 
     def readable(self) -> bool:
@@ -44,7 +49,7 @@ class FileBody(io.RawIOBase):
 
     def _next(self, size: int) -> bytes:
         try:
-            return self._stream.read(size)
+            return self._request.stream.read(size)
         except RequestEntityTooLarge:  # of a chunked body, whose reader has one byte too many by now
             return b""
         except Exception:  # a malformed chunk or a closed connection, for which each server raises its own error
@@ -55,6 +60,25 @@ def _broken() -> InvalidParameter:
     error = InvalidParameter("Content-Length", "the number of bytes of the body")
     error.message = "The request body did not arrive whole."
     return error
+
+
+@contextlib.contextmanager
+def discarding(request: Request) -> Iterator[None]:
+    """Read some of a body that is refused unread. A client or proxy that still sends it would else miss the answer."""
+    try:
+        yield
+    except EnrolError:
+        # Nobody has begun to read, and the client does not wait to be asked for the body.
+        if "stream" not in vars(request) and "Expect" not in request.headers:
+            _discard(request)
+        raise
+
+
+def _discard(request: Request) -> None:
+    left = min(request.content_length or 0, _MOST_DISCARDED)
+    with contextlib.suppress(Exception):  # each server raises its own error for a closed connection
+        while left and (piece := request.environ["wsgi.input"].read(min(left, _PIECE))):
+            left -= len(piece)
 
 
 def require_type(request: Request) -> None:

@@ -32,14 +32,19 @@ def create_import_job() -> tuple[Response, int, dict[str, str]]:
 
     The same file with the same Idempotency-Key gets the same import.
     """
+    with file_body.discarding(request):
+        found = _submit()
+    headers = {"Location": f"{PATH}/{found.job.id}", **({"Idempotent-Replayed": "true"} if found.replayed else {})}
+    return jsonify(jobs.as_job(found.job)), 202, headers | _when_to_look(found.job)
+
+
+def _submit() -> jobs.Submitted:
     start: Any = parameters.one_of(request, "start", _STARTS) or "never"
     name = parameters.text(request, "name", jobs.LONGEST_NAME)
     options, key = _options(), parameters.idempotency_key(request)
     file_body.require_type(request)
     body = file_body.FileBody(request, most=settings.current().import_max_bytes)
-    found = jobs.submit(body, name=name, options=options, start=start, idempotency_key=key, actor=g.actor)
-    headers = {"Location": f"{PATH}/{found.job.id}", **({"Idempotent-Replayed": "true"} if found.replayed else {})}
-    return jsonify(jobs.as_job(found.job)), 202, headers | _when_to_look(found.job)
+    return jobs.submit(body, name=name, options=options, start=start, idempotency_key=key, actor=g.actor)
 
 
 def _options() -> Options:

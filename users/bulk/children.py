@@ -22,7 +22,7 @@ LOOK_EVERY_SECONDS = 5.0
 MOST_PAUSE_SECONDS = 30.0  # between two children that fail one after another
 END_SECONDS = 5.0  # for the steps in hand, when the server ends
 
-_PROGRAM = "import os; os.nice(19); from flask.cli import main; main()"
+PROGRAM = "import os; os.nice(19); from flask.cli import main; main()"
 _DROPPED = ("FLASK_", "WERKZEUG_")  # what is said of the server, not of Enrol
 
 
@@ -134,7 +134,7 @@ class Children:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_DROPPED)}
         root = self._app.root_path
         return subprocess.Popen(  # noqa: S603  (our own words)
-            [sys.executable, "-c", _PROGRAM, "jobs", "work", kind],
+            [sys.executable, "-c", PROGRAM, "jobs", "work", kind],
             cwd=root,
             env={**kept, "FLASK_APP": os.path.join(root, "app.py"), "ENROL_LOG_FORMAT": style},
             stdin=subprocess.PIPE,
