@@ -44,9 +44,9 @@ def _folder() -> Path:
 
 def machine() -> str:
     """Return the name of the spool folder, which all hosts that share it know. Raises OSError."""
+    if known := known_machine():
+        return known
     named = _folder() / _MACHINE
-    with contextlib.suppress(FileNotFoundError):
-        return named.read_text(encoding="ascii").strip()
     made = named.with_name(f".{_MACHINE}-{secrets.token_hex(8)}")
     try:
         with open(made, "x", encoding="ascii", opener=open_private) as file:
@@ -56,6 +56,13 @@ def machine() -> str:
     finally:
         made.unlink(missing_ok=True)
     return named.read_text(encoding="ascii").strip()
+
+
+def known_machine() -> str | None:
+    """Return the name of the spool folder, None before it has one: no import has come here. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        return (settings.current().spool_folder / _MACHINE).read_text(encoding="ascii").strip()
+    return None
 
 
 @dataclass
@@ -127,7 +134,7 @@ def _translate_errors() -> Iterator[None]:
 def remove_after_end(import_id: str) -> None:
     """Remove the files of an import but the rejects. What cannot be removed now, `cleaning` removes later."""
     with contextlib.suppress(OSError):
-        for found in _folder().glob(f"{import_id}.*"):
+        for found in settings.current().spool_folder.glob(f"{import_id}.*"):
             if found.suffix != f".{REJECTS}":
                 found.unlink(missing_ok=True)
 
@@ -156,8 +163,9 @@ def _lock(file: IO[bytes]) -> None:
 
 
 def files() -> list[Path]:
-    """Return all files of imports in the spool. Raises OSError."""
-    return [found for found in _folder().iterdir() if ids.is_import_id(found.stem) and found.is_file()]
+    """Return all files of imports in the spool. Raises OSError, FileNotFoundError where there never was one."""
+    folder = settings.current().spool_folder
+    return [found for found in folder.iterdir() if ids.is_import_id(found.stem) and found.is_file()]
 
 
 def create(import_id: str, suffix: str) -> BinaryIO:

@@ -28,10 +28,12 @@ class FileLost(EnrolError):
 def _is_here() -> ColumnElement[bool]:
     """Return the SQL condition of uploaded imports that have not ended, and whose files this host has."""
     try:
-        here = Import.machine == spool.machine()
-    except OSError:  # without its folder this host has no file
+        machine = spool.known_machine()
+    except OSError:
+        machine = None
+    if machine is None:  # no file has come here
         return false()
-    return and_(Import.ended_at.is_(None), here, Import.actor_kind != ActorKind.TERMINAL)
+    return and_(Import.ended_at.is_(None), Import.machine == machine, Import.actor_kind != ActorKind.TERMINAL)
 
 
 def is_to_check() -> ColumnElement[bool]:
