@@ -1,6 +1,7 @@
 """Every code sample of the reference page runs, and prints what the contract says."""
 
 import ast
+import contextlib
 import html
 import json
 import os
@@ -8,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from support.installations import Installation, installed
 from support.people import PASSWORD, make_key, make_user
 from support.servers import Server
 from support.skips import unavailable
-from users.openapi import contract
+from users.openapi import code_samples, contract
 from users.roles import Permission, Role
 
 pytestmark = pytest.mark.xdist_group("docs")  # they share servers, which one worker of xdist starts
@@ -33,7 +35,11 @@ RUN = {"curl": ["bash"], "python": [sys.executable], "javascript": ["node"]}
 ENDINGS = {"curl": "sh", "python": "py", "javascript": "mjs"}
 
 
-USER_ID = contract.document()["components"]["parameters"]["UserId"]["example"]
+PARAMETERS = contract.document()["components"]["parameters"]
+USER_ID, IMPORT_ID = (PARAMETERS[name]["example"] for name in ("UserId", "ImportId"))
+
+
+USERS = "email,first_name,last_name\r\n{email},Ada,Lovelace\r\nada@example,Ada,Lovelace\r\n"  # the second is rejected
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +76,24 @@ def with_a_real_user(text: str, site: tuple[Installation, Server], key: str, nam
     return text.replace(USER_ID, made["id"])
 
 
+def with_a_real_import(text: str, site: tuple[Installation, Server], key: str, name: str) -> str:
+    """Return the sample with an import of its own in place of the page's example: checked, or with rejects to keep."""
+    start = "always" if name.startswith("getRejects") else "never"
+    headers = {"Content-Type": "text/csv", "X-API-Key": key}
+    with contextlib.closing(site[1].keep()) as connection:
+        path = f"/v1/user/import/jobs?no_password=true&start={start}"
+        connection.request("POST", path, USERS.format(email=f"{name}@example.com"), headers)
+        answer = connection.getresponse()
+        assert answer.status == 202
+        job = json.loads(answer.read())
+    wanted = "finished" if start == "always" else "checked"
+    end = time.monotonic() + 30
+    while site[1].call("GET", f"/v1/user/import/jobs/{job['id']}", key=key).json["state"] != wanted:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return text.replace(IMPORT_ID, job["id"])
+
+
 SAMPLES = [(one.id, language) for one in contract.operations() for language in RUN]
 
 
@@ -81,12 +105,14 @@ def test_sample_runs(
         unavailable(f"{RUN[language][0]} to run the sample")
     name = f"{operation}-{language}"
     script = tmp_path / f"sample.{ENDINGS[language]}"
-    script.write_text(with_a_real_user(shown(site)[name], site, key, name), encoding="utf-8")
+    (one,) = [one for one in contract.operations() if one.id == operation]
+    with_real = with_a_real_import if "{import_id}" in one.path else with_a_real_user
+    script.write_text(with_real(shown(site)[name], site, key, name), encoding="utf-8")
+    (tmp_path / code_samples.FILE).write_text(USERS.format(email=f"{name}@example.com"), encoding="utf-8", newline="")
     environment = {**os.environ, "API_KEY": key, "NODE_OPTIONS": "", "NO_COLOR": "1"}
     output = subprocess.check_output(
-        [*RUN[language], str(script)], env=environment, text=True, stderr=subprocess.DEVNULL
+        [*RUN[language], str(script)], env=environment, text=True, stderr=subprocess.DEVNULL, cwd=tmp_path
     )
-    (one,) = [one for one in contract.operations() if one.id == operation]
     first = one.responses[0].status
     content = documented((one.method.lower(), one.path), first)["content"]
     if one.is_download:

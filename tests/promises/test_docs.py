@@ -49,6 +49,21 @@ def test_error_codes(client: FlaskClient) -> None:
     assert {one.code for one in codes} >= set(FieldCode)
 
 
+@pytest.mark.parametrize(("section", "schema"), [("row-codes", "RowCode"), ("import-codes", "ImportErrorCode")])
+def test_codes_within_answers(client: FlaskClient, section: str, schema: str) -> None:
+    """Each code of the schema is on the page: among these, or with an answer of its own."""
+    page = client.get("/docs").text
+    shown = page.partition(f'<section id="{section}"')[2].partition("</section>")[0]
+    listed = re.findall(r'<dt id="(\w+)"><code>(\w+)</code></dt>\s*<dd>(.*?)</dd>', shown)
+    found = contract.codes_in(schema)
+    assert [(name, code) for name, code, _ in listed] == [(one.code, one.code) for one in found]
+    assert [html.unescape(re.sub(r"<.*?>", "", words)) for *_, words in listed] == [
+        f"{one.meaning} {one.fix}".replace("`", "") for one in found
+    ]
+    whole = set(contract.document()["components"]["schemas"][schema]["enum"])
+    assert whole == {one.code for one in found} | (whole & {one.code for one in contract.codes()})
+
+
 def test_contents(client: FlaskClient) -> None:
     """The navigation leads to every section, in the order of the page."""
     page = client.get("/docs").text

@@ -9,6 +9,7 @@ import pytest
 from flask import Request
 from werkzeug.test import EnvironBuilder
 
+from support import bad_rows
 from support.answers import judge_of
 from users import errors, request_errors
 from users.api import batches as batches_api
@@ -20,7 +21,7 @@ from users.bulk.imports.errors import ImportElsewhere, ImportNotFound, ImportSta
 from users.bulk.imports.records import ImportCrashed
 from users.bulk.imports.running import FileChanged
 from users.bulk.imports.working import FileLost
-from users.errors import EnrolError
+from users.errors import Denied, EnrolError
 from users.field_errors import FieldCode, FieldError, RowCode
 from users.http.error_responses import json_body
 from users.openapi import contract
@@ -225,6 +226,28 @@ def test_codes_are_those_of_the_classes() -> None:
 def test_row_codes_are_those_of_the_enums() -> None:
     told = SCHEMAS["RowCode"]
     assert told["enum"] == sorted([*FieldCode, *RowCode])
+    assert len(told["enum"]) == len(told["x-enum-descriptions"]) == len(told["x-how-to-fix"])
+
+
+@pytest.mark.parametrize("shown", SCHEMAS["RowError"]["examples"], ids=lambda one: one["code"])
+def test_error_of_a_row_is_in_the_table_of_bad_rows(shown: dict[str, str]) -> None:
+    """The page's words are those that every door says, whatever row or permission they name."""
+    said = {error for bad in bad_rows.ROWS for error in bad.errors}
+    fixed = {"{first}": "2", "{missing}": "keys:write"}
+    for name, value in fixed.items():
+        said = {(field, code, words.replace(name, value)) for field, code, words in said}
+    assert (shown["field"], shown["code"], shown["message"]) in said
+
+
+def test_every_code_of_a_row_has_an_example() -> None:
+    assert [one["code"] for one in SCHEMAS["RowError"]["examples"]] == list(RowCode)
+
+
+def test_codes_of_an_import_are_those_of_the_classes() -> None:
+    failures: set[type[EnrolError]] = {FileChanged, FileLost, ImportCrashed, Denied}
+    classes = failures | all_classes(FileRefused) - {FileRefused}
+    told = SCHEMAS["ImportErrorCode"]
+    assert told["enum"] == sorted({one.code for one in classes})
     assert len(told["enum"]) == len(told["x-enum-descriptions"]) == len(told["x-how-to-fix"])
 
 

@@ -39,10 +39,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str
 
 def command(server: Server, name: str) -> list[str]:
     """Return the command in this block of the reference page."""
+    return shlex.split(block(server, name))
+
+
+def block(server: Server, name: str) -> str:
+    """Return the text in this block of the reference page."""
     page = server.call("GET", "/docs").body.decode()
-    found = re.search(rf'<pre id="{name}".*?><code>(.*?)</code></pre>', page)
+    found = re.search(rf'<pre id="{name}".*?><code>(.*?)</code></pre>', page, re.DOTALL)
     assert found
-    return shlex.split(html.unescape(found[1]))
+    return html.unescape(found[1])
 
 
 def run(line: list[str | Path], folder: Path, **environment: str) -> str:
@@ -67,6 +72,7 @@ def class_name(operation: contract.Operation, status: int) -> str:
 
 def test_python_client(site: tuple[Server, str], tmp_path: Path) -> None:
     server, key = site
+    (tmp_path / "enrol.yaml").write_text(block(server, "client-settings"), encoding="utf-8")
     run([*command(server, "client-python"), "--fail-on-warning"], tmp_path)
     package = tmp_path / "enrol-client"
     models = (package / "enrol_client" / "models" / "__init__.py").read_text(encoding="utf-8")

@@ -106,9 +106,10 @@ def cancel_import_job(import_id: str) -> Response:
 @requires(Permission.USERS_IMPORT)
 def get_import_rejects(import_id: str) -> Response:
     """Answer 200 with the rows that were rejected, as a file like the one that came, and with what is wrong in each."""
+    as_json = parameters.one_of(request, "format", ("file", "json")) == "json"
     job = jobs.find(import_id, g.actor)
     path = jobs.rejects_file(job, g.actor)
-    if parameters.one_of(request, "format", ("file", "json")) == "json":
+    if as_json:
         return jsonify([_as_rejected(row) for row in previews.first_refused(job, previews.MOST_SHOWN)])
     size = rejects.size_of(job, path)
     form, charset = _form_of(path, Options.from_json(job.options))

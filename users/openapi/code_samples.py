@@ -9,6 +9,8 @@ from typing import Any
 Body = Mapping[str, Any] | None
 FILE = "users.csv"  # which a sample sends
 
+_WHOLE_JSON = "console.dir(await response.json(), { depth: null });"  # `console.log` folds what lies deeper
+
 LANGUAGES = {"curl": "curl", "python": "Python", "javascript": "JavaScript"}
 
 
@@ -50,16 +52,14 @@ while url:
 
 def javascript(method: str, url: str, body: Body = None, *, is_download: bool = False) -> str:
     """Return the call as a module for Node.js 18 or newer."""
-    read = "text" if is_download else "json"
     headers = '"X-API-Key": process.env.API_KEY'
     lines = [f'method: "{method}"', f"headers: {{ {headers} }}"]
     if body is not None:
         lines[-1] = f'headers: {{ {headers}, "Content-Type": "application/json" }}'
         lines.append(f"body: JSON.stringify({_pretty(body, 2)})")
     options = indent(",\n".join(lines), "  ")
-    return (
-        f"const response = await fetch({json.dumps(url)}, {{\n{options},\n}});\nconsole.log(await response.{read}());"
-    )
+    shown = "console.log(await response.text());" if is_download else _WHOLE_JSON
+    return f"const response = await fetch({json.dumps(url)}, {{\n{options},\n}});\n{shown}"
 
 
 def in_every_language(
@@ -108,7 +108,7 @@ const response = await fetch({json.dumps(url)}, {{
   headers: {{ "X-API-Key": process.env.API_KEY, {kind} }},
   body: await openAsBlob("{FILE}"),
 }});
-console.log(await response.json());""",
+{_WHOLE_JSON}""",
     }
 
 

@@ -56,6 +56,15 @@ class Operation:
 
 
 @dataclass(frozen=True)
+class PartCode:
+    """A code that stands in an answer beside others or in an import, what it means and how to fix it."""
+
+    code: str
+    meaning: str
+    fix: str
+
+
+@dataclass(frozen=True)
 class ErrorCode:
     """An error code, what it means and how to fix it."""
 
@@ -122,7 +131,7 @@ def _parameter(node: Node) -> Field:
 
 
 def _response(status: int, node: Node) -> OperationResponse:
-    content = node["content"].get("application/json") or next(iter(node["content"].values()))
+    content = next(iter(node["content"].values()))
     schema = content["schema"]
     if status >= 400:
         error = schema["properties"]["error"]
@@ -205,6 +214,13 @@ def codes() -> list[ErrorCode]:
     found = [_code(one) for one in schemas.values() if "allOf" in one]
     alone = _field_codes(schemas["FieldCode"], {one.code for one in found})
     return sorted([*found, *alone], key=lambda one: one.status)
+
+
+def codes_in(name: str) -> list[PartCode]:
+    """Return the codes of the schema `name` that are not among those of `codes`."""
+    schema, listed = document()["components"]["schemas"][name], {one.code for one in codes()}
+    parts = zip(schema["enum"], schema["x-enum-descriptions"], schema["x-how-to-fix"], strict=True)
+    return [PartCode(*one) for one in parts if one[0] not in listed]
 
 
 def _code(schema: Node) -> ErrorCode:

@@ -28,6 +28,8 @@ def page(base_url: str | None, language: str) -> str:
         tags=_tags(),
         objects=[(schemas[name], contract.fields(schemas[name])) for name in OBJECTS],
         codes=contract.codes(),
+        row_codes=contract.codes_in("RowCode"),
+        import_codes=contract.codes_in("ImportErrorCode"),
         changes=changelog.versions(),
         error=contract.example_of("PASSWORD_TOO_SHORT"),
         rate=settings.current().rate_limit,
