@@ -82,6 +82,19 @@ def test_json_lines(app: Flask, api: Api) -> None:
     assert [row["row"] for row in api.get(f"{path}/rejects?format=json").json] == [2]
 
 
+@pytest.mark.parametrize("form", ["csv", "x-ndjson"])
+def test_all_rejects_are_too_large(app: Flask, api: Api, form: str) -> None:
+    """Of such rows nothing is kept but what is wrong with them."""
+    name = "x" * 65_536
+    files = {"csv": f"email,first_name\nann@example.com,{name}\n", "x-ndjson": json.dumps({"first_name": name})}
+    media_type = "text/csv" if form == "csv" else f"application/{form}"
+    path = upload(api, files[form].encode(), Content_Type=media_type).headers["Location"]
+    work(app)
+    error = {"code": "ROW_TOO_LARGE", "message": "Row is larger than 64 KiB"}
+    row = {"csv": 2, "x-ndjson": 1}[form]
+    assert api.get(f"{path}/rejects?format=json").json == [{"row": row, "email": "", "errors": [error]}]
+
+
 def test_options(app: Flask, api: Api) -> None:
     query = "?skip_existing=1&no_password=true&keep_ids=1&map=Mail%3D1%3Demail&map=ID=id&ignore=Phone&ignore=Fax"
     assert upload(api, query=query, Content_Type="text/csv; charset=windows-1252").status_code == 202

@@ -37,13 +37,20 @@ class ReadRow(NamedTuple):
 
 
 def look(file: BinaryIO, options: Options) -> Layout:
-    """Return how `file` is to be read. Only its beginning is read. Raises FileRefused."""
+    """Return how `file` is to be read. Only its beginning is read. Raises FileRefused, also if it has no row."""
+    layout = layout_of(file, options)
+    next(read(file, layout), None)  # raises FileEmpty if there is no row
+    return layout
+
+
+def layout_of(file: BinaryIO, options: Options) -> Layout:
+    """Return how `file` is to be read, whether there are rows after its header or not. Raises FileRefused."""
     found = begin(file, options)
     known = header.known_names(options)
     columns: tuple[str | None, ...] = ()
     if found.form == "csv":
         columns = header.columns_of(found.header, found.header_row, options)
-    layout = Layout(
+    return Layout(
         form=found.form,
         encoding=found.encoding,
         delimiter=found.delimiter,
@@ -56,8 +63,6 @@ def look(file: BinaryIO, options: Options) -> Layout:
         line_end=found.line_end,
         members={} if found.form == "csv" else known,
     )
-    next(read(file, layout), None)  # raises FileEmpty if there is no row
-    return layout
 
 
 def _names(file: BinaryIO, form: str, names: tuple[str, ...], encoding: str, first: Place) -> tuple[str, ...]:

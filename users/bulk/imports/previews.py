@@ -67,7 +67,8 @@ def first_refused(job: Import, count: int) -> list[RefusedRow]:
     try:
         path = spool.path(job.id, spool.REJECTS)
         with path.open("rb") as file:
-            layout = reading.look(file, Options.from_json(job.options))
+            # A row that was too large has no cells left but those of its error: to the reader of users it is blank.
+            layout = reading.layout_of(file, Options.from_json(job.options))
             return list(islice(_refused(file, layout, rejects.size_of(job, path)), count))
     except (FileNotFoundError, FileRefused):
         return []
