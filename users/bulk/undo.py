@@ -10,13 +10,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from users import clock, ids
 from users.actors import Actor
-from users.audit.trail import Action
 from users.auth.authorization import authorized_transaction
+from users.bulk.imports.made import creations_by
 from users.errors import Denied, EnrolError, LastAdministrator, UserNotFound
 from users.roles import Permission
 from users.services import user_changes
@@ -68,15 +67,15 @@ def undo(
     actor.require(Permission.USERS_DELETE)
     actor.require_confirmation()
     found = Undone()
-    for made in _made_by(job):
-        deletable = _sort_out(made, found)
+    for users in _made_by(job):
+        deletable = _sort_out(users, found)
         if is_dry:
             found.deleted += len(deletable)
             continue
         for start in range(0, len(deletable), DELETED_AT_ONCE):
             if should_stop():
                 return found
-            _delete({user_id: made[user_id] for user_id in deletable[start : start + DELETED_AT_ONCE]}, actor, found)
+            _delete({user_id: users[user_id] for user_id in deletable[start : start + DELETED_AT_ONCE]}, actor, found)
             if on_progress:
                 on_progress(found)
     return found
@@ -86,17 +85,12 @@ def _made_by(job: Import) -> Iterator[_Made]:
     """Yield the users whom the import made, some at a time. Those who were erased since are among them."""
     if job.started_at is None:
         return
-    begin, end = job.started_at, job.ended_at or clock.now()
-    after, last = ids.first("evt", begin - clock.MAY_DIFFER), ids.first("evt", end + clock.MAY_DIFFER)
-    # The events of an import lie side by side, so a walk along the ids finds them soonest. With the index of the
-    # request ids each read would sort all of them; `coalesce` keeps the database from it.
-    is_its = (func.coalesce(AuditEvent.request_id, "") == job.id, AuditEvent.action == Action.USER_CREATE)
+    creations = select(AuditEvent.id, AuditEvent.target_id, AuditEvent.at)
+    after = ""
     while True:
-        some = select(AuditEvent.id, AuditEvent.target_id, AuditEvent.at).where(
-            AuditEvent.id > after, AuditEvent.id < last, *is_its
-        )
+        some = creations.where(*creations_by(job, after=after)).order_by(AuditEvent.id).limit(READ_AT_ONCE)
         with database.reading() as session:
-            events = session.execute(some.order_by(AuditEvent.id).limit(READ_AT_ONCE)).all()
+            events = session.execute(some).all()
         if not events:
             return
         yield {event.target_id: event.at for event in events}

@@ -200,3 +200,19 @@ def test_nobody_starts_it(app: Flask, ada: Actor, tmp_path: Path) -> None:
         execute(app, "UPDATE imports SET ended_at = :at", at=clock.now() - cleaning.REJECTS_STAY)
         cleaning.clean()
     assert spooled(tmp_path) == []
+
+
+def test_a_command_that_nobody_runs_again(app: Flask, ada: Actor) -> None:
+    """Its import ends after a week, and the audit trail tells of the users that it has made."""
+    job = upload(app, ada, FILE, options=OPTIONS)
+    long_ago = clock.now() - cleaning.COMMAND_WAITS
+    execute(
+        app,
+        "UPDATE imports SET actor_kind = 'terminal', state = 'running', started_at = :at, created = 1",
+        at=long_ago,
+    )
+    with app.app_context():
+        cleaning.clean()
+    (found,) = rows(app, "SELECT state FROM imports")
+    (event,) = rows(app, "SELECT target_id FROM audit_events WHERE action = 'user.import'")
+    assert (found.state, event.target_id) == ("expired", job.id)

@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import and_, func, or_, select
 
 from users import clock
 from users.actors import ActorKind
-from users.bulk.imports import spool
+from users.bulk.imports import made, spool
 from users.storage import database
 from users.storage.models import Import
 
@@ -46,9 +46,11 @@ def _expire(now: datetime) -> None:
     over = (Import.ended_at.is_(None), or_(waiting, forgotten))
     if database.find(select(Import.id).where(*over).limit(1)) is None:  # most often, and without a lock
         return
-    ended = {"state": "expired", "ended_at": now, "holder": None, "lease_until": None}
-    with database.writing() as connection:
-        connection.execute(update(Import.metadata.tables["imports"]).where(*over).values(ended))
+    with database.transaction() as session:
+        for job in session.scalars(select(Import).where(*over).with_for_update(skip_locked=True)).all():
+            job.state, job.ended_at = "expired", now
+            job.holder, job.lease_until = None, None
+            made.record(session, job)
 
 
 def _imports(import_ids: set[str]) -> Mapping[str, Any]:

@@ -1,9 +1,8 @@
 """The users that an import has made: the event that tells of them, and the list of them, found by their events."""
 
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 from sqlalchemy.orm import Session
 
 from users import clock, ids
@@ -15,22 +14,29 @@ from users.storage.lists import paging
 from users.storage.lists.paging import Page
 from users.storage.models import AuditEvent, Import, User
 
-_MARGIN = timedelta(minutes=1)  # between the clocks of two hosts
+
+def creations_by(job: Import, *, after: str = "") -> Sequence[ColumnElement[bool]]:
+    """Return the SQL conditions of the events of the users that the import made, of those after the event `after`.
+
+    The time of the run bounds the ids of the events, which lie side by side: a walk along the ids finds them soonest.
+    """
+    # `coalesce` keeps the database from the index of the request ids, by which it would sort them all.
+    found = [AuditEvent.action == Action.USER_CREATE, func.coalesce(AuditEvent.request_id, "") == job.id]
+    if after:
+        found.append(AuditEvent.id > after)  # alone: of two bounds SQLite may walk from the lower one
+    elif job.started_at:
+        found.append(AuditEvent.id >= ids.first("evt", job.started_at - clock.MAY_DIFFER))
+    if job.ended_at:
+        found.append(AuditEvent.id < ids.first("evt", job.ended_at + clock.MAY_DIFFER))
+    return found
 
 
 def users_made(job: Import, *, before: str | None = None, after: str | None = None) -> Page[User]:
     """Return a page of the users that the import made, newest first. Erased users are left out.
 
-    The page is that of their events: `before` and `after` are ids of events. The time of the run bounds the ids, so
-    that the index on action and id finds the page, and no page sorts all events of the import.
+    The page is that of their events: `before` and `after` are ids of events.
     """
-    # `coalesce` keeps the database from the index of the request ids, by which it would sort them all.
-    bounds = [AuditEvent.action == Action.USER_CREATE, func.coalesce(AuditEvent.request_id, "") == job.id]
-    if job.started_at:
-        bounds.append(AuditEvent.id >= ids.first("evt", job.started_at - _MARGIN))
-    if job.ended_at:
-        bounds.append(AuditEvent.id < ids.first("evt", job.ended_at + _MARGIN))
-    events = paging.newest(AuditEvent, *bounds, before=before, after=after)
+    events = paging.newest(AuditEvent, *creations_by(job), before=before, after=after)
     user_ids = [event.target_id for event in events.rows]
     with database.reading() as session:
         found = {user.id: user for user in session.scalars(select(User).where(User.id.in_(user_ids)))}
