@@ -75,6 +75,10 @@ class _UserRow(NamedTuple):
     search_name: str | None
     search_last_name: str | None
 
+    def __repr__(self) -> str:
+        """Return no column but the id: one is the hash of a password."""
+        return f"<_UserRow {self.id}>"
+
 
 class Fate(StrEnum):
     """What becomes of a row."""

@@ -125,3 +125,12 @@ def test_escape_is_a_bijection(cell: str) -> None:
 def test_escape_keeps_cells_apart(one: str, other: str) -> None:
     assert (escaped(one) == escaped(other)) == (one == other)
     assert escaped(one)[:1] not in ("=", "+", "-", "@", "\t", "\r")
+
+
+def test_as_many_columns_as_there_may_be() -> None:
+    """The columns that say what is wrong come on top of them."""
+    names = tuple(f"c{number}" for number in range(63))
+    content = f"email,{','.join(names)}\nada@example.com{',' * 63}\n".encode()
+    assert cells_of(rejects_of(content, Options(ignored=names)), Options(ignored=names)) == [
+        {"email": "ada@example.com"}
+    ]

@@ -306,7 +306,17 @@ def test_a_batch_that_waits_keeps_the_lease(app: Flask, ada: Actor, monkeypatch:
 
     monkeypatch.setattr(records, "write", note)
     assert run(app, job).created == 3
-    assert kept.count({"step_ended": False}) == 4  # a chunk, and three hashes
+    assert kept.count({"step_ended": False}) == 7  # a chunk, three rows, and three hashes
+
+
+@pytest.mark.one_database
+def test_slow_rows_make_short_chunks(app: Flask, ada: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check renews its lease after each, also where DNS takes seconds for a row."""
+    job = upload(app, ada, many(3).encode())
+    monkeypatch.setattr(examination, "CHUNK_SECONDS", -1)
+    told: list[int] = []
+    assert check(app, job, on_progress=lambda now: told.append(now.rows_done)).created == 3
+    assert told == [1, 2, 3]
 
 
 def _away(*_args: Any, **_values: Any) -> None:

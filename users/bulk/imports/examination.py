@@ -4,9 +4,9 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import BinaryIO
 
+from users import clock
 from users.bulk import insertion
 from users.bulk.duplicates import Duplicates, Seen
 from users.bulk.files import reading
@@ -21,6 +21,7 @@ from users.storage import database
 from users.storage.models import Import
 
 AT_ONCE = 1000  # rows that one query looks up
+CHUNK_SECONDS = 2.0
 SHOWN = 20  # rows to be created
 
 Judged = tuple[ReadRow, GoodRow | BadRow]
@@ -67,15 +68,23 @@ class Examination:
         """
         first = self.layout.first.number
         rows = reading.read(self._file, self.layout)
-        while read := list(islice(rows, AT_ONCE)):
-            chunk = [(row, self._fate_in_file(row)) for row in read]
+        while chunk := self._judge_some(rows):
             fates = self._look_up(chunk) if self._ask_database else {}
             self._count(chunk, fates)
-            last = read[-1]
+            last, _ = chunk[-1]
             self.findings.blank = last.row.number - first + 1 - self.findings.rows
             self.findings.byte_offset = last.end.byte_offset
             yield [(row, _after(found, fates)) for row, found in chunk]
         self.findings.blank = rows.blank  # with those after the last row
+
+    def _judge_some(self, rows: Iterable[ReadRow]) -> list[Judged]:
+        """Judge the next rows: as many as one query looks up, fewer where a row takes long, as when DNS is asked."""
+        chunk, until = [], clock.monotonic() + CHUNK_SECONDS
+        for row in rows:
+            chunk.append((row, self._fate_in_file(row)))
+            if len(chunk) == AT_ONCE or clock.monotonic() > until:
+                break
+        return chunk
 
     def _fate_in_file(self, row: ReadRow) -> GoodRow | BadRow:
         found = self._judge.judge(row.row)

@@ -35,7 +35,11 @@ from users.storage.models import Import
 ToldLater = Callable[[BinaryIO], Options]  # takes the file that has arrived, and may refuse it
 Starts = Literal["never", "clean", "always"]  # by itself: never, if no row is rejected, always
 
-MOVING = ("checking", "waiting", "running")  # the others wait for somebody, or have ended
+MOVING = (
+    "checking",
+    "waiting",
+    "running",
+)  # the page looks again by itself; the others wait for somebody, or have ended
 LONGEST_NAME = 255
 _LOCK = 0x75706C6F6164  # "upload", the number of the lock
 _AT_ONCE = 100  # imports in one read
@@ -235,9 +239,6 @@ def cancel(import_id: str, actor: Actor) -> Import:
         job.holder, job.lease_until = None, None
     spool.remove_after_end(import_id)
     return job
-
-
-discard = cancel
 
 
 @contextlib.contextmanager

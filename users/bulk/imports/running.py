@@ -7,7 +7,7 @@ in the audit trail.
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from users.bulk.files.layout import Layout, Place
 from users.bulk.files.refusals import FileRefused
 from users.bulk.imports import actors, examination, records
 from users.bulk.imports.batches import Batch, Size, batches
+from users.bulk.imports.examination import Judged
 from users.bulk.imports.hashing import Hashing
 from users.bulk.imports.records import ImportCrashed
 from users.bulk.imports.rejects import RejectsFile
@@ -38,7 +39,7 @@ from users.storage.models import Import
 
 PATIENCE = 5  # times without a batch, after which a database that cannot be used ends the run
 PAUSE_SECONDS = 1.0
-RENEW_SECONDS = 5.0  # of the lease, while a batch waits: on a busy machine its hashes may take longer than the lease
+RENEW_SECONDS = 5.0  # of the lease, while a batch waits: its rows or hashes may take longer than the lease lasts
 
 
 class FileChanged(EnrolError):
@@ -164,7 +165,7 @@ class _Run:
         judge = Judge(self._options, settings.current().rules, self._held)
         duplicates = examination.duplicates_of(self.job, file, layout, judge, on_chunk=self._renew_if_time)
         start = Place(self.job.byte_offset, self.job.row_number) if self.job.rows_done else None
-        judged = examination.judged(reading.read(file, layout, start), judge, duplicates)
+        judged = self._in_time(examination.judged(reading.read(file, layout, start), judge, duplicates))
         return batches(judged, self._size, hashing, self._look_up, slots=settings.current().hash_slots)
 
     def _look_up(self, rows: Sequence[GoodRow]) -> dict[int, Result]:
@@ -186,6 +187,12 @@ class _Run:
         self._size.learn(len(batch.good), clock.monotonic() - started)
         records.note(self.job, values)
         self._tell(batch, refused)
+
+    def _in_time(self, rows: Iterable[Judged]) -> Iterator[Judged]:
+        """Yield the rows. Each may take long where DNS is asked about its email."""
+        for row in rows:
+            self._renew_if_time()
+            yield row
 
     def _hashes_of(self, batch: Batch) -> Iterator[tuple[int, str]]:
         for number, hashed in batch.hashes.items():

@@ -11,7 +11,7 @@ _CLEAR = "\r\x1b[K"
 
 
 class Progress:
-    """Shows how far a command is. `verb` stands before the numbers while the file is only read."""
+    """Shows how far a command is, from row `start` on."""
 
     def __init__(self, start: int = 0) -> None:
         self._on_terminal = sys.stderr is not None and sys.stderr.isatty()

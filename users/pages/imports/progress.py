@@ -6,7 +6,6 @@ from datetime import datetime
 
 from users.storage.models import Import
 
-MOVING = frozenset({"checking", "waiting", "running"})  # the page looks again by itself
 ENDED = frozenset({"finished", "cancelled", "failed", "expired"})
 
 _SOONEST = 2  # seconds of work before a rate says anything

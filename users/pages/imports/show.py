@@ -28,7 +28,7 @@ def show_import(import_id: str, formdata: FormData | None = None) -> PageRespons
     """Show the import as it is now. While it moves, the page looks again by itself."""
     job = jobs.find(import_id, g.actor)
     about = {"job": job, "state": job.state, "progress": progress}
-    if job.state in progress.MOVING:
+    if job.state in jobs.MOVING:
         return render_template("imports/moving.html", now=clock.now(), **about)
     return _PAGES.get(job.state, _ended)(job, about, formdata or NO_DATA)
 
