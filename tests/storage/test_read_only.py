@@ -131,10 +131,11 @@ def test_every_form(app: Flask, ada: Visitor, changing: list[str]) -> None:
     told = [path for path, page in answers.items() if "The database is read-only at the moment" in summary_in(page)]
     assert [path for path, page in answers.items() if page.status_code == 503] == told
     refused = [path.rpartition("/")[2] for path in changing if path not in told]
-    # Ada's new factor has had no code yet, she has no passkey, and she need not choose a new password. Her import does
-    # not ask what its columns mean, and she sends no file.
+    # Ada's new factor has had no code yet, she has no passkey, and she need not choose a new password. Her act has made
+    # no links, her import neither asks what its columns mean nor has ended, and she chooses no users and no file.
     of_account = ["activate", "codes", "passkey-options", "password"]
-    assert refused == [*of_account, "columns", "factor", "edit", "import", "setup", "verify"]
+    of_many = ["links", "columns", "undo"]
+    assert refused == [*of_account, *of_many, "factor", "users", "edit", "import", "setup", "verify"]
 
 
 def test_sign_in(app: Flask, visitor: Visitor) -> None:

@@ -11,9 +11,10 @@ from support.factors import CODES, CONFIRM, FACTORS, add_app, begin_app
 from support.imports import make_import
 from support.passkeys import NEW as NEW_PASSKEY
 from support.passkeys import NEW_OPTIONS, Passkey, options_in
-from support.people import PASSWORD
+from support.people import PASSWORD, make_user
 from support.scenes import NEW, Scene
 from support.visitors import mark_in, seen_end_in, token_in
+from users import clock
 from users.bulk.acts.kinds import Act, Wanted
 from users.bulk.imports import spool
 from users.storage.models import User
@@ -100,6 +101,21 @@ def with_import(scene: Scene, act: str, *, administrators: int = 0) -> Answer:
     return press(scene, f"/admin/imports/{job.id}/{act}")
 
 
+def columns_of_import(scene: Scene) -> Answer:
+    """Say what the columns of a file of Ada's mean."""
+    job = make_import(scene.app, scene.ada, state="columns")
+    with scene.app.app_context():
+        spool.path(job.id, spool.FILE).write_bytes(b"correo\njo@example.com\n")
+    return press(scene, f"/admin/imports/{job.id}/columns", **{"column-0": "email"})
+
+
+def undo_import(scene: Scene) -> Answer:
+    """Take back an import that has made a user."""
+    job = make_import(scene.app, scene.ada, state="finished", created=1, started_at=clock.now())
+    make_user(scene.app, "lou@example.com", request_id=job.id)
+    return press(scene, f"/admin/imports/{job.id}/undo")
+
+
 # They need no permission.
 OWN_ACTS: dict[str, Callable[[Scene], Answer]] = {
     "own password": lambda it: press(it, "/account", current_password=PASSWORD, password=NEW),
@@ -152,6 +168,8 @@ PAGE_ACTS: dict[str, Callable[[Scene], Answer]] = {
     "start import": lambda it: with_import(it, "start"),
     "import administrators": lambda it: with_import(it, "start", administrators=1),
     "cancel import": lambda it: with_import(it, "cancel"),
+    "columns of import": lambda it: columns_of_import(it),
+    "undo import": lambda it: undo_import(it),
     **OWN_ACTS,
 }
 

@@ -15,12 +15,19 @@ PASSWORD = "correct horse battery"
 UNKNOWN_ID = "usr_01900000000070008000000000000000"  # of no user
 
 
-def make_user(app: Flask, email: str, role: Role | None = None, password: str = PASSWORD, **names: str) -> User:
+def make_user(
+    app: Flask,
+    email: str,
+    role: Role | None = None,
+    password: str = PASSWORD,
+    request_id: str = "req_test00000000",
+    **names: str,
+) -> User:
     """Create a user through the service, as the operator at the terminal."""
     given = {"email": email, "password": password, "global_role_id": role, **names}
     with app.app_context():
         new = validation.new_user(given, validation.Rules(), fields=validation.ADMIN_FIELDS)
-        return user_creation.create_user(new, actor=terminal("req_test00000000"))
+        return user_creation.create_user(new, actor=terminal(request_id))
 
 
 def make_key(app: Flask, *scopes: Permission, owner: User | None = None, name: str = "test") -> str:

@@ -7,15 +7,19 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import insert
 
 from support.api import Answer
 from support.databases import execute, rows
 from support.people import PASSWORD, Cast, make_key, make_user
 from support.visitors import Visitor, signed_in
+from users import clock, ids
+from users.bulk.imports import spool
+from users.bulk.options import Options
 from users.roles import Permission, Role
 from users.services import api_keys
 from users.storage import database
-from users.storage.models import User
+from users.storage.models import Import, User, db
 
 NEW = "another horse battery"
 
@@ -84,6 +88,17 @@ def restore(scene: Scene) -> Answer:
     return scene.api("POST", f"{scene.sam.id}/restore")
 
 
+def on_import(scene: Scene, act: str) -> Answer:
+    """Send a request about an import that waits to be started."""
+    import_id = ids.new_id("imp")
+    with scene.app.app_context(), db.engine.begin() as connection:  # not by the service: that would be the first write
+        facts = {"actor_kind": "key", "actor_user_id": scene.ada.id, "actor_key_id": scene.key_id}
+        file = {"sha256": "0" * 64, "bytes": 6, "machine": spool.machine(), "options": Options().as_json(), "makes": {}}
+        given = {"permissions": sorted(Permission), "state": "checked", "created_at": clock.now(), **facts, **file}
+        connection.execute(insert(Import).values(id=import_id, **given))
+    return scene.api("POST", f"import/jobs/{import_id}/{act}")
+
+
 API_ACTS: dict[str, Callable[[Scene], Answer]] = {
     "create": lambda it: it.api("POST", "", json={"email": "jo@example.com", "password": PASSWORD}),
     "create once": lambda it: it.api(
@@ -104,6 +119,12 @@ API_ACTS: dict[str, Callable[[Scene], Answer]] = {
     "verify wrong password": lambda it: it.api(
         "POST", "verify-password", json={"email": "sam@example.com", "password": NEW}
     ),
+    "import rows": lambda it: it.api(
+        "POST", "import", json={"users": [{"email": "jo@example.com"}], "no_password": True}
+    ),
+    "import file": lambda it: it.api("POST", "import/jobs", data=b"email\njo@example.com\n", content_type="text/csv"),
+    "start import": lambda it: on_import(it, "start"),
+    "cancel import": lambda it: on_import(it, "cancel"),
 }
 STOPS = {
     "revoked": ("UPDATE api_keys SET deactivated_at = created_at WHERE id = :key", "API_KEY_DEACTIVATED"),

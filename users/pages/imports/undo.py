@@ -38,7 +38,9 @@ def undo_import(import_id: str) -> PageResponse:
             stopped.append(True)
         return bool(stopped)
 
-    found = undo.undo(job, actor=g.actor, should_stop=should_stop) if job.state in progress.ENDED else undo.Undone()
+    if job.state not in progress.ENDED:
+        return redirect(url_for("users.confirm_undo_import", import_id=job.id), 303)  # it says why
+    found = undo.undo(job, actor=g.actor, should_stop=should_stop)
     path = url_for("users.confirm_undo_import" if stopped else "users.show_import", import_id=job.id)
     flash(f"{progress.users(found.deleted)} deleted{'. There are more: go on' if stopped else ''}", path)
     return redirect(path, 303)
