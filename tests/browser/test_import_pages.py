@@ -77,7 +77,7 @@ def test_from_upload_to_mended_rows(site: Site, inspector: Inspector) -> None:
 
 def choose(page: "Page", content: bytes, name: str = NAME) -> None:
     """Choose a file in the form."""
-    page.set_input_files("#file", [{"name": name, "mimeType": "text/csv", "buffer": content}])
+    page.set_input_files("#file", {"name": name, "mimeType": "text/csv", "buffer": content})
 
 
 def wait(page: "Page", words: str) -> None:
