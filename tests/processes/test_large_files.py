@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.application import app_on
-from support.import_jobs import PATH, upload
+from support.import_jobs import PATH, upload, wait_until
 from support.installations import Installation, installed
 from support.people import make_key
 from support.servers import Server
@@ -51,8 +51,13 @@ def pieces(mebibytes: int) -> Iterator[bytes]:
 
 
 def spooled(made: Installation) -> list[Path]:
-    """Return the files in the spool."""
-    return list((made.instance / "imports").glob("imp_*"))
+    """Return the files in the spool that were uploaded."""
+    return list((made.instance / "imports").glob("imp_*.file"))
+
+
+@pytest.fixture(autouse=True)
+def _earlier_imports_have_ended(here: Installation, server: Server) -> None:
+    wait_until(lambda: server.call("GET", "/healthz") and not spooled(here))
 
 
 def jobs(server: Server, key: str) -> int:
@@ -87,12 +92,12 @@ def test_too_large(here: Installation, server: Server, key: str) -> None:
     reply = server.send("\r\n".join([*head, *asking, "", ""]).encode())
     assert (reply.status, reply.code) == (413, "PAYLOAD_TOO_LARGE")
     assert jobs(server, key) == before
-    assert not [path for path in spooled(here) if path.stat().st_size > MIB]
+    assert spooled(here) == []
 
 
 def test_full_disk(here: Installation, server: Server, key: str) -> None:
     """A disk that is full midway is told as 503; neither the file nor an import stays, and the next one is taken."""
-    before = jobs(server, key), len(spooled(here))
+    before = jobs(server, key)
     (worker,) = workers(server)
     _soft, hard = resource.prlimit(worker, resource.RLIMIT_FSIZE, (LARGEST_FILE, resource.RLIM_INFINITY))
     try:
@@ -103,7 +108,7 @@ def test_full_disk(here: Installation, server: Server, key: str) -> None:
     finally:
         resource.prlimit(worker, resource.RLIMIT_FSIZE, (hard, hard))
     assert '"cause": "EFBIG"' in server.log()
-    assert (jobs(server, key), len(spooled(here))) == before
+    assert (jobs(server, key), spooled(here)) == (before, [])
     assert upload(server, key, b"email\nann@example.com\n").status == 202
 
 
