@@ -174,7 +174,8 @@ def test_stopped_anywhere(app: Flask, runner: FlaskCliRunner) -> None:
             break
         insert_older(app, 1000 * tried, KINDS[tried % 12])
         update_older(app, f"usr_{tried % 12:032x}", KINDS[-tried % 12])
-    assert len([one for one in seen if "INDEX" in one]) == 14  # eight are made, six replaced
+    changed = [one for one in seen if "INDEX" in one and "ix_users_" in one and "ix_users_password_make" not in one]
+    assert len(changed) == 14  # eight are made, six replaced
     assert_whole(app)
     assert runner.invoke(args=["db", "downgrade", OLDER]).exit_code == 0
     assert runner.invoke(args=["db", "upgrade"]).exit_code == 0
@@ -208,4 +209,5 @@ def test_downgrade(app: Flask, runner: FlaskCliRunner) -> None:
     assert runner.invoke(args=["db", "downgrade", OLDER]).exit_code == 0
     older = indexes()
     assert runner.invoke(args=["db", "upgrade"]).exit_code == 0
-    assert (len(new - older), len(older - new), indexes()) == (8, 6, new)
+    made = new - older - {"ix_users_password_make"}  # of the schema after
+    assert (len(made), len(older - new), indexes()) == (8, 6, new)
