@@ -241,7 +241,7 @@ def test_changing_a_user(site: Site, inspector: Inspector) -> None:
     sign_in(page, site)
     sign_in_elsewhere(site, "person25@example.com")
     page.goto(f"{site.base_url}/admin/users")
-    follow(page, "text=person25@example.com")
+    follow(page, "a:has-text('person25@example.com')")
     user = page.url
     inspector.look("user with every action")
     follow(page, "text=End all sessions")

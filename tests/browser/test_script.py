@@ -68,7 +68,7 @@ def test_copy(page: "Page") -> None:
 def test_copied_link(page: "Page", filled_site: Site) -> None:
     """From the list to the copied link in three clicks; the message can be copied too, and the link opens its page."""
     page.goto(f"{filled_site.base_url}/admin/users?q=person7@")
-    follow(page, "text=person7@example.com")
+    follow(page, "a:has-text('person7@example.com')")
     follow(page, "text=Make a password link")
     page.get_by_role("button", name="Copy password link").click()
     page.wait_for_function("() => document.getElementById('said').textContent === 'Copied'")
