@@ -135,7 +135,7 @@ def test_key_that_may_only_create(app: Flask, api: Api, cast: Cast) -> None:
     assert made.status_code == 201
     for one in contract.operations():
         if one.permissions and one.id not in ("createUser", "inviteUser"):
-            path = one.path.format(user_id=made.json["user"]["id"], email=BODY["email"])
+            path = one.path.format(user_id=made.json["user"]["id"], email=BODY["email"], import_id=f"imp_{'0' * 32}")
             answer = api.call(one.method, path, key=key, json={} if one.body else None)
             assert (one.id, *status_and_code(answer)) == (one.id, 403, "INSUFFICIENT_PERMISSIONS")
     assert opens(app, made.json["password_url"]) == made.json["user"]["id"]

@@ -113,6 +113,7 @@ NEED_PROOF = {
     *("export hashes", "new key", "roll key", "start act", "take links", "import administrators", "undo import"),
     *("begin app", "prove app", "add passkey", "make other codes", "activate factor", "remove factor", "make codes"),
     "choose password",
+    "start import",  # of which it is not known whether it makes administrators: its preview is lost
 }
 
 

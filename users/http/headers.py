@@ -1,8 +1,10 @@
 """The headers of every response about security and caching."""
 
 import hashlib
+import unicodedata
 from functools import cache
 from pathlib import Path
+from urllib.parse import quote
 
 from flask import Response, current_app, g, request
 
@@ -35,6 +37,16 @@ def add(response: Response) -> None:
     response.headers["Cache-Control"] = _FOREVER if _is_hashed_file(response) else g.get("caching", "no-store")
     if is_https():
         response.headers["Strict-Transport-Security"] = _HSTS
+
+
+def name_download(response: Response, name: str) -> None:
+    """Let the browser save the response under `name`, whatever characters it has (RFC 6266, section 4.3).
+
+    A header is Latin-1: the development server breaks off in the middle of an answer whose header is not.
+    """
+    plain = "".join(char for char in unicodedata.normalize("NFKD", name) if " " <= char <= "~") or "download"
+    other = {} if plain == name else {"filename*": f"UTF-8''{quote(name, safe='', errors='replace')}"}
+    response.headers.set("Content-Disposition", "attachment", filename=plain, **other)
 
 
 def asset(name: str) -> str:

@@ -89,4 +89,4 @@ def run(source: Source, wanted: Wanted) -> int:
         wanted.rejects.unlink()
     if hint := telling.what_to_mend(wanted, its.rejected):
         say(hint)
-    return Report(wanted, Counts(its.rows, its.created, its.existing, its.rejected), None).print()
+    return Report(wanted, Counts(its.rows, its.created, its.existing, its.rejected), None).show()

@@ -156,4 +156,4 @@ def _ended(job: Import, wanted: Wanted) -> int:
     say_done(f"Imported: {users} created{there}, {plan.counted(job.rejected, 'row')} rejected.")
     if hint := telling.what_to_mend(wanted, job.rejected):
         say(hint)
-    return Report(wanted, Counts(job.rows_done, job.created, job.existing, job.rejected), job.id).print()
+    return Report(wanted, Counts(job.rows_done, job.created, job.existing, job.rejected), job.id).show()

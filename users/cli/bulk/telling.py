@@ -74,7 +74,7 @@ class Report:
     counts: Counts
     import_id: str | None  # None for a dry run
 
-    def print(self) -> int:
+    def show(self) -> int:
         """Print the id, or all as JSON, and return the exit code."""
         counts, wanted = self.counts, self.wanted
         if wanted.as_json:

@@ -8,6 +8,7 @@ from users.blueprint import bp
 from users.bulk.imports import jobs, previews, rejects
 from users.bulk.imports.errors import ImportElsewhere, ImportState
 from users.bulk.options import Options
+from users.http import headers
 from users.pages.forms import FormData
 from users.pages.guards import PageResponse, page
 from users.pages.imports import columns, progress
@@ -78,7 +79,7 @@ def download_rejects(import_id: str) -> Response:
     name = f"{stem or ending} to mend.{ending if stem else 'csv'}"
     size = rejects.size_of(job, path)
     answer = Response(rejects.pieces(path, size), mimetype="application/octet-stream")
-    answer.headers.set("Content-Disposition", "attachment", filename=name)
+    headers.name_download(answer, name)
     answer.content_length = size
     return answer
 
