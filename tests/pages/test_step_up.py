@@ -245,7 +245,7 @@ def test_next_leads_to_this_site(cast: Cast, ada: Visitor, there: str, kept: dic
 
 @pytest.mark.parametrize(
     "there",
-    ["/nope", "/setup", "/v1/user/", "/v1/user/me", "/admin/users", LOGIN, "/admin/login/factor", "/account/password"],
+    ["/nope", "/setup", "/v1/user/", "/v1/user/me", "/admin/audit", LOGIN, "/admin/login/factor", "/account/password"],
 )
 def test_kept_fields_open_no_other_door(cast: Cast, ada: Visitor, there: str) -> None:
     """Fields are only shown in a form of the pages that opens at this stage of the sign-in."""
