@@ -198,5 +198,5 @@ def test_at_once(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.one_database
 def test_nobody(app: Flask, cast: Cast) -> None:
-    assert exported(app, Wanted(nobody=True)).decode() == ",".join(COLUMNS) + "\r\n"
+    assert exported(app, Wanted(matches_none=True)).decode() == ",".join(COLUMNS) + "\r\n"
     assert exported(app, Wanted(Asked(shown="deactivated"), form="jsonl")) == b""

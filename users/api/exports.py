@@ -29,6 +29,6 @@ def export_users() -> Response:
         excel=parameters.boolean(request, "excel"),
         after=parameters.after(request),
         domain=parameters.domain(request),
-        nobody=active and deactivated,
+        matches_none=active and deactivated,
     )
     return exports.response(wanted, actor=g.actor)

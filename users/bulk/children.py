@@ -1,6 +1,6 @@
 """The children of a serving process, which work on jobs: started when work is due, ended with the server, collected.
 
-A child has niceness 19 and a session of its own. Its standard input is a pipe that nobody writes to: it ends when the
+A child has niceness 19 and a session of its own. Its standard input is a pipe that carries nothing: it ends when the
 server has ended, however that happened.
 """
 

@@ -59,7 +59,7 @@ class Wanted:
     excel: bool = False  # CSV begins with a byte order mark, by which Excel knows UTF-8
     after: str = ""  # the id after which it begins
     domain: Domain | None = None
-    nobody: bool = False  # active and deactivated at once
+    matches_none: bool = False  # active and deactivated at once
 
     @property
     def columns(self) -> Sequence[str]:
@@ -91,7 +91,7 @@ def write_to(write: Callable[[bytes], object], wanted: Wanted, *, actor: Actor) 
     rows = Export(wanted.form, wanted.columns, excel=wanted.excel)
     write(rows.header())
     users = 0
-    if not wanted.nobody:
+    if not wanted.matches_none:
         for page in walk.pages(wanted.asked, wanted.columns, after=wanted.after, domain=wanted.domain):
             write(b"".join([rows.row(user) for user in page]))
             users += len(page)

@@ -1,6 +1,6 @@
 """The lease of a job: one process at a time works on it, and another takes it up when that one has died.
 
-Any process that can reach the database may take a job whose lease is free: nobody holds it, or it has ended, or its
+Any process that can reach the database may take a job whose lease is free: no process holds it, it has ended, or its
 holder was a process of this machine that lives no more. The holder renews it in the transaction of each step, so a
 process that has lost its lease cannot commit a step.
 """

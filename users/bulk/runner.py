@@ -50,7 +50,7 @@ def wake() -> None:
 
 
 def due() -> list[str]:
-    """Return the kinds of which a job is due and nobody works on it. Raises Unavailable."""
+    """Return the kinds of which a job is due and no process works on it. Raises Unavailable."""
     return [name for name, kind in KINDS.items() if next(_free(kind), None)]
 
 
@@ -81,7 +81,7 @@ def _take_next(kind: Kind) -> Lease | None:
 
 
 def _free(kind: Kind) -> Iterator[str]:
-    """Yield the ids of the due jobs that nobody works on, oldest first."""
+    """Yield the ids of the due jobs that no process works on, oldest first."""
     table: Any = kind.model.__table__
     asked = select(table.c.id, table.c.holder, table.c.lease_until).where(kind.is_due()).order_by(table.c.id)
     with database.reading() as session:

@@ -91,7 +91,7 @@ class Breaking(io.BytesIO):
 @pytest.mark.one_database
 def test_nothing_stays_of_a_broken_upload(app: Flask, ada: Actor, tmp_path: Path) -> None:
     with app.app_context(), pytest.raises(EOFError):
-        jobs.create(Breaking(CSV), name=None, options=Options(), start="never", idempotency_key=None, actor=ada)
+        jobs.submit(Breaking(CSV), name=None, options=Options(), start="never", idempotency_key=None, actor=ada)
     assert spooled(tmp_path) == []
     assert rows(app, "SELECT id FROM imports") == []
 
@@ -114,7 +114,7 @@ def test_too_large_is_refused_while_it_arrives(app: Flask, ada: Actor, tmp_path:
     stream = Endless()
     given: Any = {"name": None, "options": Options(), "start": "never", "idempotency_key": None, "actor": ada}
     with app.app_context(), pytest.raises(FileTooLarge) as raised:
-        jobs.create(stream, **given)
+        jobs.submit(stream, **given)
     assert raised.value.message == "The file must be 1 MiB or smaller."
     assert stream.count < 1_200_000
     assert spooled(tmp_path) == []
@@ -166,7 +166,7 @@ def test_ten_unfinished(app: Flask, ada: Actor, tmp_path: Path) -> None:
     stream = Endless()
     given: Any = {"name": None, "options": Options(), "start": "never", "actor": ada}
     with app.app_context(), pytest.raises(TooManyImports):
-        jobs.create(stream, idempotency_key=None, **given)
+        jobs.submit(stream, idempotency_key=None, **given)
     assert stream.count == 0
     with pytest.raises(TooManyImports):
         upload(app, ada, idempotency_key="another")

@@ -1,4 +1,4 @@
-"""The end of what acts on many users leave: the report goes a week after the act, and an act that nobody started."""
+"""The end of what acts on many users leave: the report goes a week after the act, and an act that was not started."""
 
 import time
 from typing import Any

@@ -1,7 +1,7 @@
 """Acts on many users as jobs: asked for with the users who were chosen, started, cancelled, found.
 
-An act that was asked for waits for its start, so that the question says exactly who is touched, and nobody else is. It
-is seen by who asked for it, and by those who hold all that they held then.
+An act that was asked for waits for its start, so that the question names exactly the users that it will touch. The user
+who asked for it sees it, and so do those who hold all that this user held then.
 """
 
 from collections.abc import Mapping, Sequence

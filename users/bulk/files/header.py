@@ -81,7 +81,7 @@ def _check_twice(header: Sequence[str], columns: Sequence[str | None]) -> None:
 
 
 def notices_of(header: Sequence[str], known: Mapping[str, str | None], options: Options) -> tuple[str, ...]:
-    """Return a sentence for each name of `header` that is known and not used, though nobody said to ignore it."""
+    """Return a sentence for each name of `header` that is known and not used, though the options do not ignore it."""
     ignored = {simplified(name) for name in options.ignored}
     found = []
     for position, name in enumerate(header, start=1):

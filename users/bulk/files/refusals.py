@@ -112,7 +112,7 @@ class MissingColumn(FileRefused):
 
     def __init__(self, column: str, header: Sequence[str]) -> None:
         super().__init__(details={"column": column})
-        if any("@" in name for name in header):  # a row of somebody's data stands where the header should
+        if any("@" in name for name in header):  # a user's row stands where the header should
             self.message = f'The header has no column "{column}". The first row must hold the names of the columns'
         else:
             self.message = f'The header has no column "{column}". It has: {_listed(header)}'

@@ -25,7 +25,7 @@ from users.errors import Denied, Overloaded
 from users.roles import Permission
 from users.storage.models import Import
 
-WAITS = timedelta(hours=24)  # a checked import, for somebody to start it
+WAITS = timedelta(hours=24)  # a checked import, for its start
 RENEW_SECONDS = 2.0
 ABOUT_COLUMNS = {"UNKNOWN_COLUMN", "MISSING_COLUMN", "DUPLICATE_COLUMN"}  # which a person at the pages can explain
 

@@ -1,4 +1,4 @@
-"""The end of what imports leave: those that nobody starts expire, and the files of the spool are removed.
+"""The end of what imports leave: those that are not started expire, and the files of the spool are removed.
 
 The uploaded file goes when its import ends, rejects a week later. A file without an import is one whose upload was cut
 short, by a crash of the server too: it goes once no process holds its lock.
@@ -39,7 +39,7 @@ def clean() -> None:
 
 
 def _expire(now: datetime) -> None:
-    """End imports that have waited too long for somebody."""
+    """End imports that have waited too long for a user."""
     waiting = and_(Import.state.in_(("checked", "columns")), Import.expires_at <= now)
     last_seen = func.coalesce(Import.lease_until, Import.started_at, Import.created_at)
     forgotten = and_(Import.actor_kind == ActorKind.TERMINAL, last_seen <= now - COMMAND_WAITS)

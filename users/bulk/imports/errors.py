@@ -55,7 +55,7 @@ class FileTooLarge(PayloadTooLarge):
 
     def __init__(self, most: int) -> None:
         super().__init__()
-        self.message = f"The file must be {_size(most)} or smaller."
+        self.message = f"The file must be {in_units(most)} or smaller."
 
 
 class SpoolUnavailable(Unavailable):
@@ -64,8 +64,9 @@ class SpoolUnavailable(Unavailable):
     system_message = "The folder for files to import cannot be used at the moment"
 
 
-def _size(count: int) -> str:
-    for unit, size in (("MiB", 1024 * 1024), ("KiB", 1024)):
-        if count % size == 0:
-            return f"{count // size} {unit}"
-    return f"{count:,} bytes"
+def in_units(count: int) -> str:
+    """Return a number of bytes for people: `512 MiB`."""
+    for unit, size in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
+        if count >= size:
+            return f"{count / size:.4g} {unit}"
+    return f"{count} bytes"

@@ -1,7 +1,7 @@
 """Imports of the API and the pages: taken in, found, started and cancelled. The `runner` does the work beside requests.
 
 Only the uploader of an import, or an actor who holds all that the uploader held, knows of it. An import acts with what
-its uploader and whoever started it both hold at that moment.
+its uploader and the user who started it both hold at that moment.
 """
 
 import contextlib
@@ -35,11 +35,7 @@ from users.storage.models import Import
 ToldLater = Callable[[BinaryIO], Options]  # takes the file that has arrived, and may refuse it
 Starts = Literal["never", "clean", "always"]  # by itself: never, if no row is rejected, always
 
-MOVING = (
-    "checking",
-    "waiting",
-    "running",
-)  # the page looks again by itself; the others wait for somebody, or have ended
+MOVING = ("checking", "waiting", "running")  # the others have ended, or wait for the user who asked for them
 LONGEST_NAME = 255
 _LOCK = 0x75706C6F6164  # "upload", the number of the lock
 _AT_ONCE = 100  # imports in one read
@@ -51,19 +47,6 @@ class Submitted:
 
     job: Import
     replayed: bool
-
-
-def create(
-    stream: spool.Stream,
-    *,
-    name: str | None,
-    options: Options | ToldLater,
-    start: Starts,
-    idempotency_key: str | None,
-    actor: Actor,
-) -> Import:
-    """Take in a file and return its import, which is then checked. See `submit` for the errors."""
-    return submit(stream, name=name, options=options, start=start, idempotency_key=idempotency_key, actor=actor).job
 
 
 def submit(
@@ -161,7 +144,7 @@ def _require_room(session: Session) -> None:
 
 
 def _shown(name: str | None) -> str | None:
-    """Return the name of a file as people are shown it, without what nobody sees."""
+    """Return the name of a file as people are shown it, without invisible characters."""
     return "".join(one for one in name or "" if one.isprintable()).strip()[:LONGEST_NAME] or None
 
 

@@ -22,7 +22,7 @@ class RejectsFile:
     """
 
     def __init__(self, path: Path, layout: Layout, *, size: int = 0, without_secrets: bool = True) -> None:
-        # No link: in a folder of many people somebody may have put one there since the name was looked up.
+        # No link: in a shared folder another user may have put one there since the name was looked up.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
         self._file: BinaryIO = open(os.open(path, flags, 0o600), "r+b")  # noqa: SIM115
         try:

@@ -43,7 +43,7 @@ RENEW_SECONDS = 5.0  # of the lease, while a batch waits: its rows or hashes may
 
 
 class FileChanged(EnrolError):
-    """Somebody wrote to the file after its rows were counted and its duplicates found."""
+    """The file was written to after its rows were counted and its duplicates found."""
 
     code = "FILE_CHANGED"
     status = 409
@@ -260,6 +260,6 @@ def _write(rejects: RejectsFile, batch: Batch, refused: dict[int, BadRow]) -> in
 
 
 def version_of(file: BinaryIO) -> Version:
-    """Return what changes when somebody writes to the file, or puts another one in its place."""
+    """Return what changes when the file is written to or replaced."""
     found = os.fstat(file.fileno())
     return found.st_size, found.st_mtime_ns

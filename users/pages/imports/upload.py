@@ -15,6 +15,7 @@ from users.bulk.files import beginning, reading
 from users.bulk.files.records import records
 from users.bulk.files.refusals import DuplicateColumn, FileRefused, MissingColumn, UnknownColumn
 from users.bulk.imports import jobs
+from users.bulk.imports.errors import in_units
 from users.bulk.options import Options
 from users.bulk.rows import COLUMNS
 from users.form_errors import FileTooLarge, FormRefused
@@ -38,7 +39,7 @@ def show_new_import(formdata: FormData | None = None) -> PageResponse:
     """Show the form for a file of users."""
     form = ImportForm(formdata)
     form.rows.data = None  # passwords may be among what was pasted
-    return render_template("imports/new.html", form=form, most=_size(_most_bytes()))
+    return render_template("imports/new.html", form=form, most=in_units(_most_bytes()))
 
 
 @bp.get("/admin/users/import/template.csv")
@@ -98,7 +99,7 @@ def _looked_at(file: BinaryIO, options: Options) -> Options:
 
 
 def _create(stream: BinaryIO, name: str | None, options: jobs.ToldLater) -> Import:
-    return jobs.create(stream, name=name, options=options, start="never", idempotency_key=None, actor=g.actor)
+    return jobs.submit(stream, name=name, options=options, start="never", idempotency_key=None, actor=g.actor).job
 
 
 @contextlib.contextmanager
@@ -107,7 +108,7 @@ def _shown_beside(field: str) -> Iterator[None]:
     try:
         yield
     except PayloadTooLarge:
-        raise FileTooLarge(f"The file is larger than {_size(_most_bytes())}. Import it in parts") from None
+        raise FileTooLarge(f"The file is larger than {in_units(_most_bytes())}. Import it in parts") from None
     except FileRefused as error:
         at = "encoding" if error.code == "FILE_ENCODING" and field == "file" else field
         raise FormRefused({at: error.message}) from None
@@ -115,10 +116,3 @@ def _shown_beside(field: str) -> Iterator[None]:
 
 def _most_bytes() -> int:
     return settings.current().import_max_bytes
-
-
-def _size(count: int) -> str:
-    for unit, size in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
-        if count >= size:
-            return f"{count / size:.4g} {unit}"
-    return f"{count} bytes"

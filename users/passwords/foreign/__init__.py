@@ -1,6 +1,7 @@
 """Password hashes that other systems made: judged when they are imported, and checked at a sign-in.
 
-A hash is kept if its text is whole, it is not too weak to keep, and to check it takes at most a second and 128 MiB.
+A hash is kept if its text is whole, it is not too weak to keep, and its cost is within the bounds of its algorithm.
+`tests/bench/foreign_hashes.py` measures what the dearest of them cost.
 """
 
 from users.passwords.foreign.judging import decoy, forms, judge, matches

@@ -27,14 +27,14 @@ class Job:
     address: Mapped[str | None] = mapped_column(Text)
     request_id: Mapped[str | None] = mapped_column(Text)
     # The lease.
-    holder: Mapped[str | None] = mapped_column(Text)  # a process, None while nobody works on it
+    holder: Mapped[str | None] = mapped_column(Text)  # a process, None while no process works on it
     machine: Mapped[str | None] = mapped_column(Text)  # where the files are
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     crashes: Mapped[int] = mapped_column(server_default=text("0"))  # since the last step that ended
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # of a job that waits for somebody
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # of a job that waits for a user
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}>"
@@ -84,7 +84,7 @@ class Import(Job, Model):
 
 
 class BulkAct(Job, Model):
-    """An act on many users that somebody chose."""
+    """An act on many users that an administrator chose."""
 
     __tablename__ = "bulk_acts"
     __table_args__ = (partial_index("ix_bulk_acts_open", "id", where="ended_at IS NULL"),)
