@@ -75,7 +75,7 @@ def test_hashes(app: Flask, cast: Cast) -> None:
     assert omar.post(EXPORT, format="csv", hashes="y").status_code == 403
     page = ada.get(EXPORT).text
     assert HASHES in page
-    assert "Whoever has this file can guess at the passwords" in page
+    assert "A person who has this file can guess at its passwords" in page
     assert "$argon2id$" in ada.post(EXPORT, format="csv", hashes="y").text
     assert "$argon2id$" not in ada.post(EXPORT, format="csv").text
 
