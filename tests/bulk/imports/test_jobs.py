@@ -22,6 +22,7 @@ from users.bulk.imports.errors import (
     ImportState,
     SpoolUnavailable,
     TooManyImports,
+    in_units,
 )
 from users.bulk.options import Options
 from users.errors import ApiKeyDeactivated, Denied, IdempotencyKeyReused
@@ -106,6 +107,24 @@ class Endless(io.BytesIO):
         assert size
         self.count += size
         return b"x" * size
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (0, "0 bytes"),
+        (1023, "1,023 bytes"),
+        (1024, "1 KiB"),
+        (100_000, "100,000 bytes"),
+        (1024 * 1024 + 1, "1,048,577 bytes"),
+        (512 * 1024 * 1024, "512 MiB"),
+        (3 * 1024**3, "3 GiB"),
+        (1025 * 1024**3, "1,025 GiB"),
+    ],
+)
+def test_sizes_are_not_rounded(count: int, words: str) -> None:
+    """A limit that was rounded up would let a file seem to fit."""
+    assert in_units(count) == words
 
 
 @pytest.mark.one_database

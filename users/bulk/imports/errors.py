@@ -65,8 +65,8 @@ class SpoolUnavailable(Unavailable):
 
 
 def in_units(count: int) -> str:
-    """Return a number of bytes for people: `512 MiB`."""
+    """Return a number of bytes for people, never rounded: `512 MiB`, or `100,000 bytes` where no unit fits."""
     for unit, size in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
-        if count >= size:
-            return f"{count / size:.4g} {unit}"
-    return f"{count} bytes"
+        if count and count % size == 0:
+            return f"{count // size:,} {unit}"
+    return f"{count:,} bytes"
