@@ -9,13 +9,16 @@ from flask import Flask
 from support import bad_rows
 from support.api import Answer, Api, status_and_code
 from support.bad_rows import BATCH, BCRYPT, CREATE, GOOD_PASSWORD
+from support.clocks import SteadyClock
 from support.databases import everything_stored, execute, rows
 from support.people import make_key, make_user
+from users import clock
 from users.bulk import batches
 from users.errors import Overloaded
 from users.passwords.hash_queue import HashQueue, Share
 from users.passwords.hashing import PasswordPlace
 from users.roles import Permission
+from users.rules import emails
 
 LIMITED = (Permission.USERS_IMPORT, Permission.USERS_READ)
 
@@ -352,3 +355,21 @@ def test_secrets_stay_secret(app: Flask, importer: Api, caplog: pytest.LogCaptur
     for shown in (answer.text, caplog.text, everything_stored(app)):
         assert "my secret horse" not in shown
         assert BCRYPT not in shown
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize("settings", [{"ENROL_CHECK_DELIVERABILITY": "on"}])
+def test_dns_that_answers_late(importer: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch waits some seconds for DNS, not some for each domain."""
+    now, asked = SteadyClock(), []
+
+    def ask(_email: str, domain: str) -> bool:
+        asked.append(domain)
+        now.seconds += emails.DNS_SECONDS
+        return True
+
+    monkeypatch.setattr(emails, "ask_dns", ask)
+    monkeypatch.setattr(clock, "monotonic", now)
+    given = hashed(*(f"jo@d{number}.org" for number in range(batches.MOST_ROWS)))
+    assert send(importer, given, "?validate_only=true").json["created"] == batches.MOST_ROWS
+    assert len(asked) * emails.DNS_SECONDS == batches.DNS_SECONDS

@@ -1,12 +1,21 @@
-"""The memory of domains: it answers what the rules answer, or leaves the question to them."""
+"""The memory of domains: it answers what the rules answer, or leaves the question to them; and DNS is asked once."""
+
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.clocks import SteadyClock
+from users import clock
 from users.bulk import domain_memory
-from users.bulk.domain_memory import DomainMemory
-from users.rules.emails import BadEmail, Email, parse_email
+from users.bulk.domain_memory import SILENT_SECONDS, DnsMemory, DomainMemory
+from users.bulk.judging import Judge
+from users.bulk.options import Options
+from users.bulk.rows import BadRow, Row
+from users.rules import emails
+from users.rules.emails import DNS_SECONDS, BadEmail, Email, parse_email
+from users.rules.validation import Rules
 
 pytestmark = pytest.mark.one_database
 
@@ -65,3 +74,76 @@ def test_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         found.note(f"jo@d{number}.com", parse_email(f"jo@d{number}.com"))
         assert len(found._passed) <= 3
     assert found.find("ada@d9.com")
+
+
+Answers = Callable[[str], bool | None]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answers, float], list[str]]:
+    """A function that lets DNS answer as told, after so many seconds, and returns the list of domains it was asked."""
+
+    def begin(answers: Answers, seconds: float) -> list[str]:
+        domains: list[str] = []
+        now = SteadyClock()
+        monkeypatch.setattr(clock, "monotonic", now)
+
+        def ask(_email: str, domain: str) -> bool | None:
+            domains.append(domain)
+            now.seconds += seconds
+            return answers(domain)
+
+        monkeypatch.setattr(emails, "ask_dns", ask)
+        return domains
+
+    return begin
+
+
+def refused(judge: Judge, domains: list[str]) -> list[str]:
+    """Return the domains whose rows are refused, in the order of a file with a row for each of `domains`."""
+    hashed = "$2b$12$" + "." * 53
+    rows = [judge.judge(Row(at, {"email": f"jo{at}@{one}", "password_hash": hashed})) for at, one in enumerate(domains)]
+    return [error.message.split('"')[1] for row in rows if isinstance(row, BadRow) for error in row.errors]
+
+
+def judge(dns: DnsMemory | None = None) -> Judge:
+    """Return a judge who asks DNS."""
+    return Judge(Options(), Rules(check_deliverability=True), frozenset(), dns or DnsMemory())
+
+
+def test_dns_is_asked_once_about_a_domain(asked: Callable[..., list[str]]) -> None:
+    domains = asked(lambda domain: domain != "bad.org", 0)
+    given = ["bad.org", "good.org", "bücher.com", "BAD.org"] * 3
+    assert refused(judge(), given) == ["bad.org"] * 6
+    assert domains == ["bad.org", "good.org", "bücher.com"]
+
+
+def test_dns_that_never_answers_is_left_alone(asked: Callable[..., list[str]]) -> None:
+    """All domains pass then, as one does about which DNS does not answer."""
+    domains = asked(lambda _domain: None, DNS_SECONDS)
+    assert refused(judge(), [f"d{number}.org" for number in range(1000)]) == []
+    assert (len(domains) - 1) * DNS_SECONDS < SILENT_SECONDS <= len(domains) * DNS_SECONDS
+
+
+def test_dns_that_answers_at_times_is_asked_on(asked: Callable[..., list[str]]) -> None:
+    domains = asked(lambda domain: None if domain.startswith("silent") else False, DNS_SECONDS)
+    given = [f"{kind}{number}.org" for number in range(20) for kind in ("silent", "bad")]
+    assert refused(judge(), given) == [one for one in given if one.startswith("bad")]
+    assert domains == given
+
+
+def test_a_batch_asks_for_some_seconds_in_all(asked: Callable[..., list[str]]) -> None:
+    domains = asked(lambda _domain: False, 0.5)
+    given = [f"bad{number}.org" for number in range(100)]
+    assert refused(judge(DnsMemory(most_seconds=5)), given) == given[:10]
+    assert refused(judge(), given) == given
+    assert domains == given[:10] + given
+
+
+def test_memory_of_dns_is_bounded(asked: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(domain_memory, "MOST_DOMAINS", 3)
+    asked(lambda _domain: False, 0)
+    memory = DnsMemory()
+    for number in range(10):
+        assert memory.ask("jo@x", f"d{number}.org") is False
+        assert len(memory._said) <= 3

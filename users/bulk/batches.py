@@ -12,6 +12,7 @@ from users import clock, settings
 from users.actors import Actor
 from users.auth import authorization, hasher
 from users.bulk import insertion
+from users.bulk.domain_memory import DnsMemory
 from users.bulk.duplicates import Seen
 from users.bulk.insertion import Fate, Result
 from users.bulk.judging import Judge
@@ -29,6 +30,7 @@ from users.storage import database
 MOST_ROWS = 1_000
 MOST_PASSWORDS = 25  # plain ones: each takes a tenth of a second of one core
 MOST_REF = 255  # characters
+DNS_SECONDS = 15.0  # that a batch waits for DNS in all
 _SWITCHES = ("all_or_nothing", "skip_existing", "no_password", "keep_ids")
 _MEMBERS = ("users", *_SWITCHES)
 _NOT_USED = ("updated_at", "last_login", "full_name", "error_row", "error_code", "error")  # as in a file
@@ -183,7 +185,8 @@ class _Judged:
         self.actor = actor
         self._batch = batch
         self._show_user_id = Permission.USERS_READ in actor.permissions
-        judge = Judge(batch.options, settings.current().rules, actor.permissions)
+        dns = DnsMemory(most_seconds=DNS_SECONDS)
+        judge = Judge(batch.options, settings.current().rules, actor.permissions, dns)
         judged = [judge.judge(row) for row in batch.rows]
         seen = Seen()
         for one in judged:

@@ -4,13 +4,14 @@ The fields that a create takes are checked as a create checks them, by `rules/va
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, TypeVar
 
 from users import clock, ids
 from users.bulk import times
-from users.bulk.domain_memory import DomainMemory
+from users.bulk.domain_memory import DnsMemory, DomainMemory
 from users.bulk.options import Options
 from users.bulk.rows import BadRow, GoodRow, Row
 from users.field_errors import FieldErrors, FieldRefused, RowCode
@@ -33,6 +34,7 @@ class Judge:
     options: Options
     rules: Rules
     permissions: frozenset[Permission]
+    dns: DnsMemory = field(default_factory=DnsMemory, repr=False, compare=False)
     _domains: DomainMemory = field(default_factory=DomainMemory, repr=False, compare=False)
 
     def judge(self, row: Row) -> GoodRow | BadRow:
@@ -74,10 +76,14 @@ class Judge:
         known = self._domains.find(value)
         if known:
             return known
-        email = validation.check_field(found, "email", value, self.rules)
+        email = validation.check_field(found, "email", value, self._rules_of_emails)
         if email:
             self._domains.note(value, email)
         return email
+
+    @cached_property
+    def _rules_of_emails(self) -> Rules:
+        return replace(self.rules, ask=self.dns.ask)
 
     def _name(self, found: FieldErrors, name: str, value: object) -> Any:
         return None if value is None else validation.check_field(found, name, value, self.rules)

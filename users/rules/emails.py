@@ -3,7 +3,7 @@
 import contextlib
 import difflib
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import email_validator
@@ -14,6 +14,8 @@ from email_validator import EmailNotValidError, EmailUndeliverableError, Validat
 from users.field_errors import FieldCode
 from users.rules import invisible
 from users.rules.search_keys import folded
+
+AskDns = Callable[[str, str], bool | None]  # takes an email and its domain, answers as `ask_dns`
 
 MAX_BYTES = 254  # of UTF-8 and of the IDNA form; RFC 5321, 4.5.3.1.3: a path of 256 with its two angle brackets
 DNS_SECONDS = 3
@@ -59,12 +61,18 @@ def tidied(text: str) -> str:
     return invisible.trimmed(text).replace("\uff20", "@").replace("\ufe6b", "@")
 
 
-def parse_email(text: str, *, allow_domains: Collection[str] = (), check_deliverability: bool = False) -> Email:
+def parse_email(
+    text: str,
+    *,
+    allow_domains: Collection[str] = (),
+    check_deliverability: bool = False,
+    ask: AskDns | None = None,
+) -> Email:
     """Return the email address in `text`, which is `tidied` first.
 
     `allow_domains` are reserved domains that this installation uses, each with its subdomains. Raises BadEmail with
     EMAIL_TOO_LONG, INVALID_EMAIL_FORMAT, EMAIL_DOMAIN_RESERVED or, with `check_deliverability`,
-    EMAIL_DOMAIN_UNDELIVERABLE.
+    EMAIL_DOMAIN_UNDELIVERABLE. `ask` asks DNS; None is `ask_dns`.
     """
     text = tidied(text)
     found, domain = _read(text)
@@ -75,8 +83,8 @@ def parse_email(text: str, *, allow_domains: Collection[str] = (), check_deliver
             raise BadEmail(FieldCode.EMAIL_DOMAIN_RESERVED, found.domain)
         if not _PUBLIC_DOMAIN.fullmatch(domain):
             raise BadEmail(FieldCode.INVALID_EMAIL_FORMAT)
-    if check_deliverability:
-        _ask_dns(found.normalized, found.domain)
+    if check_deliverability and (ask or ask_dns)(found.normalized, found.domain) is False:
+        raise BadEmail(FieldCode.EMAIL_DOMAIN_UNDELIVERABLE, found.domain)
     return _email(found, domain)
 
 
@@ -135,11 +143,12 @@ def _in_or_under(domain: str, domains: Collection[str]) -> bool:
     return any(".".join(labels[i:]) in domains for i in range(len(labels)))
 
 
-def _ask_dns(email: str, domain: str) -> None:
-    """Refuse a domain that receives no mail according to DNS. If DNS does not answer, the domain passes."""
+def ask_dns(email: str, _domain: str) -> bool | None:
+    """Tell whether the domain of an email receives mail. None if DNS does not answer: then the domain passes."""
     try:
-        validate_email(email, strict=True, globally_deliverable=False, timeout=DNS_SECONDS)
+        found = validate_email(email, strict=True, globally_deliverable=False, timeout=DNS_SECONDS)
     except EmailUndeliverableError:
-        raise BadEmail(FieldCode.EMAIL_DOMAIN_UNDELIVERABLE, domain) from None
+        return False
     except DNSException:  # for example, the machine has no resolver
-        return
+        return None
+    return hasattr(found, "mx") or None  # the library leaves it out after a timeout

@@ -14,7 +14,7 @@ from users.passwords.password_lists import DigestList
 from users.roles import Permission, Role
 from users.rules import email_faults, invisible, ip_addresses
 from users.rules.emails import MAX_BYTES as EMAIL_MAX_BYTES
-from users.rules.emails import BadEmail, Email, parse_email, tidied
+from users.rules.emails import AskDns, BadEmail, Email, parse_email, tidied
 
 NAME_MAX_LENGTH = 255  # code points
 MAX_USER_IDS = 100  # in one batch
@@ -44,12 +44,14 @@ def required_text(label: str, value: object) -> str:
     return _required(label, text(label, value))
 
 
-def email(value: object, *, allow_domains: Collection[str], check_deliverability: bool) -> Email:
+def email(
+    value: object, *, allow_domains: Collection[str], check_deliverability: bool, ask: AskDns | None = None
+) -> Email:
     """Return the email address in `value`."""
     given = text("Email address", value)
     _required("Email address", tidied(given))
     try:
-        return parse_email(given, allow_domains=allow_domains, check_deliverability=check_deliverability)
+        return parse_email(given, allow_domains=allow_domains, check_deliverability=check_deliverability, ask=ask)
     except BadEmail as bad:
         words = _EMAIL_MESSAGES.get(bad.code) or email_faults.describe(given)
         raise FieldRefused(bad.code, words.format(domain=bad.domain)) from None

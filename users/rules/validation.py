@@ -15,7 +15,7 @@ from users.passwords import policy
 from users.passwords.password_lists import DigestList
 from users.roles import Permission, Role
 from users.rules import field_checks
-from users.rules.emails import Email, possible_emails
+from users.rules.emails import AskDns, Email, possible_emails
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Rules:
     password_blocklist_file: DigestList | None = None  # what the file lists
     allow_domains: frozenset[str] = frozenset()
     check_deliverability: bool = False
+    ask: AskDns | None = field(default=None, repr=False)  # how DNS is asked; None: about each email
 
     def stricter(self, *, second_factor_required: bool) -> "Rules":
         """Return the rules for a password that a user with a permission chooses, who signs in to the pages with it.
@@ -52,7 +53,12 @@ class ProfileField:
 
 
 def _email(_label: str, value: object, rules: Rules) -> Email:
-    return field_checks.email(value, allow_domains=rules.allow_domains, check_deliverability=rules.check_deliverability)
+    return field_checks.email(
+        value,
+        allow_domains=rules.allow_domains,
+        check_deliverability=rules.check_deliverability,
+        ask=rules.ask,
+    )
 
 
 def _text(label: str, value: object, _rules: Rules) -> str | None:
