@@ -13,6 +13,7 @@ from flask import Flask
 from support.databases import execute, rows
 from support.imports import CSV, set_state, submit, upload
 from support.people import Cast, as_actor, make_key
+from users import clock
 from users.actors import Actor, ActorKind, terminal
 from users.bulk.imports import jobs, spool
 from users.bulk.imports.errors import (
@@ -27,6 +28,7 @@ from users.bulk.imports.errors import (
 from users.bulk.options import Options
 from users.errors import ApiKeyDeactivated, Denied, IdempotencyKeyReused
 from users.roles import Permission
+from users.services import idempotency
 from users.storage.models import Import
 
 
@@ -177,6 +179,21 @@ def test_same_key_and_file_are_one_import(app: Flask, ada: Actor, limited: Actor
             upload(app, ada, **{"idempotency_key": "one", **other})
     assert upload(app, limited, idempotency_key="one").id != first.id
     assert len(spooled(tmp_path)) == 2
+
+
+def test_a_key_ends_after_a_day(app: Flask, ada: Actor) -> None:
+    """The same file under it is then another import, and so is another file. The import before stays."""
+    first = upload(app, ada, idempotency_key="one").id
+    nearly = clock.now() - idempotency.KEPT + clock.RECENT
+    execute(app, "UPDATE imports SET created_at = :at", at=nearly)
+    assert upload(app, ada, idempotency_key="one").id == first
+    execute(app, "UPDATE imports SET created_at = :at", at=nearly - clock.RECENT)
+    with app.app_context():
+        jobs.cancel(first, ada)
+    second = submit(app, ada, b"email\n", idempotency_key="one")
+    assert (second.replayed, second.job.id == first) == (False, False)
+    assert submit(app, ada, b"email\n", idempotency_key="one").job.id == second.job.id
+    assert {one.id for one in rows(app, "SELECT id FROM imports")} == {first, second.job.id}
 
 
 def test_ten_unfinished(app: Flask, ada: Actor, tmp_path: Path) -> None:

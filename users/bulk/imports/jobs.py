@@ -29,6 +29,7 @@ from users.bulk.imports.errors import (
 from users.bulk.options import Options
 from users.errors import IdempotencyKeyReused, Unavailable
 from users.roles import Permission
+from users.services import idempotency
 from users.storage import database
 from users.storage.models import Import
 
@@ -58,7 +59,7 @@ def submit(
     idempotency_key: str | None,
     actor: Actor,
 ) -> Submitted:
-    """Take in a file once: the same file and options with the same `idempotency_key` of an API key are one import.
+    """Take in a file once: for a day, the same file and options with the same `idempotency_key` are one import.
 
     Raises Denied, TooManyImports, FileTooLarge while the file arrives, SpoolUnavailable, Unavailable,
     IdempotencyKeyReused for another file, the errors of `authorization.reauthorize`, and what the stream and `options`
@@ -123,12 +124,19 @@ def _facts_of(actor: Actor) -> dict[str, Any]:
 
 
 def _sent_before(session: Session, job: Import) -> Import | None:
-    """Return the import with the same Idempotency-Key. Raises IdempotencyKeyReused if that has another file."""
+    """Return the import of the last day with the same Idempotency-Key; an older one loses the key.
+
+    Raises IdempotencyKeyReused if the import has another file or other options.
+    """
     if job.idempotency_key is None or job.actor_key_id is None:
         return None
     same = (Import.actor_key_id == job.actor_key_id, Import.idempotency_key == job.idempotency_key)
     kept = session.scalar(select(Import).where(*same))
     if kept is None:
+        return None
+    if kept.created_at <= clock.now() - idempotency.KEPT:
+        kept.idempotency_key = None
+        session.flush()  # before the insert: an index keeps the keys unique
         return None
     if (kept.sha256, kept.options, kept.starts) != (job.sha256, job.options, job.starts):
         raise IdempotencyKeyReused
