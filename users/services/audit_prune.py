@@ -17,7 +17,7 @@ from users.audit.trail import Action
 from users.roles import Permission
 from users.storage import database
 from users.storage.models import AuditEvent
-from users.storage.private_files import open_private
+from users.storage.private_files import open_private, sync_folder
 
 BATCH_SIZE = 500  # events in one transaction, so that no other writer waits long
 
@@ -62,11 +62,7 @@ def _export(before: datetime, file: Path) -> None:
         except BaseException:
             file.unlink()
             raise
-    folder = os.open(file.parent, os.O_RDONLY)  # its entry for the file must be on disk too
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(file.parent)
 
 
 def _delete(session: Session, event_ids: Sequence[str]) -> int:

@@ -94,6 +94,22 @@ def test_file_that_is_gone(app: Flask, ada: Actor, tmp_path: Path) -> None:
 
 
 @pytest.mark.one_database
+@pytest.mark.parametrize("left", [None, b"email,password_hash,err"])
+def test_rejects_that_have_lost_rows(app: Flask, ada: Actor, tmp_path: Path, left: bytes | None) -> None:
+    """The import fails, and says which of its files it was: the uploaded one is there."""
+    job = upload(app, ada, FILE, options=OPTIONS)
+    work(app, job, ada)
+    rejects = tmp_path / "imports" / f"{job.id}.rejects"
+    execute(app, "UPDATE imports SET state = 'running', started_at = created_at, rejects_bytes = 70")
+    rejects.unlink()
+    if left:
+        rejects.write_bytes(left)
+    error = work(app, job, ada)["error"]
+    assert error["code"] == "FILE_LOST"
+    assert error["message"].startswith("The file of the rejected rows has lost some of them.")
+
+
+@pytest.mark.one_database
 @pytest.mark.parametrize("change", ["machine = 'another'", "actor_kind = 'terminal'", "ended_at = created_at"])
 def test_what_is_not_done_here(app: Flask, ada: Actor, change: str) -> None:
     """Files of other hosts, imports of the command line, and those that have ended."""

@@ -18,7 +18,7 @@ from typing import IO, BinaryIO, Protocol
 
 from users import ids, logs, settings
 from users.bulk.imports.errors import FileTooLarge, SpoolUnavailable
-from users.storage.private_files import open_private
+from users.storage.private_files import open_private, sync_folder
 
 FILE, PREVIEW, REJECTS = "file", "preview", "rejects"
 _MACHINE = "machine"  # a file that names the folder: hosts that share the folder share the name
@@ -91,7 +91,7 @@ def receiving(import_id: str, stream: Stream, *, most: int) -> Iterator[Upload]:
         upload = _write(file.fileno(), stream, most)
         with _translate_errors():
             os.fsync(file.fileno())
-            _sync_folder(found.parent)
+            sync_folder(found.parent)
         yield upload
     finally:
         if upload is None or not upload.kept:
@@ -111,14 +111,6 @@ def _write(descriptor: int, stream: Stream, most: int) -> Upload:
             while left:
                 left = left[os.write(descriptor, left) :]
     return Upload(digest.hexdigest(), count)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

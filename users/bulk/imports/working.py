@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, and_, false, or_
 from users.actors import ActorKind
 from users.bulk import runner
 from users.bulk.imports import checking, records, running, spool
+from users.bulk.imports.rejects import RejectsLost
 from users.bulk.leases import Lease
 from users.errors import EnrolError
 from users.storage.models import Import
@@ -18,11 +19,17 @@ StopAsked = Callable[[], bool]
 
 
 class FileLost(EnrolError):
-    """The uploaded file is not in the spool any more."""
+    """The uploaded file is not in the spool any more, or the file of the rejected rows is not whole."""
 
     code = "FILE_LOST"
     message = "The file of this import is gone. The users made until then stay. Import the file again"
-    system_message = "The file is not in the spool folder"
+    system_message = "A file of the import is not in the spool folder, or not whole"
+
+    def __init__(self, *, rejects: bool = False) -> None:
+        super().__init__()
+        if rejects:
+            words = "The users made until then stay. Import the file again, and skip those who exist"
+            self.message = f"The file of the rejected rows has lost some of them. {words}"
 
 
 def _is_here() -> ColumnElement[bool]:
@@ -78,6 +85,8 @@ def _work(lease: Lease, states: tuple[str, ...], act: Callable[[Import], Import]
     except FileNotFoundError:  # it was removed, most often since the import was cancelled: then the lease is lost
         records.reload(lease, job)
         records.fail(lease, job, FileLost())
+    except RejectsLost:
+        records.fail(lease, job, FileLost(rejects=True))
     if job.ended_at is not None:
         spool.remove_after_end(job.id)
 
