@@ -64,7 +64,13 @@ def work_on(app: Flask, import_id: str) -> None:
 
 def add_import(app: Flask, import_id: str, state: str, **values: Any) -> None:
     """Add an import of nobody's that is in this state, without a file; every administrator may see it."""
-    given = {"sha256": "0" * 64, "bytes": 6, "options": Options().as_json(), "makes": {}, "permissions": []}
-    facts = {"actor_kind": "session", "created_at": clock.now(), **values}
+    given: dict[str, Any] = {
+        "sha256": "0" * 64,
+        "bytes": 6,
+        "options": Options().as_json(),
+        "makes": {},
+        "permissions": [],
+    }
+    given |= {"actor_kind": "session", "created_at": clock.now(), **values}
     with app.app_context(), database.transaction() as session:
-        session.add(Import(id=import_id, state=state, **given, **facts))
+        session.add(Import(id=import_id, state=state, **given))

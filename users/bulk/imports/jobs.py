@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, Text, and_, cast, false, func, not_, or_, select
 from sqlalchemy.orm import Session, object_session
 
 from users import clock, ids, settings
@@ -71,14 +71,16 @@ def submit(
             _require_room(session)  # before a byte is read
     import_id = ids.new_id("imp")
     with spool.receiving(import_id, stream, most=settings.current().import_max_bytes) as upload:
-        told = options if isinstance(options, Options) else _told(options, import_id)
+        if not isinstance(options, Options):
+            with spool.path(import_id, spool.FILE).open("rb") as file:
+                options = options(file)
         job = Import(
             id=import_id,
             state="checking",
             name=_shown(name),
             sha256=upload.sha256,
             bytes=upload.bytes,
-            options=told.as_json(),
+            options=options.as_json(),
             makes={},
             starts=start,
             idempotency_key=idempotency_key,
@@ -97,11 +99,6 @@ def submit(
         upload.kept = not submitted.replayed
     runner.wake()
     return submitted
-
-
-def _told(options: ToldLater, import_id: str) -> Options:
-    with spool.path(import_id, spool.FILE).open("rb") as file:
-        return options(file)
 
 
 def _insert(job: Import, actor: Actor) -> Submitted:
@@ -166,18 +163,31 @@ def find(import_id: str, actor: Actor) -> Import:
 
 
 def _may_see(job: Import, actor: Actor) -> bool:
-    if set(job.permissions) <= actor.permissions:
-        return True
-    if actor.kind == ActorKind.KEY:
-        return actor.key_id == job.actor_key_id
-    return _facts_of(actor) == {name: getattr(job, name) for name in _facts_of(actor)}
+    is_own = all(getattr(job, name) == value for name, value in _of_own(actor).items())
+    return is_own or set(job.permissions) <= actor.permissions
+
+
+def _of_own(actor: Actor) -> dict[str, Any]:
+    """Return what the actor's own imports have in their columns."""
+    return {"actor_key_id": actor.key_id} if actor.kind == ActorKind.KEY else _facts_of(actor)
+
+
+def _may_be_seen(actor: Actor) -> ColumnElement[bool]:
+    """Return the SQL condition that leaves out most imports for which `_may_see` is false.
+
+    Without it, an actor who sees none of 40,000 imports waited 8 s for that answer.
+    """
+    own = [getattr(Import, name) == value for name, value in _of_own(actor).items()]
+    held = cast(Import.permissions, Text)  # a JSON list of texts
+    more = [held.contains(f'"{one}"', autoescape=True) for one in Permission if one not in actor.permissions]
+    return or_(and_(*own), not_(or_(false(), *more)))
 
 
 def newest(actor: Actor, *, before: str | None, limit: int) -> Sequence[Import]:
     """Return up to `limit` imports that the actor may see, newest first, all older than the import `before`."""
     found: list[Import] = []
     while True:
-        asked = select(Import).order_by(Import.id.desc()).limit(_AT_ONCE)
+        asked = select(Import).where(_may_be_seen(actor)).order_by(Import.id.desc()).limit(_AT_ONCE)
         with database.reading() as session:
             some = session.scalars(asked.where(Import.id < before) if before else asked).all()
         found += [job for job in some if _may_see(job, actor)]
