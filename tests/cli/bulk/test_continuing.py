@@ -221,6 +221,30 @@ def test_one_at_a_time(app: Flask, runner: FlaskCliRunner, staff: str, monkeypat
     check_sum(app)
 
 
+def test_the_audit_trail_tells_of_an_import_that_is_given_up(
+    app: Flask, runner: FlaskCliRunner, staff: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command that gives it up has found it before its first users were made."""
+    given_up: list[str] = []
+
+    def give_up() -> None:
+        (job,) = rows(app, "SELECT * FROM imports")
+        assert job.created
+        with app.app_context():
+            at_terminal.give_up(Import(id=job.id, created=0))
+        given_up.append(job.id)
+
+    with monkeypatch.context() as patch:
+        after_a_batch(patch, give_up)
+        run_import(runner, staff)
+    events = rows(app, "SELECT target_id FROM audit_events WHERE action = 'user.import'")
+    assert [event.target_id for event in events] == given_up
+    with app.app_context():
+        at_terminal.give_up(Import(id=given_up[0]))
+    assert len(rows(app, "SELECT id FROM audit_events WHERE action = 'user.import'")) == 1
+    check_sum(app)
+
+
 def test_the_lease_of_a_dead_process_is_free(
     app: Flask, runner: FlaskCliRunner, staff: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

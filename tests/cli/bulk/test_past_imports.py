@@ -11,7 +11,10 @@ from flask.testing import FlaskCliRunner
 from support.command_line import run
 from support.databases import execute, rows
 from support.import_files import HASH, many, run_import, written
+from users.actors import terminal
 from users.bulk import undo
+from users.bulk.imports import at_terminal, jobs
+from users.bulk.imports.errors import ImportState
 
 
 def made(runner: FlaskCliRunner, folder: Path, text: str) -> str:
@@ -92,6 +95,23 @@ def test_a_running_import_is_not_undone(app: Flask, runner: FlaskCliRunner, tmp_
     execute(app, "UPDATE imports SET holder = NULL, lease_until = NULL")
     assert run(runner, "users", "undo-import", imported, "--yes").stdout == "3\n"
     assert [job.state for job in rows(app, "SELECT state FROM imports")] == ["cancelled"]
+
+
+@pytest.mark.one_database
+def test_an_import_that_has_begun_since_the_question_is_not_undone(
+    app: Flask, runner: FlaskCliRunner, tmp_path: Path
+) -> None:
+    imported = made(runner, tmp_path, many(3))
+    with app.app_context():
+        found = jobs.find(imported, terminal("req_1"))
+        found.state, found.ended_at = "waiting", None
+        held = "UPDATE imports SET state = 'running', ended_at = NULL, holder = 'elsewhere 1 x', lease_until = :until"
+        execute(app, held, until=datetime(2100, 1, 1, tzinfo=UTC))
+        with pytest.raises(ImportState):
+            at_terminal.end_if_stopped(found)
+        execute(app, "UPDATE imports SET holder = NULL")
+        assert at_terminal.end_if_stopped(found).rows_done == 3
+        assert at_terminal.end_if_stopped(found).state == "cancelled"
 
 
 def _living(app: Flask) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from users import clock
@@ -111,18 +111,34 @@ def lease_of(job: Import) -> Iterator[Lease]:
             leases.give_back(lease)
 
 
-def end_if_stopped(job: Import) -> None:
-    """End an import that was stopped midway, so that it does not go on. Raises ImportState if a process works on it."""
-    if job.ended_at is None:
-        if not leases.is_free(job.holder, job.lease_until):
-            raise ImportState(job.state)
-        give_up(job)
+def end_if_stopped(job: Import) -> Import:
+    """End an import that was stopped midway, so that it does not go on, and return it as it is now.
+
+    Raises ImportState if a process works on it.
+    """
+    with database.transaction() as session:
+        now = _locked(session, job)
+        if now.ended_at is None:
+            if not leases.is_free(now.holder, now.lease_until):
+                raise ImportState(now.state)
+            _give_up(session, now)
+    return now
 
 
-def give_up(job: Import) -> None:
-    """End the import where it stands. A process that works on it loses the lease, and stops. Raises Unavailable."""
-    ended = {"state": "cancelled", "ended_at": clock.now(), "holder": None, "lease_until": None}
-    with database.writing() as connection:
-        mine = (Import.id == job.id, Import.ended_at.is_(None))
-        if connection.execute(update(Import.metadata.tables["imports"]).where(*mine).values(ended)).rowcount:
-            made.record(connection, job)
+def give_up(job: Import) -> Import:
+    """End the import where it stands, and return it. A process that works on it loses the lease. Raises Unavailable."""
+    with database.transaction() as session:
+        now = _locked(session, job)
+        if now.ended_at is None:
+            _give_up(session, now)
+    return now
+
+
+def _locked(session: Session, job: Import) -> Import:
+    """Return the import as it is now: since `job` was read, another process may have made users."""
+    return session.scalars(select(Import).where(Import.id == job.id).with_for_update()).one()
+
+
+def _give_up(session: Session, job: Import) -> None:
+    job.state, job.ended_at, job.holder, job.lease_until = "cancelled", clock.now(), None, None
+    made.record(session, job)

@@ -70,7 +70,7 @@ def undo_import(context: click.Context, /, import_id: str, is_dry: bool, yes: bo
         confirm(f"Delete {counted(would.deleted, 'user')} whom {job.id} made?")
     progress, stopping = Progress(), Stopping()
     with stopping.watched():
-        at_terminal.end_if_stopped(job)
+        job = at_terminal.end_if_stopped(job)
         done = undo.undo(
             job,
             actor=actor(),

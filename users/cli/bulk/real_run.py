@@ -34,7 +34,7 @@ def run(source: Source, wanted: Wanted) -> int:
 def _run_or_go_on(source: Source, wanted: Wanted) -> int:
     job = at_terminal.find_open(source, wanted.options)
     if job and wanted.restart:
-        at_terminal.give_up(job)
+        job = at_terminal.give_up(job)
         say(f"{job.id} is given up at row {job.row_number:,}. {_USERS_STAY}")
         job = None
     if job:
