@@ -8,6 +8,7 @@ import pytest
 
 from support.bulk_rows import good_row
 from users import clock, ids
+from users.bulk import judging
 from users.bulk.judging import Judge
 from users.bulk.options import Options
 from users.bulk.rows import BadRow, GoodRow, Row
@@ -193,3 +194,20 @@ def test_secrets_are_not_shown() -> None:
     good = Judge(Options(), Rules(), ALL_PERMISSIONS).judge(row)
     assert secret not in f"{row!r} {good!r} {judge({})!r} {judge({'password': secret})!r}"
     assert BCRYPT not in f"{row!r} {good!r} {judge({})!r}"
+
+
+def test_names_that_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name is judged alike each time, also when more were remembered than are kept."""
+    monkeypatch.setattr(judging, "MOST_NAMES", 2)
+    judge = Judge(Options(), Rules(), ALL_PERMISSIONS)
+    for value, kept in [
+        ("Jo", "Jo"),
+        (" Jo", "Jo"),
+        ("Zoë", "Zoë"),
+        ("\u200b", None),
+        ("Al", "Al"),
+        (True, BadRow),
+    ] * 3:
+        for name in ("first_name", "last_name"):
+            found = judge.judge(Row(7, {"email": "jo@example.com", "password_hash": BCRYPT, name: value}))
+            assert (getattr(found, name) if isinstance(found, GoodRow) else BadRow) == kept

@@ -23,6 +23,7 @@ from users.rules.validation import Rules
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _LABELS = {"password_hash": "Password hash", "last_verified": "Last verified", "created_at": "Created at", "id": "Id"}
 _MAY_BE_AHEAD = timedelta(seconds=60)  # the clock of another system
+MOST_NAMES = 10_000  # 1 MB, as few as are short; a name has at most 255 characters
 
 T = TypeVar("T")
 
@@ -36,6 +37,7 @@ class Judge:
     permissions: frozenset[Permission]
     dns: DnsMemory = field(default_factory=DnsMemory, repr=False, compare=False)
     _domains: DomainMemory = field(default_factory=DomainMemory, repr=False, compare=False)
+    _names: set[str] = field(default_factory=set, repr=False, compare=False)  # that passed: most come again and again
 
     def judge(self, row: Row) -> GoodRow | BadRow:
         """Return the row as it may be inserted, or all its errors: of the row as a whole, then in order of COLUMNS."""
@@ -44,11 +46,13 @@ class Judge:
         cells, found = row.cells, FieldErrors()
         found.errors += row.errors
         email = self._email(found, cells.get("email"))
-        first_name, last_name = (self._name(found, name, cells.get(name)) for name in ("first_name", "last_name"))
-        password, password_hash = _given(cells.get("password")), _given(cells.get("password_hash"))
+        first_name = self._name(found, "first_name", cells.get("first_name"))
+        last_name = self._name(found, "last_name", cells.get("last_name"))
+        given_password, password_hash = _given(cells.get("password")), _given(cells.get("password_hash"))
+        password: Any = given_password
         if password is not None or (password_hash is None and not self.options.no_password):
             password = validation.check_field(found, "password", password, self.rules)
-        kept = _check(found, cells, "password_hash", self._hash, _given(cells.get("password")) is not None)
+        kept = _check(found, cells, "password_hash", self._hash, given_password is not None)
         role = _check(found, cells, "global_role_id", self._role)
         is_active = _check(found, cells, "is_active", _boolean)
         last_verified = _check(found, cells, "last_verified", _time, "last_verified")
@@ -86,7 +90,14 @@ class Judge:
         return replace(self.rules, ask=self.dns.ask)
 
     def _name(self, found: FieldErrors, name: str, value: object) -> Any:
-        return None if value is None else validation.check_field(found, name, value, self.rules)
+        if value is None or (isinstance(value, str) and value in self._names):
+            return value
+        kept = validation.check_field(found, name, value, self.rules)
+        if kept == value:
+            if len(self._names) >= MOST_NAMES:
+                self._names.clear()
+            self._names.add(kept)
+        return kept
 
     def _hash(self, value: object, has_password: bool) -> foreign.ForeignHash | None:
         text = field_checks.text(_LABELS["password_hash"], value)
@@ -115,8 +126,8 @@ def _check(
     found: FieldErrors, cells: Mapping[str, object], name: str, rule: Callable[..., T], *more: object
 ) -> T | None:
     """Return the result of the rule for a cell; None for an empty one, and after an error, which goes to `found`."""
-    value = _given(cells.get(name))
-    return None if value is None else found.check(name, rule, value, *more)
+    value = cells.get(name)
+    return None if value is None or value == "" else found.check(name, rule, value, *more)
 
 
 def _boolean(value: object) -> bool:

@@ -22,6 +22,8 @@ def parse(text: str) -> datetime:
     found = _TIME.fullmatch(text)
     if found is None:
         raise ValueError
+    if found["fraction"] is None and found["zone"] == "Z":  # a short cut for most
+        return datetime.fromisoformat(text)
     minute, second, fraction = found["minute"] or "00:00", found["second"] or ":00", found["fraction"] or ""
     zone = (found["zone"] or "Z").upper().replace("Z", "+00:00")
     moment = datetime.fromisoformat(f"{found['date']}T{minute}{second}.{fraction[:6]:0<6}{zone}")

@@ -68,6 +68,8 @@ def name(label: str, value: object) -> str | None:
     given = text(label, value).strip()
     if len(given) > NAME_MAX_LENGTH:
         raise FieldRefused(FieldCode.NAME_TOO_LONG, f"{label} must be {NAME_MAX_LENGTH} characters or fewer")
+    if given.isascii() and given.isprintable():  # a short cut for most: each of its characters shows something
+        return given or None
     if policy.has_control_characters(given) or not _BIDI_OVERRIDES.isdisjoint(given):
         message = f"{label} must not contain line breaks or control characters"
         raise FieldRefused(FieldCode.INVALID_CHARACTERS, message)
