@@ -14,6 +14,8 @@ from users.actors import Actor, ActorKind
 from users.errors import LastAdministrator
 from users.roles import ALL_PERMISSIONS, Role
 from users.services import user_changes, user_queries
+from users.services.changes import each, outcomes
+from users.services.changes.outcomes import Outcome
 from users.storage.models import User
 
 LEAVE: dict[str, Callable[[User, Actor], Any]] = {
@@ -72,16 +74,16 @@ def test_last_two_administrators(app: Flask, cast: Cast, leave: str) -> None:
 def test_administrators_lock(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     """An act that read the administrators before another act has ended could miss the last one."""
     first_is_in, go_on = threading.Event(), threading.Event()
-    lock_for_change = user_changes.lock_for_change
+    of_each = outcomes.of_each
 
-    def pause_first(*given: Any) -> User:
-        user = lock_for_change(*given)
+    def pause_first(*given: Any, **more: Any) -> Outcome:
+        outcome = of_each(*given, **more)
         if not first_is_in.is_set():
             first_is_in.set()
             assert go_on.wait(3)
-        return user
+        return outcome
 
-    monkeypatch.setattr(user_changes, "lock_for_change", pause_first)
+    monkeypatch.setattr(each, "of_each", pause_first)
     grace = make_user(app, "grace@example.com", Role.ADMIN)
 
     def stop(user: User) -> None:

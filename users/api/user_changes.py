@@ -16,6 +16,7 @@ from users.request_errors import PreconditionFailed, WeakEntityTag
 from users.roles import Permission
 from users.rules import validation
 from users.services import user_changes
+from users.services.changes.outcomes import Precondition
 from users.services.links import email_verification
 from users.storage.models import User
 
@@ -46,7 +47,7 @@ def restore_user(user_id: str) -> tuple[Response, dict[str, str]]:
     return jsonify(user.as_user()), {"ETag": user.etag}
 
 
-def _precondition() -> user_changes.Precondition | None:
+def _precondition() -> Precondition | None:
     """Return the check that If-Match asks for, run on the user inside the transaction (RFC 9110, section 13.1.1)."""
     tags = parameters.if_match(request)
     if tags is None:

@@ -3,9 +3,10 @@
 A refusal to a known actor leaves a row too, in a transaction of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from flask import Flask, current_app
 from sqlalchemy import Connection, insert, select
@@ -83,7 +84,24 @@ def record(
     outcome: Outcome = Outcome.OK,
 ) -> None:
     """Add the row for an act of `actor`. `fields` are the names of the fields that were set, never the values."""
-    event = {
+    transaction.execute(_INSERT, _event(action, target_id, fields, actor, at, outcome))
+
+
+def record_each(
+    transaction: Session | Connection,
+    acts: Iterable[tuple[Action, str, list[str]]],
+    actor: Actor,
+    at: datetime,
+) -> None:
+    """Add a row for each of the acts of `actor`, as `record` does. An act is the action, the target and the fields."""
+    if events := [_event(*act, actor, at, Outcome.OK) for act in acts]:
+        transaction.execute(_INSERT, events)
+
+
+def _event(
+    action: Action, target_id: str | None, fields: list[str], actor: Actor, at: datetime, outcome: Outcome
+) -> dict[str, Any]:
+    return {
         "id": ids.new_id("evt"),
         "at": at,
         "action": action,
@@ -97,7 +115,6 @@ def record(
         "request_id": actor.request_id,
         "client_request_id": actor.client_request_id,
     }
-    transaction.execute(_INSERT, event)
 
 
 def record_refusal(error: EnrolError, actor: Actor, target_id: str | None = None) -> None:

@@ -84,9 +84,9 @@ def network_of(key_id: str, ip_address: str | None) -> str:
     return ip_addresses.network_of(ip_address) if ip_address else key_id
 
 
-def unlock(session: Session, user: User) -> bool:
-    """Delete all counters of the user, at both doors and from everywhere; tell whether there were any."""
-    return throttles.reset_account(session, _account_key(user.id))
+def unlock(session: Session, *users: User) -> bool:
+    """Delete all counters of the users, at both doors and from everywhere; tell whether there were any."""
+    return throttles.reset_accounts(session, [_account_key(user.id) for user in users])
 
 
 def is_locked(user: User) -> bool:

@@ -2,8 +2,9 @@
 
 import hashlib
 import hmac
+from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.orm import Session
 
 from users import clock, settings
@@ -11,6 +12,8 @@ from users.storage import database
 from users.storage.models import KnownNetwork
 
 KEPT = 8  # of one user
+_NETWORKS: Any = KnownNetwork.__table__
+_FORGET = delete(_NETWORKS).where(_NETWORKS.c.user_id.in_(bindparam("user_ids", expanding=True)))
 
 
 def is_known(user_id: str, network: str) -> bool:
@@ -37,7 +40,7 @@ def remember(session: Session, user_id: str, network: str) -> None:
 
 def forget(session: Session, user_ids: list[str]) -> None:
     """Forget the networks of these users."""
-    session.execute(delete(KnownNetwork).where(KnownNetwork.user_id.in_(user_ids)))
+    session.execute(_FORGET, {"user_ids": user_ids})
 
 
 def _digests(user_id: str, network: str) -> list[bytes]:

@@ -211,10 +211,9 @@ def end_one(session: Session, id_hash: bytes) -> bool:
     return _changed(session.execute(delete(AdminSession).where(AdminSession.id_hash == id_hash)))
 
 
-def end_all(session: Session, user_id: str, *, but: str = "") -> bool:
-    """End all sessions of the user except the one with the id `but`; tell whether there were any."""
-    theirs = delete(AdminSession).where(AdminSession.user_id == user_id)
-    return _changed(session.execute(theirs.where(AdminSession.id_hash != digest(but))))
+def end_all(session: Session, *user_ids: str, but: str = "") -> bool:
+    """End all sessions of the users except the one with the id `but`; tell whether there were any."""
+    return _changed(session.execute(_END_ALL, {"user_ids": user_ids, "but": digest(but)}))
 
 
 def is_expired(now: datetime) -> ColumnElement[bool]:
@@ -238,11 +237,15 @@ def _expired_if(began: _Time, seen: _Time, asked: _Time) -> ColumnElement[bool]:
     return (AdminSession.created_at <= began) | (AdminSession.last_seen_at <= seen) | too_late
 
 
-# Built once, as every sign-in runs them: to build a statement takes longer than to run it.
+# Built once, as every sign-in or many users of one act run them: to build a statement takes longer than to run it.
 _ACTIVE_FACTOR = (
     select(SecondFactor.id)
     .where(SecondFactor.user_id == bindparam("user_id"), SecondFactor.active_since.is_not(None))
     .limit(1)
+)
+_SESSIONS: Any = AdminSession.__table__  # without the mapper, which takes longer than the database
+_END_ALL = delete(_SESSIONS).where(
+    _SESSIONS.c.user_id.in_(bindparam("user_ids", expanding=True)), _SESSIONS.c.id_hash != bindparam("but")
 )
 _OF_STAGE = (
     select(AdminSession.id_hash, AdminSession.ip_address, AdminSession.known_browser)

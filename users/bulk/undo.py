@@ -11,19 +11,20 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
+from users import clock
 from users.actors import Actor
 from users.auth.authorization import authorized_transaction
+from users.bulk.imports.batches import Size
 from users.bulk.imports.made import creations_by
 from users.errors import Denied, EnrolError, LastAdministrator, UserNotFound
 from users.roles import Permission
-from users.services import user_changes
+from users.services.changes import each
 from users.storage import database
 from users.storage.models import AuditEvent, Import, User
 
 READ_AT_ONCE = 500
-DELETED_AT_ONCE = 20  # in one transaction: a user takes about 2 ms of SQLite's one lock
+FIRST, FEWEST = 50, 25  # users deleted in one transaction, which holds SQLite's one lock
 
 
 class Left(StrEnum):
@@ -66,16 +67,17 @@ def undo(
     """
     actor.require(Permission.USERS_DELETE)
     actor.require_confirmation()
-    found = Undone()
+    found, size = Undone(), Size(FIRST, fewest=FEWEST)
     for users in _made_by(job):
         deletable = _sort_out(users, found)
         if is_dry:
             found.deleted += len(deletable)
             continue
-        for start in range(0, len(deletable), DELETED_AT_ONCE):
+        while deletable:
             if should_stop():
                 return found
-            _delete({user_id: users[user_id] for user_id in deletable[start : start + DELETED_AT_ONCE]}, actor, found)
+            some, deletable = deletable[: size.rows], deletable[size.rows :]
+            _delete({user_id: users[user_id] for user_id in some}, actor, found, size)
             if on_progress:
                 on_progress(found)
     return found
@@ -117,7 +119,7 @@ def _reason(user: Any, made_at: datetime) -> Left | None:
     return Left.CHANGED if user.updated_at != made_at else None
 
 
-def _delete(made: _Made, actor: Actor, found: Undone) -> None:
+def _delete(made: _Made, actor: Actor, found: Undone, size: Size) -> None:
     """Delete these users in one transaction."""
 
     def unchanged(user: User) -> None:
@@ -125,21 +127,24 @@ def _delete(made: _Made, actor: Actor, found: Undone) -> None:
             raise _Changed
 
     with authorized_transaction(actor, Permission.USERS_DELETE) as (session, now):
-        left = [_delete_one(session, user_id, now, unchanged) for user_id in sorted(made)]
-    found.left.update(reason for reason in left if reason)
-    found.deleted += left.count(None)
+        started = clock.monotonic()
+        outcome = each.delete(session, sorted(made), actor=now, precondition=unchanged)
+        left = Counter(_why(error) for error in outcome.refused.values())
+    size.learn(len(made), clock.monotonic() - started)
+    found.left.update(left)
+    found.deleted += len(outcome.changed)
 
 
-def _delete_one(session: Session, user_id: str, actor: Actor, unchanged: Callable[[User], None]) -> Left | None:
-    """Delete a user, and return why they stay if they do."""
-    try:
-        user_changes.delete(session, user_id, actor=actor, precondition=unchanged)
-    except _Changed:
-        return Left.CHANGED
-    except UserNotFound:
-        return Left.DELETED
-    except LastAdministrator:
-        return Left.LAST_ADMINISTRATOR
-    except Denied:
-        return Left.NOT_ALLOWED
-    return None
+def _why(error: EnrolError) -> Left:
+    for kind, why in _WHY.items():
+        if isinstance(error, kind):
+            return why
+    raise error
+
+
+_WHY: Mapping[type[EnrolError], Left] = {
+    _Changed: Left.CHANGED,
+    UserNotFound: Left.DELETED,
+    LastAdministrator: Left.LAST_ADMINISTRATOR,
+    Denied: Left.NOT_ALLOWED,
+}

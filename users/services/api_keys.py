@@ -161,9 +161,9 @@ def revoke_key(key_id: str, *, actor: Actor) -> ApiKey:
     return key
 
 
-def revoke_all_of(session: Session, owner_id: str, actor: Actor) -> None:
-    """Revoke the keys of this user that are not revoked yet, in the caller's transaction."""
-    theirs = select(ApiKey).where(ApiKey.owner_id == owner_id, ApiKey.deactivated_at.is_(None))
+def revoke_all_of(session: Session, owner_ids: Sequence[str], actor: Actor) -> None:
+    """Revoke the keys of these users that are not revoked yet, in the caller's transaction."""
+    theirs = select(ApiKey).where(ApiKey.owner_id.in_(owner_ids), ApiKey.deactivated_at.is_(None))
     for key in session.scalars(theirs.order_by(ApiKey.id).with_for_update()).all():
         _revoke(session, key, actor)
 

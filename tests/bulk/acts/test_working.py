@@ -2,6 +2,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +29,8 @@ from support.people import UNKNOWN_ID, Cast, make_user
 from users.bulk import leases
 from users.bulk.acts import doing, jobs, working
 from users.bulk.acts.kinds import Act, Wanted
+from users.bulk.imports import batches
+from users.bulk.imports.batches import Size
 from users.bulk.leases import Lease
 from users.errors import Unavailable
 from users.roles import Role
@@ -40,9 +43,13 @@ MEMBER, NO_ROLE, ADMIN = (Wanted(Act.ROLE, role) for role in (Role.MEMBER, None,
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps of two users, however long they take."""
-    monkeypatch.setattr(working, "MOST_AT_ONCE", 2)
-    monkeypatch.setattr(working, "SQLITE_SECONDS", 60)
-    monkeypatch.setattr(working, "POSTGRES_SECONDS", 60)
+    in_steps_of(2, monkeypatch)
+
+
+def in_steps_of(users: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each step have so many users."""
+    for module, name in ((working, "FIRST"), (working, "FEWEST"), (batches, "MOST")):
+        monkeypatch.setattr(module, name, users)
 
 
 class Killed(BaseException):
@@ -141,16 +148,17 @@ def test_restoring_taken_addresses(app: Flask, cast: Cast) -> None:
     assert job.refused == 2
 
 
-def test_killed_in_the_middle(app: Flask, cast: Cast, patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_in_the_middle(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a killed process has not committed is undone; the next one goes on, and each user is changed once."""
-    monkeypatch.setattr(working, "MOST_AT_ONCE", 4)
+    in_steps_of(4, monkeypatch)
     real, calls = doing.do, []
 
-    def die(*given: Any, **more: Any) -> str:
-        calls.append(given)
-        if len(calls) == 11:
+    def die(*given: Any, **more: Any) -> Any:
+        became = real(*given, **more)
+        calls.append(became)
+        if len(calls) == 3:
             raise Killed
-        return real(*given, **more)
+        return became
 
     with app.app_context():
         crowd = add_crowd(18)
@@ -236,7 +244,7 @@ def test_cancel(app: Flask, cast: Cast, patient: None) -> None:
 def test_database_away(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step is tried again while the database is busy or away, for some seconds."""
     waits: list[float] = []
-    monkeypatch.setattr("users.bulk.acts.working.time.sleep", waits.append)
+    monkeypatch.setattr(working, "time", SimpleNamespace(monotonic=time.monotonic, sleep=waits.append))
     real, tries = working._end_step, []
 
     def busy(*given: Any) -> bool:
@@ -269,7 +277,7 @@ def test_a_step_whose_commit_ends_late(app: Flask, cast: Cast, monkeypatch: pyte
 
     def commit_late(lease: Lease) -> None:
         with app.app_context():
-            working._step(lease, alone=False)
+            working._step(lease, Size(2, fewest=2), alone=False)
 
     with app.app_context():
         job = begin(DEACTIVATE, users, cast.ada)
@@ -277,8 +285,8 @@ def test_a_step_whose_commit_ends_late(app: Flask, cast: Cast, monkeypatch: pyte
         assert lease
         thread = threading.Thread(target=commit_late, args=(lease,))
         thread.start()
-        assert written.wait(5)
-        assert working._step(lease, alone=False) is False
+        assert written.wait(60)
+        assert working._step(lease, Size(2, fewest=2), alone=False) is False
         thread.join()
     assert set(fates(app, job.id).values()) == {"done"}
     (ended,) = rows(app, "SELECT state, users_done FROM bulk_acts")

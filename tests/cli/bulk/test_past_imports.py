@@ -47,7 +47,7 @@ def test_imports_are_listed(runner: FlaskCliRunner, tmp_path: Path) -> None:
 def test_undo(app: Flask, runner: FlaskCliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those who have changed, signed in or gone stay as they are, and are told."""
     monkeypatch.setattr(undo, "READ_AT_ONCE", 4)
-    monkeypatch.setattr(undo, "DELETED_AT_ONCE", 2)
+    monkeypatch.setattr(undo, "FIRST", 2)
     other = made(runner, tmp_path, many(2, domain="example.org"))
     imported = made(runner, tmp_path, many(10))
     run(runner, "users", "update", "user1@example.com", "--first-name", "Joanna")

@@ -4,8 +4,9 @@ import hashlib
 import re
 import secrets
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
@@ -17,6 +18,8 @@ FEW = 2  # left: the pages ask for new ones
 LENGTH, GROUP = 24, 4  # 24 letters of 5 bits: 120 bits cannot be guessed, so a plain hash is enough
 # Base 32 without look-alikes (Crockford's): I, L, O and U are left out, and read as 1, 1, 0 and V.
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_CODES: Any = RecoveryCode.__table__
+_FORGET = delete(_CODES).where(_CODES.c.user_id.in_(bindparam("user_ids", expanding=True)))
 _READ_AS = str.maketrans("ILOU", "110V")
 
 
@@ -28,9 +31,9 @@ def replace(session: Session, user_id: str) -> list[str]:
     return ["-".join(re.findall(f".{{{GROUP}}}", code)) for code in codes]
 
 
-def forget(session: Session, user_id: str) -> None:
-    """Delete the user's codes."""
-    session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
+def forget(session: Session, *user_ids: str) -> None:
+    """Delete the codes of the users."""
+    session.execute(_FORGET, {"user_ids": user_ids})
 
 
 def take(session: Session, user_id: str, code: str, now: datetime) -> bool:

@@ -17,17 +17,15 @@ from users.bulk import leases, runner
 from users.bulk.acts import doing
 from users.bulk.acts.kinds import Act, Fate, Wanted
 from users.bulk.imports import actors
+from users.bulk.imports.batches import Size
 from users.bulk.leases import Lease, LeaseLost
 from users.errors import AuthenticationRequired, Denied, EnrolError, InternalServerError, Unavailable
 from users.storage import database
 from users.storage.models import BulkAct, BulkActUser
 
-# The longest that a step holds its locks, but for the last of its users and the commit. SQLite has one lock for all
-# writers; on Postgres single acts wait for the lock on administrators.
-SQLITE_SECONDS, POSTGRES_SECONDS = 0.03, 0.2
-MOST_AT_ONCE = 250  # users in a step
-# Postgres keeps 64 savepoints of a transaction at hand; with more, everybody's reads take longer.
-MOST_APART = 50
+# Users in a step, which holds SQLite's one lock for all writers, and on Postgres the lock on administrators, for which
+# single acts wait.
+FIRST, FEWEST = 50, 25
 PAUSE_SECONDS = 0.005  # between two steps, for other writers: they ask for SQLite's lock every millisecond
 REPEATS = 8  # of a step while the database is away or busy
 _SET_FATE = (
@@ -51,33 +49,34 @@ def work(lease: Lease, should_stop: Callable[[], bool] = lambda: False) -> None:
         if lease.crashes >= leases.MOST_CRASHES:
             _fail(lease, InternalServerError())
             return
+        size = Size(FIRST, fewest=FEWEST)
         alone = bool(lease.crashes)  # after a crash, the user whose turn it is by themselves
-        while not should_stop() and _step_or_fail(lease, alone):
+        while not should_stop() and _step_or_fail(lease, size, alone):
             alone = False
             time.sleep(PAUSE_SECONDS)
     except LeaseLost:  # another process goes on, or the act was cancelled
         return
 
 
-def _step_or_fail(lease: Lease, alone: bool) -> bool:
+def _step_or_fail(lease: Lease, size: Size, alone: bool) -> bool:
     """Do the next step, and tell whether another one follows."""
     try:
-        return _step_in_time(lease, alone)
+        return _step_in_time(lease, size, alone)
     except (Denied, AuthenticationRequired) as error:
         _fail(lease, error)
         return False
 
 
-def _step_in_time(lease: Lease, alone: bool) -> bool:
+def _step_in_time(lease: Lease, size: Size, alone: bool) -> bool:
     for repeat in range(1, REPEATS):
         try:
-            return _step(lease, alone)
+            return _step(lease, size, alone)
         except Unavailable:
             time.sleep(0.05 * 2**repeat)
-    return _step(lease, alone)
+    return _step(lease, size, alone)
 
 
-def _step(lease: Lease, alone: bool) -> bool:
+def _step(lease: Lease, size: Size, alone: bool) -> bool:
     with database.transaction() as session:
         begin = time.monotonic()
         # The lock waits for a step whose COMMIT was given up, and may still be committed.
@@ -85,22 +84,20 @@ def _step(lease: Lease, alone: bool) -> bool:
         wanted = Wanted.from_job(job.act, job.options)
         actor = actors.authorize(session, job)
         actor.require(*wanted.permissions)
-        on_sqlite = session.get_bind().dialect.name == "sqlite"
-        until = begin + (SQLITE_SECONDS if on_sqlite else POSTGRES_SECONDS)
-        do = doing.do_apart if wanted.act is Act.RESTORE else doing.do
-        fates: list[dict[str, Any]] = []
-        for position, user_id in _next(session, job, MOST_APART if wanted.act is Act.RESTORE else MOST_AT_ONCE):
-            fate = do(session, wanted, user_id, actor=actor, start=job.started_at or job.created_at)
-            fates.append({"of_act": job.id, "at": position, "became": fate})
-            if alone or time.monotonic() > until:
-                break
-        return _end_step(session, lease, job, fates)
+        positions = _next(session, job, 1 if alone else size.rows)
+        do = doing.do_to_first if wanted.act is Act.RESTORE else doing.do
+        became = do(session, wanted, list(positions), actor=actor, start=job.started_at or job.created_at)
+        fates = [{"of_act": job.id, "at": positions[user_id], "became": fate} for user_id, fate in became.items()]
+        follows = _end_step(session, lease, job, fates)
+    size.learn(len(fates), time.monotonic() - begin)
+    return follows
 
 
-def _next(session: Session, job: BulkAct, limit: int) -> Any:
+def _next(session: Session, job: BulkAct, limit: int) -> dict[str, int]:
+    """Return the positions of the next users, by id."""
     mine = (BulkActUser.act_id == job.id, BulkActUser.position >= job.users_done)
-    users = select(BulkActUser.position, BulkActUser.user_id).where(*mine).order_by(BulkActUser.position).limit(limit)
-    return session.execute(users).all()
+    users = select(BulkActUser.user_id, BulkActUser.position).where(*mine).order_by(BulkActUser.position).limit(limit)
+    return {row.user_id: row.position for row in session.execute(users)}
 
 
 def _end_step(session: Session, lease: Lease, job: BulkAct, fates: list[dict[str, Any]]) -> bool:

@@ -35,17 +35,22 @@ class Batch:
 
 
 class Size:
-    """How many good rows a batch should have: on SQLite as many as it inserts in LOCK_SECONDS."""
+    """How many rows a transaction should have: as many as it does in LOCK_SECONDS, or always `first`."""
 
-    def __init__(self, *, on_sqlite: bool) -> None:
-        self._on_sqlite = on_sqlite
-        self.rows = FIRST if on_sqlite else ON_POSTGRES
+    def __init__(self, first: int, *, fewest: int, learns: bool = True) -> None:
+        self._fewest, self._learns = fewest, learns
+        self.rows = first
 
     def learn(self, rows: int, seconds: float) -> None:
         """Take into account that so many rows held the lock for so long."""
-        if self._on_sqlite and rows and seconds:
+        if self._learns and rows and seconds:
             fitting = int(rows * LOCK_SECONDS / seconds)
-            self.rows = max(FEWEST, min(MOST, fitting, 2 * self.rows))
+            self.rows = max(self._fewest, min(MOST, fitting, 2 * self.rows))
+
+
+def size_of_batches(*, on_sqlite: bool) -> Size:
+    """Return how many good rows a batch should have."""
+    return Size(FIRST, fewest=FEWEST) if on_sqlite else Size(ON_POSTGRES, fewest=ON_POSTGRES, learns=False)
 
 
 def batches(

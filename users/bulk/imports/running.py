@@ -22,7 +22,7 @@ from users.bulk.files import reading
 from users.bulk.files.layout import Layout, Place
 from users.bulk.files.refusals import FileRefused
 from users.bulk.imports import actors, examination, records
-from users.bulk.imports.batches import Batch, Size, batches
+from users.bulk.imports.batches import Batch, batches, size_of_batches
 from users.bulk.imports.examination import Judged
 from users.bulk.imports.hashing import Hashing
 from users.bulk.imports.records import ImportCrashed
@@ -130,7 +130,7 @@ class _Run:
         self.job = job
         self._doors = doors
         self._options = Options.from_json(job.options)
-        self._size = Size(on_sqlite=database.sqlite_file() is not None)
+        self._size = size_of_batches(on_sqlite=database.sqlite_file() is not None)
         self._held = frozenset[Permission]()
         self._renewed_at = clock.monotonic()
 

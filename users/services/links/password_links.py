@@ -30,6 +30,7 @@ from users.roles import ALL_PERMISSIONS, Permission, needed_to_act_on
 from users.rules import emails
 from users.rules.validation import NewUser
 from users.services import user_changes, user_creation, user_queries
+from users.services.changes.outcomes import Outcome, Precondition, of_each
 from users.storage.models import User
 
 FIRST_LIFETIME = timedelta(days=7)  # for a user without a password
@@ -71,7 +72,7 @@ def make(
     *,
     lifetime: timedelta | None = None,
     actor: Actor,
-    precondition: user_changes.Precondition | None = None,
+    precondition: Precondition | None = None,
 ) -> PasswordLink:
     """Return a new link for the user, whom `actor` may change, and end the one before it.
 
@@ -79,37 +80,40 @@ def make(
     Raises Denied, UserNotFound, UserDeactivated and what `precondition` raises.
     """
     with authorized_transaction(actor, Permission.USERS_UPDATE) as (session, actor):
-        user = open_link(session, user_id, lifetime=lifetime, actor=actor, precondition=precondition)
+        opened = open_each(session, [user_id], lifetime=lifetime, actor=actor, precondition=precondition)
+        user, _ = opened.of_one()
     return _link_of(user)
 
 
-def open_link(
+def open_each(
     session: Session,
-    user_id: str,
+    user_ids: Sequence[str],
     *,
     start: datetime | None = None,
     lifetime: timedelta | None = None,
     actor: Actor,
-    precondition: user_changes.Precondition | None = None,
-) -> User:
-    """Do `make` in this transaction, and return the user. The lifetime begins at `start`, without it now.
+    precondition: Precondition | None = None,
+) -> Outcome:
+    """Do `make` to each user in this transaction. The lifetime begins at `start`, without it now."""
 
-    An error that it raises has left the user as they were.
-    """
-    user = user_changes.lock_for_change(session, user_id, actor, precondition)
-    if not user.is_active:
-        raise UserDeactivated
-    if needed_to_act_on(user.global_role_id):
-        actor.require_confirmation()
-    now = clock.now()
-    ends_at = (start or now) + (lifetime or _lifetime_of(user))
-    user.password_link_ends_at = _other_than(user.password_link_ends_at, ends_at)
-    trail.record(session, Action.PASSWORD_LINK_CREATE, user.id, actor, now, [])
-    return user
+    def open_one(user: User, now: datetime) -> bool:
+        if not user.is_active:
+            raise UserDeactivated
+        if needed_to_act_on(user.global_role_id):
+            actor.require_confirmation()
+        ends_at = (start or now) + (lifetime or _lifetime_of(user))
+        user.password_link_ends_at = _other_than(user.password_link_ends_at, ends_at)
+        return True
+
+    outcome = of_each(session, user_ids, open_one, actor=actor, precondition=precondition)
+    trail.record_each(
+        session, [(Action.PASSWORD_LINK_CREATE, user_id, []) for user_id in outcome.changed], actor, outcome.at
+    )
+    return outcome
 
 
 def opened_at(user: User, start: datetime) -> PasswordLink | None:
-    """Return the link that `open_link` has opened for the user from `start` on, None if it has ended by now."""
+    """Return the link that `open_each` has opened for the user from `start` on, None if it has ended by now."""
     if open_until(user) != start + _lifetime_of(user) or not user.is_active or user.deleted_at:
         return None
     return _link_of(user)

@@ -13,6 +13,7 @@ from users.storage.models.segments import Status, segment_of
 from users.storage.models.tables import Model, partial_index
 
 _UNREAD: dict[str, Any] = {"deferred": True, "deferred_raiseload": True}
+_IN_SEGMENT = ("deleted_at", "is_active", "last_verified", "password_hash")
 _STATUS_SQL = "CASE WHEN deleted_at IS NOT NULL THEN 0 WHEN is_active THEN 2 ELSE 1 END"
 
 
@@ -104,10 +105,12 @@ class User(Model):
     def as_row(self) -> dict[str, Any]:
         """Return the columns of an insert."""
         plain = {name: getattr(self, name) for name in _WRITTEN}
-        status = Status.DELETED if self.deleted_at else Status.ACTIVE if self.is_active else Status.DEACTIVATED
         # The trigger would give the same, and on SQLite double the time of the insert: it writes the row again.
-        segment = segment_of(status, verified=self.last_verified is not None, has_password=self.has_password)
-        return {**plain, "segment": segment, **search_keys.keys(self.id, self.email, self.first_name, self.last_name)}
+        return {
+            **plain,
+            "segment": self.segment_now,
+            **search_keys.keys(self.id, self.email, self.first_name, self.last_name),
+        }
 
     def touch(self, now: datetime) -> None:
         """Set `updated_at` to `now`, but always later than before, also if the clock was set back."""
@@ -117,6 +120,12 @@ class User(Model):
     def has_password(self) -> bool:
         """Tell whether the user has a password: one who was sent a link has none until they choose it."""
         return bool(self.password_hash)
+
+    @property
+    def segment_now(self) -> int:
+        """Return the segment of the user as they are now, which may not be stored yet."""
+        status = Status.DELETED if self.deleted_at else Status.ACTIVE if self.is_active else Status.DEACTIVATED
+        return segment_of(status, verified=self.last_verified is not None, has_password=self.has_password)
 
     @property
     def etag(self) -> str:
@@ -147,6 +156,14 @@ def _set_search_keys(_mapper: object, _connection: object, user: User) -> None:
     if any(of.attrs[name].history.has_changes() for name in ("email", "first_name", "last_name")):
         for name, key in search_keys.keys(user.id, user.email, user.first_name, user.last_name).items():
             setattr(user, name, key)
+
+
+@event.listens_for(User, "before_update")
+def _set_segment(_mapper: object, _connection: object, user: User) -> None:
+    """Update the segment with what it is made of. The trigger would, and on SQLite write the row a second time."""
+    of: Any = inspect(user)
+    if any(of.attrs[name].history.has_changes() for name in _IN_SEGMENT):
+        user.segment = user.segment_now
 
 
 @event.listens_for(User, "before_update")
