@@ -12,8 +12,9 @@ from flask.testing import FlaskCliRunner
 
 from support.databases import execute, rows
 from support.import_files import HEADER, check_sum, csv_of, many, run_import, written
+from users.actors import terminal
 from users.bulk import leases
-from users.bulk.imports import at_terminal, batches
+from users.bulk.imports import at_terminal, batches, jobs
 from users.cli.bulk import plan
 from users.cli.bulk.progress import Progress
 from users.storage.models import Import
@@ -216,7 +217,8 @@ def test_one_at_a_time(app: Flask, runner: FlaskCliRunner, staff: str, monkeypat
     assert "--restart" in second.stderr
     assert third.exit_code == 6
     assert first.exit_code == 1
-    assert "Another command has begun this import anew" in first.stderr
+    (given_up,) = rows(app, "SELECT * FROM imports WHERE state = 'cancelled'")
+    assert f"{given_up.id} was ended from elsewhere" in first.stderr
     assert sorted(job.state for job in rows(app, "SELECT state FROM imports")) == ["cancelled", "finished"]
     check_sum(app)
 
@@ -243,6 +245,61 @@ def test_the_audit_trail_tells_of_an_import_that_is_given_up(
         at_terminal.give_up(Import(id=given_up[0]))
     assert len(rows(app, "SELECT id FROM audit_events WHERE action = 'user.import'")) == 1
     check_sum(app)
+
+
+def test_cancelled_from_elsewhere(
+    app: Flask, runner: FlaskCliRunner, staff: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the API or at the pages. The command says so, and how the other rows can be imported."""
+
+    def cancel() -> None:
+        (job,) = rows(app, "SELECT * FROM imports")
+        with app.app_context():
+            jobs.cancel(job.id, terminal("req_1"))
+
+    with monkeypatch.context() as patch:
+        after_a_batch(patch, cancel)
+        ended = run_import(runner, staff)
+    (job,) = rows(app, "SELECT * FROM imports")
+    assert ended.exit_code == 1
+    assert ended.stderr.splitlines()[-2:] == [
+        f"{job.id} was ended from elsewhere with 3 of 12 rows done: by the API, at the page of imports, or by another "
+        "command. The users made until then stay.",
+        f"To import the other rows: flask users import {staff} --skip-existing --yes",
+    ]
+    assert "Traceback" not in ended.stderr
+    assert run_import(runner, staff, "--skip-existing").exit_code == 6
+    check_sum(app)
+
+
+@pytest.mark.one_database
+def test_taken_up_by_another_process(
+    app: Flask, runner: FlaskCliRunner, staff: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when this process was suspended until its lease had ended."""
+    with monkeypatch.context() as patch:
+        after_a_batch(patch, lambda: execute(app, "UPDATE imports SET holder = 'elsewhere 1 x'"))
+        ended = run_import(runner, staff)
+    assert ended.exit_code == 1
+    assert "Another command goes on with imp_" in ended.stderr
+
+
+@pytest.mark.one_database
+def test_cancelled_before_it_runs(
+    app: Flask, runner: FlaskCliRunner, staff: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = at_terminal.begin
+
+    def begin_and_cancel(*given: Any, **more: Any) -> Import:
+        job = begin(*given, **more)
+        jobs.cancel(job.id, terminal("req_1"))
+        return job
+
+    monkeypatch.setattr(at_terminal, "begin", begin_and_cancel)
+    ended = run_import(runner, staff)
+    assert ended.exit_code == 1
+    assert "was ended from elsewhere with 0 of 12 rows done" in ended.stderr
+    assert rows(app, "SELECT id FROM users") == []
 
 
 def test_the_lease_of_a_dead_process_is_free(

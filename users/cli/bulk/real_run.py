@@ -1,10 +1,11 @@
 """The import of a file from the command line: plan, consent, run, and how to go on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from users.bulk.imports import at_terminal, examination, records, running, spool
+from users.bulk.imports import at_terminal, examination, jobs, records, running, spool
 from users.bulk.imports.at_terminal import ImportRuns, Source
 from users.bulk.leases import Lease, LeaseLost
 from users.cli.bulk import plan, telling
@@ -13,7 +14,7 @@ from users.cli.bulk.progress import Progress
 from users.cli.bulk.stopping import EXIT_STOPPED, Stopping
 from users.cli.bulk.telling import Counts, Refusals, Report
 from users.cli.bulk.wanted import Wanted
-from users.cli.command import EXIT_VALIDATION, actor
+from users.cli.command import EXIT_UNEXPECTED, EXIT_VALIDATION, actor
 from users.cli.output import print_json, say, say_done
 from users.cli.prompts import confirm, has_terminal
 from users.errors import Overloaded, Unavailable
@@ -94,6 +95,8 @@ def _begin(source: Source, wanted: Wanted) -> Import | None:
 
 def _run(lease: Lease, source: Source, wanted: Wanted) -> int:
     job = records.load(lease)
+    if job.ended_at is not None:  # since it was found
+        return _ended_elsewhere(job, wanted)
     progress, stopping = Progress(job.rows_done), Stopping()
     refusals = None if wanted.rejects else Refusals(progress)
 
@@ -117,7 +120,8 @@ def _run(lease: Lease, source: Source, wanted: Wanted) -> int:
     except KeyboardInterrupt:  # asked twice
         return _stopped(job, wanted)
     except LeaseLost:
-        raise click.ClickException("Another command has begun this import anew, so this one has ended.") from None
+        progress.clear()
+        return _ended_elsewhere(jobs.find(job.id, actor()), wanted)
     except (Unavailable, Overloaded):
         say(_how_to_go_on(wanted))
         raise
@@ -134,6 +138,19 @@ def _run(lease: Lease, source: Source, wanted: Wanted) -> int:
 def _stopped(job: Import, wanted: Wanted) -> int:
     say(f"Stopped with {job.rows_done:,} of {job.rows_total:,} rows done. {_how_to_go_on(wanted)}")
     return EXIT_STOPPED
+
+
+def _ended_elsewhere(job: Import, wanted: Wanted) -> int:
+    """Say why this command cannot go on with an import that it has begun, and return the exit code."""
+    if job.ended_at is None:
+        say(f"Another command goes on with {job.id}, so this one has ended.")
+        return EXIT_UNEXPECTED
+    done = f"with {job.rows_done:,} of {job.rows_total:,} rows done"
+    by = "by the API, at the page of imports, or by another command"
+    say(f"{job.id} was ended from elsewhere {done}: {by}. {_USERS_STAY}")
+    others = replace(wanted, rejects=None, restart=False).command(skip_existing=True)
+    say(f"To import the other rows: {others}")
+    return EXIT_UNEXPECTED
 
 
 def _how_to_go_on(wanted: Wanted) -> str:
