@@ -68,7 +68,7 @@ _BCRYPT_SHORT = "This bcrypt hash is damaged: 59 characters instead of 60"
 _ARGON2_FORM = (
     "This argon2 hash is damaged: it is not $argon2id$v=19$m=…,t=…,p=…$salt$digest, or with argon2i or argon2d"
 )
-_ARGON2_MOST = "The most is m=131072, m times t=800000, p=16, t times p=512"
+_ARGON2_MOST = "The most is m=131072, m times t=700000, p=16, t times p=512"
 _PBKDF2 = "This PBKDF2 hash is damaged: a part of it is missing, or has a character that does not belong there"
 _SCRYPT = "This scrypt hash is damaged: a part of it is missing, or has a character that does not belong there"
 _SALT_DIGEST = "c2FsdHNhbHRzYWx0c2FsdA$MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE"
@@ -257,18 +257,24 @@ ROWS: Sequence[BadRow] = (
     _hash("PBKDF2 of few", f"pbkdf2_sha256$9999$salt${_DIGEST}", "WEAK", _weak("PBKDF2 of 9,999 iterations")),
     _hash(
         "PBKDF2 of many",
-        f"pbkdf2_sha256$4000001$salt${_DIGEST}",
+        f"pbkdf2_sha256$3000001$salt${_DIGEST}",
         "TOO_COSTLY",
-        "PBKDF2 of 4,000,001 iterations of sha256 would take too long to check. The most is 4,000,000",
+        "PBKDF2 of 3,000,001 iterations of sha256 would take too long to check. The most is 3,000,000",
     ),
     _hash("cut scrypt", "scrypt:32768:8:1$salt$00", "INVALID", _SCRYPT),
+    _hash(
+        "impossible scrypt",
+        f"$scrypt$ln=16,r=1,p=1${_SALT_DIGEST}",
+        "INVALID",
+        "This scrypt hash is damaged: its N is too large for its r",
+    ),
     _hash("weak scrypt", f"$scrypt$ln=11,r=8,p=1${_SALT_DIGEST}", "WEAK", _weak("scrypt of N=2048,r=8,p=1")),
     _hash(
         "costly scrypt",
         f"$scrypt$ln=20,r=8,p=1${_SALT_DIGEST}",
         "TOO_COSTLY",
         "scrypt of N=1048576,r=8,p=1 would take too long to check. "
-        "The most is 128 MiB, and N times r times p=2,097,152",
+        "The most is 128 MiB, and N times r times p=1,835,008",
     ),
     _hash("phpass", "$P$B12345678abcdefghijklmnopqrstuv", "WEAK", _weak("phpass")),
     _hash("Drupal", "$S$D12345678abcdefghijklmnop", "WEAK", _weak("Drupal's SHA-512")),

@@ -18,7 +18,7 @@ from users.passwords.foreign.kept import Algorithm, Readable, damaged, too_costl
 _KIND = "PBKDF2"
 _SIZES = {"sha1": 20, "sha256": 32, "sha512": 64}
 _LEAST = 10_000  # iterations
-_MOST = {"sha1": 2_000_000, "sha256": 4_000_000, "sha512": 1_600_000}  # iterations times blocks
+_MOST = {"sha1": 2_000_000, "sha256": 3_000_000, "sha512": 1_300_000}  # iterations times blocks
 _LONGEST_DIGEST = 64
 
 _SALT_TEXT = r"[!-#%-~]{1,128}"  # as it is hashed: printable, without "$"

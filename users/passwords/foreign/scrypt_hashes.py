@@ -10,7 +10,7 @@ from users.passwords.foreign.kept import Algorithm, Readable, damaged, too_costl
 
 _KIND = "scrypt"
 _LEAST_N = 4_096
-_MOST_BYTES, _MOST_WORK = 128 * 1024 * 1024, 2**21  # of N times r times p
+_MOST_BYTES, _MOST_WORK = 128 * 1024 * 1024, 7 * 2**18  # of N times r times p
 
 _SALT_TEXT = r"([!-#%-~]{1,128})"  # as it is hashed: printable, without "$"
 _NUMBER = r"([1-9][0-9]{0,9})"
@@ -81,6 +81,8 @@ def _passlib(text: str) -> _Scrypt | None:
 def _require_good(found: _Scrypt) -> None:
     if found.n & (found.n - 1) or found.n < 2:
         raise damaged(_KIND, "its N is no power of 2")
+    if found.r == 1 and found.n >= 2**16:  # RFC 7914, section 2: no library computes it
+        raise damaged(_KIND, "its N is too large for its r")
     kind = f"{_KIND} of N={found.n},r={found.r},p={found.p}"
     if 128 * found.n * found.r > _MOST_BYTES or found.n * found.r * found.p > _MOST_WORK:
         raise too_costly(kind, f"128 MiB, and N times r times p={_MOST_WORK:,}")
