@@ -14,7 +14,7 @@ from sqlalchemy import event
 from support.api import Api
 from support.databases import execute
 from support.factors import add_app
-from support.foreign_hashes import bcrypt_of, give_hash
+from support.foreign_hashes import B64, argon2, bcrypt_of, give_hash
 from support.password_links import invite
 from support.people import PASSWORD, Cast, make_key
 from support.visitors import LOGIN, Visitor, problems_in
@@ -63,7 +63,7 @@ def note_foreign(done: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     matches, make = foreign.matches, argon2id.hash_of
 
     def try_foreign(text: str, password: str) -> bool:
-        done.append(foreign.judge(text).make)
+        done.extend([foreign.judge(text).make, *["form"] * len(foreign.forms(password))])
         return matches(text, password)
 
     def make_ours(given: bytes, parameters: HashParameters) -> str:
@@ -109,25 +109,60 @@ def test_verify_password(app: Flask, work: list[str]) -> None:
     same_work(work, attempt)
 
 
-def test_imported_hashes(app: Flask, work: list[str]) -> None:
+MADE_ELSEWHERE = {
+    "bcrypt-08": bcrypt_of(),
+    "argon2id-4096-1-1": argon2("m=4096,t=1,p=1"),
+    "argon2id-4096-1-2": f"argon2{argon2('m=4096,t=1,p=2')}",  # Django's
+    "argon2i-4096-1-1": f"argon2{argon2('m=4096,t=1,p=1', kind='i')}",
+    "pbkdf2-sha1-10000x4": f"$pbkdf2$10000${B64}${'A' * 86}",
+    "scrypt-4096-8-1": f"scrypt:4096:8:1$salt${'0' * 128}",
+}
+TWO_FORMS = "wrong horse\u0301 battery"
+
+
+@pytest.mark.parametrize("password", [None, TWO_FORMS], ids=["one form", "two forms"])
+@pytest.mark.parametrize("make", MADE_ELSEWHERE)
+def test_imported_hashes_at_the_api(app: Flask, work: list[str], make: str, password: str | None) -> None:
     """While users have hashes that another system made, an email without a password costs as much as one of theirs."""
     api = Api(app.test_client(), make_key(app, *Permission))
-    for email in ("ada@example.com", "vera@example.com", "omar@example.com", "sam@example.com"):
-        give_hash(app, email, bcrypt_of())
-    with app.app_context():
-        decoys.refresh()
 
-    def attempt(email: str, password: str) -> tuple[int, bytes]:
-        answer = api.call("POST", "/v1/user/verify-password", json={"email": email, "password": password})
+    def attempt(email: str, of_tries: str) -> tuple[int, bytes]:
+        body = {"email": email, "password": password or of_tries}
+        answer = api.call("POST", "/v1/user/verify-password", json=body)
         return answer.status_code, answer.data
 
+    same_work_as_imported(app, work, make, attempt)
+
+
+@pytest.mark.parametrize("password", [None, TWO_FORMS], ids=["one form", "two forms"])
+@pytest.mark.parametrize("make", ["bcrypt-08", "argon2id-4096-1-2"])
+def test_imported_hashes_at_the_sign_in(
+    app: Flask, visitor: Visitor, work: list[str], make: str, password: str | None
+) -> None:
+    token = visitor.token(LOGIN)
+
+    def attempt(email: str, of_tries: str) -> tuple[int, list[tuple[str, str]]]:
+        answer = visitor.post(LOGIN, token=token, email=email, password=password or of_tries)
+        return answer.status_code, problems_in(answer)
+
+    same_work_as_imported(app, work, make, attempt)
+
+
+def same_work_as_imported(app: Flask, work: list[str], make: str, attempt: Callable[[str, str], Any]) -> None:
+    """Give all users a hash of the make, try each of TRIES, and compare what was done and what was answered."""
+    for email in ("ada@example.com", "vera@example.com", "omar@example.com", "sam@example.com"):
+        give_hash(app, email, MADE_ELSEWHERE[make])
+    with app.app_context():
+        decoys.refresh()
     attempt(*TRIES["unknown"])
     found = {}
     for name, given in TRIES.items():
         work.clear()
         answer = attempt(*given)
         found[name] = answer, list(work)
-    hashes = [one for one in found["unknown"][1] if one in ("made", "bcrypt-08") or one.startswith("$argon2")]
-    assert hashes == ["bcrypt-08", "made"]
+    costs = MADE_ELSEWHERE[make].removeprefix("argon2").rsplit("$", 2)[0]
+    hashes = [one for one in found["unknown"][1] if one in (make, costs, "form", "made")]
+    assert hashes[0] in (make, costs)
+    assert hashes[-1] == "made"
     for name, outcome in found.items():
         assert outcome == found["unknown"], name
