@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import argon2
 import pytest
 from flask import Flask
 
@@ -14,7 +15,7 @@ from support.databases import execute, statements
 from support.foreign_hashes import bcrypt_of, give_hash, stored
 from support.people import PASSWORD, Cast, make_key, make_user
 from support.visitors import Visitor
-from users.auth import decoys
+from users.auth import decoys, signin
 from users.errors import Invalid
 from users.field_errors import FieldCode
 from users.passwords import foreign
@@ -102,6 +103,18 @@ def test_link_with_the_imported_password(app: Flask, cast: Cast) -> None:
         assert [error.code for error in refused.value.errors] == [FieldCode.PASSWORD_UNCHANGED]
 
 
+def test_link_with_the_imported_password_as_it_was_typed(app: Flask, cast: Cast) -> None:
+    """The other system hashed a decomposed password as it was sent: it is still the password that the user has."""
+    decomposed = "Zoe\u0308 trinkt Kaffee"
+    give_hash(app, SAM, argon2.PasswordHasher(1, 4096, 1).hash(decomposed))
+    execute(app, "UPDATE users SET password_change_required = true WHERE id = :id", id=cast.sam.id)
+    with app.app_context():
+        link = password_links.make(cast.sam.id, actor=TERMINAL)
+        with pytest.raises(Invalid) as refused:
+            password_links.use(link.token, decomposed, actor=TERMINAL)
+        assert [error.code for error in refused.value.errors] == [FieldCode.PASSWORD_UNCHANGED]
+
+
 def test_rehash_ends_the_password_link(app: Flask, cast: Cast, verify: Callable[[str, str], bool]) -> None:
     """As for a hash with older parameters: the link is signed over the hash."""
     give_hash(app, SAM, bcrypt_of())
@@ -143,6 +156,56 @@ def test_shares(app: Flask, cast: Cast) -> None:
     changed = [(before[email], make_of(app, email)) for email in emails if before[email] != make_of(app, email)]
     assert {new for _, new in changed} <= {"argon2id-8192-1-1", "bcrypt-08"}, "fewer users have a hash of our own"
     assert len(changed) < 600
+
+
+def test_a_rare_make_has_its_share(app: Flask, cast: Cast) -> None:
+    """One user in five has a hash of a make of their own: so has one in five of the emails without a password."""
+    make_user(app, "jo@example.org")
+    for user in (cast.ada, cast.omar, cast.vera):
+        give_hash(app, user.email, bcrypt_of())
+    give_hash(app, SAM, bcrypt_of(cost=9))
+    with app.app_context():
+        decoys.refresh()
+    found = Counter(make_of(app, f"{number}@example.net") for number in range(2_000))
+    assert found.keys() == {None, "bcrypt-08", "bcrypt-09"}
+    assert math.isclose(found["bcrypt-09"], 400, abs_tol=120)  # 6.7 standard deviations
+
+
+def test_one_email_has_one_make(app: Flask, cast: Cast) -> None:
+    """However an email is spelt, it costs the same, as it would if it were a user's."""
+    for user in (cast.ada, cast.omar):
+        give_hash(app, user.email, bcrypt_of())
+    with app.app_context():
+        decoys.refresh()
+        for number in range(30):
+            spellings = (f"jo{number}@example.net", f"JO{number}@Example.NET", f"Jo{number}@ｅxample.net")
+            assert len({decoys.make_for(signin._claimed_account(one).typed) for one in spellings}) == 1
+
+
+@pytest.mark.parametrize("spread", [0.1, 0.9])
+def test_many_makes(spread: float) -> None:
+    """With a number of iterations for each hash, each user has a decoy of about the same cost, and no share is lost."""
+    number = 5_000
+    makes = {f"pbkdf2-sha256-{int(300_000 * (1 + spread * at / number))}": 1 for at in range(number)}
+    makes = {"bcrypt-10": 9_000, **makes, "bcrypt-14": 1, "yescrypt-7": 1}
+    merged = decoys._merge(makes)
+    assert sum(merged.values()) == sum(makes.values())
+    assert len(merged) <= decoys._MOST_MAKES
+    assert (merged["bcrypt-10"], merged["bcrypt-14"], merged["yescrypt-7"]) == (9_000, 1, 1)
+    kept = [int(make.split("-")[2]) for make in merged if make.startswith("pbkdf2")]
+    for make in list(makes)[1:number:50]:
+        iterations = int(make.split("-")[2])
+        assert min(abs(one / iterations - 1) for one in kept) < 0.03
+
+
+def test_few_makes_are_kept_as_they_are() -> None:
+    makes = {f"pbkdf2-sha256-{600_000 + number}": number + 1 for number in range(decoys._MOST_MAKES)}
+    assert decoys._merge(makes) == makes
+
+
+def test_makes_of_more_algorithms_than_there_are() -> None:
+    """What newer versions may write ends the merging too."""
+    assert len(decoys._merge({f"new{number}": 1 for number in range(1_000)})) == decoys._MOST_MAKES
 
 
 def test_deleted_users_do_not_count(app: Flask, cast: Cast) -> None:

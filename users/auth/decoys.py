@@ -8,6 +8,8 @@ the same one, chosen as if the email were drawn from the users.
 import contextlib
 import hmac
 import math
+import re
+from collections import Counter
 from collections.abc import Mapping
 
 from flask import current_app
@@ -21,7 +23,8 @@ from users.storage.models import User
 from users.storage.models.segments import Status, segments
 
 _OURS = ""  # in place of the make of a hash of our own
-_MOST_MAKES = 64  # the most frequent ones: each costs some 3 µs in each sign-in
+_MOST_MAKES = 64  # each costs some 3 µs in each sign-in
+_MAKE = re.compile(r"(.+?)-([0-9][0-9x-]*)")  # the algorithm, and the numbers of its cost
 _SECONDS = 20.0  # for a count beside the requests
 _SECONDS_IN_A_REQUEST = 0.5
 _KEPT = "enrol.password_makes"
@@ -81,5 +84,32 @@ def _with_ours(makes: dict[str, int]) -> Mapping[str, int]:
     with database.reading() as session:
         all_users = session.scalar(select(func.count()).select_from(User).where(_WITH_PASSWORD)) or 0
     ours = all_users - sum(makes.values())
-    most = dict(list(makes.items())[:_MOST_MAKES])
-    return {_OURS: ours, **most} if ours > 0 else most
+    few = _merge(makes)
+    return {_OURS: ours, **few} if ours > 0 else few
+
+
+def _merge(makes: Mapping[str, int]) -> Mapping[str, int]:
+    """Return at most _MOST_MAKES, each with the number of users of all makes of about its cost.
+
+    Some versions of passlib gave each hash a number of iterations of its own. If only the most frequent makes had
+    decoys, a user with another one could be told by time.
+    """
+    costs = {make: _cost(make) for make in makes}
+    merged, apart = makes, 0.005
+    while len(merged) > _MOST_MAKES and apart < math.log(1_000_000):
+        first: dict[tuple[str, int], str] = {}  # of those that cost about the same, the most frequent one
+        found = Counter[str]()
+        for make, many in makes.items():
+            algorithm, cost = costs[make]
+            found[first.setdefault((algorithm, round(cost / apart)), make)] += many
+        merged, apart = found, 2 * apart
+    return dict(list(merged.items())[:_MOST_MAKES])
+
+
+def _cost(make: str) -> tuple[str, float]:
+    """Return the algorithm of a make, and the logarithm of its cost."""
+    parts = _MAKE.fullmatch(make)
+    if parts is None:  # a newer version has written it
+        return make, 0.0
+    numbers = [max(1, int(number)) for number in re.findall("[0-9]+", parts[2])]
+    return parts[1], numbers[0] * math.log(2) if parts[1] == "bcrypt" else math.log(math.prod(numbers))

@@ -17,10 +17,13 @@ def current() -> Hasher:
     return found
 
 
-def require_other(place: PasswordPlace, password_hash: str, password: str) -> None:
-    """Raise Invalid if `password`, which is to replace the one with `password_hash`, is the same."""
+def require_other(place: PasswordPlace, password_hash: str, password: str, make: str | None = None) -> None:
+    """Raise Invalid if `password`, which is to replace the one with `password_hash`, is the same.
+
+    `make` is that of a hash which another system made.
+    """
     try:
-        place.verify(password_hash, password)
+        place.verify(password_hash, password, make)
     except WrongPassword:
         return
     message = "Choose a password that you do not have now"

@@ -32,6 +32,12 @@ def get_user(user_id: str) -> User:
     return _found(_BY_ID, id=user_id)
 
 
+def password_make(user_id: str) -> str | None:
+    """Return the make of the user's hash, None if it is one of our own or there is no such user."""
+    found = database.find(select(User.password_make).where(User.id == user_id))
+    return found.password_make if found else None
+
+
 def get_user_even_deleted(user_id: str) -> User:
     """Return the user with this id, also if it is deleted, or raise UserNotFound."""
     with database.reading() as session:

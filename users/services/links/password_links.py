@@ -185,7 +185,7 @@ def use(token: str, password: str, *, actor: Actor) -> User:
     user = find_user(token)
     if user.password_change_required:
         with hasher.current().place(Share.KNOWN) as place:
-            hasher.require_other(place, user.password_hash, password)
+            hasher.require_other(place, user.password_hash, password, user_queries.password_make(user.id))
     holder = replace(actor, kind=ActorKind.PASSWORD_LINK, permissions=ALL_PERMISSIONS, needs_confirmation=False)
     try:
         return user_changes.set_password(
