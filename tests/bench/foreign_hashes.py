@@ -1,8 +1,8 @@
 """Time hashes of other systems that are kept: each must be checked in about a second, and in 128 MiB.
 
 `nice .venv/bin/python tests/bench/foreign_hashes.py` times the costliest and those in use. The time is that of the
-process, also in seconds of a usual machine, which adds ten million numbers in Python in 0.45 s: other programs disturb
-both alike. A password that is not in its normal form is tried in two forms, and that is the time that counts.
+process, also in seconds of a usual machine, which adds ten million numbers in Python in 0.45 s. A password that is not
+in its normal form is tried in two forms, and that is the time that counts. Other programs can make it longer by half.
 
 `--texts 20000` checks such a password against each kept make of as many generated texts instead, as a sign-in does.
 """
