@@ -2,19 +2,22 @@
 
 import json
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
+from sqlalchemy import Connection, event
 
 from support.command_line import run
 from support.databases import execute, rows
 from support.import_files import HASH, many, run_import, written
 from users.actors import terminal
 from users.bulk import undo
-from users.bulk.imports import at_terminal, jobs
+from users.bulk.imports import at_terminal, batches, jobs
 from users.bulk.imports.errors import ImportState
+from users.storage.models import db
 
 
 def made(runner: FlaskCliRunner, folder: Path, text: str) -> str:
@@ -66,6 +69,27 @@ def test_undo(app: Flask, runner: FlaskCliRunner, tmp_path: Path, monkeypatch: p
     assert len({one.target_id for one in deletions}) == len(deletions) == 8
     assert run(runner, "users", "undo-import", imported, "--yes").stdout == "0\n"
     assert run(runner, "users", "undo-import", other, "--yes").stdout == "2\n"
+
+
+def test_undo_holds_up_no_other_writer(
+    app: Flask, runner: FlaskCliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few users are deleted in one transaction, and fewer where that takes longer than the lock may be held."""
+    monkeypatch.setattr(undo, "FIRST", 10)
+    monkeypatch.setattr(undo, "FEWEST", 4)
+    monkeypatch.setattr(batches, "LOCK_SECONDS", 0)
+    imported = made(runner, tmp_path, many(20))
+    seen = [0]  # users who are deleted, at the end of each transaction
+
+    def note(connection: Connection) -> None:
+        seen.append(connection.exec_driver_sql("SELECT count(*) FROM users WHERE deleted_at IS NOT NULL").scalar_one())
+
+    with app.app_context():
+        event.listen(db.engine, "commit", note)
+        run(runner, "users", "undo-import", imported, "--yes")
+        event.remove(db.engine, "commit", note)
+    deleted = [after - before for before, after in pairwise(seen)]
+    assert [one for one in deleted if one] == [10, 4, 4, 2]
 
 
 def test_the_last_administrator_stays(app: Flask, runner: FlaskCliRunner, tmp_path: Path) -> None:
