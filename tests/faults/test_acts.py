@@ -1,10 +1,11 @@
 """The short form of `acts.py`: an act on many users that is killed is taken up, and each user is changed once."""
 
 import os
+import time
 
 from flask import Flask
 
-from faults.acts import complaints, done, start
+from faults.acts import TRIALS, complaints, done, start
 from support.acts import DEACTIVATE, add_crowd, begin
 from support.application import SECRET_KEY
 from support.people import Cast
@@ -14,13 +15,13 @@ def test_a_killed_act_is_taken_up(app: Flask, cast: Cast, database_url: str) -> 
     """It was killed in the middle, with steps committed and users left."""
     environment = {**os.environ, "DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY}
     with app.app_context():
-        crowd = add_crowd(250)
+        crowd = add_crowd(2_000)  # a second of work: enough time to kill it
         act_id = begin(DEACTIVATE, crowd, cast.ada).id
     worker = start(environment)
     while worker.poll() is None and not done(app, act_id):
-        pass
+        time.sleep(0.01)
     worker.kill()
     worker.wait()
     assert 0 < done(app, act_id) < len(crowd)
     assert start(environment).wait(60) == 0
-    assert list(complaints(app, act_id, crowd, active=False)) == []
+    assert list(complaints(app, act_id, TRIALS[0], crowd, refused={})) == []
