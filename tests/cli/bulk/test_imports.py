@@ -151,7 +151,7 @@ def test_file_errors_are_exit_3(app: Flask, runner: FlaskCliRunner, tmp_path: Pa
     assert result.stderr.startswith('Unknown column "phone"')
     assert '--ignore "phone"' in result.stderr
     assert run_import(runner, path, "--ignore", "phone", "--no-password").exit_code == 0
-    assert run_import(runner, path, "--map", "phone=role").exit_code == 2
+    assert run_import(runner, path, "--map", "phone=telephone").exit_code == 2
     renamed = written(tmp_path, "Anschrift,phone\nbob@example.com,1\n", "other.csv")
     options = ("--map", "Anschrift=email", "--ignore", "phone", "--no-password")
     assert run_import(runner, renamed, *options).exit_code == 0

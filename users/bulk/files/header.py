@@ -30,6 +30,12 @@ def simplified(name: str) -> str:
     return name.strip().casefold().translate(_SEPARATORS)
 
 
+def column_named(name: str) -> str | None:
+    """Return our column that a name means, also by another name that a header may have; None if it means none."""
+    simple = simplified(name)
+    return simple if simple in COLUMNS else _ALIASES.get(simple)
+
+
 def known_names(options: Options) -> dict[str, str | None]:
     """Return our column for every name that is known with these options, simplified; None for one that is not used.
 

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from users.bulk.files import encodings
+from users.bulk.files.header import column_named
 from users.bulk.files.refusals import FileRefused
 from users.bulk.options import Options
 from users.bulk.rows import COLUMNS
@@ -19,8 +20,9 @@ from users.cli.users import users_group
 def _mapped(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
     mapped = {}
     for one in given:
-        header, equals, column = one.rpartition("=")
-        if not equals or column not in COLUMNS:
+        header, equals, name = one.rpartition("=")
+        column = column_named(name)
+        if not equals or column is None:
             raise click.BadParameter(f'takes "Header=column", with one of {", ".join(COLUMNS)}.')
         mapped[header] = column
     return mapped

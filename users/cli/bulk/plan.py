@@ -33,10 +33,12 @@ def sentences(source: Source, examined: Examination, options: Options) -> Iterat
 
 
 def hint(error: FileRefused) -> str:
-    """Return which option mends an error of the file, "" if none does."""
+    """Return which option mends an error of the file, to follow its message; "" if none does."""
     if error.code == "UNKNOWN_COLUMN":
-        name = printable(str(error.details["columns"][0])).replace('"', "'")
-        return f'. For each of them: --map "{name}=COLUMN", with one of {", ".join(COLUMNS)}; or --ignore "{name}"'
+        names = error.details["columns"]
+        name = printable(str(names[0])).replace('"', "'")
+        end, what = " " if error.message.endswith("?") else ". ", "For each of them" if names[1:] else "To do so"
+        return f'{end}{what}: --map "{name}=COLUMN", with one of {", ".join(COLUMNS)}; or --ignore "{name}"'
     if error.code == "MISSING_COLUMN":
         return '. If another header means it: --map "HEADER=email"'
     if error.code == "FILE_ENCODING":
