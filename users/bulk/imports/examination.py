@@ -16,6 +16,7 @@ from users.bulk.imports import spool
 from users.bulk.insertion import Fate
 from users.bulk.judging import Judge
 from users.bulk.rows import BadRow, GoodRow
+from users.field_errors import FieldError
 from users.roles import Permission, Role
 from users.storage import database
 from users.storage.models import Import
@@ -25,6 +26,15 @@ CHUNK_SECONDS = 2.0
 SHOWN = 20  # rows to be created
 
 Judged = tuple[ReadRow, GoodRow | BadRow]
+
+
+@dataclass
+class Reason:
+    """Why rows cannot be imported: how many, and the first of them with what is wrong there."""
+
+    number: int
+    message: str
+    rows: int = 0
 
 
 @dataclass
@@ -41,6 +51,7 @@ class Findings:
     passwords: int = 0  # rows to be created with a plain one
     without_password: int = 0  # rows to be created with neither
     makes: Counter[str] = field(default_factory=Counter)
+    reasons: dict[tuple[str, str], Reason] = field(default_factory=dict)  # by field and code
     byte_offset: int = 0
     first_created: list[GoodRow] = field(default_factory=list, repr=False)  # a few, to show
 
@@ -106,13 +117,20 @@ class Examination:
         for row, found in chunk:
             its.names_administrators |= row.row.cells.get("global_role_id") == Role.ADMIN
             if isinstance(found, BadRow):
-                its.rejected += 1
+                self._count_refused(found.number, found.errors)
             elif found.number in fates:
-                existing = fates[found.number].fate is Fate.EXISTING
-                its.existing += existing
-                its.rejected += not existing
+                fate = fates[found.number]
+                if fate.fate is Fate.EXISTING:
+                    its.existing += 1
+                else:
+                    self._count_refused(found.number, fate.errors)
             else:
                 self._count_created(found)
+
+    def _count_refused(self, number: int, errors: Iterable[FieldError]) -> None:
+        self.findings.rejected += 1
+        for (field_name, code), message in {(one.field, one.code): one.message for one in errors}.items():
+            self.findings.reasons.setdefault((field_name, code), Reason(number, message)).rows += 1
 
     def _count_created(self, good: GoodRow) -> None:
         self.findings.created += 1

@@ -11,7 +11,9 @@ from users.bulk.imports.examination import Examination, Findings
 from users.bulk.options import Options
 from users.bulk.rows import COLUMNS
 from users.cli.bulk.progress import duration
+from users.field_errors import FieldCode
 
+_REASONS = 5  # why rows cannot be imported, in the plan
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
@@ -26,10 +28,26 @@ def sentences(source: Source, examined: Examination, options: Options) -> Iterat
         yield f"Not used: {', '.join(quoted(name) for name in unused)}"
     yield from (notice for notice in layout.notices if not layout.header)
     yield from _passwords(its)
-    if layout.header and not options.no_password and not {"password", "password_hash"} & set(layout.columns):
+    has_passwords = not layout.header or not {"password", "password_hash"}.isdisjoint(layout.columns)
+    if not has_passwords and not options.no_password:
         yield "No column holds a password. With --no-password the users come without one; then give them password links"
     if its.rejected:
         yield f"{counted(its.rejected, 'row')} cannot be imported"
+        yield from _reasons(its)
+    lacking = its.reasons.get(("password", FieldCode.REQUIRED_FIELD))
+    if lacking and has_passwords:
+        advice = "with --no-password their users come without one; then give them password links"
+        yield f"{counted(lacking.rows, 'row')} without a password: {advice}"
+
+
+def _reasons(its: Findings) -> Iterator[str]:
+    """Yield why rows cannot be imported: the most frequent reasons first."""
+    most = sorted(its.reasons.values(), key=lambda one: (-one.rows, one.number))
+    for one in most[:_REASONS]:
+        rows = "" if one.rows == 1 else f"{counted(one.rows, 'row')}, the first is "
+        yield f"- {rows}row {one.number:,}: {one.message}"
+    if len(most) > _REASONS:
+        yield f"- and {counted(len(most) - _REASONS, 'more reason')}"
 
 
 def hint(error: FileRefused) -> str:
