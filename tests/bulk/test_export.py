@@ -1,12 +1,14 @@
 """An export: its bytes, its audit event, and that it is whole or not there."""
 
 import csv
+import gc
 import io
 import json
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +202,29 @@ def test_at_once(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_nobody(app: Flask, cast: Cast) -> None:
     assert exported(app, Wanted(matches_none=True)).decode() == ",".join(COLUMNS) + "\r\n"
     assert exported(app, Wanted(Asked(shown="deactivated"), form="jsonl")) == b""
+
+
+@pytest.mark.one_database
+def test_files_that_are_not_read_to_their_end_are_counted(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes a place on the disk until it is closed, or forgotten. One in memory takes none."""
+    monkeypatch.setattr(export, "_held", threading.BoundedSemaphore(1))
+    with app.app_context():
+        in_memory = [export.spool(Wanted(), actor=TERMINAL) for _ in range(3)]
+        monkeypatch.setattr(export, "MEMORY_BYTES", 10)
+        first = export.spool(Wanted(), actor=TERMINAL)
+        with pytest.raises(export.TooManyExports):
+            export.spool(Wanted(), actor=TERMINAL)
+        for one in (*in_memory, first, first):
+            one.close()
+        assert first.file.closed
+        second = export.spool(Wanted(), actor=TERMINAL)
+        with pytest.raises(export.TooManyExports):
+            export.spool(Wanted(), actor=TERMINAL)
+        second.file.close()
+        del second
+        gc.collect()
+        export.spool(Wanted(), actor=TERMINAL).close()
+        stranger = replace(TERMINAL, permissions=frozenset())
+        with pytest.raises(Denied):
+            export.spool(Wanted(), actor=stranger)
+        export.spool(Wanted(), actor=TERMINAL).close()

@@ -5,6 +5,7 @@ is not: Granian ends an answer well whose rows break off, and nginx talks HTTP/1
 """
 
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -40,11 +41,13 @@ HASH = "password_hash"
 ALL = Asked()
 MEMORY_BYTES = 1024 * 1024  # of an export that needs no file
 AT_ONCE = 2  # in one process, for requests: each takes all of a core, and others wait for it
+MOST_FILES = 10  # of exports in one process, made or on their way: a reader may take hours
 _making = threading.BoundedSemaphore(AT_ONCE)
+_held = threading.BoundedSemaphore(MOST_FILES)
 
 
 class TooManyExports(Overloaded):
-    """This process makes AT_ONCE exports already."""
+    """This process makes AT_ONCE exports already, or holds the files of MOST_FILES."""
 
     system_message = "Other exports are being made"
 
@@ -72,12 +75,19 @@ class Wanted:
         return (Permission.USERS_READ, Permission.HASHES_READ) if self.with_hashes else (Permission.USERS_READ,)
 
 
-@dataclass(frozen=True)
 class Spooled:
-    """An export that is complete, to be read and closed."""
+    """An export that is complete, to be read and closed. `size` is in bytes."""
 
-    file: IO[bytes]
-    size: int  # bytes
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self.file, self.size = file, size
+        self._free = weakref.finalize(self, _held.release)  # once, also where a server forgets an answer
+        if isinstance(file, BytesIO):
+            self._free()
+
+    def close(self) -> None:
+        """Give up the file."""
+        self.file.close()
+        self._free()
 
 
 def write_to(write: Callable[[bytes], object], wanted: Wanted, *, actor: Actor) -> int:
@@ -108,12 +118,18 @@ def spool(wanted: Wanted, *, actor: Actor) -> Spooled:
     if not _making.acquire(blocking=False):
         raise TooManyExports
     try:
-        return _spooled(wanted, actor)
+        if not _held.acquire(blocking=False):
+            raise TooManyExports
+        try:
+            return Spooled(*_spooled(wanted, actor))
+        except BaseException:
+            _held.release()
+            raise
     finally:
         _making.release()
 
 
-def _spooled(wanted: Wanted, actor: Actor) -> Spooled:
+def _spooled(wanted: Wanted, actor: Actor) -> tuple[IO[bytes], int]:
     folder = settings.current().spool_folder
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -124,10 +140,10 @@ def _spooled(wanted: Wanted, actor: Actor) -> Spooled:
             file.seek(0)
             if size <= MEMORY_BYTES:  # it is no file yet
                 with file:
-                    return Spooled(BytesIO(file.read()), size)
+                    return BytesIO(file.read()), size
         except BaseException:
             file.close()
             raise
     except OSError as error:
         raise Unavailable(f"{folder} cannot be written ({error.strerror}). Exports are made there.") from None
-    return Spooled(file, size)
+    return file, size

@@ -24,7 +24,7 @@ def response(wanted: Wanted, *, actor: Actor) -> Response:
         answer.automatically_set_content_length = False
         return answer
     made = export.spool(wanted, actor=actor)
-    answer.call_on_close(made.file.close)
+    answer.call_on_close(made.close)
     answer.content_length = made.size
     answer.response = wrap_file(request.environ, made.file, _PIECE_BYTES)
     answer.direct_passthrough = True
