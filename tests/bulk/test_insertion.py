@@ -38,15 +38,16 @@ def insert(
     show_user_id: bool = True,
 ) -> list[Result]:
     """Insert the rows in one transaction."""
+    now = clock.now()
     with app.app_context(), database.writing() as connection:
         return insertion.insert(
             connection,
             given,
-            hashes or {},
+            insertion.users_of(given, hashes or {}, now),
             options=options or Options(),
             actor=actor,
             request_id="imp_test",
-            now=clock.now(),
+            now=now,
             show_user_id=show_user_id,
         )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from app import create_app
 from support.application import CHEAP, dispose, migrate
@@ -117,3 +117,31 @@ def test_file_in_utf16(tmp_path: Path, encoding: str) -> None:
             assert (found.id, found.first_name) == (user.id, user.first_name)
         assert db.session.scalar(text("PRAGMA encoding")) == encoding
     dispose(app)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_writes_in_bulk(app: Flask) -> None:
+    """They leave the copying of the write-ahead log to `checkpoint`, and the connection as it was for others."""
+
+    def pages_per_checkpoint(connection: Connection) -> int:
+        return int(connection.exec_driver_sql("PRAGMA wal_autocheckpoint").scalar_one())
+
+    with app.app_context():
+        file = database.sqlite_file()
+        assert file
+        with database.writing() as connection:
+            connection.exec_driver_sql("CREATE TABLE filling (content TEXT)")
+        before = file.stat().st_size
+        for _ in range(30):
+            with database.writing(bulk=True) as connection:
+                assert pages_per_checkpoint(connection) == 0
+                connection.exec_driver_sql("INSERT INTO filling VALUES (?)", ("x" * 200_000,))
+        assert file.stat().st_size == before
+        database.checkpoint()
+        assert file.stat().st_size > before + 30 * 200_000
+        with database.writing() as connection:
+            assert pages_per_checkpoint(connection) == 1000
+        with pytest.raises(ZeroDivisionError), database.writing(bulk=True):
+            raise ZeroDivisionError
+        with database.writing() as connection:
+            assert pages_per_checkpoint(connection) == 1000

@@ -225,7 +225,7 @@ class _Judged:
         results = insertion.insert(
             connection,
             self._good,
-            hashes,
+            insertion.users_of(self._good, hashes, now),
             options=self._batch.options,
             actor=actor,
             request_id=actor.request_id or "",

@@ -125,14 +125,18 @@ def transaction(*, wait: bool = True) -> Iterator[Session]:
 
 
 @contextlib.contextmanager
-def writing(*, wait: bool = True) -> Iterator[Connection]:
-    """Yield the connection of a `transaction` without a session, for an act that must be fast."""
+def writing(*, wait: bool = True, bulk: bool = False) -> Iterator[Connection]:
+    """Yield the connection of a `transaction` without a session, for an act that must be fast.
+
+    `bulk` is for one of many that follow each other and write much: call `checkpoint` after some of them.
+    """
     with (
         _unless_read_only(wait),
         _budget(),
         _writer(wait),
         abandoned_commits.one_at_a_time(db.engine, wait=wait),
         _connection(sqlite_begin="IMMEDIATE", sqlite_wait=wait) as connection,
+        sqlite.in_bulk(connection) if bulk and sqlite_file() else contextlib.nullcontext(),
     ):
         if not wait and connection.dialect.name == "postgresql":
             connection.execute(text(f"SET LOCAL lock_timeout = '{SHORT_WAIT_SECONDS}s'"))
@@ -156,6 +160,16 @@ def _unless_read_only(wait: bool) -> Iterator[None]:
         if error.reason == READ_ONLY:
             current_app.extensions["enrol.no_writes_until"] = time.monotonic() + READ_ONLY_SECONDS
         raise
+
+
+def checkpoint() -> None:
+    """Copy SQLite's write-ahead log to the file as far as no reader is in the way. On Postgres there is nothing to do.
+
+    Raises Unavailable when the database cannot be used.
+    """
+    if db.engine.dialect.name == "sqlite":
+        with _connection(**_without_transaction()) as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def compact() -> bool:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,7 +28,7 @@ from users.bulk.imports.examination import Judged
 from users.bulk.imports.hashing import Hashing
 from users.bulk.imports.records import ImportCrashed
 from users.bulk.imports.rejects import RejectsFile
-from users.bulk.insertion import Fate, Result
+from users.bulk.insertion import Fate, Result, UserRow
 from users.bulk.judging import Judge
 from users.bulk.leases import Lease
 from users.bulk.options import Options
@@ -39,6 +40,7 @@ from users.storage.models import Import
 
 PATIENCE = 5  # times without a batch, after which a database that cannot be used ends the run
 PAUSE_SECONDS = 1.0
+COMMITS_OF_A_CHECKPOINT = 8  # each alone writes the same pages of the indexes to the file again
 RENEW_SECONDS = 5.0  # of the lease, while a batch waits: its rows or hashes may take longer than the lease lasts
 
 
@@ -133,6 +135,7 @@ class _Run:
         self._size = size_of_batches(on_sqlite=database.sqlite_file() is not None)
         self._held = frozenset[Permission]()
         self._renewed_at = clock.monotonic()
+        self._commits = 0
 
     def go_on(self) -> None:
         """Insert the rows from where the import stands."""
@@ -175,16 +178,18 @@ class _Run:
         return {row.number: result for row, result in zip(rows, results, strict=True) if result}
 
     def _commit(self, batch: Batch, rejects: RejectsFile | None) -> None:
-        hashes = dict(self._hashes_of(batch))
-        with database.writing() as connection:
+        hashes, now = dict(self._hashes_of(batch)), clock.now()
+        users = insertion.users_of(batch.good, hashes, now)
+        with database.writing(bulk=True) as connection:
             started = clock.monotonic()
-            results = batch.known | self._insert(connection, batch, hashes)
+            results = batch.known | self._insert(connection, batch, users, now)
             refused = _refused(batch, results)
             size = _write(rejects, batch, refused) if rejects and refused else self.job.rejects_bytes
             values = self._counted(batch, results, refused) | {"rejects_bytes": size}
             leases.renew(connection, self.lease, **values)
         self._renewed_at = clock.monotonic()
         self._size.learn(len(batch.good), clock.monotonic() - started)
+        self._checkpoint_if_time()
         records.note(self.job, values)
         self._tell(batch, refused)
 
@@ -204,7 +209,14 @@ class _Run:
             records.write(self.lease, self.job, step_ended=False)
             self._renewed_at = clock.monotonic()
 
-    def _insert(self, connection: Connection, batch: Batch, hashes: dict[int, str]) -> dict[int, Result]:
+    def _checkpoint_if_time(self) -> None:
+        self._commits += 1
+        if self._commits % COMMITS_OF_A_CHECKPOINT == 0:
+            database.checkpoint()
+
+    def _insert(
+        self, connection: Connection, batch: Batch, users: Sequence[UserRow], now: datetime
+    ) -> dict[int, Result]:
         actor = actors.authorize(connection, self.job)
         actor.require(*self._held)  # what was judged with a permission is not made without it
         if not batch.good:
@@ -212,11 +224,11 @@ class _Run:
         results = insertion.insert(
             connection,
             batch.good,
-            hashes,
+            users,
             options=self._options,
             actor=actor,
             request_id=self.job.id,
-            now=clock.now(),
+            now=now,
             show_user_id=Permission.USERS_READ in actor.permissions,
         )
         return {row.number: result for row, result in zip(batch.good, results, strict=True)}

@@ -11,6 +11,7 @@ from users.bulk.files.refusals import FileRefused
 from users.bulk.options import Options
 from users.bulk.rows import COLUMNS
 from users.cli.bulk import dry_run, plan, real_run, source
+from users.cli.bulk.garbage import collected_rarely
 from users.cli.bulk.wanted import Wanted
 from users.cli.output import json_option
 from users.cli.prompts import yes_option
@@ -84,7 +85,7 @@ def import_users(context: click.Context, /, **given: Any) -> None:
     wanted = _wanted(**given)
     if wanted.file == source.STANDARD_INPUT and not (wanted.yes or wanted.is_dry):
         raise click.UsageError("Give --yes: the users come on standard input, so there is no terminal to ask at.")
-    with source.opened(wanted.file) as opened:
+    with source.opened(wanted.file) as opened, collected_rarely():
         try:
             code = (dry_run if wanted.is_dry else real_run).run(opened, wanted)
         except FileRefused as error:

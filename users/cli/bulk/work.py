@@ -9,6 +9,7 @@ import click
 from flask.cli import with_appcontext
 
 from users.bulk import runner
+from users.cli.bulk.garbage import collected_rarely
 from users.cli.command import Command
 
 END_SECONDS = 8.0  # for the step in hand. A server that stops waits no longer, and a job may be taken up by others
@@ -39,7 +40,8 @@ def work_command(kind: str) -> None:
         signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     for watch in (_wait_for_the_server, _end_in_time):
         threading.Thread(target=watch, args=(stopping,), daemon=True).start()
-    runner.work_here(kind, should_stop=stopping.is_set)
+    with collected_rarely():
+        runner.work_here(kind, should_stop=stopping.is_set)
 
 
 def _wait_for_the_server(stopping: threading.Event) -> None:
