@@ -96,7 +96,7 @@ def test_multiprocessing_child(on_sqlite: Installation) -> None:
         """
 child = multiprocessing.get_context("fork").Process(target=logs.event, args=("told",), kwargs={"count": 1})
 child.start()
-child.join(10)
+child.join(60)
 assert child.exitcode == 0
 """,
     )
@@ -170,7 +170,7 @@ def read_and_wait():
     with app.app_context(), database.reading() as session:
         session.scalar(text("SELECT 1"))
         opened = sockets()
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + 60
     while sockets() == opened and time.monotonic() < limit:
         time.sleep(0.01)
     tell(opened - sockets())

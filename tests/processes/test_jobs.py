@@ -78,13 +78,13 @@ def test_killed_child(here: Installation, key: str, rows: Rows) -> None:
     (child,) = children(here.folder)
     assert os.getpriority(os.PRIO_PROCESS, child) == 19
     os.kill(child, signal.SIGKILL)
-    wait_until(lambda: not zombies(server), 5)
+    wait_until(lambda: not zombies(server))
     assert rows(f"SELECT state FROM imports WHERE id = '{job_id}'") == [("running",)]
     wait(server, key, job_id)
     assert list(complaints(rows, job_id, "child.example.com", ROWS)) == []
     assert leftovers(here) == []
     wait_until(lambda: not children(here.folder))
-    wait_until(lambda: not zombies(server), 5)
+    wait_until(lambda: not zombies(server))
     server.end()
 
 
@@ -94,7 +94,7 @@ def test_stopped_server(here: Installation, key: str, rows: Rows) -> None:
     job_id = created(upload(server, key, staff("stopped.example.com", ROWS)))
     wait_until(lambda: is_begun(rows, job_id))
     server.process.terminate()
-    server.process.wait(10)
+    server.process.wait(60)
     wait_until(lambda: not children(here.folder))
     job = rows(f"SELECT state, holder, crashes FROM imports WHERE id = '{job_id}'")
     assert job == [("running", None, 0)]
@@ -103,7 +103,7 @@ def test_stopped_server(here: Installation, key: str, rows: Rows) -> None:
     wait(server, key, job_id)
     assert list(complaints(rows, job_id, "stopped.example.com", ROWS)) == []
     wait_until(lambda: not children(here.folder))
-    wait_until(lambda: not zombies(server), 5)
+    wait_until(lambda: not zombies(server))
     server.end()
 
 
@@ -134,7 +134,7 @@ def test_killed_server(emptied_postgres: Any, tmp_path: Path) -> None:
 def kill(server: Server) -> None:
     """Kill every process of the server, which its children are not."""
     os.killpg(server.process.pid, signal.SIGKILL)
-    server.process.wait(10)
+    server.process.wait(60)
 
 
 def test_act_on_many_users(here: Installation, rows: Rows) -> None:
@@ -149,5 +149,5 @@ def test_act_on_many_users(here: Installation, rows: Rows) -> None:
         (300, 300)
     ]
     wait_until(lambda: not children(here.folder))
-    wait_until(lambda: not zombies(server), 5)
+    wait_until(lambda: not zombies(server))
     server.end()

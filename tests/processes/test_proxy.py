@@ -121,8 +121,9 @@ def test_file_of_a_stranger(here: Installation, nginx: Secure) -> None:
     with nginx.connect() as connection:
         head = f"POST {PATH} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: text/csv\r\nContent-Length: {500 << 20}\r\n\r\n"
         connection.sendall(head.encode() + b"x" * 100_000)
-        assert connection.recv(12) == b"HTTP/1.1 401"
-    told = {upload(nginx, "ak_wrong", staff("stranger.example.com", LARGE)).status for _ in range(3)}
+        first = connection.recv(12)
+    told = {int(first.removeprefix(b"HTTP/1.1 "))}
+    told |= {upload(nginx, "ak_wrong", staff("stranger.example.com", LARGE)).status for _ in range(3)}
     assert told <= {401, 502}  # nginx gives up at times when its connection is closed before all is sent
     assert "is buffered to a temporary file" not in nginx.log()
     assert [path for path in (here.instance / "imports").glob("*") if b"stranger" in path.read_bytes()] == []

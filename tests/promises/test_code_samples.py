@@ -57,8 +57,9 @@ def key(site: tuple[Installation, Server]) -> str:
         return make_key(app, *Permission, owner=make_user(app, "owner@example.com", Role.ADMIN))
 
 
+@pytest.fixture(scope="module")
 def shown(site: tuple[Installation, Server]) -> dict[str, str]:
-    """Return the code samples on the running server's page, by id."""
+    """The code samples on the running server's page, by id."""
     page = site[1].call("GET", "/docs").body.decode()
     return {
         name: html.unescape(text)
@@ -87,7 +88,7 @@ def with_a_real_import(text: str, site: tuple[Installation, Server], key: str, n
         assert answer.status == 202
         job = json.loads(answer.read())
     wanted = "finished" if start == "always" else "checked"
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while site[1].call("GET", f"/v1/user/import/jobs/{job['id']}", key=key).json["state"] != wanted:
         assert time.monotonic() < end
         time.sleep(0.1)
@@ -99,7 +100,7 @@ SAMPLES = [(one.id, language) for one in contract.operations() for language in R
 
 @pytest.mark.parametrize(("operation", "language"), SAMPLES)
 def test_sample_runs(
-    site: tuple[Installation, Server], key: str, operation: str, language: str, tmp_path: Path
+    site: tuple[Installation, Server], key: str, shown: dict[str, str], operation: str, language: str, tmp_path: Path
 ) -> None:
     if shutil.which(RUN[language][0]) is None:
         unavailable(f"{RUN[language][0]} to run the sample")
@@ -107,7 +108,7 @@ def test_sample_runs(
     script = tmp_path / f"sample.{ENDINGS[language]}"
     (one,) = [one for one in contract.operations() if one.id == operation]
     with_real = with_a_real_import if "{import_id}" in one.path else with_a_real_user
-    script.write_text(with_real(shown(site)[name], site, key, name), encoding="utf-8")
+    script.write_text(with_real(shown[name], site, key, name), encoding="utf-8")
     (tmp_path / code_samples.FILE).write_text(USERS.format(email=f"{name}@example.com"), encoding="utf-8", newline="")
     environment = {**os.environ, "API_KEY": key, "NODE_OPTIONS": "", "NO_COLOR": "1"}
     output = subprocess.check_output(
@@ -122,14 +123,14 @@ def test_sample_runs(
     judge_of(schema).validate(read(output, language))
 
 
-def test_all_pages(site: tuple[Installation, Server], key: str) -> None:
+def test_all_pages(site: tuple[Installation, Server], key: str, shown: dict[str, str]) -> None:
     """The sample joins relative addresses: the server does not know the name by which the sample calls it."""
     here, server = site
     address = f"http://127.0.0.1:{server.port}"
     for number in range(3):
         body = {"email": f"page{number}@example.com", "password": PASSWORD}
         assert server.call("POST", "/v1/user/", key=key, body=body).status == 201
-    text = shown(site)["all-pages"].replace(address, "http://users.example").replace("limit=1000", "limit=2")
+    text = shown["all-pages"].replace(address, "http://users.example").replace("limit=1000", "limit=2")
     assert "http://users.example/v1/user/?limit=2" in text
     # As a proxy, the server is asked for that name without a look-up.
     environment = {"API_KEY": key, "http_proxy": address}

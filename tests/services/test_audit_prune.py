@@ -149,7 +149,7 @@ def test_killed_prune(app: Flask, file: Path, tmp_path: Path) -> None:
     settings = {**os.environ, **CHEAP, "DATABASE_URL": app.config["SQLALCHEMY_DATABASE_URI"]}
     command = [str(BIN / "flask"), "audit", "prune", "--before", "365d", "--export", str(file), "--yes"]
     process = subprocess.Popen(command, cwd=REPOSITORY, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     count = "SELECT count(*) FROM audit_events WHERE action != 'audit.prune'"
     while rows(app, count) == [(len(made),)] and time.monotonic() < deadline:
         time.sleep(0.005)

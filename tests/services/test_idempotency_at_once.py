@@ -45,7 +45,7 @@ class Held:
     def _wait_and_record(self, *arguments: Any) -> None:
         if not self.inside.is_set():
             self.inside.set()
-            assert self.let_go.wait(10)
+            assert self.let_go.wait(60)
             if self.fails:
                 raise RuntimeError
         self._record(*arguments)
@@ -56,7 +56,7 @@ def race(app: Flask, api: Api, held: Held, second: dict[str, str]) -> tuple[Answ
     with ThreadPoolExecutor(2) as pool:
         first: Future[Answer] = pool.submit(send, Api(app.test_client(), api.key))
         try:
-            assert held.inside.wait(10)
+            assert held.inside.wait(60)
             later: Future[Answer] = pool.submit(send, Api(app.test_client(), api.key), json=second)
             time.sleep(0.3)
             assert not later.done()  # it waits

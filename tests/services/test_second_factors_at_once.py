@@ -145,7 +145,7 @@ def test_sign_in_beside_the_first_factor(app: Flask, cast: Cast) -> None:
         signing_in.join(0.4)
         assert signing_in.is_alive(), "it waits for the lock"
         session.execute(update(SecondFactor).values(active_since=cast.ada.created_at))
-    signing_in.join(20)
+    signing_in.join(60)
     assert steps.session.stage is Stage.FACTOR
     assert steps.session.has_factor
 
@@ -166,7 +166,7 @@ def run_at_once(app: Flask, acts: list[Callable[[], object]]) -> list[str]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
     return outcomes
 
@@ -242,7 +242,7 @@ def test_renamed_while_removed(app: Flask, cast: Cast) -> None:
         renaming.start()
         renaming.join(0.4)
         assert renaming.is_alive(), "it waits for the lock"
-    renaming.join(20)
+    renaming.join(60)
     assert outcomes == ["FactorNotFound"]
 
 
@@ -261,7 +261,7 @@ def test_begun_while_reset(app: Flask, cast: Cast) -> None:
         beginning.join(0.4)
         assert beginning.is_alive(), "it waits for the lock"
         sessions.end_all(session, cast.ada.id)
-    beginning.join(20)
+    beginning.join(60)
     assert statuses == [403]
     assert rows(app, "SELECT 1 FROM second_factors") == []
 
@@ -305,5 +305,5 @@ def test_new_password_beside_a_code(app: Flask, cast: Cast, monkeypatch: pytest.
             user_changes.set_password(cast.ada.id, NEW, actor=actor)
         else:
             signin.change_password(cast.ada, PASSWORD, NEW, device=STRANGE, actor=actor)
-    answering.join(20)
+    answering.join(60)
     assert outcomes == ["ended"]

@@ -268,7 +268,7 @@ def test_a_commit_that_ends_late(app: Flask, ada: Actor) -> None:
         seen = records.load(lease)
         thread = threading.Thread(target=commit_late)
         thread.start()
-        assert written.wait(5)
+        assert written.wait(60)
         records.reload(lease, seen)
         thread.join()
         assert (seen.rows_done, seen.byte_offset, seen.state) == (3, 100, "checked")

@@ -1,6 +1,7 @@
 """What an import says of the rows that it refuses, and at its end."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from users import clock
 from users.bulk.rows import BadRow
@@ -102,6 +103,7 @@ def what_to_mend(wanted: Wanted, rejected: int) -> str | None:
     rows = counted(rejected, "rejected row")
     if not wanted.rejects:
         command = wanted.command(yes=False, dry_run=True, skip_existing=True)
-        return f"For a file of the {rows}, to mend them in: {command} --rejects rejects.csv"
+        rejects = f"rejects{Path(wanted.file).suffix or '.csv'}"  # they have the form of the file
+        return f"For a file of the {rows}, to mend them in: {command} --rejects {rejects}"
     again = replace(wanted, file=str(wanted.rejects), rejects=None).command(dry_run=False)
     return f"The {rows} and what is wrong with them are in {wanted.rejects}. Mend them there, then: {again}"
