@@ -28,6 +28,7 @@ import psycopg  # noqa: E402  (the path is set first)
 
 from bench.clients import Tally, ask_for, create, get  # noqa: E402
 from bench.run import CHEAP, DATABASES, FLOOR, bare, enrol, head, measured_site, percentiles, row  # noqa: E402
+from support import databases  # noqa: E402
 from support.application import app_on, migrate  # noqa: E402
 from support.installations import Installation, installed  # noqa: E402
 from support.people import make_key  # noqa: E402
@@ -271,7 +272,7 @@ def beside(given: argparse.Namespace) -> None:
             works = {"create": partial(create, site.key), "read": partial(get, "/v1/user/?limit=1", site.key)}
             before = _ask_all(given.seconds, server.port, works)
             process = _import(site.installation, file, "--yes")
-            time.sleep(given.rows / 20_000 + 2)  # it checks the file first
+            _wait_until_it_inserts(site.installation)
             during = _ask_all(given.seconds, server.port, works)
             assert process.poll() is None, "the import has ended before the clients: give it more --rows"
             process.terminate()
@@ -281,6 +282,13 @@ def beside(given: argparse.Namespace) -> None:
                 failed = sum(during[name].statuses.values()) - during[name].statuses[status]
                 times = f"{now / LOCK_MILLISECONDS:.1f}" if name == "create" else ""
                 row(database, name, f"{was:.1f} ms", f"{now:.1f} ms", f"{now / was:.1f}", times, str(failed))
+
+
+def _wait_until_it_inserts(here: Installation) -> None:
+    """Return when the first batch is in the database: the file is checked first."""
+    with app_on(here) as app:
+        while not databases.rows(app, "SELECT 1 FROM imports WHERE created > 0 AND state = 'running'"):
+            time.sleep(0.2)
 
 
 def _ask_all(seconds: float, port: int, works: dict[str, Any]) -> dict[str, Tally]:
