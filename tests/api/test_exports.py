@@ -1,10 +1,12 @@
 """`GET /v1/user/export`: its parameters, headers and refusals."""
 
 import json
+import threading
 from typing import Any
 
 import pytest
 from flask import Flask
+from werkzeug.test import EnvironBuilder
 
 from support.api import Api
 from support.databases import execute, rows
@@ -108,3 +110,33 @@ def test_counts_as_one_request(app: Flask, api: Api, cast: Cast) -> None:
 def test_export_is_no_id(api: Api) -> None:
     """Other methods do not take the word for a user."""
     assert api.call("PATCH", EXPORT, json={}).status_code == 405
+
+
+@pytest.mark.one_database
+def test_readers_hold_a_place(app: Flask, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the answer until the server has sent the file and closed it, however long a reader takes."""
+    monkeypatch.setattr(export, "_held", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(export, "MEMORY_BYTES", 10)
+    key = make_key(app, Permission.USERS_READ)
+
+    def statuses(count: int) -> list[str]:
+        return [asked(app, key, found) for _ in range(count)]
+
+    found: list[Any] = []
+    assert statuses(2) == ["200 OK", "503 SERVICE UNAVAILABLE"]
+    first = found[0]
+    pieces = iter(first)
+    assert next(pieces).startswith(b"id,email")
+    assert statuses(1) == ["503 SERVICE UNAVAILABLE"]
+    first.close()
+    assert statuses(2) == ["200 OK", "503 SERVICE UNAVAILABLE"]
+    for body in found:
+        body.close()
+
+
+def asked(app: Flask, key: str, bodies: list[Any]) -> str:
+    """Ask for an export as a server does; return the status, and add the body that the server sends and closes."""
+    environ = EnvironBuilder(path="/v1/user/export", headers=[("X-API-Key", key)]).get_environ()
+    told: list[str] = []
+    bodies.append(app.wsgi_app(environ, lambda status, *_: told.append(status)))  # type: ignore[arg-type]
+    return told[0]

@@ -198,6 +198,14 @@ def test_many_makes(spread: float) -> None:
         assert min(abs(one / iterations - 1) for one in kept) < 0.03
 
 
+def test_cost_of_argon2() -> None:
+    """Its memory is that of all lanes together, so lanes cost no more work, but other time: they are not merged."""
+    few_passes, many_passes, one_lane = (decoys._cost(f"argon2id-58333-{rest}") for rest in ("3-4", "12-4", "12-1"))
+    assert few_passes[0] == many_passes[0] != one_lane[0]
+    assert many_passes[1] - few_passes[1] == pytest.approx(math.log(4))
+    assert one_lane[1] == many_passes[1]
+
+
 def test_few_makes_are_kept_as_they_are() -> None:
     makes = {f"pbkdf2-sha256-{600_000 + number}": number + 1 for number in range(decoys._MOST_MAKES)}
     assert decoys._merge(makes) == makes

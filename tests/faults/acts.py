@@ -29,6 +29,7 @@ from support.application import app_on  # noqa: E402
 from support.databases import rows  # noqa: E402
 from support.import_jobs import children  # noqa: E402
 from support.people import Cast, make_user  # noqa: E402
+from users.bulk.acts import working  # noqa: E402
 from users.bulk.acts.kinds import YOURSELF, Act, Wanted  # noqa: E402
 from users.errors import Denied  # noqa: E402
 from users.roles import Role  # noqa: E402
@@ -39,8 +40,11 @@ KILLS = 3  # of one act, at most
 LONGEST_SECONDS = 600
 ROLES = {"ada": Role.ADMIN, "omar": Role.OPERATOR, "vera": Role.AUDITOR, "sam": None}
 _WORK = """
+import sys
 from app import create_app
 from users.bulk import runner
+from users.bulk.acts import working
+working.PAUSE_SECONDS = float(sys.argv[1])
 app = create_app()
 with app.app_context():
     runner.work_here("acts")
@@ -77,9 +81,9 @@ TRIALS = (
 )
 
 
-def start(environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
-    """Start a process that does what is due."""
-    return subprocess.Popen([sys.executable, "-c", _WORK], cwd=ROOT, env=dict(environment))
+def start(environment: Mapping[str, str], pause: float = working.PAUSE_SECONDS) -> "subprocess.Popen[bytes]":
+    """Start a process that does what is due, with such a pause between two steps."""
+    return subprocess.Popen([sys.executable, "-c", _WORK, str(pause)], cwd=ROOT, env=dict(environment))
 
 
 def done(app: Flask, act_id: str) -> int:

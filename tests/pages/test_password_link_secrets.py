@@ -11,7 +11,7 @@ from support.databases import everything_stored
 from support.password_links import invite, opened, send
 from support.visitors import Visitor, form_session_of
 from users.passwords import argon2id
-from users.services import user_changes
+from users.services.changes import each
 from users.services.links.password_links import PasswordLink
 from users.storage import schema_version
 
@@ -41,7 +41,7 @@ def answers_about(browser: Visitor, link: PasswordLink) -> Iterator[tuple[str, i
         patch.setattr(argon2id, "hash_of", crash)
         yield "hash fails", 500, send(browser, page, CANARY)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(user_changes.trail, "record", lambda *_: crash(link.token))  # type: ignore[attr-defined]
+        patch.setattr(each.trail, "record_each", lambda *_: crash(link.token))  # type: ignore[attr-defined]
         yield "act fails", 500, send(browser, page, CANARY)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schema_version, "require_usable", lambda _: crash(link.token))

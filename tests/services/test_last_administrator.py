@@ -80,7 +80,7 @@ def test_administrators_lock(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyP
         outcome = of_each(*given, **more)
         if not first_is_in.is_set():
             first_is_in.set()
-            assert go_on.wait(3)
+            assert go_on.wait(60)
         return outcome
 
     monkeypatch.setattr(each, "of_each", pause_first)

@@ -121,7 +121,7 @@ def test_file_in_utf16(tmp_path: Path, encoding: str) -> None:
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_writes_in_bulk(app: Flask) -> None:
-    """They leave the copying of the write-ahead log to `checkpoint`, and the connection as it was for others."""
+    """They leave the copying of the write-ahead log to `checkpoint`, and the connection copies it again for others."""
 
     def pages_per_checkpoint(connection: Connection) -> int:
         return int(connection.exec_driver_sql("PRAGMA wal_autocheckpoint").scalar_one())

@@ -111,5 +111,9 @@ def _cost(make: str) -> tuple[str, float]:
     parts = _MAKE.fullmatch(make)
     if parts is None:  # a newer version has written it
         return make, 0.0
-    numbers = [max(1, int(number)) for number in re.findall("[0-9]+", parts[2])]
-    return parts[1], numbers[0] * math.log(2) if parts[1] == "bcrypt" else math.log(math.prod(numbers))
+    algorithm, numbers = parts[1], [max(1, int(number)) for number in re.findall("[0-9]+", parts[2])]
+    if algorithm == "bcrypt":
+        return algorithm, numbers[0] * math.log(2)
+    if algorithm.startswith("argon2"):  # memory is that of all lanes together
+        algorithm, numbers = f"{algorithm} {numbers[2:]}", numbers[:2]
+    return algorithm, math.log(math.prod(numbers))

@@ -76,13 +76,20 @@ class Wanted:
 
 
 class Spooled:
-    """An export that is complete, to be read and closed. `size` is in bytes."""
+    """An export that is complete, to be read and closed. `size` is in bytes.
+
+    A server holds this object while it sends the export, and closes it: Werkzeug calls nothing else at its end.
+    """
 
     def __init__(self, file: IO[bytes], size: int) -> None:
         self.file, self.size = file, size
         self._free = weakref.finalize(self, _held.release)  # once, also where a server forgets an answer
         if isinstance(file, BytesIO):
             self._free()
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes, all of them by default."""
+        return self.file.read(size)
 
     def close(self) -> None:
         """Give up the file."""

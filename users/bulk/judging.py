@@ -23,7 +23,7 @@ from users.rules.validation import Rules
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _LABELS = {"password_hash": "Password hash", "last_verified": "Last verified", "created_at": "Created at", "id": "Id"}
 _MAY_BE_AHEAD = timedelta(seconds=60)  # the clock of another system
-MOST_NAMES = 10_000  # 1 MB, as few as are short; a name has at most 255 characters
+MOST_NAMES = 10_000  # 1 MB of usual names
 
 T = TypeVar("T")
 

@@ -1,5 +1,7 @@
 """The answer to a request for an export: a file to keep."""
 
+from typing import IO, cast
+
 from flask import Response, request
 from werkzeug.wsgi import wrap_file
 
@@ -24,8 +26,7 @@ def response(wanted: Wanted, *, actor: Actor) -> Response:
         answer.automatically_set_content_length = False
         return answer
     made = export.spool(wanted, actor=actor)
-    answer.call_on_close(made.close)
     answer.content_length = made.size
-    answer.response = wrap_file(request.environ, made.file, _PIECE_BYTES)
+    answer.response = wrap_file(request.environ, cast("IO[bytes]", made), _PIECE_BYTES)  # which reads and closes it
     answer.direct_passthrough = True
     return answer

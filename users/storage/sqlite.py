@@ -116,7 +116,8 @@ def _try_write_lock(driver: sqlite3.Connection) -> bool:
 def in_bulk(connection: Connection) -> Iterator[None]:
     """Keep more pages in memory, and let the commit not copy the write-ahead log to the file.
 
-    The copying may take longer than the commit itself. The pages are kept after it.
+    The copying may take longer than the commit itself. The memory stays with the connection: only for a process that
+    does little else.
     """
     driver: Any = connection.connection.driver_connection
     driver.execute("PRAGMA wal_autocheckpoint = 0")

@@ -35,7 +35,7 @@ class Batch:
 
 
 class Size:
-    """How many rows a transaction should have: as many as it does in LOCK_SECONDS, or always `first`."""
+    """How many rows a transaction should have: what it does in LOCK_SECONDS, at least `fewest`; or always `first`."""
 
     def __init__(self, first: int, *, fewest: int, learns: bool = True) -> None:
         self._fewest, self._learns = fewest, learns

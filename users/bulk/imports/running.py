@@ -8,7 +8,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -189,9 +189,9 @@ class _Run:
             leases.renew(connection, self.lease, **values)
         self._renewed_at = clock.monotonic()
         self._size.learn(len(batch.good), clock.monotonic() - started)
-        self._checkpoint_if_time()
         records.note(self.job, values)
         self._tell(batch, refused)
+        self._checkpoint_if_time()
 
     def _in_time(self, rows: Iterable[Judged]) -> Iterator[Judged]:
         """Yield the rows. Each may take long where DNS is asked about its email."""
@@ -212,7 +212,8 @@ class _Run:
     def _checkpoint_if_time(self) -> None:
         self._commits += 1
         if self._commits % COMMITS_OF_A_CHECKPOINT == 0:
-            database.checkpoint()
+            with suppress(Unavailable):  # the next one does more, and the next batch tells of a lost database
+                database.checkpoint()
 
     def _insert(
         self, connection: Connection, batch: Batch, users: Sequence[UserRow], now: datetime

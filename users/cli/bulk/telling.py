@@ -12,6 +12,7 @@ from users.cli.output import print_json, say, write
 
 SHOWN = 20  # refused rows on stderr, where they have no file
 EXIT_REJECTED = 6
+_ENDINGS = (".json", ".jsonl", ".ndjson", ".tsv", ".txt")
 
 
 class Refusals:
@@ -102,8 +103,9 @@ def what_to_mend(wanted: Wanted, rejected: int) -> str | None:
         return None
     rows = counted(rejected, "rejected row")
     if not wanted.rejects:
-        command = wanted.command(yes=False, dry_run=True, skip_existing=True)
-        rejects = f"rejects{Path(wanted.file).suffix or '.csv'}"  # they have the form of the file
-        return f"For a file of the {rows}, to mend them in: {command} --rejects {rejects}"
+        ending = Path(wanted.file).suffix  # they have the form of the file
+        with_rejects = replace(wanted, rejects=Path(f"rejects{ending if ending in _ENDINGS else '.csv'}"))
+        command = with_rejects.command(yes=False, dry_run=True, skip_existing=True)
+        return f"For a file of the {rows}, to mend them in: {command}"
     again = replace(wanted, file=str(wanted.rejects), rejects=None).command(dry_run=False)
     return f"The {rows} and what is wrong with them are in {wanted.rejects}. Mend them there, then: {again}"
