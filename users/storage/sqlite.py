@@ -20,7 +20,7 @@ BUSY_SECONDS = 3  # the longest wait of a read for another connection; a read wa
 # clients who created users as fast as they could, one was still waiting after 3 seconds.
 PAUSE_SECONDS = 0.001
 _PAGES_OF_A_CHECKPOINT = 1000  # SQLite's default
-_BULK_CACHE_KIB = 64 * 1024  # SQLite's default of 2 MiB is less than the indexes of 10,000 users
+_BULK_CACHE_KIB = 64 * 1024  # SQLite's default is 2 MiB
 COMPACT_SECONDS = 30  # the longest wait of `compact` for other writers, and again for other readers
 
 

@@ -1,4 +1,4 @@
-"""The collection of garbage while many rows pass: Python's own settings spend a third of the time on it."""
+"""The collection of garbage while many rows pass: Python's own settings spend a quarter of a dry run on it."""
 
 import contextlib
 import gc
